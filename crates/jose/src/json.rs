@@ -1,0 +1,335 @@
+//! Strict JSON objects: duplicate members refused at every level, nesting capped, values kept as they were typed.
+//!
+//! RFC 7515 §4 and RFC 7519 §4 let a reader either refuse duplicate names or take the last; two readers that choose
+//! differently see two different tokens, so everything here refuses. A member's value stays the text it was
+//! (`RawValue`), so a number beyond 2^53 or `1.0` leaves exactly as it came.
+//! Used for headers, claims, JWKs and the body of `/sign`. Pinned by the tests below and the `json` fuzz target.
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, cell::Cell, collections::HashSet, fmt};
+
+/// How deep objects and arrays may nest unless the caller says otherwise.
+pub const DEFAULT_DEPTH: usize = 32;
+
+/// Why a text is not an acceptable JSON object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Not JSON, not UTF-8, or something behind the value.
+    #[error("malformed JSON at line {line} column {column}")]
+    Malformed {
+        /// Line, counted from 1.
+        line: usize,
+        /// Column, counted from 1.
+        column: usize,
+    },
+    /// A JSON value, but not an object.
+    #[error("a JSON object is expected")]
+    NotAnObject,
+    /// The same member name twice in one object.
+    #[error("a member name occurs twice in one JSON object")]
+    DuplicateMember,
+    /// Objects and arrays nested deeper than allowed.
+    #[error("JSON is nested too deeply")]
+    TooDeep,
+}
+
+/// A JSON object whose members are still text. Borrows the document it was parsed from.
+#[derive(Debug, Clone)]
+pub struct Object<'a> {
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Object<'a> {
+    /// Parses one object, refusing duplicate members anywhere in it and nesting beyond `max_depth`
+    /// (the object itself is depth 1).
+    pub fn parse(json: &'a [u8], max_depth: usize) -> Result<Self, JsonError> {
+        let found = Cell::new(None);
+        let mut de = serde_json::Deserializer::from_slice(json);
+        let members = de
+            .deserialize_any(ObjectVisitor { max_depth, found: &found })
+            .and_then(|members| de.end().map(|()| members))
+            .map_err(|e| {
+                found.take().unwrap_or(JsonError::Malformed { line: e.line(), column: e.column() })
+            })?;
+        Ok(Self { members })
+    }
+
+    /// The members in the order they were written.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = (&str, &'a RawValue)> {
+        self.members.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
+    /// The text of one member's value.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.members.iter().find(|(n, _)| n == name).map(|(_, v)| *v)
+    }
+
+    /// A member that must be a string when it is there.
+    pub fn string(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, WrongType> {
+        self.get(name).map(|raw| string(raw).ok_or(WrongType { name, expected: "a string" })).transpose()
+    }
+
+    /// The names of the members.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_ref())
+    }
+}
+
+/// A member has another JSON type than the specification gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` must be {expected}")]
+pub struct WrongType {
+    /// The member's name.
+    pub name: &'static str,
+    /// The type it should have.
+    pub expected: &'static str,
+}
+
+/// The string a raw value holds, if it is a string.
+pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let text = raw.get();
+    // Without escapes the text between the quotes is the string; serde_json has validated it already.
+    match text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
+        Some(inner) if !inner.contains('\\') => Some(Cow::Borrowed(inner)),
+        Some(_) => serde_json::from_str::<String>(text).ok().map(Cow::Owned),
+        None => None,
+    }
+}
+
+struct ObjectVisitor<'c> {
+    max_depth: usize,
+    found: &'c Cell<Option<JsonError>>,
+}
+
+impl<'de> Visitor<'de> for ObjectVisitor<'_> {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Reached for any other JSON type.
+        self.found.set(Some(JsonError::NotAnObject));
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        if self.max_depth == 0 {
+            return Err(refuse(self.found, JsonError::TooDeep));
+        }
+        let mut members: Self::Value = Vec::with_capacity(16);
+        let mut names = Names::default();
+        while let Some(MemberName(name)) = map.next_key()? {
+            if !names.insert(&name, members.iter().map(|(n, _)| n.as_ref())) {
+                return Err(refuse(self.found, JsonError::DuplicateMember));
+            }
+            let value: &'de RawValue = map.next_value()?;
+            check_value(value, self.max_depth - 1, self.found).map_err(de::Error::custom)?;
+            members.push((name, value));
+        }
+        Ok(members)
+    }
+}
+
+/// Strings and numbers are validated by `RawValue` itself only in form: a string may still hold a lone surrogate and
+/// a number may be beyond what any reader holds (1e400). Those, and everything nested, are walked once more.
+fn check_value(raw: &RawValue, depth: usize, found: &Cell<Option<JsonError>>) -> serde_json::Result<()> {
+    let text = raw.get();
+    let walk = match text.as_bytes().first() {
+        Some(b'{' | b'[') => true,
+        Some(b'"') => text.contains('\\'),
+        Some(b'-' | b'0'..=b'9') => text.len() > 15 || text.contains(['e', 'E']),
+        _ => false,
+    };
+    if !walk {
+        return Ok(());
+    }
+    Strict { depth, found }.deserialize(&mut serde_json::Deserializer::from_str(text))
+}
+
+fn refuse<E: de::Error>(found: &Cell<Option<JsonError>>, why: JsonError) -> E {
+    let message = why.to_string();
+    found.set(Some(why));
+    E::custom(message)
+}
+
+/// Names seen so far: compared one by one while they are few, hashed when they are many.
+#[derive(Default)]
+struct Names(Option<HashSet<String>>);
+
+impl Names {
+    const FEW: usize = 24;
+
+    fn insert<'n>(&mut self, name: &str, seen: impl ExactSizeIterator<Item = &'n str>) -> bool {
+        if let Some(set) = &mut self.0 {
+            return set.insert(name.to_owned());
+        }
+        if seen.len() < Self::FEW {
+            return seen.into_iter().all(|n| n != name);
+        }
+        let mut set: HashSet<String> = seen.map(str::to_owned).collect();
+        let new = set.insert(name.to_owned());
+        self.0 = Some(set);
+        new
+    }
+}
+
+/// A member name, borrowed from the document where it has no escapes.
+struct MemberName<'a>(Cow<'a, str>);
+
+impl<'de> de::Deserialize<'de> for MemberName<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = MemberName<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member name")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(MemberName(Cow::Borrowed(v)))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(MemberName(Cow::Owned(v.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+/// Walks a nested value and keeps nothing: only duplicates, depth and string escapes are looked at.
+#[derive(Clone, Copy)]
+struct Strict<'c> {
+    depth: usize,
+    found: &'c Cell<Option<JsonError>>,
+}
+
+impl Strict<'_> {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        match self.depth.checked_sub(1) {
+            Some(depth) => Ok(Self { depth, ..self }),
+            None => Err(refuse(self.found, JsonError::TooDeep)),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while seq.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        let mut names = HashSet::new();
+        while let Some(MemberName(name)) = map.next_key()? {
+            if !names.insert(name) {
+                return Err(refuse(self.found, JsonError::DuplicateMember));
+            }
+            map.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(json: &str) -> JsonError {
+        Object::parse(json.as_bytes(), 4).expect_err(json)
+    }
+
+    #[test]
+    fn keeps_the_text_of_every_value() {
+        let json = r#"{"big":12345678901234567890123, "one":1.0, "e":1e2, "s":"\u00e4", "o":{"a":[1,{}]}}"#;
+        let object = Object::parse(json.as_bytes(), 8).unwrap();
+        let texts: Vec<_> = object.members().map(|(n, v)| (n, v.get())).collect();
+        assert_eq!(
+            texts,
+            [
+                ("big", "12345678901234567890123"),
+                ("one", "1.0"),
+                ("e", "1e2"),
+                ("s", r#""\u00e4""#),
+                ("o", r#"{"a":[1,{}]}"#)
+            ]
+        );
+        assert_eq!(object.string("s"), Ok(Some("ä".into())));
+        assert_eq!(object.string("one"), Err(WrongType { name: "one", expected: "a string" }));
+    }
+
+    #[test]
+    fn refuses_duplicate_members_at_every_level_and_under_every_spelling() {
+        for json in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"x":{"a":1,"a":2}}"#,
+            r#"{"x":[{"b":{"a":1,"a":2}}]}"#,
+        ] {
+            assert_eq!(error(json), JsonError::DuplicateMember, "{json}");
+        }
+        let mut many: String = (0..40).map(|i| format!("\"k{i}\":0,")).collect();
+        many = format!("{{{many}\"k3\":1}}");
+        assert_eq!(error(&many), JsonError::DuplicateMember);
+    }
+
+    #[test]
+    fn refuses_nesting_beyond_the_limit_and_accepts_it_at_the_limit() {
+        assert!(Object::parse(br#"{"a":{"b":[{}]}}"#, 4).is_ok());
+        assert_eq!(error(r#"{"a":{"b":[[{}]]}}"#), JsonError::TooDeep);
+        assert_eq!(Object::parse(b"{}", 0).unwrap_err(), JsonError::TooDeep);
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(error(&deep), JsonError::TooDeep);
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_json_object() {
+        for json in ["[]", "1", "\"a\"", "null", "true"] {
+            assert_eq!(error(json), JsonError::NotAnObject, "{json}");
+        }
+        for json in [
+            "",
+            "{",
+            "{}{}",
+            "{} x",
+            "{\"a\"}",
+            "{a:1}",
+            "{\"a\":01}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":1e400}",
+            "{\"a\":[-1E999]}",
+        ] {
+            assert!(matches!(error(json), JsonError::Malformed { .. }), "{json}");
+        }
+        assert!(matches!(Object::parse(b"{\"a\":\"\xff\"}", 4).unwrap_err(), JsonError::Malformed { .. }));
+        assert!(matches!(Object::parse(b"\xff", 4).unwrap_err(), JsonError::Malformed { .. }));
+    }
+}

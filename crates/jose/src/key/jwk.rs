@@ -1,0 +1,252 @@
+//! JWK, in and out: RFC 7517 with the key types of RFC 7518 §6 (RSA, EC, oct) and RFC 8037 (OKP Ed25519).
+//!
+//! Reading takes public and private keys; writing has a type of its own without private members, so a JWKS can not
+//! leak one. `use`, `key_ops`, `alg`, `crv` and sizes are all checked, and unknown members are passed over (§4).
+
+use super::{KeyError, PrivateKey, PublicKey, SymmetricKey, check_kid};
+use crate::{
+    Algorithm, SigningKey, VerifyingKey,
+    algorithm::Curve,
+    base64url,
+    json::{DEFAULT_DEPTH, Object, WrongType, string},
+};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use zeroize::Zeroizing;
+
+/// A JWK as it was read: public, private or a shared secret.
+#[derive(Debug)]
+pub struct Jwk {
+    kid: Option<String>,
+    algorithm: Option<Algorithm>,
+    key_ops: Option<Vec<String>>,
+    material: Material,
+}
+
+#[derive(Debug)]
+enum Material {
+    Public(PublicKey),
+    Private(PrivateKey),
+    Secret(SymmetricKey),
+}
+
+impl Jwk {
+    /// Reads one JWK.
+    pub fn parse(json: &[u8]) -> Result<Self, KeyError> {
+        Self::from_object(&Object::parse(json, DEFAULT_DEPTH)?)
+    }
+
+    /// Reads one JWK from an object that was parsed already.
+    pub fn from_object(jwk: &Object<'_>) -> Result<Self, KeyError> {
+        if jwk.string("use")?.is_some_and(|u| u != "sig") {
+            return Err(KeyError::NotForSignatures);
+        }
+        let kid = jwk.string("kid")?.map(|kid| check_kid(&kid).map(|()| kid.into_owned())).transpose()?;
+        let algorithm = jwk.string("alg")?.map(|alg| alg.parse()).transpose()?;
+        let material = match jwk.string("kty")?.ok_or(KeyError::MissingMember("kty"))?.as_ref() {
+            "RSA" => rsa(jwk)?,
+            "EC" => ec(jwk)?,
+            "OKP" => okp(jwk)?,
+            "oct" => Material::Secret(SymmetricKey::new(required(jwk, "k")?)),
+            _ => return Err(KeyError::UnsupportedKind),
+        };
+        Ok(Self { kid, algorithm, key_ops: key_ops(jwk)?, material })
+    }
+
+    /// Reads a JWK Set, or a single JWK as a set of one. A key that can not be read is an error of its own, at its
+    /// place, so that one bad key does not take the good ones with it.
+    pub fn parse_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
+        let set = Object::parse(json, DEFAULT_DEPTH)?;
+        let Some(keys) = set.get("keys") else {
+            return Ok(vec![Self::from_object(&set)]);
+        };
+        let keys: Vec<&serde_json::value::RawValue> = serde_json::from_str(keys.get())
+            .map_err(|_| KeyError::WrongType(WrongType { name: "keys", expected: "an array of JWKs" }))?;
+        Ok(keys.into_iter().map(|key| Self::parse(key.get().as_bytes())).collect())
+    }
+
+    /// The key's name, if it has one.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The algorithm the JWK names, if it names one.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.algorithm
+    }
+
+    /// The public key; `None` for a shared secret.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        match &self.material {
+            Material::Public(key) => Some(key.clone()),
+            Material::Private(key) => Some(key.public_key()),
+            Material::Secret(_) => None,
+        }
+    }
+
+    /// The private key, when this JWK is one.
+    pub fn into_private_key(self) -> Result<PrivateKey, KeyError> {
+        match self.material {
+            Material::Private(key) => Ok(key),
+            Material::Public(_) | Material::Secret(_) => Err(KeyError::NotPrivate),
+        }
+    }
+
+    /// The shared secret, when this JWK is one.
+    pub fn into_symmetric_key(self) -> Option<SymmetricKey> {
+        match self.material {
+            Material::Secret(key) => Some(key),
+            Material::Public(_) | Material::Private(_) => None,
+        }
+    }
+
+    /// Binds the key for verifying: to its own `alg`, else to `assumed`, else to the usual algorithm of its kind.
+    pub fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
+        // A private key's `key_ops` speak of signing; its public half verifies.
+        if !matches!(self.material, Material::Private(_)) {
+            self.allows("verify")?;
+        }
+        let kid = self.kid.clone();
+        match &self.material {
+            Material::Public(key) => VerifyingKey::new(key, self.bind(Some(key), assumed)?, kid),
+            Material::Private(key) => {
+                let public = key.public_key();
+                VerifyingKey::new(&public, self.bind(Some(&public), assumed)?, kid)
+            }
+            Material::Secret(key) => VerifyingKey::symmetric(key, self.bind(None, assumed)?, kid),
+        }
+    }
+
+    /// Binds the key for signing, in the same way.
+    pub fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
+        self.allows("sign")?;
+        match &self.material {
+            Material::Public(_) => Err(KeyError::NotPrivate),
+            Material::Private(key) => SigningKey::new(key, self.bind(Some(&key.public_key()), assumed)?),
+            Material::Secret(key) => SigningKey::symmetric(key, self.bind(None, assumed)?),
+        }
+    }
+
+    fn bind(&self, public: Option<&PublicKey>, assumed: Option<Algorithm>) -> Result<Algorithm, KeyError> {
+        // An assumption of another kind of key ("RS256" for a set that also holds EC keys) does not concern this one.
+        let fits = |a: &Algorithm| public.is_none_or(|key| key.kind() == a.key_kind());
+        let usual = || public.and_then(|key| Algorithm::default_for(key.kind()));
+        self.algorithm.or_else(|| assumed.filter(fits)).or_else(usual).ok_or(KeyError::NoAlgorithm)
+    }
+
+    fn allows(&self, operation: &'static str) -> Result<(), KeyError> {
+        match &self.key_ops {
+            Some(ops) if !ops.iter().any(|op| op == operation) => {
+                Err(KeyError::OperationNotAllowed(operation))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn key_ops(jwk: &Object<'_>) -> Result<Option<Vec<String>>, KeyError> {
+    let wrong = KeyError::WrongType(WrongType { name: "key_ops", expected: "an array of strings" });
+    jwk.get("key_ops").map(|ops| serde_json::from_str(ops.get()).map_err(|_| wrong)).transpose()
+}
+
+fn rsa(jwk: &Object<'_>) -> Result<Material, KeyError> {
+    let (n, e) = (required(jwk, "n")?, required(jwk, "e")?);
+    let Some(d) = optional(jwk, "d")? else {
+        return PublicKey::rsa(&n, &e).map(Material::Public);
+    };
+    if jwk.get("oth").is_some() {
+        return Err(KeyError::UnsupportedKind);
+    }
+    // RFC 7518 §6.3.2: all of the CRT members or none of them.
+    let names = ["p", "q", "dp", "dq", "qi"];
+    let crt = if names.iter().any(|name| jwk.get(name).is_some()) {
+        let [p, q, dp, dq, qi] = names.map(|name| required(jwk, name));
+        Some([p?, q?, dp?, dq?, qi?])
+    } else {
+        None
+    };
+    PrivateKey::from_rsa(&n, &e, d, crt).map(Material::Private)
+}
+
+fn ec(jwk: &Object<'_>) -> Result<Material, KeyError> {
+    let crv = jwk.string("crv")?.ok_or(KeyError::MissingMember("crv"))?;
+    let curve = Curve::from_name(&crv).ok_or(KeyError::UnsupportedKind)?;
+    let (x, y) = (sized(jwk, "x", curve.coordinate_bytes())?, sized(jwk, "y", curve.coordinate_bytes())?);
+    if jwk.get("d").is_some() {
+        let d = sized(jwk, "d", curve.coordinate_bytes())?;
+        return PrivateKey::from_ec(curve, &d, Some((&x, &y))).map(Material::Private);
+    }
+    Ok(Material::Public(PublicKey::Ec { curve, x: x.to_vec(), y: y.to_vec() }))
+}
+
+fn okp(jwk: &Object<'_>) -> Result<Material, KeyError> {
+    if jwk.string("crv")?.ok_or(KeyError::MissingMember("crv"))? != "Ed25519" {
+        return Err(KeyError::UnsupportedKind);
+    }
+    let x = sized(jwk, "x", 32)?;
+    if jwk.get("d").is_some() {
+        let d = sized(jwk, "d", 32)?;
+        return PrivateKey::from_ed25519(&d, Some(&x)).map(Material::Private);
+    }
+    Ok(Material::Public(PublicKey::Ed25519 { x: x.to_vec() }))
+}
+
+fn optional(jwk: &Object<'_>, name: &'static str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+    let Some(raw) = jwk.get(name) else { return Ok(None) };
+    let text = string(raw).ok_or(WrongType { name, expected: "a string" })?;
+    let bytes = base64url::decode(&text).map_err(|_| KeyError::MalformedMember(name))?;
+    if bytes.is_empty() {
+        return Err(KeyError::MalformedMember(name));
+    }
+    Ok(Some(Zeroizing::new(bytes)))
+}
+
+fn required(jwk: &Object<'_>, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    optional(jwk, name)?.ok_or(KeyError::MissingMember(name))
+}
+
+fn sized(jwk: &Object<'_>, name: &'static str, bytes: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    required(jwk, name)
+        .and_then(|v| if v.len() == bytes { Ok(v) } else { Err(KeyError::MalformedMember(name)) })
+}
+
+/// A public signature key as it is published: `kty`, `use`, `alg`, `kid` and the public members, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicJwk {
+    /// The key's name.
+    pub kid: String,
+    /// The one algorithm it signs with.
+    pub algorithm: Algorithm,
+    /// The key.
+    pub key: PublicKey,
+}
+
+impl Serialize for PublicJwk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut jwk = serializer.serialize_struct("PublicJwk", 7)?;
+        let kty = match &self.key {
+            PublicKey::Rsa { .. } => "RSA",
+            PublicKey::Ec { .. } => "EC",
+            PublicKey::Ed25519 { .. } => "OKP",
+        };
+        jwk.serialize_field("kty", kty)?;
+        jwk.serialize_field("use", "sig")?;
+        jwk.serialize_field("alg", self.algorithm.name())?;
+        jwk.serialize_field("kid", &self.kid)?;
+        match &self.key {
+            PublicKey::Rsa { n, e } => {
+                jwk.serialize_field("n", &base64url::encode(n))?;
+                jwk.serialize_field("e", &base64url::encode(e))?;
+            }
+            PublicKey::Ec { curve, x, y } => {
+                jwk.serialize_field("crv", curve.name())?;
+                jwk.serialize_field("x", &base64url::encode(x))?;
+                jwk.serialize_field("y", &base64url::encode(y))?;
+            }
+            PublicKey::Ed25519 { x } => {
+                jwk.serialize_field("crv", "Ed25519")?;
+                jwk.serialize_field("x", &base64url::encode(x))?;
+            }
+        }
+        jwk.end()
+    }
+}

@@ -1,0 +1,70 @@
+//! A JWK Set to verify with: the token's `kid` selects a key, and the key decides the algorithm (RFC 7517 §5).
+//!
+//! A key that can not be used is skipped with its reason and the good ones are kept. Two keys of one name are told
+//! apart by their own `alg`; without a `kid` a token is taken only where exactly one key could be meant.
+
+use crate::{
+    Algorithm, Signed, TokenError, Unverified, VerifyingKey,
+    key::{Jwk, KeyError},
+};
+
+/// The most keys a set may hold.
+pub const MAX_KEYS: usize = 500;
+
+/// Verification keys of one issuer.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    keys: Vec<VerifyingKey>,
+    skipped: Vec<KeyError>,
+}
+
+impl KeySet {
+    /// Reads a JWK Set (or one JWK). RSA keys without `alg` are bound to `assumed_rsa`.
+    pub fn parse(json: &[u8], assumed_rsa: Option<Algorithm>) -> Result<Self, KeyError> {
+        let mut set = Self::default();
+        for jwk in Jwk::parse_set(json)?.into_iter().take(MAX_KEYS) {
+            match jwk.and_then(|jwk| jwk.verifying_key(assumed_rsa)) {
+                Ok(key) => set.keys.push(key),
+                Err(why) => set.skipped.push(why),
+            }
+        }
+        Ok(set)
+    }
+
+    /// The keys, in the order of the document.
+    pub fn keys(&self) -> &[VerifyingKey] {
+        &self.keys
+    }
+
+    /// Why keys were passed over.
+    pub fn skipped(&self) -> &[KeyError] {
+        &self.skipped
+    }
+
+    /// The key a token must be verified with.
+    pub fn select(&self, token: &Unverified<'_>) -> Result<&VerifyingKey, TokenError> {
+        let algorithm = token.unverified_algorithm();
+        let Some(kid) = token.unverified_kid() else {
+            return match self.keys.as_slice() {
+                [only] => Ok(only),
+                _ => Err(TokenError::NoKey),
+            };
+        };
+        let mut named = self.keys.iter().filter(|key| key.kid() == Some(kid)).peekable();
+        let first = named.peek().copied().ok_or(TokenError::NoKey)?;
+        // With none of the named keys for that algorithm, the first one makes `verify` say what is wrong.
+        Ok(named.find(|key| key.algorithm() == algorithm).unwrap_or(first))
+    }
+
+    /// Selects a key and proves the signature.
+    pub fn verify(&self, token: Unverified<'_>) -> Result<Signed, TokenError> {
+        let key = self.select(&token)?;
+        token.verify(key)
+    }
+}
+
+impl From<Vec<VerifyingKey>> for KeySet {
+    fn from(keys: Vec<VerifyingKey>) -> Self {
+        Self { keys, skipped: Vec::new() }
+    }
+}

@@ -1,0 +1,294 @@
+//! The way of a token inwards: `Unverified` → `Signed` → `Verified`. Each type exists only if its check was passed.
+//!
+//! `Unverified::parse` takes the text apart strictly and trusts nothing; `verify` proves the signature under one key
+//! and makes the payload readable; `check` (in `claims`) proves the claims. The header is closed: `alg`, `kid` and
+//! `typ` are read, `crit`, `b64` and encryption are refused, and `jwk`, `jku`, `x5u`, `x5c` are never looked at.
+//! Specifications: RFC 7515 §4, §5.2 and appendix A; RFC 8725. Pinned by `tests/rfc_vectors.rs`, `tests/attacks.rs`.
+
+use crate::{
+    Algorithm,
+    algorithm::{Primitive, UnsupportedAlgorithm},
+    base64url,
+    json::{JsonError, Object, WrongType},
+    key::{KeyError, MIN_RSA_BITS, PublicKey, SymmetricKey, parse_public},
+};
+use aws_lc_rs::{
+    hmac,
+    signature::{
+        ED25519, ParsedPublicKey, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, VerificationAlgorithm,
+    },
+};
+use std::fmt;
+
+/// The longest token looked at, in bytes. API Gateway passes at most 10 KiB of headers.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// Nesting allowed in a token's header and claims.
+const MAX_DEPTH: usize = 16;
+
+/// A compact JWS taken apart. Nothing in it may be believed yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unverified<'a> {
+    signing_input: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    algorithm: Algorithm,
+    kid: Option<String>,
+    typ: Option<String>,
+}
+
+impl fmt::Debug for Unverified<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unverified").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Unverified<'a> {
+    /// Takes a compact token apart. Refuses everything that is not exactly three canonical base64url parts with a
+    /// header object this crate understands.
+    pub fn parse(token: &'a str) -> Result<Self, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(TokenError::NotCompact)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(TokenError::NotCompact)?;
+        if payload.contains('.') {
+            return Err(TokenError::NotCompact);
+        }
+        if signature.is_empty() {
+            return Err(TokenError::Unsigned);
+        }
+        let header = base64url::decode(header).map_err(|_| TokenError::NotBase64Url)?;
+        let header = Object::parse(&header, MAX_DEPTH).map_err(TokenError::Header)?;
+        // Every parameter that changes how a token is to be read; none is understood here (RFC 7515 §4.1.11).
+        if ["crit", "b64", "enc", "zip"].iter().any(|name| header.get(name).is_some()) {
+            return Err(TokenError::CriticalHeader);
+        }
+        let text = |name| header.string(name).map_err(TokenError::HeaderType);
+        let algorithm = text("alg")?.ok_or(TokenError::NoAlgorithm)?.parse()?;
+        let kid = text("kid")?.map(|kid| kid.into_owned());
+        let typ = text("typ")?.map(|typ| typ.into_owned());
+        Ok(Self { signing_input, payload, signature, algorithm, kid, typ })
+    }
+
+    /// The algorithm the header claims. It chooses nothing: it must equal that of the key.
+    pub fn unverified_algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The key name the header claims; only ever compared with the names of known keys.
+    pub fn unverified_kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The issuer the payload claims, to select whose keys may verify the token. Not to be believed.
+    pub fn unverified_issuer(&self) -> Result<Option<String>, TokenError> {
+        let payload = base64url::decode(self.payload).map_err(|_| TokenError::NotBase64Url)?;
+        let claims = Object::parse(&payload, MAX_DEPTH).map_err(TokenError::Payload)?;
+        Ok(claims.string("iss").map_err(TokenError::PayloadType)?.map(|iss| iss.into_owned()))
+    }
+
+    /// Proves the signature under `key`, whose algorithm the header must name.
+    pub fn verify(self, key: &VerifyingKey) -> Result<Signed, TokenError> {
+        if self.algorithm != key.algorithm {
+            return Err(TokenError::AlgorithmMismatch { key: key.algorithm, token: self.algorithm });
+        }
+        let signature = base64url::decode(self.signature).map_err(|_| TokenError::NotBase64Url)?;
+        let message = self.signing_input.as_bytes();
+        match &key.parsed {
+            Parsed::Public(public) => public.verify_sig(message, &signature),
+            Parsed::Secret(secret) => hmac::verify(secret, message, &signature),
+        }
+        .map_err(|_| TokenError::BadSignature)?;
+        let payload = base64url::decode(self.payload).map_err(|_| TokenError::NotBase64Url)?;
+        Ok(Signed { algorithm: self.algorithm, kid: self.kid, typ: self.typ, payload })
+    }
+}
+
+/// A token whose signature was proven. Its claims can be read, but say nothing yet about who may use it, or when.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signed {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<String>,
+    pub(crate) typ: Option<String>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl Signed {
+    /// The payload's bytes, which need not be JSON (RFC 7515 signs any bytes).
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    pub(crate) fn claims(&self) -> Result<Object<'_>, TokenError> {
+        Object::parse(&self.payload, MAX_DEPTH).map_err(TokenError::Payload)
+    }
+}
+
+/// A key that verifies with exactly one algorithm; parsed once.
+pub struct VerifyingKey {
+    algorithm: Algorithm,
+    kid: Option<String>,
+    parsed: Parsed,
+}
+
+enum Parsed {
+    Public(Box<ParsedPublicKey>),
+    Secret(Box<hmac::Key>),
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingKey")
+            .field("algorithm", &self.algorithm)
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl VerifyingKey {
+    /// Binds a public key to `algorithm`, which must take this kind of key. RSA under 2048 bits is refused.
+    pub fn new(key: &PublicKey, algorithm: Algorithm, kid: Option<String>) -> Result<Self, KeyError> {
+        let bits = key.bits();
+        if matches!(key, PublicKey::Rsa { .. }) && bits < MIN_RSA_BITS {
+            return Err(KeyError::RsaTooSmall { bits });
+        }
+        let (Primitive::Rsa { .. } | Primitive::Ec { .. } | Primitive::Ed25519) = algorithm.primitive()
+        else {
+            return Err(KeyError::AlgorithmMismatch { algorithm });
+        };
+        if key.kind() != algorithm.key_kind() {
+            return Err(KeyError::AlgorithmMismatch { algorithm });
+        }
+        let with: &'static dyn VerificationAlgorithm = match algorithm.primitive() {
+            Primitive::Rsa { verify, .. } => verify,
+            Primitive::Ec { verify, .. } => verify,
+            Primitive::Ed25519 => &ED25519,
+            Primitive::Hmac(_) => return Err(KeyError::AlgorithmMismatch { algorithm }),
+        };
+        Ok(Self { algorithm, kid, parsed: Parsed::Public(Box::new(parse_public(key, with)?)) })
+    }
+
+    /// Binds an RSA key of 1024 to 2047 bits, for tokens of a system that can not be changed yet. RS256 and RS512 only.
+    pub fn legacy_weak_rsa(
+        key: &PublicKey,
+        algorithm: Algorithm,
+        kid: Option<String>,
+    ) -> Result<Self, KeyError> {
+        let with: &'static dyn VerificationAlgorithm = match algorithm {
+            Algorithm::RS256 => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+            Algorithm::RS512 => &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+            _ => return Err(KeyError::AlgorithmMismatch { algorithm }),
+        };
+        if !matches!(key, PublicKey::Rsa { .. }) {
+            return Err(KeyError::AlgorithmMismatch { algorithm });
+        }
+        if key.bits() < 1024 {
+            return Err(KeyError::RsaTooSmall { bits: key.bits() });
+        }
+        Ok(Self { algorithm, kid, parsed: Parsed::Public(Box::new(parse_public(key, with)?)) })
+    }
+
+    /// Binds a shared secret to an HMAC algorithm; refuses one shorter than the hash.
+    pub fn symmetric(
+        key: &SymmetricKey,
+        algorithm: Algorithm,
+        kid: Option<String>,
+    ) -> Result<Self, KeyError> {
+        Ok(Self { algorithm, kid, parsed: Parsed::Secret(Box::new(key.hmac_key(algorithm)?)) })
+    }
+
+    /// The algorithm this key is bound to.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The key's name.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+}
+
+/// Why a token is not accepted, up to and including its signature. Never holds any of the token's text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Longer than [`MAX_TOKEN_BYTES`].
+    #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
+    TooLong,
+    /// Not three parts with two dots: not a token, a JWE, or the JSON serialization.
+    #[error("not a compact JWS: three parts separated by dots are expected")]
+    NotCompact,
+    /// The signature part is empty.
+    #[error("the token is not signed")]
+    Unsigned,
+    /// A part is not canonical base64url.
+    #[error("a part of the token is not canonical base64url")]
+    NotBase64Url,
+    /// The header is not an acceptable JSON object.
+    #[error("the token's header is not acceptable: {0}")]
+    Header(JsonError),
+    /// A header parameter has the wrong JSON type.
+    #[error("the token's header is not acceptable: {0}")]
+    HeaderType(WrongType),
+    /// `crit`, `b64`, `enc` or `zip`: an extension that changes how the token is read, none of which is understood.
+    #[error("the token's header asks for an extension that is not understood (crit, b64, enc or zip)")]
+    CriticalHeader,
+    /// No `alg`.
+    #[error("the token's header has no `alg`")]
+    NoAlgorithm,
+    /// `alg` is not in the table; `none` is not.
+    #[error("the token asks for an {0}")]
+    UnsupportedAlgorithm(#[from] UnsupportedAlgorithm),
+    /// No key of that name, or no name and not exactly one key.
+    #[error("no key fits the token's `kid` and `alg`")]
+    NoKey,
+    /// The header names another algorithm than the key's.
+    #[error("the token says {token}, but its key is for {key}")]
+    AlgorithmMismatch {
+        /// What the key is bound to.
+        key: Algorithm,
+        /// What the header claims.
+        token: Algorithm,
+    },
+    /// The signature is not the key's over this token.
+    #[error("the signature does not verify")]
+    BadSignature,
+    /// The payload is not an acceptable JSON object.
+    #[error("the token's claims are not acceptable: {0}")]
+    Payload(JsonError),
+    /// A claim has the wrong JSON type.
+    #[error("the token's claims are not acceptable: {0}")]
+    PayloadType(WrongType),
+    /// The claims do not meet the policy.
+    #[error(transparent)]
+    Claim(#[from] crate::claims::ClaimError),
+}
+
+impl TokenError {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong => "token_too_long",
+            Self::NotCompact => "token_not_compact",
+            Self::Unsigned => "token_unsigned",
+            Self::NotBase64Url => "token_not_base64url",
+            Self::Header(_) => "token_header_malformed",
+            Self::HeaderType(_) => "token_header_wrong_type",
+            Self::CriticalHeader => "token_critical_header",
+            Self::NoAlgorithm => "token_no_algorithm",
+            Self::UnsupportedAlgorithm(_) => "token_unsupported_algorithm",
+            Self::NoKey => "token_no_key",
+            Self::AlgorithmMismatch { .. } => "token_algorithm_mismatch",
+            Self::BadSignature => "token_bad_signature",
+            Self::Payload(_) => "token_claims_malformed",
+            Self::PayloadType(_) => "token_claims_wrong_type",
+            Self::Claim(claim) => claim.code(),
+        }
+    }
+}
