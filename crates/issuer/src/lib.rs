@@ -1,1 +1,27 @@
-//! issuer
+//! What leaves the house: tokens minted under policy, the public documents verifiers read, and the HTTP routes.
+//!
+//! A request is walked in one direction: bytes → typed request (`request`) → authenticated client (`client`) → mint
+//! policy (`policy`) → claims in the shape of a profile (`profile`) → signing input → signature → response (`http`).
+//! The default is that nothing is allowed. Every mint and every refusal is one audit event (`audit`).
+
+mod audit;
+mod client;
+mod documents;
+pub mod http;
+mod issuer;
+mod issuer_url;
+mod mint;
+mod names;
+mod policy;
+mod profile;
+mod request;
+
+pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
+pub use documents::{Document, PublicDocuments, render};
+pub use issuer::{Issuer, IssuerError, IssuerSettings, RequestLimits};
+pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
+pub use mint::{Caller, MintError, Minted};
+pub use names::Names;
+pub use policy::{ClaimRules, JaasGrant, MintPolicy, Rule, Schema, SchemaError};
+pub use profile::{JaasProfile, JwtProfile, Profile, ProfileError, is_jaas_kid};
+pub use request::{AudienceRequest, RequestError, SignRequest};

@@ -3,10 +3,12 @@
 //! No clock lives here. Whoever needs "now" is handed one, so every lifecycle can run on a virtual clock.
 //! Arithmetic saturates: a hostile number can not overflow into a different century.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Seconds since the Unix epoch, UTC, ignoring leap seconds (RFC 7519 §2, NumericDate).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

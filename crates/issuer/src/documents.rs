@@ -1,0 +1,78 @@
+//! The public documents: discovery and JWKS, rendered once per change of the keys by one pure function.
+//!
+//! `serve` answers from the result and `publish` will write the same bytes; no request renders anything. Paths are
+//! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §5.
+
+use crate::IssuerUrl;
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use countersign_jose::{Algorithm, PublicJwk, base64url};
+use serde_json::json;
+use std::{collections::BTreeMap, time::Duration};
+
+/// One document as it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// `Cache-Control`.
+    pub cache_control: String,
+    /// A strong `ETag`, with its quotes.
+    pub etag: String,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// All public documents by path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublicDocuments(BTreeMap<&'static str, Document>);
+
+impl PublicDocuments {
+    /// The document at a path below the issuer.
+    pub fn get(&self, path: &str) -> Option<&Document> {
+        self.0.get(path)
+    }
+
+    /// Paths and documents.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Document)> {
+        self.0.iter().map(|(path, document)| (*path, document))
+    }
+}
+
+/// The paths of the documents, all below the issuer.
+pub(crate) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
+pub(crate) const OAUTH_AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+pub(crate) const JWKS: &str = "/.well-known/jwks.json";
+pub(crate) const PUBLIC_KEYS: &str = "/public-keys";
+
+/// Renders every public document from the public keys of the issuer.
+pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> PublicDocuments {
+    let cache_control = format!("public, max-age={}", max_age.as_secs());
+    let document = |content_type, value: serde_json::Value| {
+        let body = Bytes::from(value.to_string());
+        let hash = digest::digest(&digest::SHA256, &body);
+        let etag = format!("\"{}\"", base64url::encode(hash.as_ref().get(..16).unwrap_or_default()));
+        Document { content_type, cache_control: cache_control.clone(), etag, body }
+    };
+    let mut algorithms: Vec<Algorithm> = keys.iter().map(|key| key.algorithm).collect();
+    algorithms.sort();
+    algorithms.dedup();
+    // There is no authorization or token endpoint, so no response type and no grant is offered; both lists are given
+    // because their absence would mean "authorization_code and implicit" (RFC 8414 §2).
+    let discovery = json!({
+        "issuer": issuer.as_str(),
+        "jwks_uri": issuer.join(JWKS),
+        "response_types_supported": [],
+        "grant_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": algorithms,
+    });
+    let discovery = document("application/json", discovery);
+    let jwks = document("application/jwk-set+json", json!({ "keys": keys }));
+    PublicDocuments(BTreeMap::from([
+        (OPENID_CONFIGURATION, discovery.clone()),
+        (OAUTH_AUTHORIZATION_SERVER, discovery),
+        (JWKS, jwks.clone()),
+        (PUBLIC_KEYS, jwks),
+    ]))
+}

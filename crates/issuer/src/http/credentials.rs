@@ -1,0 +1,59 @@
+//! Client credentials of a request (RFC 6749 §2.3.1): HTTP Basic, or `client_id` and `client_secret` in the body.
+//!
+//! Exactly one of the two; both at once is a malformed request, even if they agree.
+
+use super::error::HttpError;
+use axum::http::{HeaderMap, header};
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use zeroize::Zeroizing;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What a caller shows of itself. Not believed yet.
+pub(super) struct Credentials {
+    pub(super) id: String,
+    pub(super) secret: Zeroizing<String>,
+}
+
+pub(super) fn select(headers: &HeaderMap, body: Option<(&str, &str)>) -> Result<Credentials, HttpError> {
+    match (basic(headers)?, body) {
+        (Some(_), Some(_)) => {
+            Err(HttpError::BadBody("send the credentials in the header or in the body, not both"))
+        }
+        (Some(basic), None) => Ok(basic),
+        (None, Some((id, secret))) => {
+            Ok(Credentials { id: id.to_owned(), secret: Zeroizing::new(secret.to_owned()) })
+        }
+        (None, None) => Err(HttpError::InvalidClient),
+    }
+}
+
+fn basic(headers: &HeaderMap) -> Result<Option<Credentials>, HttpError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(HttpError::BadBody("more than one Authorization header"));
+    }
+    let parse = || {
+        let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Zeroizing::new(BASE64.decode(encoded.trim()).ok()?);
+        let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        // RFC 6749 §2.3.1: both are form-urlencoded before they are joined.
+        Some(Credentials { id: form_decode(id)?, secret: Zeroizing::new(form_decode(secret)?) })
+    };
+    parse().map(Some).ok_or(HttpError::InvalidClient)
+}
+
+fn form_decode(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+}

@@ -1,0 +1,110 @@
+//! What goes wrong on the way, as the caller sees it: RFC 6749 §5.2 error codes with the right status.
+//!
+//! One exhaustive match; a detail that is not for callers stays in the log under the request's id.
+
+use crate::{MintError, RequestError};
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use std::time::Duration;
+
+/// A refusal on its way out.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum HttpError {
+    #[error("{0}")]
+    InvalidRequest(#[from] RequestError),
+    #[error("{0}")]
+    BadBody(&'static str),
+    #[error("client authentication failed; send client_id and client_secret as HTTP Basic or in the body")]
+    InvalidClient,
+    #[error("{0}")]
+    Mint(MintError),
+    #[error("the body is longer than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("send the body as application/json or application/x-www-form-urlencoded")]
+    UnsupportedMediaType,
+    #[error("too many requests; try again in {} s", .0.as_secs())]
+    TooManyRequests(Duration),
+    #[error("there is nothing at this path")]
+    NotFound,
+    #[error("this path does not take this method")]
+    MethodNotAllowed,
+    #[error("only the addresses in server.metrics_allow may read this")]
+    Forbidden,
+}
+
+impl HttpError {
+    fn parts(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest(_) | Self::BadBody(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
+            Self::TooManyRequests(_) => (StatusCode::TOO_MANY_REQUESTS, "slow_down"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "access_denied"),
+            Self::Mint(why) => match why {
+                MintError::Request(_)
+                | MintError::Invalid(_)
+                | MintError::UnknownProfile(_)
+                | MintError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
+                MintError::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
+                MintError::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+                MintError::Sign(_) | MintError::NoRandomness => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, "server_error")
+                }
+            },
+        }
+    }
+
+    /// A stable name for metrics and the audit.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Mint(why) => why.code(),
+            Self::TooManyRequests(_) => "rate_limited",
+            Self::InvalidClient => "invalid_client",
+            Self::BodyTooLarge(_) => "body_too_large",
+            _ => self.parts().1,
+        }
+    }
+
+    /// RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E in a description.
+    fn description(&self) -> String {
+        let text = match self {
+            Self::Mint(MintError::Sign(_) | MintError::NoRandomness) => {
+                "the token could not be signed; the log has the reason under the request id".to_owned()
+            }
+            other => other.to_string(),
+        };
+        text.chars()
+            .map(|c| if c == '"' { '\'' } else { c })
+            .filter(|c| (' '..='~').contains(c) && *c != '\\')
+            .collect()
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let (status, error) = self.parts();
+        let body = serde_json::json!({ "error": error, "error_description": self.description() });
+        let fixed = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+        let mut response = (status, fixed, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        let mut set = |name: HeaderName, value: HeaderValue| headers.insert(name, value);
+        match self {
+            Self::InvalidClient => {
+                set(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Basic realm=\"countersign\", charset=\"UTF-8\""),
+                );
+            }
+            Self::TooManyRequests(wait) => {
+                set(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,32 @@
+//! `/healthz` (the process runs), `/readyz` (it can mint with keys known to be current) and `/metrics` (Prometheus).
+
+use super::{App, Peer, error::HttpError};
+use axum::{
+    Extension,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+pub(super) async fn healthz() -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], "ok\n").into_response()
+}
+
+pub(super) async fn readyz(State(app): State<App>) -> Response {
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    if app.issuer.is_ready() {
+        (no_store, "ready\n").into_response()
+    } else {
+        let why = "not ready: no active key, or the store has not answered for too long\n";
+        (StatusCode::SERVICE_UNAVAILABLE, no_store, why).into_response()
+    }
+}
+
+pub(super) async fn metrics(State(app): State<App>, Extension(peer): Extension<Peer>) -> Response {
+    if !(app.metrics_access)(peer.0) {
+        return HttpError::Forbidden.into_response();
+    }
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], app.issuer.metrics().encode(app.issuer.is_ready()))
+        .into_response()
+}

@@ -1,0 +1,68 @@
+//! What the issuer counts, in the OpenMetrics text format that Prometheus reads.
+//!
+//! Labels come from closed lists of our own, never from a request, so their number is bounded.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// The counters of one issuer.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    minted: Family<MintedLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+    responses: Family<ResponseLabels, Counter>,
+    ready: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MintedLabels {
+    profile: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResponseLabels {
+    status: u16,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("countersign");
+        let (minted, refused) = (Family::default(), Family::default());
+        let (responses, ready) = (Family::default(), Gauge::default());
+        registry.register("tokens_minted", "Tokens minted", minted.clone());
+        registry.register("tokens_refused", "Requests for a token that were refused", refused.clone());
+        registry.register("http_responses", "HTTP responses by status", responses.clone());
+        registry.register("ready", "1 while tokens can be minted with current keys", ready.clone());
+        Self { registry, minted, refused, responses, ready }
+    }
+
+    pub(crate) fn minted(&self, profile: &'static str) {
+        self.minted.get_or_create(&MintedLabels { profile }).inc();
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&RefusedLabels { reason }).inc();
+    }
+
+    /// Counts a response by its status. Called by the listener, which sees all of them.
+    pub fn responded(&self, status: u16) {
+        self.responses.get_or_create(&ResponseLabels { status }).inc();
+    }
+
+    pub(crate) fn encode(&self, ready: bool) -> String {
+        self.ready.set(ready.into());
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,134 @@
+//! `POST /sign`: mint a token for an authenticated client.
+//!
+//! Order: per-address rate, size, form of the body, who is asking, per-client rate, policy, signature. A caller that
+//! does not prove who it is learns nothing about what would have been allowed.
+
+use super::{
+    App, Peer,
+    body::{self, MediaType},
+    credentials,
+    error::HttpError,
+};
+use crate::{
+    Caller, Minted, audit::AuditEvent, mint::random_id, request::RequestError, request::SignRequest,
+};
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub(super) async fn sign(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let Ok(request_id) = random_id() else {
+        return HttpError::Mint(crate::MintError::NoRandomness).into_response();
+    };
+    let mut response = match mint(&app, peer, &headers, body, &request_id).await {
+        Ok(minted) => success(&minted),
+        Err(why) => {
+            // Mint errors are recorded where they arise, with all that is known there.
+            if !matches!(why, HttpError::Mint(_)) {
+                app.issuer.metrics().refused(why.code());
+                let audit =
+                    AuditEvent { request_id: &request_id, address: Some(peer.0), ..AuditEvent::default() };
+                audit.refused(why.code(), &why.to_string());
+            }
+            why.into_response()
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+async fn mint(
+    app: &App,
+    peer: Peer,
+    headers: &HeaderMap,
+    body: Body,
+    request_id: &str,
+) -> Result<Minted, HttpError> {
+    app.rates.check_address(peer.0).map_err(HttpError::TooManyRequests)?;
+    let media_type = body::media_type(headers)?;
+    let limits = app.issuer.settings().limits;
+    let bytes = body::read(body, limits.body_bytes).await?;
+    let form;
+    let request = match media_type {
+        MediaType::Json => SignRequest::parse(&bytes, limits.json_depth)?,
+        MediaType::Form => {
+            form = Form::parse(&bytes)?;
+            form.request(limits.json_depth)?
+        }
+    };
+    let shown = request.credentials.as_ref().map(|(id, secret)| (id.as_ref(), secret.as_ref()));
+    let shown = credentials::select(headers, shown)?;
+    let client = app.issuer.settings().clients.authenticate(&shown.id, shown.secret.as_bytes());
+    let client = Arc::clone(client.ok_or(HttpError::InvalidClient)?);
+    app.rates.check_client(client.id.as_str()).map_err(HttpError::TooManyRequests)?;
+    let caller = Caller::Client(&client);
+    app.issuer
+        .mint(caller, &request, app.issuer.now(), request_id, Some(peer.0))
+        .await
+        .map_err(HttpError::Mint)
+}
+
+fn success(minted: &Minted) -> Response {
+    // A compact token and a kid need no escaping beyond quotes, but serde decides that.
+    let body = serde_json::json!({
+        "access_token": minted.token,
+        "token_type": "Bearer",
+        "expires_in": minted.lifetime.as_secs(),
+        "kid": minted.kid,
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::PRAGMA, "no-cache"),
+    ];
+    (headers, body.to_string()).into_response()
+}
+
+/// The form body: the members of the JSON body as parameters, `data` and `metadata` as JSON texts.
+struct Form(BTreeMap<String, String>);
+
+impl Form {
+    fn parse(body: &Bytes) -> Result<Self, HttpError> {
+        if std::str::from_utf8(body).is_err() {
+            return Err(HttpError::BadBody("the form is not UTF-8"));
+        }
+        let mut members = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            // RFC 6749 §3.2: parameters must not be included more than once.
+            if members.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(HttpError::BadBody("a form parameter occurs twice"));
+            }
+        }
+        let known = ["data", "metadata", "profile", "client_id", "client_secret"];
+        if members.keys().any(|name| !known.contains(&name.as_str())) {
+            return Err(RequestError::UnknownMember.into());
+        }
+        Ok(Self(members))
+    }
+
+    fn request(&self, max_depth: usize) -> Result<SignRequest<'_>, HttpError> {
+        let member = |name| self.0.get(name).map(String::as_str);
+        let credentials = match (member("client_id"), member("client_secret")) {
+            (Some(id), Some(secret)) => Some((Cow::Borrowed(id), Cow::Borrowed(secret))),
+            (None, None) => None,
+            _ => return Err(RequestError::HalfCredentials.into()),
+        };
+        let data = member("data").ok_or(RequestError::Missing("data"))?;
+        let profile = member("profile").map(Cow::Borrowed);
+        Ok(SignRequest::from_parts(data, member("metadata"), profile, credentials, max_depth)?)
+    }
+}

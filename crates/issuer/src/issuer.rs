@@ -1,0 +1,190 @@
+//! The issuer at work: its settings, and a snapshot of keys and documents that is replaced whole when keys change.
+//!
+//! A request reads one snapshot and finishes with it; nothing is locked. Each profile's signer and encoded header are
+//! looked up when the snapshot is made, so minting does not search.
+
+use crate::{
+    Clients, IssuerUrl, ProfileError, PublicDocuments, documents,
+    http::{Metrics, RateLimits},
+    profile::Profile,
+};
+use arc_swap::ArcSwap;
+use countersign_jose::{EncodedHeader, Header, PublicJwk, Timestamp};
+use countersign_keyring::{LoadedKeyring, RingName, Signer};
+use countersign_store::Clock;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+/// What the configuration says, resolved.
+#[derive(Debug)]
+pub struct IssuerSettings {
+    /// The authority's identity.
+    pub issuer: IssuerUrl,
+    /// Who may ask.
+    pub clients: Clients,
+    /// The shapes of token.
+    pub profiles: Vec<Arc<dyn Profile>>,
+    /// Rings whose public keys are not in the JWKS.
+    pub unpublished_rings: BTreeSet<RingName>,
+    /// How long verifiers may keep the public documents.
+    pub jwks_max_age: Duration,
+    /// How far `iat` and `nbf` lie before now.
+    pub backdate: Duration,
+    /// Sizes.
+    pub limits: RequestLimits,
+    /// How often.
+    pub rates: RateLimits,
+    /// How long the keys last read are good for while the store does not answer.
+    pub max_stale: Duration,
+}
+
+/// Sizes of what comes in and goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// The longest body, in bytes.
+    pub body_bytes: usize,
+    /// How deep JSON may nest.
+    pub json_depth: usize,
+    /// The longest token minted, in bytes.
+    pub token_bytes: usize,
+}
+
+/// Why an issuer can not start with the keys at hand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IssuerError {
+    /// A profile can not work with its ring's key.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+}
+
+/// The authority: everything a request needs.
+#[derive(Debug)]
+pub struct Issuer {
+    settings: IssuerSettings,
+    clock: Arc<dyn Clock>,
+    keys: ArcSwap<Keys>,
+    seen_at: AtomicI64,
+    metrics: Metrics,
+}
+
+/// One state of the keys and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    keyring: LoadedKeyring,
+    ready: BTreeMap<&'static str, Ready>,
+    documents: PublicDocuments,
+}
+
+/// What signs the tokens of one profile.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) header: EncodedHeader,
+}
+
+impl Keys {
+    pub(crate) fn ready(&self, profile: &str) -> Option<&Ready> {
+        self.ready.get(profile)
+    }
+
+    pub(crate) fn documents(&self) -> &PublicDocuments {
+        &self.documents
+    }
+
+    fn new(settings: &IssuerSettings, keyring: LoadedKeyring) -> Result<Self, IssuerError> {
+        let mut ready = BTreeMap::new();
+        for profile in &settings.profiles {
+            let Some(signer) = keyring.ring(profile.ring()).and_then(|ring| ring.active()) else { continue };
+            profile.check_signer(signer.as_ref())?;
+            let header =
+                Header { alg: signer.algorithm(), kid: Some(signer.kid()), typ: Some(profile.typ()) }
+                    .encode();
+            ready.insert(profile.name(), Ready { signer: Arc::clone(signer), header });
+        }
+        let published = keyring.rings().filter(|(name, _)| !settings.unpublished_rings.contains(name));
+        let public: Vec<PublicJwk> = published.flat_map(|(_, ring)| ring.public_keys().to_vec()).collect();
+        let documents = documents::render(&settings.issuer, &public, settings.jwks_max_age);
+        Ok(Self { keyring, ready, documents })
+    }
+}
+
+impl Issuer {
+    /// Puts an issuer together. Refuses keys that a profile can not sign with.
+    pub fn new(
+        settings: IssuerSettings,
+        keyring: LoadedKeyring,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IssuerError> {
+        let keys = Keys::new(&settings, keyring)?;
+        let metrics = Metrics::new();
+        let seen_at = AtomicI64::new(clock.now().unix_seconds());
+        Ok(Self { settings, clock, keys: ArcSwap::from_pointee(keys), seen_at, metrics })
+    }
+
+    /// Replaces the keys and the documents made from them.
+    pub fn replace_keys(&self, keyring: LoadedKeyring) -> Result<(), IssuerError> {
+        self.keys.store(Arc::new(Keys::new(&self.settings, keyring)?));
+        Ok(())
+    }
+
+    /// The keyring in use.
+    pub fn keyring(&self) -> LoadedKeyring {
+        self.keys.load().keyring.clone()
+    }
+
+    /// Notes that the store answered and the keys in use are those it has.
+    pub fn store_answered(&self) {
+        self.seen_at.store(self.clock.now().unix_seconds(), Ordering::Relaxed);
+    }
+
+    /// Whether tokens can be minted with keys known to be current.
+    pub fn is_ready(&self) -> bool {
+        let seen_at = Timestamp::from_unix_seconds(self.seen_at.load(Ordering::Relaxed));
+        let fresh = self.clock.now().since(seen_at) <= self.settings.max_stale;
+        fresh && !self.keys.load().ready.is_empty()
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &IssuerSettings {
+        &self.settings
+    }
+
+    /// The documents in use.
+    pub fn documents(&self) -> PublicDocuments {
+        self.keys.load().documents.clone()
+    }
+
+    /// Profiles that have no key to sign with.
+    pub fn profiles_without_key(&self) -> Vec<&'static str> {
+        let keys = self.keys.load();
+        self.settings.profiles.iter().map(|p| p.name()).filter(|name| keys.ready(name).is_none()).collect()
+    }
+
+    /// The metrics of this issuer.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn keys(&self) -> arc_swap::Guard<Arc<Keys>> {
+        self.keys.load()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn profile(&self, name: &str) -> Option<&Arc<dyn Profile>> {
+        self.settings.profiles.iter().find(|profile| profile.name() == name)
+    }
+
+    pub(crate) fn profile_names(&self) -> String {
+        let names: Vec<_> = self.settings.profiles.iter().map(|profile| profile.name()).collect();
+        names.join(", ")
+    }
+}

@@ -1,0 +1,194 @@
+//! Minting: a request by a caller becomes a token, or a refusal with its reason.
+
+use crate::{
+    Issuer,
+    audit::{AuditEvent, MintedFacts},
+    client::Client,
+    policy::{MintPolicy, Rule},
+    profile::{Facts, Refusal},
+    request::{RequestError, SignRequest},
+};
+use aws_lc_rs::rand;
+use countersign_jose::{SigningInput, Timestamp, base64url};
+use countersign_keyring::SignError;
+use std::{borrow::Cow, net::IpAddr, time::Duration};
+
+/// Who asks: a client that proved who it is, or the operator on the command line who holds the keys anyway.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// An authenticated client.
+    Client(&'a Client),
+    /// The operator.
+    Operator(&'a MintPolicy),
+}
+
+impl<'a> Caller<'a> {
+    /// The name in the audit.
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Client(client) => client.id.as_str(),
+            Self::Operator(_) => "operator",
+        }
+    }
+
+    /// What it may have.
+    pub fn policy(self) -> &'a MintPolicy {
+        match self {
+            Self::Client(client) => &client.policy,
+            Self::Operator(policy) => policy,
+        }
+    }
+}
+
+/// A minted token. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Minted {
+    /// The compact token.
+    pub token: String,
+    /// The key that signed it.
+    pub kid: String,
+    /// How long it lives.
+    pub lifetime: Duration,
+}
+
+impl std::fmt::Debug for Minted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Minted").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// Why no token was minted.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum MintError {
+    /// The request is malformed.
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    /// The request makes no sense for its profile.
+    #[error("{0}")]
+    Invalid(Cow<'static, str>),
+    /// No profile of that name is configured.
+    #[error("unknown profile; configured are: {0}")]
+    UnknownProfile(String),
+    /// The client's policy does not allow it.
+    #[error("the policy of this client does not allow it (rule: {0})")]
+    Denied(Rule),
+    /// The token would be longer than the limit.
+    #[error(
+        "the token would be {bytes} bytes long, the limit is {max}; send fewer claims or raise limits.token_bytes"
+    )]
+    TooLong {
+        /// What it would be.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The ring has no key to sign with.
+    #[error("the ring of this profile has no active key")]
+    NoKey,
+    /// Signing failed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// No random numbers.
+    #[error("the operating system gives no random numbers")]
+    NoRandomness,
+}
+
+impl MintError {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Request(_) | Self::Invalid(_) => "invalid_request",
+            Self::UnknownProfile(_) => "unknown_profile",
+            Self::Denied(_) => "outside_policy",
+            Self::TooLong { .. } => "token_too_long",
+            Self::NoKey => "no_active_key",
+            Self::Sign(_) => "signing_failed",
+            Self::NoRandomness => "no_randomness",
+        }
+    }
+}
+
+impl From<Refusal> for MintError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(why) => Self::Invalid(why),
+            Refusal::Denied(rule) => Self::Denied(rule),
+        }
+    }
+}
+
+impl Issuer {
+    /// Mints a token, and records the mint or the refusal.
+    pub async fn mint(
+        &self,
+        caller: Caller<'_>,
+        request: &SignRequest<'_>,
+        now: Timestamp,
+        request_id: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Minted, MintError> {
+        let profile = request.profile.as_deref().unwrap_or("jwt");
+        let known = self.profile(profile).map(|p| p.name());
+        let audit = AuditEvent { request_id, address, client: Some(caller.name()), profile: known };
+        let result = self.mint_unrecorded(caller, request, now, &audit).await;
+        match &result {
+            Ok(_) => self.metrics().minted(known.unwrap_or_default()),
+            Err(why) => {
+                self.metrics().refused(why.code());
+                audit.refused(why.code(), &why.to_string());
+            }
+        }
+        result
+    }
+
+    async fn mint_unrecorded(
+        &self,
+        caller: Caller<'_>,
+        request: &SignRequest<'_>,
+        now: Timestamp,
+        audit: &AuditEvent<'_>,
+    ) -> Result<Minted, MintError> {
+        let name = request.profile.as_deref().unwrap_or("jwt");
+        let policy = caller.policy();
+        let Some(profile) = self.profile(name) else {
+            return Err(MintError::UnknownProfile(self.profile_names()));
+        };
+        if !policy.profiles.allows(name) {
+            return Err(MintError::Denied(Rule::Profiles));
+        }
+        let id = random_id()?;
+        let facts = Facts {
+            issuer: self.settings().issuer.as_str(),
+            now,
+            id: &id,
+            backdate: self.settings().backdate,
+        };
+        let shaped = profile.shape(request, policy, &facts)?;
+
+        let keys = self.keys();
+        let ready = keys.ready(profile.name()).ok_or(MintError::NoKey)?;
+        let input = SigningInput::new(&ready.header, &shaped.payload);
+        let signature = ready.signer.sign(&input).await?;
+        let token = input.finish(&signature);
+        let max = self.settings().limits.token_bytes;
+        if token.len() > max {
+            return Err(MintError::TooLong { bytes: token.len(), max });
+        }
+        let kid = ready.signer.kid();
+        audit.minted(&MintedFacts {
+            kid,
+            jti: shaped.jti.as_deref(),
+            subject: shaped.subject.as_deref(),
+            expires_at: now.plus(shaped.lifetime).unix_seconds(),
+            token: &token,
+        });
+        Ok(Minted { token, kid: kid.to_owned(), lifetime: shaped.lifetime })
+    }
+}
+
+/// 128 random bits, base64url: a `jti`, or the name of a request.
+pub(crate) fn random_id() -> Result<String, MintError> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| MintError::NoRandomness)?;
+    Ok(base64url::encode(&bytes))
+}

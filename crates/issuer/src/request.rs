@@ -1,0 +1,135 @@
+//! The typed form of a mint request: what `POST /sign` carries in its body and `countersign sign` on its command line.
+//!
+//! Strict: unknown members, duplicate members, wrong types and too much nesting are refused, each with what is wrong.
+//! The claims stay the text they were, so numbers of any size, nested values and Unicode leave as they came.
+
+use countersign_jose::json::{JsonError, Object, WrongType, string};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, time::Duration};
+
+/// What a caller asks for.
+#[derive(Debug)]
+pub struct SignRequest<'a> {
+    /// The claims, or whatever else the profile takes.
+    pub data: Object<'a>,
+    /// How long the token should live.
+    pub duration: Option<Duration>,
+    /// For whom it should be.
+    pub audience: Option<AudienceRequest>,
+    /// Which shape it should have.
+    pub profile: Option<Cow<'a, str>>,
+    /// Client credentials in the body (RFC 6749 §2.3.1).
+    pub credentials: Option<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+/// The audience a caller asks for; `aud` takes the same form (RFC 7519 §4.1.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AudienceRequest {
+    /// One, a string.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
+
+impl AudienceRequest {
+    /// The audiences, one or many.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// Why a body is not a mint request. Names members of the format, never what the caller sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Not acceptable JSON.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// A member of the format has the wrong type.
+    #[error("{0}")]
+    WrongType(#[from] WrongType),
+    /// A member that is not in the format.
+    #[error("unknown member; `data`, `metadata`, `profile`, `client_id` and `client_secret` are known")]
+    UnknownMember,
+    /// A member of `metadata` that is not in the format.
+    #[error("unknown member in `metadata`; `duration` and `audience` are known")]
+    UnknownMetadata,
+    /// A member that must be there.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// `client_id` without `client_secret` or the other way round.
+    #[error("`client_id` and `client_secret` belong together")]
+    HalfCredentials,
+    /// An empty audience, or too many.
+    #[error("`metadata.audience` must be one audience or a list of 1 to 20, none of them empty")]
+    BadAudience,
+}
+
+impl<'a> SignRequest<'a> {
+    /// Reads the JSON body of `POST /sign`.
+    pub fn parse(body: &'a [u8], max_depth: usize) -> Result<Self, RequestError> {
+        let body = Object::parse(body, max_depth)?;
+        let known = ["data", "metadata", "profile", "client_id", "client_secret"];
+        if body.names().any(|name| !known.contains(&name)) {
+            return Err(RequestError::UnknownMember);
+        }
+        let data = body.get("data").ok_or(RequestError::Missing("data"))?;
+        let credentials = match (body.string("client_id")?, body.string("client_secret")?) {
+            (Some(id), Some(secret)) => Some((id, secret)),
+            (None, None) => None,
+            _ => return Err(RequestError::HalfCredentials),
+        };
+        let metadata = body.get("metadata").map(|raw| raw.get());
+        Self::from_parts(data.get(), metadata, body.string("profile")?, credentials, max_depth)
+    }
+
+    /// Puts a request together from JSON texts, as the form body and the command line have them.
+    pub fn from_parts(
+        data: &'a str,
+        metadata: Option<&'a str>,
+        profile: Option<Cow<'a, str>>,
+        credentials: Option<(Cow<'a, str>, Cow<'a, str>)>,
+        max_depth: usize,
+    ) -> Result<Self, RequestError> {
+        let data = match Object::parse(data.as_bytes(), max_depth) {
+            Err(JsonError::NotAnObject) => Err(WrongType { name: "data", expected: "a JSON object" })?,
+            other => other?,
+        };
+        let (mut duration, mut audience) = (None, None);
+        if let Some(text) = metadata {
+            let metadata = match Object::parse(text.as_bytes(), max_depth) {
+                Err(JsonError::NotAnObject) => {
+                    Err(WrongType { name: "metadata", expected: "a JSON object" })?
+                }
+                other => other?,
+            };
+            if metadata.names().any(|name| !["duration", "audience"].contains(&name)) {
+                return Err(RequestError::UnknownMetadata);
+            }
+            duration = metadata.get("duration").map(duration_of).transpose()?;
+            audience = metadata.get("audience").map(audience_of).transpose()?;
+        }
+        Ok(Self { data, duration, audience, profile, credentials })
+    }
+}
+
+fn duration_of(raw: &RawValue) -> Result<Duration, WrongType> {
+    let seconds = raw.get().parse::<u32>().ok().filter(|seconds| *seconds > 0);
+    let wrong = WrongType { name: "metadata.duration", expected: "a whole number of seconds above 0" };
+    seconds.map(|s| Duration::from_secs(s.into())).ok_or(wrong)
+}
+
+fn audience_of(raw: &RawValue) -> Result<AudienceRequest, RequestError> {
+    let wrong = WrongType { name: "metadata.audience", expected: "a string or a list of strings" };
+    let audience = match string(raw) {
+        Some(one) => AudienceRequest::One(one.into_owned()),
+        None => AudienceRequest::Many(serde_json::from_str(raw.get()).map_err(|_| wrong)?),
+    };
+    let names = audience.names();
+    if names.is_empty() || names.len() > 20 || names.iter().any(String::is_empty) {
+        return Err(RequestError::BadAudience);
+    }
+    Ok(audience)
+}

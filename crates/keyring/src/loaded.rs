@@ -1,0 +1,124 @@
+//! A keyring opened for use: every key unsealed and parsed once, as an immutable snapshot that many requests share.
+
+use crate::{
+    KeyOrigin, KeyRecord, KeyState, Keyring, KeyringError, LocalSigner, RingName, SealingKey, Signer,
+    stored::context,
+};
+use countersign_jose::{Algorithm, KeyKind, PrivateKey, PublicJwk, SigningKey, SymmetricKey};
+use countersign_store::Version;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// All rings, ready to sign and to be published.
+#[derive(Debug, Clone, Default)]
+pub struct LoadedKeyring {
+    pub(crate) version: Option<Version>,
+    rings: BTreeMap<RingName, LoadedRing>,
+}
+
+/// One ring, ready to sign and to be published.
+#[derive(Debug, Clone, Default)]
+pub struct LoadedRing {
+    active: Option<Arc<dyn Signer>>,
+    public: Vec<PublicJwk>,
+}
+
+impl LoadedRing {
+    /// The key that signs, if the ring has one.
+    pub fn active(&self) -> Option<&Arc<dyn Signer>> {
+        self.active.as_ref()
+    }
+
+    /// The public keys verifiers are shown, oldest first. Shared secrets are never among them.
+    pub fn public_keys(&self) -> &[PublicJwk] {
+        &self.public
+    }
+}
+
+impl LoadedKeyring {
+    /// Opens every key of a keyring. One that does not open fails the whole: half a keyring signs with the wrong key.
+    pub(crate) fn open(
+        keyring: &Keyring,
+        version: Option<Version>,
+        sealing: &SealingKey,
+    ) -> Result<Self, KeyringError> {
+        let mut rings = BTreeMap::new();
+        for (name, ring) in keyring.rings() {
+            let mut loaded = LoadedRing::default();
+            for record in ring.keys() {
+                let key = signing_key(name, record, sealing)?;
+                if let Some(public) = key.public_key().filter(|_| record.state.is_public()) {
+                    loaded.public.push(PublicJwk {
+                        kid: record.kid.clone(),
+                        algorithm: record.algorithm,
+                        key: public.clone(),
+                    });
+                }
+                if record.state == KeyState::Active {
+                    loaded.active = Some(Arc::new(LocalSigner::new(record.kid.clone(), key)));
+                }
+            }
+            rings.insert(name.clone(), loaded);
+        }
+        Ok(Self { version, rings })
+    }
+
+    /// One ring.
+    pub fn ring(&self, name: &RingName) -> Option<&LoadedRing> {
+        self.rings.get(name)
+    }
+
+    /// The rings by name.
+    pub fn rings(&self) -> impl Iterator<Item = (&RingName, &LoadedRing)> {
+        self.rings.iter()
+    }
+
+    /// Puts a key that is not in the store (one given in the environment) in front as a ring of its own.
+    #[must_use]
+    pub fn with_ring(mut self, name: RingName, signer: Arc<dyn Signer>) -> Self {
+        let public = signer.public_key().map(|key| PublicJwk {
+            kid: signer.kid().to_owned(),
+            algorithm: signer.algorithm(),
+            key: key.clone(),
+        });
+        self.rings.insert(name, LoadedRing { active: Some(signer), public: public.into_iter().collect() });
+        self
+    }
+
+    /// Which state of the stored document this is; `None` when nothing is stored.
+    pub fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+}
+
+fn signing_key(
+    ring: &RingName,
+    record: &KeyRecord,
+    sealing: &SealingKey,
+) -> Result<SigningKey, KeyringError> {
+    let secret = sealing
+        .open(&record.private, &context(ring, &record.kid, record.algorithm))
+        .map_err(|why| KeyringError::Seal { kid: record.kid.clone(), why })?;
+    let algorithm: Algorithm = record.algorithm;
+    let key = match algorithm.key_kind() {
+        KeyKind::Oct { .. } => SigningKey::symmetric(&SymmetricKey::new(secret), algorithm),
+        KeyKind::Rsa | KeyKind::Ec(_) | KeyKind::Ed25519 => {
+            PrivateKey::from_pkcs8_der(&secret).and_then(|key| SigningKey::new(&key, algorithm))
+        }
+    };
+    let key = key.map_err(|why| KeyringError::Corrupt(format!("key {:?}: {why}", record.kid)))?;
+    // What is published must be what signs.
+    if key.public_key().cloned() != record.public_key() {
+        return Err(KeyringError::Corrupt(format!("key {:?} does not match its public half", record.kid)));
+    }
+    Ok(key)
+}
+
+impl KeyOrigin {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Imported => "imported",
+        }
+    }
+}
