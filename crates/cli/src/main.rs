@@ -1,2 +1,36 @@
-//! The binary `countersign`.
-fn main() {}
+//! The binary `countersign`: reads the command line, runs one command and turns its outcome into an exit code.
+//!
+//! Exit codes: 0 done, 1 refused (a token, a check), 2 usage, 78 bad configuration, 70 internal (sysexits.h).
+//! The environment is read once, here, and passed down, so that nothing depends on it in secret.
+
+mod args;
+mod authority;
+mod commands;
+mod config;
+mod environment;
+mod failure;
+mod fetch;
+mod files;
+mod logs;
+mod output;
+mod scaffold;
+mod serve;
+
+use args::Args;
+use clap::Parser;
+use environment::Environment;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let json = args.json;
+    let environment = Environment::of_process();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return failure::report(&failure::internal(format!("no async runtime: {why}")), json),
+    };
+    match runtime.block_on(commands::run(args, &environment)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failure::report(&why, json),
+    }
+}

@@ -7,7 +7,7 @@ use crate::IssuerUrl;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use countersign_jose::{Algorithm, PublicJwk, base64url};
-use serde_json::json;
+use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
 /// One document as it is answered.
@@ -48,8 +48,8 @@ pub(crate) const PUBLIC_KEYS: &str = "/public-keys";
 /// Renders every public document from the public keys of the issuer.
 pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> PublicDocuments {
     let cache_control = format!("public, max-age={}", max_age.as_secs());
-    let document = |content_type, value: serde_json::Value| {
-        let body = Bytes::from(value.to_string());
+    let document = |content_type, body: String| {
+        let body = Bytes::from(body);
         let hash = digest::digest(&digest::SHA256, &body);
         let etag = format!("\"{}\"", base64url::encode(hash.as_ref().get(..16).unwrap_or_default()));
         Document { content_type, cache_control: cache_control.clone(), etag, body }
@@ -57,22 +57,44 @@ pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> Publ
     let mut algorithms: Vec<Algorithm> = keys.iter().map(|key| key.algorithm).collect();
     algorithms.sort();
     algorithms.dedup();
-    // There is no authorization or token endpoint, so no response type and no grant is offered; both lists are given
-    // because their absence would mean "authorization_code and implicit" (RFC 8414 §2).
-    let discovery = json!({
-        "issuer": issuer.as_str(),
-        "jwks_uri": issuer.join(JWKS),
-        "response_types_supported": [],
-        "grant_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": algorithms,
-    });
-    let discovery = document("application/json", discovery);
-    let jwks = document("application/jwk-set+json", json!({ "keys": keys }));
+    let discovery = document(
+        "application/json",
+        text(&Discovery {
+            issuer: issuer.as_str(),
+            jwks_uri: issuer.join(JWKS),
+            response_types_supported: [],
+            grant_types_supported: [],
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: algorithms,
+        }),
+    );
+    let jwks = document("application/jwk-set+json", text(&JwkSet { keys }));
     PublicDocuments(BTreeMap::from([
         (OPENID_CONFIGURATION, discovery.clone()),
         (OAUTH_AUTHORIZATION_SERVER, discovery),
         (JWKS, jwks.clone()),
         (PUBLIC_KEYS, jwks),
     ]))
+}
+
+/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization or token endpoint, so no response type and no
+/// grant is offered; both lists are there because their absence would mean "authorization_code and implicit".
+#[derive(Serialize)]
+struct Discovery<'a> {
+    issuer: &'a str,
+    jwks_uri: String,
+    response_types_supported: [&'static str; 0],
+    grant_types_supported: [&'static str; 0],
+    subject_types_supported: [&'static str; 1],
+    id_token_signing_alg_values_supported: Vec<Algorithm>,
+}
+
+#[derive(Serialize)]
+struct JwkSet<'a> {
+    keys: &'a [PublicJwk],
+}
+
+/// Strings and lists of strings: serialising them can not fail.
+fn text(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_default()
 }

@@ -70,7 +70,7 @@ impl HttpError {
         }
     }
 
-    /// RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E in a description.
+    /// RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E in a description: nothing that JSON would have to escape.
     fn description(&self) -> String {
         let text = match self {
             Self::Mint(MintError::Sign(_) | MintError::NoRandomness) => {
@@ -88,9 +88,9 @@ impl HttpError {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let (status, error) = self.parts();
-        let body = serde_json::json!({ "error": error, "error_description": self.description() });
+        let body = format!(r#"{{"error":"{error}","error_description":"{}"}}"#, self.description());
         let fixed = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-        let mut response = (status, fixed, body.to_string()).into_response();
+        let mut response = (status, fixed, body).into_response();
         let headers = response.headers_mut();
         let mut set = |name: HeaderName, value: HeaderValue| headers.insert(name, value);
         match self {

@@ -19,6 +19,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -83,19 +84,25 @@ async fn mint(
 }
 
 fn success(minted: &Minted) -> Response {
-    // A compact token and a kid need no escaping beyond quotes, but serde decides that.
-    let body = serde_json::json!({
-        "access_token": minted.token,
-        "token_type": "Bearer",
-        "expires_in": minted.lifetime.as_secs(),
-        "kid": minted.kid,
+    #[derive(Serialize)]
+    struct AccessToken<'a> {
+        access_token: &'a str,
+        token_type: &'static str,
+        expires_in: u64,
+        kid: &'a str,
+    }
+    let body = serde_json::to_string(&AccessToken {
+        access_token: &minted.token,
+        token_type: "Bearer",
+        expires_in: minted.lifetime.as_secs(),
+        kid: &minted.kid,
     });
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
         (header::PRAGMA, "no-cache"),
     ];
-    (headers, body.to_string()).into_response()
+    (headers, body.unwrap_or_default()).into_response()
 }
 
 /// The form body: the members of the JSON body as parameters, `data` and `metadata` as JSON texts.

@@ -1,0 +1,175 @@
+//! The command line as it is typed. What it means is decided in `commands`.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Your own JWT authority in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, about, long_about = None, propagate_version = true)]
+pub(crate) struct Args {
+    /// The configuration file [default: ./countersign/countersign.toml, or COUNTERSIGN_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print JSON for scripts instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Take an http:// issuer that is not on loopback: anyone on the network can then replace your keys
+    #[arg(long, global = true)]
+    pub(crate) insecure_http_issuer: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the authority; with no configuration yet, make one in ./countersign/ and print how to get a first token
+    Serve(ServeArgs),
+    /// Make that configuration without serving
+    Init(InitArgs),
+    /// Mint a token on this machine and print it
+    Sign(SignArgs),
+    /// Say whether a token is to be accepted, and why not
+    Verify(VerifyArgs),
+    /// Look at signing keys, export public ones, import private ones
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Declare who may ask for tokens
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Check or describe the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServeArgs {
+    /// The address to listen on [default: the configuration's server.listen, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InitArgs {
+    /// The issuer URL, as it will stand in `iss` [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: Option<String>,
+    /// The algorithm of the first key
+    #[arg(long, value_name = "A", default_value = "RS256")]
+    pub(crate) algorithm: countersign_jose::Algorithm,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SignArgs {
+    /// The claims: JSON, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub(crate) claims: String,
+    /// The audience; may be given more than once [default: the first audience of the first client]
+    #[arg(long, value_name = "A")]
+    pub(crate) audience: Vec<String>,
+    /// How long the token lives, like 15m or 1h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) lifetime: Option<std::time::Duration>,
+    /// The shape of the token
+    #[arg(long, value_name = "P")]
+    pub(crate) profile: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyArgs {
+    /// The token, or - for standard input
+    #[arg(value_name = "TOKEN|-")]
+    pub(crate) token: String,
+    /// The keys to verify with: a JWKS, JWK or PEM file, or an http(s) URL of a JWKS
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) jwks: Option<String>,
+    /// The issuer the token must be from; its keys are found by discovery unless --jwks is given
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: Option<String>,
+    /// An audience the token must be for; may be given more than once, one must match
+    #[arg(long, value_name = "A")]
+    pub(crate) audience: Vec<String>,
+    /// How far the clocks of issuer and verifier may differ
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    pub(crate) leeway: std::time::Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Show every key: ring, state, algorithm, age
+    List,
+    /// Print public keys
+    Export {
+        /// Say that public keys are meant; private keys are never exported
+        #[arg(long, required = true)]
+        public: bool,
+        /// The form
+        #[arg(long, value_enum, default_value_t = ExportFormat::Jwks)]
+        format: ExportFormat,
+        /// Only this ring
+        #[arg(long)]
+        ring: Option<countersign_keyring::RingName>,
+    },
+    /// Bring in a private key: PEM (PKCS#8, PKCS#1, SEC1), a JWK, or a JWKS with private keys
+    Import {
+        /// The file, or - for standard input
+        #[arg(value_name = "FILE|-", required_unless_present = "env", conflicts_with = "env")]
+        file: Option<String>,
+        /// Read the key from this environment variable instead; `\n` in it stands for a line end
+        #[arg(long, value_name = "NAME")]
+        env: Option<String>,
+        /// The ring it joins
+        #[arg(long, default_value = "default")]
+        ring: countersign_keyring::RingName,
+        /// Its kid [default: the JWK's own, else the RFC 7638 thumbprint]
+        #[arg(long)]
+        kid: Option<String>,
+        /// Its algorithm [default: the JWK's own, else the ring's]
+        #[arg(long, value_name = "A")]
+        algorithm: Option<countersign_jose::Algorithm>,
+        /// Sign with it at once; the key that was active stays published
+        #[arg(long)]
+        activate: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    Jwks,
+    Pem,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Make a client secret: prints it once, with the configuration to paste
+    New {
+        /// The client's id
+        #[arg(default_value = "app")]
+        id: countersign_issuer::ClientId,
+        /// An audience its tokens may have; may be given more than once
+        #[arg(long, value_name = "A")]
+        audience: Vec<String>,
+        /// A claim it may set; may be given more than once
+        #[arg(long, value_name = "NAME")]
+        claim: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration and print what it comes to, secrets redacted
+    Check,
+    /// Print the JSON Schema of the configuration file
+    Schema {
+        /// Print the reference page instead (docs/configuration.md)
+        #[arg(long)]
+        markdown: bool,
+    },
+}

@@ -1,0 +1,109 @@
+//! From a configuration to an issuer that can mint: store, sealing key, keyring, issuer, in that order.
+//!
+//! Nothing is written before everything that is there was found readable: a sealing key is made only when the store
+//! holds no keys, and a first key only when those that are there open.
+
+use crate::{
+    config::{Config, SecretRef},
+    environment::Environment,
+    failure::{Failure, Outcome, configuration},
+    files,
+};
+use countersign_issuer::{Issuer, IssuerSettings};
+use countersign_keyring::{LoadedKeyring, SealingKey, StoredKeyring};
+use countersign_store::{Clock, Store, SystemClock};
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+/// What commands work with.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keyring: StoredKeyring,
+}
+
+impl Authority {
+    /// Opens store and sealing key; makes either where there is none yet.
+    pub(crate) async fn open(config: &Config, environment: &Environment) -> Outcome<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store =
+            countersign_store::open(&config.raw.store.url, &config.folder, Arc::clone(&clock)).await?;
+        let sealing = sealing_key(config, environment, store.as_ref()).await?;
+        Ok(Self { clock, keyring: StoredKeyring::new(store, Arc::new(sealing)) })
+    }
+
+    /// Makes the first keys where there are none, and loads all.
+    pub(crate) async fn load(&self, config: &Config) -> Outcome<LoadedKeyring> {
+        let keyring = self.keyring.ensure(&config.rings, self.clock.now()).await?;
+        for spec in &config.rings {
+            let active = keyring.ring(&spec.name).and_then(|ring| ring.active());
+            if let Some(signer) = active.filter(|s| s.algorithm() != spec.algorithm && spec.make_first_key) {
+                tracing::warn!(
+                    ring = spec.name.as_str(),
+                    kid = signer.kid(),
+                    "the active key signs with {}, not {} as rings.{}.algorithm says; the setting counts for new keys",
+                    signer.algorithm(),
+                    spec.algorithm,
+                    spec.name,
+                );
+            }
+        }
+        Ok(keyring)
+    }
+}
+
+/// Adds what is in no store: the JaaS key of the environment.
+pub(crate) fn with_environment_keys(config: &Config, keyring: LoadedKeyring) -> LoadedKeyring {
+    match &config.jaas_key {
+        Some(key) => keyring.with_ring(key.ring.clone(), Arc::clone(&key.signer)),
+        None => keyring,
+    }
+}
+
+/// Puts the issuer together.
+pub(crate) fn issuer(config: Config, keyring: LoadedKeyring, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
+    let keyring = with_environment_keys(&config, keyring);
+    let settings = IssuerSettings {
+        issuer: config.issuer,
+        clients: config.clients,
+        profiles: config.profiles,
+        unpublished_rings: config.unpublished_rings,
+        jwks_max_age: config.jwks_max_age,
+        backdate: config.backdate,
+        limits: config.limits.request,
+        rates: config.rates,
+        max_stale: config.max_stale,
+    };
+    Ok(Issuer::new(settings, keyring, clock)?)
+}
+
+async fn sealing_key(config: &Config, environment: &Environment, store: &dyn Store) -> Outcome<SealingKey> {
+    let about = |why: Failure| why.about(format!("sealing.key {}", config.sealing));
+    if let SecretRef::File(path) = &config.sealing {
+        let path = config.folder.join(path);
+        if !path.exists() {
+            if StoredKeyring::exists(store).await? {
+                return Err(about(configuration(
+                    "the sealing key is missing, but the store holds keys sealed with it; put the file back from a backup (nothing was changed)",
+                )));
+            }
+            create_sealing_key(&path)?;
+        }
+        warn_if_readable_by_others(&path);
+    }
+    let text = config.sealing.read(&config.folder, environment).map_err(|why| about(configuration(why)))?;
+    SealingKey::from_text(&text).map_err(|why| about(configuration(why)))
+}
+
+/// Makes a sealing key file, unless another process just did.
+pub(crate) fn create_sealing_key(path: &Path) -> Outcome<files::Created> {
+    let (_, text) = SealingKey::generate().map_err(crate::failure::internal)?;
+    files::create(path, format!("{}\n", text.as_str()).as_bytes())
+        .map_err(|why| configuration(format!("the sealing key {} can not be written: {why}", path.display())))
+}
+
+fn warn_if_readable_by_others(path: &Path) {
+    let mode = std::fs::metadata(path).map(|meta| meta.permissions().mode() & 0o077);
+    if mode.is_ok_and(|others| others != 0) {
+        tracing::warn!("other users can read the sealing key {}; run: chmod 600 {0}", path.display());
+    }
+}

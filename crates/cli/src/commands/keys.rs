@@ -1,0 +1,215 @@
+//! `countersign keys`: look at keys, export public ones, import private ones.
+
+use super::Context;
+use crate::{
+    args::{ExportFormat, KeysCommand},
+    authority::Authority,
+    config::Config,
+    failure::{Outcome, refused, usage},
+    files, output,
+};
+use countersign_jose::{Algorithm, Jwk, KeyError, PrivateKey, PublicJwk, Timestamp};
+use countersign_keyring::{Activation, ImportedKey, RingName};
+use std::time::{Duration, SystemTime};
+
+pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
+    match command {
+        KeysCommand::List => list(context).await,
+        KeysCommand::Export { public: _, format, ring } => export(context, format, ring.as_ref()).await,
+        KeysCommand::Import { file, env, ring, kid, algorithm, activate } => {
+            let text = match (file, env) {
+                (_, Some(name)) => context
+                    .environment
+                    .get(&name)
+                    .ok_or_else(|| usage(format!("the environment variable {name} is not set")))?
+                    .to_owned(),
+                (Some(file), None) if file == "-" => {
+                    files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?
+                }
+                (Some(file), None) => {
+                    files::read_text(file.as_ref()).map_err(|why| usage(format!("{file}: {why}")))?
+                }
+                (None, None) => return Err(usage("name a file, - or --env NAME")),
+            };
+            let activation = if activate { Activation::Now } else { Activation::IfRingHasNone };
+            import(context, &zeroize::Zeroizing::new(text), &ring, kid, algorithm, activation).await
+        }
+    }
+}
+
+async fn list(context: &Context<'_>) -> Outcome {
+    let config = context.load()?;
+    let authority = Authority::open(&config, context.environment).await?;
+    let (keyring, _) = authority.keyring.read().await?;
+    let keys = keyring.rings().flat_map(|(ring, r)| r.keys().iter().map(move |key| (ring, key)));
+    if context.json {
+        let rows: Vec<_> = keys
+            .map(|(ring, key)| {
+                serde_json::json!({
+                    "ring": ring, "kid": key.kid, "algorithm": key.algorithm, "state": key.state,
+                    "origin": key.origin, "created_at": key.created_at, "activated_at": key.activated_at,
+                    "retired_at": key.retired_at, "bits": key.public_key().map(|public| public.bits()),
+                })
+            })
+            .collect();
+        output::line(&serde_json::Value::Array(rows).to_string());
+        return Ok(());
+    }
+    let mut rows = vec![["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "KID"].map(str::to_owned)];
+    for (ring, key) in keys {
+        rows.push([
+            ring.to_string(),
+            key.state.name().to_owned(),
+            key.algorithm.to_string(),
+            date(key.created_at),
+            key.origin.name().to_owned(),
+            key.kid.clone(),
+        ]);
+    }
+    for line in table(&rows) {
+        output::line(&line);
+    }
+    Ok(())
+}
+
+async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingName>) -> Outcome {
+    let config = context.load()?;
+    let authority = Authority::open(&config, context.environment).await?;
+    let (keyring, _) = authority.keyring.read().await?;
+    let chosen = keyring.rings().filter(|(name, _)| ring.is_none_or(|ring| ring == *name));
+    let keys: Vec<PublicJwk> =
+        chosen.flat_map(|(_, r)| r.keys()).filter_map(|key| key.public_jwk()).collect();
+    if keys.is_empty() {
+        return Err(refused("no_public_keys", "there are no public keys to export"));
+    }
+    match format {
+        ExportFormat::Jwks => output::line(&serde_json::json!({ "keys": keys }).to_string()),
+        ExportFormat::Pem => {
+            for jwk in keys {
+                output::line(jwk.key.to_pem().map_err(|why| refused(why.code(), why))?.trim_end());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A key that was read, with the name and algorithm it came with.
+struct Read {
+    key: ImportedKey,
+    kid: Option<String>,
+    algorithm: Option<Algorithm>,
+}
+
+async fn import(
+    context: &Context<'_>,
+    text: &str,
+    ring: &RingName,
+    kid: Option<String>,
+    algorithm: Option<Algorithm>,
+    activation: Activation,
+) -> Outcome {
+    // Everything is read and understood before anything is written.
+    let keys = read(text).map_err(|why| refused(why.code(), why))?;
+    if kid.is_some() && keys.len() > 1 {
+        return Err(usage("--kid names one key, but there are several; leave it out and each keeps its own"));
+    }
+    let config = context.load()?;
+    let authority = Authority::open(&config, context.environment).await?;
+    let mut report = Vec::new();
+    for read in keys {
+        let algorithm = algorithm.or(read.algorithm).or_else(|| usual(&config, ring, &read.key));
+        let algorithm = algorithm.ok_or_else(|| refused("key_no_algorithm", KeyError::NoAlgorithm))?;
+        let kid = kid.clone().or(read.kid);
+        check_jaas_kid(&config, ring, kid.as_deref())?;
+        let (kid, changed) = authority
+            .keyring
+            .import(ring, kid, &read.key, algorithm, activation, authority.clock.now())
+            .await?;
+        report.push((kid, changed));
+    }
+    let (keyring, _) = authority.keyring.read().await?;
+    for (kid, changed) in report {
+        let state = keyring.find(&kid).map(|(_, key)| key.state.name()).unwrap_or_default();
+        if context.json {
+            output::line(
+                &serde_json::json!({ "ring": ring, "kid": kid, "state": state, "changed": changed })
+                    .to_string(),
+            );
+        } else {
+            let verb = if changed { "imported" } else { "already there" };
+            output::line(&format!("{verb}: key {kid} in ring {ring}, {state}"));
+        }
+    }
+    Ok(())
+}
+
+/// The ring's algorithm if the key fits it, else the usual one of its kind.
+fn usual(config: &Config, ring: &RingName, key: &ImportedKey) -> Option<Algorithm> {
+    let ImportedKey::Private(key) = key else { return None };
+    let ring = config.rings.iter().find(|spec| spec.name == *ring).map(|spec| spec.algorithm);
+    ring.filter(|a| a.key_kind() == key.kind()).or_else(|| Algorithm::default_for(key.kind()))
+}
+
+/// A JaaS ring with another kid would only be found out when the first token is refused.
+fn check_jaas_kid(config: &Config, ring: &RingName, kid: Option<&str>) -> Outcome {
+    let Some(jaas) = config.raw.profiles.jaas.as_ref().filter(|jaas| jaas.ring == ring.as_str()) else {
+        return Ok(());
+    };
+    if kid.is_some_and(|kid| countersign_issuer::is_jaas_kid(kid, &jaas.app_id)) {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "a key of ring {ring} needs --kid {}/KEYID, as the JaaS console shows it under API keys",
+        jaas.app_id
+    )))
+}
+
+fn read(text: &str) -> Result<Vec<Read>, KeyError> {
+    if text.contains("-----BEGIN") {
+        return Ok(vec![Read {
+            key: ImportedKey::Private(PrivateKey::from_pem(text)?),
+            kid: None,
+            algorithm: None,
+        }]);
+    }
+    let text = text.trim();
+    if !text.starts_with('{') {
+        return Err(KeyError::NoKeyFound);
+    }
+    let jwks = Jwk::parse_set(text.as_bytes())?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if jwks.is_empty() {
+        return Err(KeyError::NoKeyFound);
+    }
+    jwks.into_iter()
+        .map(|jwk| {
+            let (kid, algorithm) = (jwk.kid().map(str::to_owned), jwk.algorithm());
+            let key = if jwk.public_key().is_some() {
+                ImportedKey::Private(jwk.into_private_key()?)
+            } else {
+                ImportedKey::Secret(jwk.into_symmetric_key().ok_or(KeyError::NotPrivate)?)
+            };
+            Ok(Read { key, kid, algorithm })
+        })
+        .collect()
+}
+
+fn date(at: Timestamp) -> String {
+    let seconds = Duration::from_secs(at.unix_seconds().try_into().unwrap_or_default());
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + seconds).to_string()
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}

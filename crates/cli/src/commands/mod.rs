@@ -1,0 +1,66 @@
+//! One file per command.
+
+mod client;
+mod config;
+mod init;
+mod keys;
+mod sign;
+mod verify;
+
+use crate::{
+    args::{Args, Command},
+    config::Config,
+    environment::Environment,
+    failure::Outcome,
+    logs, serve,
+};
+use clap::CommandFactory;
+use countersign_issuer::HttpIssuer;
+use std::path::{Path, PathBuf};
+
+/// What every command is given.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) environment: &'a Environment,
+    pub(crate) json: bool,
+    pub(crate) http: HttpIssuer,
+    pub(crate) file: PathBuf,
+}
+
+impl Context<'_> {
+    /// The configuration, with logging started as it says.
+    pub(crate) fn load(&self) -> Outcome<Config> {
+        let config = crate::config::load(&self.file, self.environment, self.http)?;
+        logs::start(&config.raw.log.level)?;
+        Ok(config)
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome {
+    let context = Context {
+        environment,
+        json: args.json,
+        http: if args.insecure_http_issuer { HttpIssuer::Insecure } else { HttpIssuer::LoopbackOnly },
+        file: crate::config::locate(args.config.as_deref(), environment),
+    };
+    match args.command {
+        Command::Serve(args) => serve::run(&context, &args).await,
+        Command::Init(args) => init::run(&context, &args).await,
+        Command::Sign(args) => sign::run(&context, &args).await,
+        Command::Verify(args) => verify::run(&context, &args).await,
+        Command::Keys(command) => keys::run(&context, command).await,
+        Command::Client(command) => client::run(&context, command),
+        Command::Config(command) => config::run(&context, &command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "countersign", &mut script);
+            crate::output::line(String::from_utf8_lossy(&script).trim_end());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `countersign sign`: mint a token on this machine. Whoever runs it holds the keys, so no client policy applies; the
+//! shape of the profile does, and the mint is recorded like any other.
+
+use super::Context;
+use crate::{
+    args::SignArgs,
+    authority::{self, Authority},
+    config::JaasKey,
+    failure::{Outcome, configuration, internal, refused, usage},
+    files, logs, output,
+};
+use countersign_issuer::{
+    AudienceRequest, Caller, Clients, Issuer, IssuerSettings, IssuerUrl, MintPolicy, RequestError,
+    RequestLimits, SignRequest, http::RateLimits,
+};
+use countersign_jose::MAX_TOKEN_BYTES;
+use countersign_keyring::LoadedKeyring;
+use countersign_store::{Clock, SystemClock};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
+
+pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
+    let claims = claims(&args.claims)?;
+    let (issuer, first_audience, clock) = issuer(context, args).await?;
+    let depth = issuer.settings().limits.json_depth;
+    let profile = args.profile.as_deref().map(Cow::Borrowed);
+    let mut request =
+        SignRequest::from_parts(&claims, None, profile, None, depth).map_err(|why| match why {
+            RequestError::WrongType(_) => usage("--claims must be a JSON object, like '{\"sub\":\"alice\"}'"),
+            other => usage(format!("--claims: {other}")),
+        })?;
+    request.duration = args.lifetime;
+    if args.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0) {
+        return Err(usage("--lifetime must be at least 1s"));
+    }
+    request.audience = match args.audience.as_slice() {
+        [] if args.profile.as_deref().is_none_or(|p| p == "jwt") => {
+            let none = || usage("--audience is needed: no client in the configuration has an audience");
+            Some(AudienceRequest::One(first_audience.ok_or_else(none)?))
+        }
+        [] => None,
+        [one] => Some(AudienceRequest::One(one.clone())),
+        many => Some(AudienceRequest::Many(many.to_vec())),
+    };
+    let policy = MintPolicy::operator();
+    let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), "command-line", None).await?;
+    if context.json {
+        let body = serde_json::json!({
+            "access_token": minted.token, "token_type": "Bearer",
+            "expires_in": minted.lifetime.as_secs(), "kid": minted.kid,
+        });
+        output::line(&body.to_string());
+    } else {
+        output::line(&minted.token);
+    }
+    Ok(())
+}
+
+fn claims(argument: &str) -> Outcome<String> {
+    let read = match argument.strip_prefix('@') {
+        Some(file) => {
+            files::read_text(file.as_ref()).map_err(|why| usage(format!("--claims @{file}: {why}")))
+        }
+        None if argument == "-" => {
+            files::read_standard_input().map_err(|why| usage(format!("--claims -: {why}")))
+        }
+        None => Ok(argument.to_owned()),
+    };
+    let text = read?;
+    if text.trim().is_empty() { Err(usage("--claims is empty; give a JSON object")) } else { Ok(text) }
+}
+
+async fn issuer(context: &Context<'_>, args: &SignArgs) -> Outcome<(Issuer, Option<String>, Arc<dyn Clock>)> {
+    // The three JaaS variables are enough by themselves: no configuration, no store.
+    if !context.file().exists() && args.profile.as_deref() == Some("jaas") {
+        logs::start("info")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let key = JaasKey::from_environment(context.environment)?.ok_or_else(|| {
+            configuration("profile jaas needs JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY in the environment, or a configuration")
+        })?;
+        return Ok((jaas_issuer(key, Arc::clone(&clock))?, None, clock));
+    }
+    let config = context.load()?;
+    let authority = Authority::open(&config, context.environment).await?;
+    let keyring = authority.load(&config).await?;
+    let first_audience = config.first_audience.clone();
+    let clock = Arc::clone(&authority.clock);
+    Ok((authority::issuer(config, keyring, Arc::clone(&clock))?, first_audience, clock))
+}
+
+fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
+    let settings = IssuerSettings {
+        // Not used: JaaS tokens have `iss` "chat".
+        issuer: IssuerUrl::parse("https://8x8.vc", countersign_issuer::HttpIssuer::LoopbackOnly)
+            .map_err(internal)?,
+        clients: Clients::default(),
+        profiles: vec![Arc::new(key.profile)],
+        unpublished_rings: BTreeSet::new(),
+        jwks_max_age: Duration::ZERO,
+        backdate: Duration::ZERO,
+        limits: RequestLimits { body_bytes: 0, json_depth: 16, token_bytes: MAX_TOKEN_BYTES },
+        rates: RateLimits::default(),
+        max_stale: Duration::ZERO,
+    };
+    let keyring = LoadedKeyring::default().with_ring(key.ring, key.signer);
+    Issuer::new(settings, keyring, clock).map_err(|why| refused("jaas_key", why))
+}

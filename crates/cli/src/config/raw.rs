@@ -1,0 +1,291 @@
+//! The configuration as it is typed. The comments here are the reference page and the JSON Schema.
+
+use countersign_jose::Algorithm;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The configuration file of Countersign.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawConfig {
+    /// The issuer identifier: the URL in `iss`, in discovery and in front of every path (RFC 8414 section 2). `https`, or
+    /// `http` on loopback. May have a path. Never derived from a request.
+    pub(crate) issuer: String,
+    /// Where keys are kept.
+    #[serde(default)]
+    pub(crate) store: RawStore,
+    /// What private keys are sealed with.
+    #[serde(default)]
+    pub(crate) sealing: RawSealing,
+    /// The HTTP server.
+    #[serde(default)]
+    pub(crate) server: RawServer,
+    /// What all tokens have in common.
+    #[serde(default)]
+    pub(crate) tokens: RawTokens,
+    /// The public keys as verifiers see them.
+    #[serde(default)]
+    pub(crate) jwks: RawJwks,
+    /// Sizes, times and rates.
+    #[serde(default)]
+    pub(crate) limits: RawLimits,
+    /// The log.
+    #[serde(default)]
+    pub(crate) log: RawLog,
+    /// Lines of keys, by name: 1 to 64 lower-case letters, digits, `-` or `_`. Ring `default` is there even if not
+    /// declared.
+    #[serde(default)]
+    pub(crate) rings: BTreeMap<String, RawRing>,
+    /// Shapes of token.
+    #[serde(default)]
+    pub(crate) profiles: RawProfiles,
+    /// Who may ask for tokens. Make an entry with `countersign client new`.
+    #[serde(default)]
+    pub(crate) clients: Vec<RawClient>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawStore {
+    /// `sqlite:PATH` (relative to this file) or `memory:` (lost when the program ends).
+    pub(crate) url: String,
+    /// How often a running server looks whether the keys have changed.
+    pub(crate) refresh: String,
+    /// How long `/readyz` stays ready while the store does not answer. Tokens are minted with the keys last read.
+    pub(crate) max_stale: String,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self { url: "sqlite:countersign.db".into(), refresh: "5s".into(), max_stale: "5m".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawSealing {
+    /// A reference to 32 random bytes in base64: `file:PATH` (relative to this file, mode 0600) or `env:NAME`. A file that
+    /// is not there is made, as long as the store holds no keys yet.
+    pub(crate) key: String,
+}
+
+impl Default for RawSealing {
+    fn default() -> Self {
+        Self { key: "file:sealing.key".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawServer {
+    /// The address to listen on. TLS is the business of the proxy in front.
+    pub(crate) listen: String,
+    /// Networks of proxies whose `X-Forwarded-For` tells the caller's address. Not `0.0.0.0/0`.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Networks that may read `/metrics`.
+    pub(crate) metrics_allow: Vec<String>,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            trusted_proxies: Vec::new(),
+            metrics_allow: vec!["127.0.0.0/8".into(), "::1/128".into()],
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawTokens {
+    /// How far `iat` and `nbf` lie before the moment of minting, for verifiers without leeway whose clock is behind (API
+    /// Gateway is one).
+    pub(crate) backdate: String,
+}
+
+impl Default for RawTokens {
+    fn default() -> Self {
+        Self { backdate: "5s".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawJwks {
+    /// `Cache-Control: max-age` of discovery and JWKS.
+    pub(crate) max_age: String,
+}
+
+impl Default for RawJwks {
+    fn default() -> Self {
+        Self { max_age: "5m".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawLimits {
+    /// The longest request body, in bytes; longer ones get 413.
+    pub(crate) body_bytes: usize,
+    /// The longest request line and headers together, in bytes, at least 8192; longer ones get 431.
+    pub(crate) header_bytes: usize,
+    /// The longest request path and query, in bytes; longer ones get 414.
+    pub(crate) url_bytes: usize,
+    /// The longest token minted, in bytes. API Gateway takes 10240 bytes of headers in all.
+    pub(crate) token_bytes: usize,
+    /// How deep the JSON of a request may nest.
+    pub(crate) json_depth: usize,
+    /// How long a request may take from its first byte to the answer; slower ones get 408.
+    pub(crate) request_time: String,
+    /// Connections open at once; further ones wait.
+    pub(crate) connections: usize,
+    /// Tokens asked for by one client: `NUMBER/s`, `NUMBER/m`, `NUMBER/h`, or `off`. More get 429.
+    pub(crate) per_client: String,
+    /// Tokens asked for from one address (IPv6: one /64), before it proved who it is; in the same form.
+    pub(crate) per_address: String,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 64 * 1024,
+            header_bytes: 16 * 1024,
+            url_bytes: 4096,
+            token_bytes: 8192,
+            json_depth: 16,
+            request_time: "10s".into(),
+            connections: 1024,
+            per_client: "1000/s".into(),
+            per_address: "200/s".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawLog {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a list like `info,countersign::audit=off`.
+    pub(crate) level: String,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawRing {
+    /// The algorithm of keys made for this ring. RS256 is what every consumer takes.
+    #[schemars(with = "String")]
+    pub(crate) algorithm: Algorithm,
+    /// The size of RSA keys made for this ring: 2048, 3072 or 4096.
+    pub(crate) rsa_bits: u32,
+    /// Whether its public keys are in the JWKS. Default: yes, but not for the ring of profile `jaas`, whose key 8x8 is
+    /// given by hand.
+    pub(crate) publish: Option<bool>,
+}
+
+impl Default for RawRing {
+    fn default() -> Self {
+        Self { algorithm: Algorithm::RS256, rsa_bits: 2048, publish: None }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawProfiles {
+    /// Tokens with any claims the client's policy allows.
+    pub(crate) jwt: RawJwtProfile,
+    /// 8x8 JaaS meeting tokens. Also set up by the environment variables `JAAS_APP_ID`, `JAAS_API_KID` and `PRIVATE_KEY`.
+    pub(crate) jaas: Option<RawJaasProfile>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawJwtProfile {
+    /// The ring that signs.
+    pub(crate) ring: String,
+}
+
+impl Default for RawJwtProfile {
+    fn default() -> Self {
+        Self { ring: "default".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawJaasProfile {
+    /// The AppID, `vpaas-magic-cookie-…`, from the JaaS console.
+    pub(crate) app_id: String,
+    /// The ring that signs. Its key comes from `countersign keys import --ring jaas --kid APPID/KEYID FILE`.
+    #[serde(default = "jaas_ring")]
+    pub(crate) ring: String,
+}
+
+pub(crate) fn jaas_ring() -> String {
+    "jaas".into()
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawClient {
+    /// Its name: 1 to 128 of `A-Z a-z 0-9 . _ ~ -`.
+    pub(crate) id: String,
+    /// The hashes of the secrets it may show, as `countersign client new` prints them. Several while a secret changes.
+    pub(crate) secret_hashes: Vec<String>,
+    /// Audiences its tokens may have, compared exactly. The first one is the default.
+    #[serde(default)]
+    pub(crate) audiences: Vec<String>,
+    /// The longest lifetime of its tokens.
+    #[serde(default = "one_hour")]
+    pub(crate) max_lifetime: String,
+    /// Values it may put into the claims `scope` and `scp`; `"*"` is any.
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+    /// Profiles it may use; `"*"` is any.
+    #[serde(default = "jwt_only")]
+    pub(crate) profiles: Vec<String>,
+    /// Claims it may set.
+    #[serde(default)]
+    pub(crate) claims: RawClaims,
+    /// What it may grant in JaaS meetings.
+    #[serde(default)]
+    pub(crate) jaas: RawJaasGrant,
+}
+
+fn one_hour() -> String {
+    "1h".into()
+}
+
+fn jwt_only() -> Vec<String> {
+    vec!["jwt".into()]
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawClaims {
+    /// Names of claims it may set; `"*"` is any.
+    pub(crate) allow: Vec<String>,
+    /// Names of claims it may not set, even where `allow` has them.
+    pub(crate) deny: Vec<String>,
+    /// Claims that all its tokens have, with their values.
+    pub(crate) fixed: BTreeMap<String, serde_json::Value>,
+    /// A JSON Schema file (`file:PATH`) that the claims it sets must satisfy. Needs a build with `--features full`.
+    pub(crate) schema: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawJaasGrant {
+    /// Make a user moderator.
+    pub(crate) moderator: bool,
+    /// Tokens for every room (`"room": "*"`).
+    pub(crate) any_room: bool,
+    /// Meeting features, like `recording` or `livestreaming`; `"*"` is any.
+    pub(crate) features: Vec<String>,
+}

@@ -1,0 +1,326 @@
+//! Raw → resolved: every text becomes what it stands for, and what can not work is refused with the key that is wrong.
+
+use super::{
+    raw::{RawClient, RawConfig, RawRing, jaas_ring},
+    secret::SecretRef,
+};
+use crate::{
+    environment::Environment,
+    failure::{Failure, Outcome, configuration},
+    files,
+};
+use countersign_issuer::{
+    ClaimRules, Client, Clients, HttpIssuer, IssuerUrl, JaasGrant, JaasProfile, JwtProfile, MintPolicy,
+    Profile, RequestLimits, Schema,
+    http::{Rate, RateLimits},
+    is_jaas_kid,
+};
+use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey};
+use countersign_keyring::{LocalSigner, RingName, RingSpec, Signer};
+use ipnet::IpNet;
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The configuration, ready for use.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// What was typed, for `config check`.
+    pub(crate) raw: RawConfig,
+    /// The folder of the file; relative paths begin there.
+    pub(crate) folder: PathBuf,
+    pub(crate) issuer: IssuerUrl,
+    pub(crate) sealing: SecretRef,
+    pub(crate) refresh: Duration,
+    pub(crate) max_stale: Duration,
+    pub(crate) listen: SocketAddr,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) metrics_allow: Vec<IpNet>,
+    pub(crate) backdate: Duration,
+    pub(crate) jwks_max_age: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) rates: RateLimits,
+    pub(crate) rings: Vec<RingSpec>,
+    pub(crate) unpublished_rings: BTreeSet<RingName>,
+    pub(crate) profiles: Vec<Arc<dyn Profile>>,
+    pub(crate) jaas_key: Option<JaasKey>,
+    pub(crate) clients: Clients,
+    /// The audience of the first client, the default of `countersign sign`.
+    pub(crate) first_audience: Option<String>,
+}
+
+/// A JaaS key that came from the environment and is in no store.
+#[derive(Debug, Clone)]
+pub(crate) struct JaasKey {
+    pub(crate) ring: RingName,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) profile: JaasProfile,
+}
+
+/// Sizes and times of the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) request: RequestLimits,
+    pub(crate) header_bytes: usize,
+    pub(crate) url_bytes: usize,
+    pub(crate) request_time: Duration,
+    pub(crate) connections: usize,
+}
+
+pub(super) fn resolve(
+    raw: RawConfig,
+    folder: PathBuf,
+    environment: &Environment,
+    http: HttpIssuer,
+) -> Outcome<Config> {
+    let jaas_key = JaasKey::from_environment(environment)?;
+    let mut profiles: Vec<Arc<dyn Profile>> =
+        vec![Arc::new(JwtProfile { ring: parse("profiles.jwt.ring", &raw.profiles.jwt.ring)? })];
+    let mut jaas_rings = BTreeSet::new();
+    match (&jaas_key, &raw.profiles.jaas) {
+        (Some(key), _) => {
+            jaas_rings.insert(key.ring.clone());
+            profiles.push(Arc::new(key.profile.clone()));
+        }
+        (None, Some(jaas)) => {
+            let ring: RingName = parse("profiles.jaas.ring", &jaas.ring)?;
+            jaas_rings.insert(ring.clone());
+            profiles.push(Arc::new(JaasProfile { app_id: jaas.app_id.clone(), ring }));
+        }
+        (None, None) => {}
+    }
+    let mut rings = raw.rings.clone();
+    rings.entry(raw.profiles.jwt.ring.clone()).or_default();
+    for ring in &jaas_rings {
+        rings.entry(ring.to_string()).or_default();
+    }
+    let mut unpublished_rings = BTreeSet::new();
+    let mut specs = Vec::new();
+    for (name, ring) in &rings {
+        let spec = ring_spec(name, ring, &jaas_rings)?;
+        if !ring.publish.unwrap_or(!jaas_rings.contains(&spec.name)) {
+            unpublished_rings.insert(spec.name.clone());
+        }
+        specs.push(spec);
+    }
+    let issuer = IssuerUrl::parse(&raw.issuer, http).map_err(|why| at("issuer", why))?;
+    let limits = limits(&raw)?;
+    let rates = RateLimits {
+        per_client: rate("limits.per_client", &raw.limits.per_client)?,
+        per_address: rate("limits.per_address", &raw.limits.per_address)?,
+    };
+    let clients = clients(&raw, &profiles, &folder)?;
+    Ok(Config {
+        issuer,
+        sealing: parse("sealing.key", &raw.sealing.key)?,
+        refresh: duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100)),
+        max_stale: duration("store.max_stale", &raw.store.max_stale)?,
+        listen: parse("server.listen", &raw.server.listen)?,
+        trusted_proxies: proxies(&raw)?,
+        metrics_allow: networks("server.metrics_allow", &raw.server.metrics_allow)?,
+        backdate: duration("tokens.backdate", &raw.tokens.backdate)?,
+        jwks_max_age: duration("jwks.max_age", &raw.jwks.max_age)?,
+        limits,
+        rates,
+        rings: specs,
+        unpublished_rings,
+        profiles,
+        jaas_key,
+        clients,
+        first_audience: raw.clients.first().and_then(|client| client.audiences.first().cloned()),
+        folder,
+        raw,
+    })
+}
+
+fn at(key: &str, why: impl Display) -> Failure {
+    configuration(format!("{key}: {why}"))
+}
+
+fn parse<T: std::str::FromStr<Err: Display>>(key: &str, text: &str) -> Outcome<T> {
+    text.parse().map_err(|why| at(key, why))
+}
+
+fn duration(key: &str, text: &str) -> Outcome<Duration> {
+    humantime::parse_duration(text)
+        .map_err(|_| at(key, format!("{text:?} is not a time; write 30s, 15m, 1h or 7days")))
+}
+
+fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let parsed = text.split_once('/').and_then(|(number, per)| {
+        let per = match per {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return None,
+        };
+        Some(Rate { requests: number.parse::<NonZeroU32>().ok()?, per: Duration::from_secs(per) })
+    });
+    parsed
+        .map(Some)
+        .ok_or_else(|| at(key, format!("{text:?} is not a rate; write 100/s, 600/m, 1000/h or off")))
+}
+
+fn networks(key: &str, texts: &[String]) -> Outcome<Vec<IpNet>> {
+    let one = |text: &String| {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse().map(|ip: std::net::IpAddr| ip.into()));
+        network.map_err(|_| at(key, format!("{text:?} is not a network; write 10.0.0.0/8 or ::1/128")))
+    };
+    texts.iter().map(one).collect()
+}
+
+fn proxies(raw: &RawConfig) -> Outcome<Vec<IpNet>> {
+    let networks = networks("server.trusted_proxies", &raw.server.trusted_proxies)?;
+    if networks.iter().any(|network| network.prefix_len() == 0) {
+        let why = "trusting every address lets any caller choose the address it seems to come from; name the proxies";
+        return Err(at("server.trusted_proxies", why));
+    }
+    Ok(networks)
+}
+
+fn limits(raw: &RawConfig) -> Outcome<Limits> {
+    let limits = &raw.limits;
+    let within = |key: &str, value: usize, low: usize, high: usize| {
+        let fits = (low..=high).contains(&value);
+        if fits { Ok(value) } else { Err(at(key, format!("{value} is not between {low} and {high}"))) }
+    };
+    let request_time = duration("limits.request_time", &limits.request_time)?;
+    if request_time.is_zero() {
+        return Err(at("limits.request_time", "must be above 0"));
+    }
+    Ok(Limits {
+        request: RequestLimits {
+            body_bytes: within("limits.body_bytes", limits.body_bytes, 1, 16 << 20)?,
+            json_depth: within("limits.json_depth", limits.json_depth, 3, 64)?,
+            token_bytes: within(
+                "limits.token_bytes",
+                limits.token_bytes,
+                256,
+                countersign_jose::MAX_TOKEN_BYTES,
+            )?,
+        },
+        header_bytes: within("limits.header_bytes", limits.header_bytes, 8192, 1 << 20)?,
+        url_bytes: within("limits.url_bytes", limits.url_bytes, 64, 1 << 16)?,
+        request_time,
+        connections: within("limits.connections", limits.connections, 1, 1 << 20)?,
+    })
+}
+
+fn ring_spec(name: &str, ring: &RawRing, jaas_rings: &BTreeSet<RingName>) -> Outcome<RingSpec> {
+    let key = format!("rings.{name}");
+    let name: RingName = parse(&key, name)?;
+    let size = match ring.rsa_bits {
+        2048 => KeySize::Rsa2048,
+        3072 => KeySize::Rsa3072,
+        4096 => KeySize::Rsa4096,
+        other => return Err(at(&key, format!("rsa_bits {other} is not 2048, 3072 or 4096"))),
+    };
+    // 8x8 names the key of a JaaS ring, so it can only be imported.
+    let make_first_key = !jaas_rings.contains(&name);
+    Ok(RingSpec { name, algorithm: ring.algorithm, size, make_first_key })
+}
+
+fn clients(raw: &RawConfig, profiles: &[Arc<dyn Profile>], folder: &Path) -> Outcome<Clients> {
+    let mut ids = BTreeSet::new();
+    let mut clients = Vec::new();
+    for client in &raw.clients {
+        if !ids.insert(&client.id) {
+            return Err(at("clients", format!("two clients have the id {:?}", client.id)));
+        }
+        let about = format!("clients.{}", client.id);
+        let unknown = |name: &&String| *name != "*" && !profiles.iter().any(|p| p.name() == name.as_str());
+        if let Some(name) = client.profiles.iter().find(unknown) {
+            return Err(at(&about, format!("profiles: there is no profile {name:?} in this configuration")));
+        }
+        clients.push(resolve_client(client, &about, folder)?);
+    }
+    Ok(clients.into_iter().collect())
+}
+
+fn resolve_client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Client> {
+    let key = |name: &str| format!("{about}.{name}");
+    if client.audiences.iter().any(|audience| audience == "*" || audience.is_empty()) {
+        return Err(at(
+            &key("audiences"),
+            "audiences are compared exactly; there is no `*` and none may be empty",
+        ));
+    }
+    let mut fixed = Vec::new();
+    for (name, value) in &client.claims.fixed {
+        if ["iss", "aud", "iat", "nbf", "exp", "jti"].contains(&name.as_str()) {
+            return Err(at(&key("claims.fixed"), format!("`{name}` is set by the issuer")));
+        }
+        let value = serde_json::value::to_raw_value(value).map_err(|why| at(&key("claims.fixed"), why))?;
+        fixed.push((name.clone(), value));
+    }
+    let schema = match &client.claims.schema {
+        None => None,
+        Some(reference) => Some(schema(reference, folder).map_err(|why| at(&key("claims.schema"), why))?),
+    };
+    let hashes = client.secret_hashes.iter().map(|hash| parse(&key("secret_hashes"), hash));
+    Ok(Client {
+        id: parse(about, &client.id)?,
+        secret_hashes: hashes.collect::<Outcome<_>>()?,
+        policy: MintPolicy {
+            audiences: client.audiences.iter().cloned().collect(),
+            max_lifetime: duration(&key("max_lifetime"), &client.max_lifetime)?,
+            scopes: client.scopes.iter().cloned().collect(),
+            claims: ClaimRules {
+                allow: client.claims.allow.iter().cloned().collect(),
+                deny: client.claims.deny.clone(),
+                fixed,
+                schema,
+            },
+            profiles: client.profiles.iter().cloned().collect(),
+            jaas: JaasGrant {
+                moderator: client.jaas.moderator,
+                any_room: client.jaas.any_room,
+                features: client.jaas.features.iter().cloned().collect(),
+            },
+        },
+    })
+}
+
+fn schema(reference: &str, folder: &Path) -> Result<Schema, String> {
+    let path = reference.strip_prefix("file:").ok_or("write file:PATH")?;
+    let path = folder.join(path);
+    let text = files::read_text(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+    let value = serde_json::from_str(&text).map_err(|why| format!("{}: {why}", path.display()))?;
+    Schema::compile(&value).map_err(|why| why.to_string())
+}
+
+impl JaasKey {
+    /// The three variables of the Lambda function this replaces: they are enough, without any file.
+    pub(crate) fn from_environment(environment: &Environment) -> Outcome<Option<Self>> {
+        let Some(app_id) = environment.get("JAAS_APP_ID") else { return Ok(None) };
+        let need = |name: &str| {
+            environment.get(name).ok_or_else(|| {
+                configuration(format!(
+                    "JAAS_APP_ID is set but {name} is not; profile jaas needs both, and PRIVATE_KEY"
+                ))
+            })
+        };
+        let (kid, pem) = (need("JAAS_API_KID")?, need("PRIVATE_KEY")?);
+        if !is_jaas_kid(kid, app_id) {
+            let why = "must be the AppID (JAAS_APP_ID), a slash and the key id, as the JaaS console shows it under API keys";
+            return Err(at("JAAS_API_KID", why));
+        }
+        let key = PrivateKey::from_pem(pem).map_err(|why| at("PRIVATE_KEY", why))?;
+        let key = SigningKey::new(&key, Algorithm::RS256).map_err(|why| at("PRIVATE_KEY", why))?;
+        let ring: RingName = parse("profiles.jaas.ring", &jaas_ring())?;
+        Ok(Some(Self {
+            profile: JaasProfile { app_id: app_id.to_owned(), ring: ring.clone() },
+            signer: Arc::new(LocalSigner::new(kid.to_owned(), key)),
+            ring,
+        }))
+    }
+}

@@ -1,0 +1,162 @@
+//! A configuration where there is none: `countersign.toml`, the sealing key, the store with a first key, and a first
+//! client whose secret is shown once. The file is linked into place last, so a crash leaves either no configuration or
+//! a whole one, and of two programs started at the same moment one makes it and the other uses it.
+
+use crate::{
+    authority::Authority,
+    config::{self, RawConfig},
+    environment::Environment,
+    failure::{Outcome, configuration, internal, refused},
+    files::{self, Created},
+};
+use countersign_issuer::{ClientSecret, HttpIssuer, IssuerUrl};
+use countersign_jose::Algorithm;
+use std::{net::SocketAddr, path::Path};
+
+/// The id of the first client.
+const FIRST_CLIENT: &str = "first";
+
+/// What is to be made.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) issuer: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) http: HttpIssuer,
+}
+
+/// The first client, with the secret that nobody will see again.
+#[derive(Debug)]
+pub(crate) struct FirstClient {
+    pub(crate) issuer: IssuerUrl,
+    pub(crate) secret: ClientSecret,
+}
+
+impl FirstClient {
+    /// A line that mints a token when it is pasted into a shell.
+    pub(crate) fn curl(&self) -> String {
+        format!(
+            "curl -u {FIRST_CLIENT}:{} -H 'Content-Type: application/json' -d '{{\"data\":{{\"sub\":\"alice\"}}}}' {}",
+            self.secret.expose(),
+            self.issuer.join("/sign"),
+        )
+    }
+
+    /// The same for programs.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "issuer": self.issuer.as_str(),
+            "client_id": FIRST_CLIENT,
+            "client_secret": self.secret.expose(),
+            "curl": self.curl(),
+        })
+    }
+}
+
+/// Makes everything `plan` asks for; `None` when another program was faster and its configuration is there now.
+pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcome<Option<FirstClient>> {
+    let issuer =
+        IssuerUrl::parse(&plan.issuer, plan.http).map_err(|why| configuration(format!("issuer: {why}")))?;
+    let secret =
+        ClientSecret::generate().ok_or_else(|| internal("the operating system gives no random numbers"))?;
+    let folder = plan.file.parent().unwrap_or(Path::new("."));
+    let unwritable = |why| configuration(format!("{} can not be written: {why}", plan.file.display()));
+    files::create_folder(folder).map_err(unwritable)?;
+    let text = text(plan, &secret);
+
+    // Prove that the configuration works before it is there: open the store with it and make the first key.
+    let raw = plan.file.with_file_name(format!(".countersign.{}.toml", std::process::id()));
+    files::create(&raw, text.as_bytes()).map_err(unwritable)?;
+    let made = async {
+        let config = config::load(&raw, environment, plan.http)?;
+        Authority::open(&config, environment).await?.load(&config).await
+    };
+    let made = made.await;
+    // A leftover from this process only; nobody else knows its name.
+    let _ = std::fs::remove_file(&raw);
+    made?;
+    match files::create(plan.file, text.as_bytes()).map_err(unwritable)? {
+        Created::New => Ok(Some(FirstClient { issuer, secret })),
+        Created::AlreadyThere => Ok(None),
+    }
+}
+
+/// Refuses to make a configuration over another.
+pub(crate) fn refuse_existing(file: &Path) -> Outcome {
+    if file.exists() {
+        let why = format!("{} is there already; nothing was changed", file.display());
+        return Err(refused("already_there", why));
+    }
+    Ok(())
+}
+
+fn text(plan: &Plan<'_>, secret: &ClientSecret) -> String {
+    format!(
+        r#"# Countersign. Every setting: docs/configuration.md, or `countersign config schema --markdown`.
+
+issuer = {issuer:?}
+
+[server]
+listen = "{listen}"
+
+[store]
+url = "sqlite:countersign.db"
+
+[sealing]
+# Whoever has this file and the store has your private keys. Keep a backup of both, apart.
+key = "file:sealing.key"
+
+[rings.default]
+algorithm = "{algorithm}"
+
+# The first client may set any claims. Narrow it, or delete it, before anyone else can reach this server.
+[[clients]]
+id = "{FIRST_CLIENT}"
+secret_hashes = ["{hash}"]
+audiences = ["api://default"]
+max_lifetime = "24h"
+scopes = ["*"]
+profiles = ["*"]
+claims = {{ allow = ["*"] }}
+jaas = {{ moderator = true, any_room = true, features = ["*"] }}
+"#,
+        issuer = plan.issuer,
+        listen = plan.listen,
+        algorithm = plan.algorithm,
+        hash = secret.hash(),
+    )
+}
+
+/// The configuration of a new client, to paste at the end of the file.
+pub(crate) fn client_snippet(
+    id: &str,
+    secret: &ClientSecret,
+    audiences: &[String],
+    claims: &[String],
+) -> String {
+    format!(
+        "[[clients]]\nid = {id:?}\nsecret_hashes = [\"{}\"]\naudiences = {}\nmax_lifetime = \"1h\"\n\
+         claims = {{ allow = {} }}\n",
+        secret.hash(),
+        toml::Value::from(audiences.to_vec()),
+        toml::Value::from(claims.to_vec()),
+    )
+}
+
+/// The raw configuration as TOML, for `config check`. It holds references and hashes, and no secrets.
+pub(crate) fn shown(raw: &RawConfig) -> Outcome<serde_json::Value> {
+    let mut value = serde_json::to_value(raw).map_err(internal)?;
+    if let Some(clients) = value.get_mut("clients").and_then(serde_json::Value::as_array_mut) {
+        for client in clients {
+            if let Some(hashes) = client.get_mut("secret_hashes").and_then(serde_json::Value::as_array_mut) {
+                hashes.iter_mut().for_each(|hash| *hash = "sha256:***".into());
+            }
+        }
+    }
+    let url: Result<countersign_store::StoreUrl, _> = raw.store.url.parse();
+    if let (Some(store), Ok(url)) = (value.get_mut("store"), url) {
+        store.as_object_mut().map(|store| store.insert("url".into(), url.to_string().into()));
+    }
+    Ok(value)
+}

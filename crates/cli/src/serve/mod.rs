@@ -1,0 +1,145 @@
+//! `countersign serve`: read the configuration, build everything, then bind and run; stop without cutting anyone off.
+
+mod listener;
+mod peer;
+mod refresh;
+
+use crate::{
+    args::ServeArgs,
+    authority::{self, Authority},
+    commands::Context,
+    failure::{Outcome, configuration},
+    logs, output, scaffold,
+};
+use countersign_issuer::http;
+use ipnet::IpNet;
+use listener::Listener;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+use tokio::net::TcpListener;
+
+/// Where a server without a configuration listens.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
+    let (first, bound) =
+        if context.file().exists() { (None, None) } else { first_run(context, args).await? };
+    let config = crate::config::load(context.file(), context.environment, context.http)?;
+    if first.is_none() {
+        logs::start(&config.raw.log.level)?;
+    }
+    let authority = Authority::open(&config, context.environment).await?;
+    let keyring = authority.load(&config).await?;
+    let socket = match bound {
+        Some(socket) => socket,
+        None => bind(args.listen.unwrap_or(config.listen)).await?,
+    };
+    let address = socket.local_addr().map_err(configuration)?;
+    if config.issuer.loopback_port().is_some_and(|port| port != address.port()) {
+        tracing::warn!("the issuer is {}, but this server listens on {address}", config.issuer);
+    }
+    let listener = Listener {
+        limits: config.limits,
+        trusted_proxies: config.trusted_proxies.clone(),
+        metrics_allow: config.metrics_allow.clone(),
+    };
+    let (refresh, jaas_key) = (config.refresh, config.jaas_key.clone());
+    let issuer = Arc::new(authority::issuer(config, keyring, Arc::clone(&authority.clock))?);
+    for profile in issuer.profiles_without_key() {
+        tracing::warn!(
+            profile,
+            "this profile has no key to sign with; bring one in with `countersign keys import`"
+        );
+    }
+    announce(context, &issuer, address, first.as_ref());
+
+    let metrics_allow = listener.metrics_allow.clone();
+    let may_read_metrics = move |address: IpAddr| contains(&metrics_allow, address);
+    let router = http::router(Arc::clone(&issuer), Arc::new(may_read_metrics));
+    let refresher = tokio::spawn(refresh::run(Arc::clone(&issuer), authority.keyring, refresh, jaas_key));
+    listener.run(socket, router, issuer, stop_signal()).await;
+    refresher.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes a configuration for the address that is really bound, so that the issuer's port is true.
+async fn first_run(
+    context: &Context<'_>,
+    args: &ServeArgs,
+) -> Outcome<(Option<scaffold::FirstClient>, Option<TcpListener>)> {
+    logs::start("info")?;
+    let socket = bind(args.listen.unwrap_or(DEFAULT_LISTEN)).await?;
+    let listen = socket.local_addr().map_err(configuration)?;
+    let host = match listen.ip() {
+        IpAddr::V6(ip) if ip.is_loopback() => "[::1]".to_owned(),
+        _ => "127.0.0.1".to_owned(),
+    };
+    let plan = scaffold::Plan {
+        file: context.file(),
+        issuer: format!("http://{host}:{}", listen.port()),
+        listen,
+        algorithm: countersign_jose::Algorithm::RS256,
+        http: context.http,
+    };
+    let first = scaffold::create(&plan, context.environment).await?;
+    Ok((first, Some(socket)))
+}
+
+async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
+    TcpListener::bind(address).await.map_err(|why| match why.kind() {
+        std::io::ErrorKind::AddrInUse => configuration(format!(
+            "another program listens on {address}; stop it, or choose another address with --listen 127.0.0.1:PORT"
+        )),
+        _ => configuration(format!("can not listen on {address}: {why}")),
+    })
+}
+
+fn announce(
+    context: &Context<'_>,
+    issuer: &countersign_issuer::Issuer,
+    address: SocketAddr,
+    first: Option<&scaffold::FirstClient>,
+) {
+    let url = &issuer.settings().issuer;
+    if context.json {
+        let mut body =
+            first.map_or_else(|| serde_json::json!({ "issuer": url.as_str() }), |first| first.json());
+        if let Some(body) = body.as_object_mut() {
+            body.insert("listen".into(), address.to_string().into());
+        }
+        output::line(&body.to_string());
+        return;
+    }
+    output::line(&format!("issuer: {url}\nlistening on {address}"));
+    match first {
+        Some(first) => output::line(&format!(
+            "\nMade {}. Mint a first token (this secret is shown only once):\n  {}\n",
+            context.file().display(),
+            first.curl(),
+        )),
+        None => output::line("Make a client with `countersign client new`; Ctrl-C stops the server."),
+    }
+}
+
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// Ends when the program is asked to stop: Ctrl-C, or SIGTERM from a supervisor.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}
