@@ -8,9 +8,6 @@ use crate::{
     key::{Jwk, KeyError},
 };
 
-/// The most keys a set may hold.
-pub const MAX_KEYS: usize = 500;
-
 /// Verification keys of one issuer.
 #[derive(Debug, Default)]
 pub struct KeySet {
@@ -22,7 +19,7 @@ impl KeySet {
     /// Reads a JWK Set (or one JWK). RSA keys without `alg` are bound to `assumed_rsa`.
     pub fn parse(json: &[u8], assumed_rsa: Option<Algorithm>) -> Result<Self, KeyError> {
         let mut set = Self::default();
-        for jwk in Jwk::parse_set(json)?.into_iter().take(MAX_KEYS) {
+        for jwk in Jwk::parse_public_set(json)? {
             match jwk.and_then(|jwk| jwk.verifying_key(assumed_rsa)) {
                 Ok(key) => set.keys.push(key),
                 Err(why) => set.skipped.push(why),

@@ -35,10 +35,10 @@ mod verify;
 pub use algorithm::{Algorithm, Curve, KeyKind, UnsupportedAlgorithm};
 pub use claims::{ClaimError, Policy, RegisteredClaims, Verified};
 pub use key::{
-    Jwk, KeyError, KeySize, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey, SymmetricKey,
-    check_kid,
+    Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
+    SymmetricKey, check_kid,
 };
-pub use keyset::{KeySet, MAX_KEYS};
+pub use keyset::KeySet;
 pub use sign::{EncodedHeader, Header, SigningInput, SigningKey};
 pub use time::Timestamp;
 pub use verify::{MAX_TOKEN_BYTES, Signed, TokenError, Unverified, VerifyingKey};

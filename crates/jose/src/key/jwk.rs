@@ -13,6 +13,9 @@ use crate::{
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use zeroize::Zeroizing;
 
+/// The most keys a set may hold.
+pub const MAX_KEYS: usize = 500;
+
 /// A JWK as it was read: public, private or a shared secret.
 #[derive(Debug)]
 pub struct Jwk {
@@ -29,6 +32,13 @@ enum Material {
     Secret(SymmetricKey),
 }
 
+/// Which members of a JWK are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Members {
+    All,
+    Public,
+}
+
 impl Jwk {
     /// Reads one JWK.
     pub fn parse(json: &[u8]) -> Result<Self, KeyError> {
@@ -37,15 +47,19 @@ impl Jwk {
 
     /// Reads one JWK from an object that was parsed already.
     pub fn from_object(jwk: &Object<'_>) -> Result<Self, KeyError> {
+        Self::read(jwk, Members::All)
+    }
+
+    fn read(jwk: &Object<'_>, members: Members) -> Result<Self, KeyError> {
         if jwk.string("use")?.is_some_and(|u| u != "sig") {
             return Err(KeyError::NotForSignatures);
         }
         let kid = jwk.string("kid")?.map(|kid| check_kid(&kid).map(|()| kid.into_owned())).transpose()?;
         let algorithm = jwk.string("alg")?.map(|alg| alg.parse()).transpose()?;
         let material = match jwk.string("kty")?.ok_or(KeyError::MissingMember("kty"))?.as_ref() {
-            "RSA" => rsa(jwk)?,
-            "EC" => ec(jwk)?,
-            "OKP" => okp(jwk)?,
+            "RSA" => rsa(jwk, members)?,
+            "EC" => ec(jwk, members)?,
+            "OKP" => okp(jwk, members)?,
             "oct" => Material::Secret(SymmetricKey::new(required(jwk, "k")?)),
             _ => return Err(KeyError::UnsupportedKind),
         };
@@ -53,15 +67,30 @@ impl Jwk {
     }
 
     /// Reads a JWK Set, or a single JWK as a set of one. A key that can not be read is an error of its own, at its
-    /// place, so that one bad key does not take the good ones with it.
+    /// place, so that one bad key does not take the good ones with it. More than [`MAX_KEYS`] are refused unread.
     pub fn parse_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
+        Self::read_set(json, Members::All)
+    }
+
+    /// The same for verifying: private members are not looked at, so checking them costs a verifier nothing.
+    pub(crate) fn parse_public_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
+        Self::read_set(json, Members::Public)
+    }
+
+    fn read_set(json: &[u8], members: Members) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
         let set = Object::parse(json, DEFAULT_DEPTH)?;
         let Some(keys) = set.get("keys") else {
-            return Ok(vec![Self::from_object(&set)]);
+            return Ok(vec![Self::read(&set, members)]);
         };
         let keys: Vec<&serde_json::value::RawValue> = serde_json::from_str(keys.get())
             .map_err(|_| KeyError::WrongType(WrongType { name: "keys", expected: "an array of JWKs" }))?;
-        Ok(keys.into_iter().map(|key| Self::parse(key.get().as_bytes())).collect())
+        if keys.len() > MAX_KEYS {
+            return Err(KeyError::TooManyKeys);
+        }
+        let read = |key: &serde_json::value::RawValue| {
+            Self::read(&Object::parse(key.get().as_bytes(), DEFAULT_DEPTH)?, members)
+        };
+        Ok(keys.into_iter().map(read).collect())
     }
 
     /// The key's name, if it has one.
@@ -148,9 +177,9 @@ fn key_ops(jwk: &Object<'_>) -> Result<Option<Vec<String>>, KeyError> {
     jwk.get("key_ops").map(|ops| serde_json::from_str(ops.get()).map_err(|_| wrong)).transpose()
 }
 
-fn rsa(jwk: &Object<'_>) -> Result<Material, KeyError> {
+fn rsa(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
     let (n, e) = (required(jwk, "n")?, required(jwk, "e")?);
-    let Some(d) = optional(jwk, "d")? else {
+    let Some(d) = (if members == Members::All { optional(jwk, "d")? } else { None }) else {
         return PublicKey::rsa(&n, &e).map(Material::Public);
     };
     if jwk.get("oth").is_some() {
@@ -167,23 +196,23 @@ fn rsa(jwk: &Object<'_>) -> Result<Material, KeyError> {
     PrivateKey::from_rsa(&n, &e, d, crt).map(Material::Private)
 }
 
-fn ec(jwk: &Object<'_>) -> Result<Material, KeyError> {
+fn ec(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
     let crv = jwk.string("crv")?.ok_or(KeyError::MissingMember("crv"))?;
     let curve = Curve::from_name(&crv).ok_or(KeyError::UnsupportedKind)?;
     let (x, y) = (sized(jwk, "x", curve.coordinate_bytes())?, sized(jwk, "y", curve.coordinate_bytes())?);
-    if jwk.get("d").is_some() {
+    if members == Members::All && jwk.get("d").is_some() {
         let d = sized(jwk, "d", curve.coordinate_bytes())?;
         return PrivateKey::from_ec(curve, &d, Some((&x, &y))).map(Material::Private);
     }
     Ok(Material::Public(PublicKey::Ec { curve, x: x.to_vec(), y: y.to_vec() }))
 }
 
-fn okp(jwk: &Object<'_>) -> Result<Material, KeyError> {
+fn okp(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
     if jwk.string("crv")?.ok_or(KeyError::MissingMember("crv"))? != "Ed25519" {
         return Err(KeyError::UnsupportedKind);
     }
     let x = sized(jwk, "x", 32)?;
-    if jwk.get("d").is_some() {
+    if members == Members::All && jwk.get("d").is_some() {
         let d = sized(jwk, "d", 32)?;
         return PrivateKey::from_ed25519(&d, Some(&x)).map(Material::Private);
     }

@@ -11,7 +11,7 @@ mod private;
 mod rsa;
 mod thumbprint;
 
-pub use jwk::{Jwk, PublicJwk};
+pub use jwk::{Jwk, MAX_KEYS, PublicJwk};
 pub use private::{KeySize, PrivateKey, SymmetricKey};
 pub(crate) use private::{Material, parse_public};
 
@@ -185,6 +185,9 @@ pub enum KeyError {
     /// A private key was expected.
     #[error("this is a public key; a private key is needed")]
     NotPrivate,
+    /// More keys in a set than [`MAX_KEYS`].
+    #[error("the set holds more than {MAX_KEYS} keys")]
+    TooManyKeys,
     /// `kid` is empty, longer than 256 bytes, or not printable ASCII.
     #[error("the kid must be 1 to 256 printable ASCII characters")]
     BadKeyId,
@@ -216,6 +219,7 @@ impl KeyError {
             Self::MalformedDer => "key_malformed_der",
             Self::Encrypted => "key_encrypted",
             Self::NotPrivate => "key_not_private",
+            Self::TooManyKeys => "key_set_too_large",
             Self::BadKeyId => "key_bad_kid",
             Self::Crypto => "key_crypto_failure",
         }

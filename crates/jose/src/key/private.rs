@@ -237,5 +237,9 @@ pub(crate) fn parse_public(
     key: &PublicKey,
     algorithm: &'static dyn signature::VerificationAlgorithm,
 ) -> Result<signature::ParsedPublicKey, KeyError> {
+    // The fields of a `PublicKey` are public, so it need not have come through a JWK or PEM text.
+    if let PublicKey::Rsa { n, e } = key {
+        PublicKey::rsa(n, e)?;
+    }
     signature::ParsedPublicKey::new(algorithm, key.to_crypto_bytes()?).map_err(|_| KeyError::Inconsistent)
 }

@@ -56,7 +56,7 @@ fn factor(n: &BigUint, k: &BigUint) -> Option<(BigUint, BigUint)> {
         return None;
     }
     let odd = k >> twos;
-    for base in BASES {
+    'bases: for base in BASES {
         let mut x = BigUint::from(base).modpow(&odd, n);
         if x == one || x == minus_one {
             continue;
@@ -70,10 +70,12 @@ fn factor(n: &BigUint, k: &BigUint) -> Option<(BigUint, BigUint)> {
                 return (&p * &q == *n && p != one && q != one).then_some((p, q));
             }
             if square == minus_one {
-                break;
+                continue 'bases;
             }
             x = square;
         }
+        // base^k is not 1, so k is no multiple of λ(n): d belongs to another key, and no other base can help.
+        return None;
     }
     None
 }
