@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
         return Err(reject(&TokenError::TooLong));
     }
     let token = Unverified::parse(text).map_err(|why| reject(&why))?;
-    let (keys, issuer) = keys(context, args).await?;
+    let (keys, issuer) = keys(context, args, token.unverified_kid()).await?;
     if keys.keys().is_empty() {
         let why = keys.skipped().first().map_or_else(String::new, |why| format!(" ({why})"));
         return Err(refused("no_usable_key", format!("there is no key to verify with{why}")));
@@ -90,7 +90,11 @@ fn print(context: &Context<'_>, verified: &Verified, unchecked: &[&str]) -> Outc
 }
 
 /// The keys to verify with, and the issuer to expect: named, discovered, or our own.
-async fn keys(context: &Context<'_>, args: &VerifyArgs) -> Outcome<(KeySet, Option<String>)> {
+async fn keys(
+    context: &Context<'_>,
+    args: &VerifyArgs,
+    kid: Option<&str>,
+) -> Outcome<(KeySet, Option<String>)> {
     match (&args.jwks, &args.issuer) {
         (Some(source), issuer) if fetch::is_url(source) => {
             Ok((parse_set(&fetch::get(source).await?, source)?, issuer.clone()))
@@ -98,14 +102,14 @@ async fn keys(context: &Context<'_>, args: &VerifyArgs) -> Outcome<(KeySet, Opti
         (Some(source), issuer) => {
             let text =
                 files::read_text(source.as_ref()).map_err(|why| usage(format!("--jwks {source}: {why}")))?;
-            Ok((from_file(&text, source)?, issuer.clone()))
+            Ok((from_file(&text, source, kid)?, issuer.clone()))
         }
         (None, Some(issuer)) => Ok((discover(issuer).await?, Some(issuer.clone()))),
         (None, None) => own(context).await,
     }
 }
 
-fn from_file(text: &str, source: &str) -> Outcome<KeySet> {
+fn from_file(text: &str, source: &str, kid: Option<&str>) -> Outcome<KeySet> {
     if !text.contains("-----BEGIN") {
         return parse_set(text.as_bytes(), source);
     }
@@ -113,8 +117,8 @@ fn from_file(text: &str, source: &str) -> Outcome<KeySet> {
     let key = PublicKey::from_pem(text).map_err(bad)?;
     let algorithm = countersign_jose::Algorithm::default_for(key.kind());
     let algorithm = algorithm.ok_or_else(|| bad(countersign_jose::KeyError::NoAlgorithm))?;
-    // A PEM file has no kid; the token's own is then not compared with anything.
-    Ok(KeySet::from(vec![VerifyingKey::new(&key, algorithm, None).map_err(bad)?]))
+    // A PEM file names no kid: the one key in it is meant, whatever the token calls it.
+    Ok(KeySet::from(vec![VerifyingKey::new(&key, algorithm, kid.map(str::to_owned)).map_err(bad)?]))
 }
 
 fn parse_set(json: &[u8], source: &str) -> Outcome<KeySet> {

@@ -1,0 +1,348 @@
+//! The routes of the issuer in process: contract of `/sign`, public documents, refusals, audit, all on a fixed clock.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
+
+mod support;
+
+use axum::http::{StatusCode, header};
+use countersign_jose::{KeySet, Policy, Unverified};
+use serde_json::{Value, json};
+use support::{Answer, House, NOW, basic, request};
+
+async fn sign(house: &House, body: &Value) -> Answer {
+    house
+        .send(
+            request("POST", "/sign").header(header::AUTHORIZATION, basic("app", &house.secret)),
+            body.to_string(),
+        )
+        .await
+}
+
+/// The claims of a minted token, verified with the published keys.
+async fn claims(house: &House, answer: &Answer) -> Value {
+    let jwks = house.get("/.well-known/jwks.json").await;
+    let keys = KeySet::parse(jwks.body.as_bytes(), None).unwrap();
+    let body = answer.json();
+    let token = Unverified::parse(body["access_token"].as_str().unwrap()).unwrap();
+    let policy = Policy::new().issuer(&house.issuer).audiences(["api://one", "api://two"]).typ("JWT");
+    let verified = keys.verify(token).unwrap().check(&policy, NOW).unwrap();
+    verified.claims().unwrap()
+}
+
+#[tokio::test]
+async fn a_minted_token_has_the_defaults_and_the_claims_that_were_sent() {
+    let house = House::new("https://tokens.example");
+    let answer = sign(&house, &json!({ "data": { "sub": "alice", "roles": ["a", { "b": null }] } })).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("content-type"), "application/json");
+    let body = answer.json();
+    assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    let claims = claims(&house, &answer).await;
+    let now = NOW.unix_seconds();
+    assert_eq!(claims["iss"], "https://tokens.example");
+    assert_eq!(claims["aud"], "api://one");
+    assert_eq!((&claims["iat"], &claims["nbf"]), (&json!(now - 5), &json!(now - 5)));
+    assert_eq!(claims["exp"], now + 3600);
+    assert_eq!(claims["jti"].as_str().unwrap().len(), 22);
+    assert_eq!((&claims["sub"], &claims["roles"]), (&json!("alice"), &json!(["a", { "b": null }])));
+}
+
+#[tokio::test]
+async fn audience_and_duration_come_as_they_were_asked_for() {
+    let house = House::new("https://tokens.example");
+    for (audience, duration) in
+        [(json!("api://two"), 60), (json!(["api://two"]), 1), (json!(["api://one", "api://two"]), 7200)]
+    {
+        let body = json!({ "data": {}, "metadata": { "audience": audience, "duration": duration } });
+        let answer = sign(&house, &body).await;
+        assert_eq!(answer.json()["expires_in"], duration);
+        let claims = claims(&house, &answer).await;
+        assert_eq!(claims["aud"], audience);
+        assert_eq!(claims["exp"], NOW.unix_seconds() + duration);
+    }
+}
+
+#[tokio::test]
+async fn every_claim_leaves_as_the_text_it_came_in() {
+    let house = House::new("https://tokens.example");
+    let data = r#"{"big":123456789012345678901234567890,"exact":1.0,"exp10":1e2,"neg":-0.0,"text":"\u00e4😀\\\"","deep":{"a":[1,2.50,{"z":"ه"}]}}"#;
+    let answer = house
+        .send(
+            request("POST", "/sign").header(header::AUTHORIZATION, basic("app", &house.secret)),
+            format!("{{\"data\":{data}}}"),
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let body = answer.json();
+    let payload = body["access_token"].as_str().unwrap().split('.').nth(1).unwrap();
+    let payload = String::from_utf8(countersign_jose::base64url::decode(payload).unwrap()).unwrap();
+    assert!(payload.ends_with(&data[1..]), "{payload}");
+}
+
+#[tokio::test]
+async fn a_reserved_claim_is_refused_by_name() {
+    let house = House::new("https://tokens.example");
+    for name in ["iss", "aud", "iat", "nbf", "exp", "jti"] {
+        let answer = sign(&house, &json!({ "data": { name: 1 } })).await;
+        answer.assert_error(StatusCode::BAD_REQUEST, "invalid_request", &format!("`{name}`"));
+    }
+}
+
+#[tokio::test]
+async fn each_rule_of_the_policy_refuses_by_its_own_name_and_echoes_nothing() {
+    let house = House::new("https://tokens.example");
+    for (body, rule) in [
+        (json!({ "data": {}, "metadata": { "audience": "api://ECHO" } }), "audiences"),
+        (json!({ "data": {}, "metadata": { "audience": "api://on" } }), "audiences"),
+        (json!({ "data": {}, "metadata": { "audience": "api://one/ECHO" } }), "audiences"),
+        (json!({ "data": {}, "metadata": { "audience": ["api://one", "ECHO"] } }), "audiences"),
+        (json!({ "data": {}, "metadata": { "duration": 7201 } }), "max_lifetime"),
+        (json!({ "data": { "ECHO": 1 } }), "claims.allow"),
+        (json!({ "data": { "admin": "ECHO" } }), "claims.deny"),
+        (json!({ "data": { "tenant": "ECHO" } }), "claims.fixed"),
+        (json!({ "data": { "scope": "read ECHO" } }), "scopes"),
+        (json!({ "data": { "scp": ["ECHO"] } }), "scopes"),
+        (json!({ "data": { "scope": { "ECHO": 1 } } }), "scopes"),
+        (json!({ "data": { "room": "ECHO" }, "profile": "jaas" }), "profiles"),
+    ] {
+        let answer = sign(&house, &body).await;
+        answer.assert_error(StatusCode::FORBIDDEN, "access_denied", &format!("rule: {rule})"));
+        assert!(!answer.body.contains("ECHO"), "{}", answer.body);
+    }
+    let allowed = json!({ "data": { "scope": "read write", "tenant": "acme" } });
+    let answer = sign(&house, &allowed).await;
+    assert_eq!(claims(&house, &answer).await["tenant"], "acme");
+    assert_eq!(claims(&house, &sign(&house, &json!({ "data": {} })).await).await["tenant"], "acme");
+}
+
+#[tokio::test]
+async fn a_client_with_nothing_declared_gets_nothing() {
+    let house = House::new("https://tokens.example");
+    let answer = house
+        .send(
+            request("POST", "/sign").header(header::AUTHORIZATION, basic("nothing", &house.secret)),
+            json!({ "data": {} }).to_string(),
+        )
+        .await;
+    answer.assert_error(StatusCode::FORBIDDEN, "access_denied", "rule: profiles)");
+}
+
+#[tokio::test]
+async fn malformed_requests_are_refused_with_what_is_wrong() {
+    let house = House::new("https://tokens.example");
+    let deep = format!("{{\"data\":{{\"a\":{}{}}}}}", "[".repeat(20), "]".repeat(20));
+    for (body, says) in [
+        ("", "malformed JSON"),
+        ("{", "malformed JSON"),
+        ("[]", "a JSON object is expected"),
+        ("{\"data\":{},\"data\":{}}", "occurs twice"),
+        ("{\"data\":{\"a\":1,\"\\u0061\":2}}", "occurs twice"),
+        ("{\"data\":{\"x\":{\"a\":1,\"a\":2}}}", "occurs twice"),
+        (deep.as_str(), "nested too deeply"),
+        ("{}", "`data` is missing"),
+        ("{\"data\":1}", "`data` must be a JSON object"),
+        ("{\"data\":{},\"metadata\":[]}", "`metadata` must be a JSON object"),
+        ("{\"data\":{},\"metadata\":{\"ttl\":1}}", "unknown member in `metadata`"),
+        ("{\"data\":{},\"extra\":1}", "unknown member"),
+        ("{\"data\":{},\"metadata\":{\"duration\":\"60\"}}", "`metadata.duration` must be a whole number"),
+        ("{\"data\":{},\"metadata\":{\"duration\":0}}", "`metadata.duration`"),
+        ("{\"data\":{},\"metadata\":{\"duration\":-1}}", "`metadata.duration`"),
+        ("{\"data\":{},\"metadata\":{\"duration\":1.5}}", "`metadata.duration`"),
+        ("{\"data\":{},\"metadata\":{\"duration\":1e400}}", "malformed JSON"),
+        ("{\"data\":{},\"metadata\":{\"audience\":[]}}", "`metadata.audience`"),
+        ("{\"data\":{},\"metadata\":{\"audience\":\"\"}}", "`metadata.audience`"),
+        ("{\"data\":{},\"metadata\":{\"audience\":[1]}}", "`metadata.audience`"),
+        ("{\"data\":{},\"profile\":1}", "`profile` must be a string"),
+        ("{\"data\":{},\"profile\":\"other\"}", "unknown profile; configured are: jwt"),
+        ("{\"data\":{},\"client_id\":\"app\"}", "belong together"),
+    ] {
+        let answer = house
+            .send(
+                request("POST", "/sign").header(header::AUTHORIZATION, basic("app", &house.secret)),
+                body.to_owned(),
+            )
+            .await;
+        answer.assert_error(StatusCode::BAD_REQUEST, "invalid_request", says);
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_a_token_without_proving_who_it_is() {
+    let house = House::new("https://tokens.example");
+    let body = json!({ "data": {} }).to_string();
+    let plain = || request("POST", "/sign");
+    let mut bodies = Vec::new();
+    for attempt in [
+        plain(),
+        plain().header(header::AUTHORIZATION, basic("app", "wrong")),
+        plain().header(header::AUTHORIZATION, basic("nobody", &house.secret)),
+        plain().header(header::AUTHORIZATION, "Bearer abc"),
+        plain().header(header::AUTHORIZATION, "Basic ###"),
+        plain().header(header::AUTHORIZATION, "Basic"),
+    ] {
+        let answer = house.send(attempt, body.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert!(answer.header("www-authenticate").starts_with("Basic realm="));
+        bodies.push(answer.body);
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "the answers tell attempts apart");
+}
+
+#[tokio::test]
+async fn credentials_in_the_body_work_in_json_and_form_and_not_twice() {
+    let house = House::new("https://tokens.example");
+    let in_json = json!({ "data": {}, "client_id": "app", "client_secret": house.secret }).to_string();
+    assert_eq!(house.send(request("POST", "/sign"), in_json.clone()).await.status, StatusCode::OK);
+    let both = request("POST", "/sign").header(header::AUTHORIZATION, basic("app", &house.secret));
+    house.send(both, in_json).await.assert_error(StatusCode::BAD_REQUEST, "invalid_request", "not both");
+
+    let form = |extra: &str| {
+        format!("client_id=app&client_secret={}&data=%7B%22sub%22%3A%22a%22%7D{extra}", house.secret)
+    };
+    let as_form = || {
+        request("POST", "/sign")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8")
+    };
+    let answer = house.send(as_form(), form("&metadata=%7B%22duration%22%3A60%7D&profile=jwt")).await;
+    assert_eq!(claims(&house, &answer).await["sub"], "a");
+    for extra in ["&data=%7B%7D", "&unknown=1", "&metadata=1", "&metadata=%FF"] {
+        assert_eq!(house.send(as_form(), form(extra)).await.status, StatusCode::BAD_REQUEST, "{extra}");
+    }
+    let answer =
+        house.send(request("POST", "/sign").header(header::CONTENT_TYPE, "text/plain"), String::new()).await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn bodies_and_tokens_over_the_limit_are_refused() {
+    let house = House::new("https://tokens.example");
+    let huge = json!({ "data": { "sub": "x".repeat(20_000) } });
+    assert_eq!(sign(&house, &huge).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let long = json!({ "data": { "sub": "x".repeat(7_000) } });
+    sign(&house, &long).await.assert_error(StatusCode::BAD_REQUEST, "invalid_request", "the limit is 8192");
+}
+
+#[tokio::test]
+async fn too_many_requests_are_told_when_to_come_back() {
+    let house = House::with_rates("https://tokens.example", 3, 5);
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(sign(&house, &json!({ "data": {} })).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429], "three for the client");
+    let answer = house.send(request("POST", "/sign"), "{\"data\":{}}".to_owned()).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let answer = house.send(request("POST", "/sign"), "{\"data\":{}}".to_owned()).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "five for the address");
+    assert!((1..=1200).contains(&answer.header("retry-after").parse::<u64>().unwrap()));
+    let other =
+        request("POST", "/sign").extension(countersign_issuer::http::Peer("192.0.2.9".parse().unwrap()));
+    assert_eq!(house.send(other, "{\"data\":{}}".to_owned()).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn public_documents_are_the_same_for_every_host_header_and_under_every_path() {
+    let house = House::new("https://tokens.example/jwt-server");
+    let plain = house.get("/.well-known/openid-configuration").await;
+    let document = plain.json();
+    assert_eq!(document["issuer"], "https://tokens.example/jwt-server");
+    assert_eq!(document["jwks_uri"], "https://tokens.example/jwt-server/.well-known/jwks.json");
+    for path in [
+        "/jwt-server/.well-known/openid-configuration",
+        "/jwt-server/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/jwt-server",
+    ] {
+        let hostile = request("GET", path)
+            .header(header::HOST, "evil.example")
+            .header("x-forwarded-host", "evil.example")
+            .header("x-forwarded-proto", "gopher")
+            .header("forwarded", "host=evil.example");
+        let answer = house.send(hostile, String::new()).await;
+        assert_eq!((answer.status, &answer.body), (StatusCode::OK, &plain.body), "{path}");
+    }
+    let jwks = house.get("/jwt-server/public-keys").await;
+    assert_eq!(jwks.header("content-type"), "application/jwk-set+json");
+    assert_eq!(jwks.body, house.get("/.well-known/jwks.json").await.body);
+    for path in [
+        "/jwt-server",
+        "/jwt-server/",
+        "/jwt-server/jwt-server/public-keys",
+        "/public-keys/",
+        "//public-keys",
+        "/public-keys/jwt-server",
+    ] {
+        assert_eq!(house.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn public_documents_answer_conditional_head_and_preflight_requests() {
+    let house = House::new("https://tokens.example");
+    for path in ["/.well-known/jwks.json", "/.well-known/openid-configuration"] {
+        let full = house.get(path).await;
+        let etag = full.header("etag").to_owned();
+        assert_eq!(full.header("cache-control"), "public, max-age=300");
+        assert_eq!(full.header("access-control-allow-origin"), "*");
+        for tag in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
+            let answer =
+                house.send(request("GET", path).header(header::IF_NONE_MATCH, tag), String::new()).await;
+            assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NOT_MODIFIED, ""));
+            assert_eq!(answer.header("etag"), etag);
+        }
+        let other =
+            house.send(request("GET", path).header(header::IF_NONE_MATCH, "\"other\""), String::new()).await;
+        assert_eq!(other.status, StatusCode::OK);
+        let head = house.send(request("HEAD", path), String::new()).await;
+        assert_eq!((head.status, head.body.as_str()), (StatusCode::OK, ""));
+        assert_eq!(head.header("content-length"), full.body.len().to_string());
+        let preflight = house.send(request("OPTIONS", path), String::new()).await;
+        assert_eq!(preflight.status, StatusCode::NO_CONTENT);
+        assert_eq!(preflight.header("access-control-allow-methods"), "GET, HEAD");
+        let post = house.send(request("POST", path), String::new()).await;
+        assert_eq!(post.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert!(post.header("allow").contains("GET"));
+    }
+}
+
+#[tokio::test]
+async fn the_jwks_has_public_members_only_and_changes_with_the_keys() {
+    let house = House::new("https://tokens.example");
+    let before = house.get("/public-keys").await;
+    let key = &before.json()["keys"][0];
+    let mut names: Vec<_> = key.as_object().unwrap().keys().cloned().collect();
+    names.sort();
+    assert_eq!(names, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
+    house.replace_keys();
+    let after = house.get("/public-keys").await;
+    assert_ne!((&before.body, before.header("etag")), (&after.body, after.header("etag")));
+    let answer = sign(&house, &json!({ "data": {} })).await;
+    assert_eq!(answer.json()["kid"], after.json()["keys"][0]["kid"]);
+}
+
+#[tokio::test]
+async fn metrics_are_for_the_allowed_addresses_and_count_what_happened() {
+    let house = House::new("https://tokens.example");
+    sign(&house, &json!({ "data": {} })).await;
+    sign(&house, &json!({ "data": { "exp": 1 } })).await;
+    let text = house.get("/metrics").await.body;
+    assert!(text.contains("countersign_tokens_minted_total{profile=\"jwt\"} 1"), "{text}");
+    assert!(text.contains("countersign_tokens_refused_total{reason=\"invalid_request\"} 1"), "{text}");
+    assert!(text.contains("countersign_ready 1"), "{text}");
+    let outside =
+        request("GET", "/metrics").extension(countersign_issuer::http::Peer("192.0.2.9".parse().unwrap()));
+    assert_eq!(house.send(outside, String::new()).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn readiness_ends_when_the_store_has_been_silent_for_too_long() {
+    let house = House::new("https://tokens.example");
+    assert_eq!(house.get("/readyz").await.status, StatusCode::OK);
+    house.clock.advance(std::time::Duration::from_secs(301));
+    assert_eq!(house.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(house.get("/healthz").await.status, StatusCode::OK);
+    house.issuer_handle.store_answered();
+    assert_eq!(house.get("/readyz").await.status, StatusCode::OK);
+}
