@@ -10,9 +10,10 @@ use crate::{
     files,
 };
 use countersign_issuer::{Issuer, IssuerSettings};
+use countersign_jose::Timestamp;
 use countersign_keyring::{LoadedKeyring, SealingKey, StoredKeyring};
 use countersign_store::{Clock, Store, SystemClock};
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 /// What commands work with.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ impl Authority {
     /// Opens store and sealing key; makes either where there is none yet.
     pub(crate) async fn open(config: &Config, environment: &Environment) -> Outcome<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        check_clock(clock.now())?;
         let store =
             countersign_store::open(&config.raw.store.url, &config.folder, Arc::clone(&clock)).await?;
         let sealing = sealing_key(config, environment, store.as_ref()).await?;
@@ -34,6 +36,7 @@ impl Authority {
     /// Makes the first keys where there are none, and loads all.
     pub(crate) async fn load(&self, config: &Config) -> Outcome<LoadedKeyring> {
         let keyring = self.keyring.ensure(&config.rings, self.clock.now()).await?;
+        self.warn_if_the_clock_went_back().await?;
         for spec in &config.rings {
             let active = keyring.ring(&spec.name).and_then(|ring| ring.active());
             if let Some(signer) = active.filter(|s| s.algorithm() != spec.algorithm && spec.make_first_key) {
@@ -49,6 +52,28 @@ impl Authority {
         }
         Ok(keyring)
     }
+
+    /// A key from the future means that the clock was set back: tokens minted now may be refused as expired.
+    async fn warn_if_the_clock_went_back(&self) -> Outcome {
+        let soon = self.clock.now().plus(Duration::from_secs(300));
+        let (keyring, _) = self.keyring.read().await?;
+        let mut keys = keyring.rings().flat_map(|(_, ring)| ring.keys());
+        if let Some(key) = keys.find(|key| key.created_at > soon) {
+            tracing::warn!(kid = key.kid, "this key was made in the future; check the clock of this machine");
+        }
+        Ok(())
+    }
+}
+
+/// No token minted before this program was written can be right: the clock was never set.
+pub(crate) fn check_clock(now: Timestamp) -> Outcome {
+    const YEAR_2026: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
+    if now < YEAR_2026 {
+        let why =
+            "the clock of this machine is before 2026; set it, or every token is expired when it is minted";
+        return Err(configuration(why));
+    }
+    Ok(())
 }
 
 /// Adds what is in no store: the JaaS key of the environment.

@@ -232,3 +232,47 @@ impl Schema {
         false
     }
 }
+
+#[cfg(all(test, feature = "json-schema"))]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn policy(schema: &serde_json::Value) -> MintPolicy {
+        let schema = Schema::compile(schema).unwrap();
+        MintPolicy {
+            claims: ClaimRules { allow: Names::Any, schema: Some(schema), ..ClaimRules::default() },
+            ..MintPolicy::default()
+        }
+    }
+
+    fn check(policy: &MintPolicy, data: &str) -> Result<(), Rule> {
+        policy.check_claims(&Object::parse(data.as_bytes(), 8).unwrap())
+    }
+
+    #[test]
+    fn claims_outside_the_schema_are_refused() {
+        let policy = policy(&json!({
+            "type": "object",
+            "required": ["sub"],
+            "properties": { "sub": { "type": "string", "pattern": "^user:" }, "level": { "maximum": 3 } },
+            "additionalProperties": false,
+        }));
+        assert_eq!(check(&policy, r#"{"sub":"user:1","level":3}"#), Ok(()));
+        for data in [r#"{}"#, r#"{"sub":"1"}"#, r#"{"sub":"user:1","level":4}"#, r#"{"sub":"user:1","x":1}"#]
+        {
+            assert_eq!(check(&policy, data), Err(Rule::ClaimsSchema), "{data}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_is_none_or_points_elsewhere_is_refused_when_it_is_made() {
+        for schema in [
+            json!({ "type": "nonsense" }),
+            json!({ "$ref": "https://schema.example/x.json" }),
+            json!({ "$ref": "file:///etc/passwd" }),
+        ] {
+            assert!(matches!(Schema::compile(&schema), Err(SchemaError::Invalid(_))), "{schema}");
+        }
+    }
+}

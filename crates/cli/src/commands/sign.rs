@@ -74,6 +74,7 @@ async fn issuer(context: &Context<'_>, args: &SignArgs) -> Outcome<(Issuer, Opti
     if !context.file().exists() && args.profile.as_deref() == Some("jaas") {
         logs::start("info")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        authority::check_clock(clock.now())?;
         let key = JaasKey::from_environment(context.environment)?.ok_or_else(|| {
             configuration("profile jaas needs JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY in the environment, or a configuration")
         })?;

@@ -49,8 +49,11 @@ fn section(page: &mut String, root: &Value, schema: &Value, prefix: &str) {
         };
         let heading = match kind {
             Table::One | Table::Named => format!("[{key}]"),
-            Table::List => format!("[[{prefix}{name}]]"),
-        };
+            Table::List => format!("[[{key}]]"),
+        }
+        // In TOML a table below a list belongs to the last entry and is written without the brackets.
+        .replace("[].", ".")
+        .replace("[]]]", "]]");
         let level = if prefix.is_empty() { "##" } else { "###" };
         let _ = writeln!(page, "\n{level} `{heading}`\n\n{}", text(property));
         section(page, root, inner, &format!("{key}."));

@@ -18,8 +18,6 @@ pub use rate::{Rate, RateLimits};
 use crate::{Issuer, documents};
 use axum::{
     Router,
-    extract::State,
-    http::{Method, Uri},
     routing::{get, post},
 };
 use error::HttpError;
@@ -66,12 +64,10 @@ pub fn router(issuer: Arc<Issuer>, metrics_access: MetricsAccess) -> Router {
     router.fallback(not_found).with_state(app)
 }
 
-async fn not_found(State(app): State<App>, uri: Uri) -> HttpError {
-    let _ = (app, uri);
+async fn not_found() -> HttpError {
     HttpError::NotFound
 }
 
-async fn method_not_allowed(method: Method) -> HttpError {
-    let _ = method;
+async fn method_not_allowed() -> HttpError {
     HttpError::MethodNotAllowed
 }
