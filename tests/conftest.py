@@ -1,0 +1,44 @@
+"""Fixtures for both folders: the binary under test, and authorities that it runs.
+
+`binary` comes from COUNTERSIGN_BIN and from nowhere else, so a test can not pass on another build than the one meant.
+`authority` is a factory; every authority it starts listens on 127.0.0.1, has a folder of its own, is ready when it is
+handed out, and is stopped with SIGTERM at the end of the test, which must end it with exit code 0.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from authority import authorities
+
+
+@pytest.fixture(scope="session")
+def binary():
+    """The program under test, named by COUNTERSIGN_BIN."""
+    path = os.environ.get("COUNTERSIGN_BIN")
+    if not path:
+        pytest.fail("set COUNTERSIGN_BIN to the countersign binary to test", pytrace=False)
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"COUNTERSIGN_BIN={path}: no program there; run `cargo build` first", pytrace=False)
+    return str(Path(path).resolve())
+
+
+@pytest.fixture
+def authority(binary, tmp_path_factory):
+    """A factory of authorities that live for one test; see `authorities.start`."""
+    with authorities(binary, tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def lasting_authority(binary, tmp_path_factory):
+    """The same for authorities that live until the last test."""
+    with authorities(binary, tmp_path_factory) as start:
+        yield start
+
+
+def pytest_sessionfinish(session):
+    """A test that was skipped has not passed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and reporter.stats.get("skipped") and session.exitstatus == 0:
+        session.exitstatus = 1

@@ -1,0 +1,146 @@
+"""Tokens of Countersign in PyJWT, joserfc and Authlib, with keys found by discovery."""
+
+import json
+
+import httpx
+import pytest
+from authority import configuration
+from libraries import ASYMMETRIC, SECRET_VERIFIERS, SUPPORT, SYMMETRIC, VERIFIERS, b64url_decode, jwks_uri, part
+
+LIBRARIES = list(VERIFIERS)
+SUPPORTED = [(lib, a) for lib in LIBRARIES for a in ASYMMETRIC if SUPPORT[lib][a] is True]
+UNSUPPORTED = [(lib, a) for lib in LIBRARIES for a in ASYMMETRIC if SUPPORT[lib][a] is not True]
+
+#: Token → library → the error it must be refused with. Another error would mean that something else was wrong with it.
+REFUSALS = {
+    "changed payload": {
+        "PyJWT": "InvalidSignatureError", "joserfc": "BadSignatureError", "Authlib": "BadSignatureError",
+    },
+    "a forged kid": {
+        "PyJWT": "InvalidSignatureError", "joserfc": "BadSignatureError", "Authlib": "BadSignatureError",
+    },
+    "another issuer's key": {"PyJWT": "PyJWKClientError", "joserfc": "InvalidKeyIdError", "Authlib": "ValueError"},
+    "another audience": {
+        "PyJWT": "InvalidAudienceError", "joserfc": "InvalidClaimError aud", "Authlib": "InvalidClaimError aud",
+    },
+    "expired": {
+        "PyJWT": "ExpiredSignatureError", "joserfc": "ExpiredTokenError exp", "Authlib": "ExpiredTokenError",
+    },
+}
+
+
+def error(call, *arguments):
+    """The name of the error that `call` raises, and of the claim it is about; None when it raises none."""
+    try:
+        call(*arguments)
+    except Exception as why:
+        claim = getattr(why, "claim", None) or getattr(why, "claim_name", None)
+        return f"{type(why).__name__} {claim}" if claim else type(why).__name__
+    return None
+
+
+def judge(library, case, token, issuer=None):
+    return VERIFIERS[library], token, case.issuer, issuer or case.issuer, case.audience, case.algorithm
+
+
+def test_the_table_has_every_library_and_every_algorithm():
+    assert set(SUPPORT) == {*LIBRARIES, "jose", "jsonwebtoken", "fast-jwt", "aws-jwt-verify"}
+    assert all(list(row) == ASYMMETRIC + SYMMETRIC for row in SUPPORT.values())
+
+
+@pytest.mark.parametrize(("library", "algorithm"), SUPPORTED)
+def test_accepts_the_token_with_all_its_claims(library, algorithm, cases):
+    case = cases[algorithm]
+    verify, *arguments = judge(library, case, case.tokens["good"])
+    claims = verify(*arguments)
+    assert (claims["iss"], claims["aud"]) == (case.issuer, case.audience)
+    sent = json.loads(case.claims)
+    for name, value in sent.items():
+        assert repr(claims[name]) == repr(value), name
+    assert set(claims) == set(sent) | {"iss", "aud", "iat", "nbf", "exp", "jti"}
+
+
+@pytest.mark.parametrize(("library", "algorithm"), SUPPORTED)
+def test_accepts_one_of_two_audiences(library, algorithm, cases):
+    verify, *arguments = judge(library, cases[algorithm], cases[algorithm].tokens["two audiences"])
+    assert verify(*arguments)["aud"] == ["api://other", "api://default"]
+
+
+@pytest.mark.parametrize(("library", "algorithm"), UNSUPPORTED)
+def test_does_not_know_the_algorithm(library, algorithm, cases):
+    seen = error(*judge(library, cases[algorithm], cases[algorithm].tokens["good"]))
+    assert seen is not None, f"{library} takes {algorithm} now: set it to true in support.json"
+    assert seen == SUPPORT[library][algorithm]
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+@pytest.mark.parametrize(("library", "algorithm"), SUPPORTED)
+def test_refuses(library, algorithm, what, cases):
+    case = cases[algorithm]
+    assert error(*judge(library, case, case.tokens[what])) == REFUSALS[what][library]
+
+
+@pytest.mark.parametrize(("library", "algorithm"), SUPPORTED)
+def test_refuses_another_issuer(library, algorithm, cases):
+    case = cases[algorithm]
+    refusal = "InvalidClaimError iss"
+    expected = {"PyJWT": "InvalidIssuerError", "joserfc": refusal, "Authlib": refusal}
+    assert error(*judge(library, case, case.tokens["good"], "https://other.example")) == expected[library]
+
+
+@pytest.mark.parametrize("algorithm", ASYMMETRIC)
+def test_claims_leave_as_the_text_they_came_as(algorithm, cases):
+    payload = part(cases[algorithm].tokens["good"], 1)
+    assert payload.endswith("," + cases[algorithm].claims[1:])
+
+
+def test_claims_leave_the_same_from_a_form_a_file_and_standard_input(cases, authority):
+    claims, ours = cases["ES256"].claims, authority(configuration("ES256"))
+    form = {"data": claims, "client_id": ours.client_id, "client_secret": ours.client_secret}
+    (ours.folder / "claims.json").write_text(claims, encoding="utf-8")
+    tokens = {
+        "form": httpx.post(f"{ours.issuer}/sign", data=form).json()["access_token"],
+        "file": ours.run("sign", "--claims", "@claims.json").stdout.strip(),
+        "standard input": ours.run("sign", "--claims", "-", input=claims).stdout.strip(),
+        "argument": ours.run("sign", "--claims", claims).stdout.strip(),
+    }
+    for way, token in tokens.items():
+        assert part(token, 1).endswith("," + claims[1:]), way
+        # And out again: the verdict holds the claims as they were signed.
+        assert part(token, 1) in ours.run("verify", "-", input=token).stdout, way
+
+
+@pytest.mark.parametrize("algorithm", ASYMMETRIC)
+def test_the_key_set_holds_one_public_key_of_the_ring(algorithm, cases):
+    response = httpx.get(jwks_uri(cases[algorithm].issuer))
+    assert response.headers["content-type"] == "application/jwk-set+json"
+    (key,) = response.json()["keys"]
+    header = json.loads(part(cases[algorithm].tokens["good"], 0))
+    assert header == {"alg": algorithm, "kid": key["kid"], "typ": "JWT"}
+    assert (key["alg"], key["use"]) == (algorithm, "sig")
+    assert not set(key) & {"d", "p", "q", "dp", "dq", "qi", "k"}
+
+
+@pytest.mark.parametrize("algorithm", SYMMETRIC)
+@pytest.mark.parametrize("library", SECRET_VERIFIERS)
+def test_accepts_a_token_signed_with_a_shared_secret(library, algorithm, shared):
+    one, verify = shared[algorithm], SECRET_VERIFIERS[library]
+    claims = verify(one.token, b64url_decode(one.secret), algorithm, one.audience)
+    assert (claims["iss"], claims["sub"]) == (one.issuer, "alice")
+    assert error(verify, one.token, b"another secret".ljust(64, b"."), algorithm, one.audience) is not None
+
+
+@pytest.mark.parametrize("algorithm", SYMMETRIC)
+def test_a_shared_secret_is_not_published(algorithm, shared):
+    one = shared[algorithm]
+    response = httpx.get(jwks_uri(one.issuer))
+    assert response.json() == {"keys": []}
+    assert one.secret not in response.text
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+@pytest.mark.parametrize("library", VERIFIERS)
+def test_finds_the_key_among_those_of_all_algorithms(library, algorithm, mixed):
+    issuer, audience = mixed["issuer"], mixed["audience"]
+    claims = VERIFIERS[library](mixed["tokens"][algorithm], issuer, issuer, audience, algorithm)
+    assert claims["sub"] == "alice"
