@@ -96,6 +96,9 @@ pub(crate) struct VerifyArgs {
     /// An audience the token must be for; may be given more than once, one must match
     #[arg(long, value_name = "A")]
     pub(crate) audience: Vec<String>,
+    /// The algorithm of keys that name none (PEM files, some JWKs) [default: RS256, the curve's own, or EdDSA]
+    #[arg(long, value_name = "A")]
+    pub(crate) algorithm: Option<countersign_jose::Algorithm>,
     /// How far the clocks of issuer and verifier may differ
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     pub(crate) leeway: std::time::Duration,

@@ -16,11 +16,12 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK Set (or one JWK). RSA keys without `alg` are bound to `assumed_rsa`.
-    pub fn parse(json: &[u8], assumed_rsa: Option<Algorithm>) -> Result<Self, KeyError> {
+    /// Reads a JWK Set (or one JWK). Keys without `alg` are bound to `assumed` where they are of its kind, else to
+    /// the usual algorithm of their own.
+    pub fn parse(json: &[u8], assumed: Option<Algorithm>) -> Result<Self, KeyError> {
         let mut set = Self::default();
         for jwk in Jwk::parse_public_set(json)? {
-            match jwk.and_then(|jwk| jwk.verifying_key(assumed_rsa)) {
+            match jwk.and_then(|jwk| jwk.verifying_key(assumed)) {
                 Ok(key) => set.keys.push(key),
                 Err(why) => set.skipped.push(why),
             }

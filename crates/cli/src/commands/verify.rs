@@ -10,7 +10,8 @@ use crate::{
     fetch, files, output,
 };
 use countersign_jose::{
-    KeySet, MAX_TOKEN_BYTES, Policy, PublicKey, TokenError, Unverified, Verified, VerifyingKey, json,
+    Algorithm, KeySet, MAX_TOKEN_BYTES, Policy, PublicKey, TokenError, Unverified, Verified, VerifyingKey,
+    json,
 };
 use countersign_store::{Clock, SystemClock};
 use serde_json::value::RawValue;
@@ -97,36 +98,37 @@ async fn keys(
 ) -> Outcome<(KeySet, Option<String>)> {
     match (&args.jwks, &args.issuer) {
         (Some(source), issuer) if fetch::is_url(source) => {
-            Ok((parse_set(&fetch::get(source).await?, source)?, issuer.clone()))
+            Ok((parse_set(&fetch::get(source).await?, source, args.algorithm)?, issuer.clone()))
         }
         (Some(source), issuer) => {
             let text =
                 files::read_text(source.as_ref()).map_err(|why| usage(format!("--jwks {source}: {why}")))?;
-            Ok((from_file(&text, source, kid)?, issuer.clone()))
+            Ok((from_file(&text, source, kid, args.algorithm)?, issuer.clone()))
         }
-        (None, Some(issuer)) => Ok((discover(issuer).await?, Some(issuer.clone()))),
+        (None, Some(issuer)) => Ok((discover(issuer, args.algorithm).await?, Some(issuer.clone()))),
         (None, None) => own(context).await,
     }
 }
 
-fn from_file(text: &str, source: &str, kid: Option<&str>) -> Outcome<KeySet> {
+fn from_file(text: &str, source: &str, kid: Option<&str>, assumed: Option<Algorithm>) -> Outcome<KeySet> {
     if !text.contains("-----BEGIN") {
-        return parse_set(text.as_bytes(), source);
+        return parse_set(text.as_bytes(), source, assumed);
     }
     let bad = |why| usage(format!("--jwks {source}: {why}"));
     let key = PublicKey::from_pem(text).map_err(bad)?;
-    let algorithm = countersign_jose::Algorithm::default_for(key.kind());
+    let algorithm = assumed.or_else(|| Algorithm::default_for(key.kind()));
     let algorithm = algorithm.ok_or_else(|| bad(countersign_jose::KeyError::NoAlgorithm))?;
     // A PEM file names no kid: the one key in it is meant, whatever the token calls it.
     Ok(KeySet::from(vec![VerifyingKey::new(&key, algorithm, kid.map(str::to_owned)).map_err(bad)?]))
 }
 
-fn parse_set(json: &[u8], source: &str) -> Outcome<KeySet> {
-    KeySet::parse(json, None).map_err(|why| refused("keys_malformed", format!("{source}: not a JWKS: {why}")))
+fn parse_set(json: &[u8], source: &str, assumed: Option<Algorithm>) -> Outcome<KeySet> {
+    KeySet::parse(json, assumed)
+        .map_err(|why| refused("keys_malformed", format!("{source}: not a JWKS: {why}")))
 }
 
 /// OpenID Connect Discovery §4: the document must be for exactly the issuer that was asked for.
-async fn discover(issuer: &str) -> Outcome<KeySet> {
+async fn discover(issuer: &str, assumed: Option<Algorithm>) -> Outcome<KeySet> {
     let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let bad = |why: String| refused("discovery_malformed", format!("{url}: {why}"));
     let body = fetch::get(&url).await?;
@@ -136,7 +138,7 @@ async fn discover(issuer: &str) -> Outcome<KeySet> {
         return Err(bad(format!("the document is not for the issuer {issuer:?}")));
     }
     let jwks = member("jwks_uri")?.ok_or_else(|| bad("there is no `jwks_uri`".to_owned()))?;
-    parse_set(&fetch::get(&jwks).await?, &jwks)
+    parse_set(&fetch::get(&jwks).await?, &jwks, assumed)
 }
 
 /// The keys of the configuration at hand.

@@ -1,7 +1,8 @@
 //! Environment variables over the file: `COUNTERSIGN_STORE__URL` is `store.url`, two underscores for each dot.
 //!
 //! A value that is TOML (a number, a list, an inline table) counts as that, anything else as text. A variable that names
-//! no setting is refused like an unknown key in the file.
+//! no setting is refused like an unknown key in the file, except those Kubernetes makes for a Service whose name begins
+//! with `countersign` (`COUNTERSIGN_PORT`, `COUNTERSIGN_SERVICE_HOST`, …), which mean nothing here.
 
 use super::RawConfig;
 use crate::{
@@ -18,7 +19,7 @@ pub(super) fn apply(text: &str, environment: &Environment) -> Outcome<RawConfig>
     let parse = |table: &Table| RawConfig::deserialize_from(table.clone());
     let mut table: Table = text.parse().map_err(|why: toml::de::Error| configuration(why.message()))?;
     for (name, value) in environment.with_prefix(PREFIX) {
-        if OWN.contains(&name) || value.is_empty() {
+        if OWN.contains(&name) || is_service_link(name) || value.is_empty() {
             continue;
         }
         set(&mut table, name, value);
@@ -26,6 +27,11 @@ pub(super) fn apply(text: &str, environment: &Environment) -> Outcome<RawConfig>
             .map_err(|why| configuration(format!("the environment variable {PREFIX}{name}: {why}")))?;
     }
     parse(&table).map_err(configuration)
+}
+
+/// No setting has `PORT` or `SERVICE` as a word of its name.
+fn is_service_link(name: &str) -> bool {
+    name.split('_').any(|word| word == "PORT" || word == "SERVICE")
 }
 
 impl RawConfig {
@@ -75,6 +81,10 @@ mod tests {
             ("COUNTERSIGN_SERVER__TRUSTED_PROXIES", r#"["10.0.0.0/8"]"#),
             ("COUNTERSIGN_CONFIG", "/not/a/setting"),
             ("COUNTERSIGN_LOG__LEVEL", ""),
+            ("COUNTERSIGN_PORT", "tcp://10.0.0.1:80"),
+            ("COUNTERSIGN_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("COUNTERSIGN_SERVICE_HOST", "10.0.0.1"),
+            ("COUNTERSIGN_DB_SERVICE_PORT", "5432"),
         ])
         .unwrap();
         assert_eq!(raw.issuer, "https://env.example");
