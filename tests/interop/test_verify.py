@@ -127,6 +127,18 @@ def test_verifies_with_a_pem_file(algorithm, header, verify):
     assert (code, verdict["error"]) == (1, "token_bad_signature")
 
 
+@pytest.mark.parametrize("algorithm", ["RS512", "PS256"])
+def test_the_algorithm_of_a_key_that_names_none_is_the_callers_to_say(algorithm, verify):
+    """The token's own word for it does not count."""
+    key = new_key(algorithm)
+    nameless = {name: value for name, value in key.as_dict(private=False).items() if name != "alg"}
+    token = pyjwt.encode(claims(), key.private_key, algorithm=algorithm, headers={"kid": "k"})
+    for keys in (key.as_pem(private=False).decode(), json.dumps({"keys": [nameless]})):
+        code, verdict = verify(token, jwks=keys)
+        assert (code, verdict["error"]) == (1, "token_algorithm_mismatch")
+        assert verify(token, "--algorithm", algorithm, jwks=keys)[0] == 0
+
+
 @contextmanager
 def served(documents):
     """A server on 127.0.0.1 that answers with `documents`: path → (status, body). Gives its address."""
