@@ -1,1 +1,34 @@
-//! store
+//! Versioned documents with an expiry behind one compare-and-set, on any engine.
+//!
+//! Guarantees, on every engine: a `put` or `delete` takes effect whole or not at all and only if its
+//! expectation held; when `put` has returned, the document is durable; a version is never used twice for a
+//! key; an expired document is absent at once. Refuses: keys outside the safe alphabet, documents above
+//! [`MAX_DOCUMENT_BYTES`], files that are not its own.
+//!
+//! The keyring, refresh families and replay protection are built on this and on nothing else. The rules are
+//! written down as code in the `conformance` module (feature `conformance`), which every engine runs.
+
+mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod document;
+mod error;
+mod key;
+mod memory;
+mod open;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+mod sweep;
+mod url;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use document::{Document, Expect, MAX_DOCUMENT_BYTES, Version};
+pub use error::StoreError;
+pub use key::{Key, KeyError};
+pub use memory::MemoryStore;
+pub use open::open;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteConfig, SqliteStore};
+pub use store::Store;
+pub use url::{Engine, StoreUrl};

@@ -1,0 +1,184 @@
+//! The SQLite engine: one file, shared by all processes of one machine. The embedded default.
+//!
+//! Every change is one statement whose `WHERE` carries the expectation, so SQLite's write lock makes it a
+//! compare-and-set across processes; with `synchronous=FULL` it is on disk when it returns. One connection
+//! writes, so tasks of this process queue here instead of polling for the file's lock; up to three read.
+//! Versions are made by the writer, so no statement needs `RETURNING` and all run unchanged on Postgres.
+//!
+//! `connect` opens and checks the file, `schema` is its shape, `error` translates. Pinned by
+//! `tests/sqlite.rs`, `tests/sqlite_files.rs` and `tests/sqlite_processes.rs`.
+
+mod config;
+mod connect;
+mod error;
+mod schema;
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use countersign_jose::Timestamp;
+use sqlx::{SqliteConnection, SqlitePool};
+
+pub use self::config::SqliteConfig;
+use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document, sweep, sweep::Sweep};
+
+const GET: &str =
+    "SELECT version, bytes FROM documents WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)";
+
+/// An expired document counts as absent and is replaced in place.
+const CREATE: &str = "INSERT INTO documents (key, version, bytes, expires_at) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (key) DO UPDATE SET version = excluded.version, bytes = excluded.bytes, \
+     expires_at = excluded.expires_at WHERE documents.expires_at <= $5";
+
+const REPLACE: &str = "UPDATE documents SET version = $2, bytes = $3, expires_at = $4 \
+     WHERE key = $1 AND version = $6 AND (expires_at IS NULL OR expires_at > $5)";
+
+const DELETE: &str = "DELETE FROM documents WHERE key = $1 AND version = $2";
+
+const IS_LIVE: &str = "SELECT 1 FROM documents WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)";
+
+/// A range and not `LIKE`: no wildcards, and the index is used. Key bytes are all below 0x7F, `$2`'s last.
+const LIST: &str = "SELECT key FROM documents WHERE key >= $1 AND key < $2 \
+     AND (expires_at IS NULL OR expires_at > $3) ORDER BY key";
+
+const SWEEP: &str = "DELETE FROM documents WHERE key IN \
+     (SELECT key FROM documents WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+
+/// Documents in one SQLite file.
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    clock: Arc<dyn Clock>,
+    sweep: Sweep,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file, making it with mode 0600 if it does not exist. Any number of processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured`: no such folder, a directory, another program's database, or one made by a newer
+    /// version. `Corrupt`: not a database, or damaged; the file is left as it is. `Denied`: permissions.
+    /// `Unavailable`: locked for too long, or the disk fails.
+    pub async fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
+        let (writer, readers) = connect::connect(&path, config.busy_timeout).await?;
+        Ok(Self { path, writer, readers, clock, sweep: Sweep::default() })
+    }
+
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        error::in_use(&self.path, &error)
+    }
+
+    /// Gives space back. Its failure is not the caller's: the put has succeeded, and the next round tries again.
+    async fn sweep(&self, connection: &mut SqliteConnection) {
+        if let Some(cutoff) = self.sweep.due(self.clock.now()) {
+            let round = sqlx::query(SWEEP).bind(cutoff.unix_seconds()).bind(sweep::BATCH);
+            let _ = round.execute(connection).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        let row: Option<(String, Vec<u8>)> = sqlx::query_as(GET)
+            .bind(key.as_str())
+            .bind(self.clock.now().unix_seconds())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(row.map(|(version, bytes)| Document { bytes, version: Version::from_engine(version) }))
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        bytes: &[u8],
+        expect: Expect,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Version, StoreError> {
+        document::check_size(key, bytes)?;
+        let version = Version::fresh(&error::place(&self.path))?;
+        let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
+        let statement = sqlx::query(match &expect {
+            Expect::Absent => CREATE,
+            Expect::Version(_) => REPLACE,
+        });
+        let statement = statement
+            .bind(key.as_str())
+            .bind(version.as_str())
+            .bind(bytes)
+            .bind(expires_at.map(Timestamp::unix_seconds))
+            .bind(self.clock.now().unix_seconds());
+        let statement = match &expect {
+            Expect::Absent => statement,
+            Expect::Version(expected) => statement.bind(expected.as_str()),
+        };
+        let done = statement.execute(&mut *writer).await.map_err(|error| self.error(error))?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Conflict { key: key.clone() });
+        }
+        self.sweep(&mut writer).await;
+        Ok(version)
+    }
+
+    async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+        let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
+        let done = sqlx::query(DELETE)
+            .bind(key.as_str())
+            .bind(version.as_str())
+            .execute(&mut *writer)
+            .await
+            .map_err(|error| self.error(error))?;
+        if done.rows_affected() > 0 {
+            return Ok(());
+        }
+        // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
+        let live: Option<(i64,)> = sqlx::query_as(IS_LIVE)
+            .bind(key.as_str())
+            .bind(self.clock.now().unix_seconds())
+            .fetch_optional(&mut *writer)
+            .await
+            .map_err(|error| self.error(error))?;
+        live.map_or(Ok(()), |_| Err(StoreError::Conflict { key: key.clone() }))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
+        if !Key::may_start_with(prefix) {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(String,)> = sqlx::query_as(LIST)
+            .bind(prefix)
+            .bind(format!("{prefix}\u{7f}"))
+            .bind(self.clock.now().unix_seconds())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.error(error))?;
+        rows.iter()
+            .map(|(key,)| Key::parse(key).map_err(|reason| error::foreign_key(&self.path, reason)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_writer_waits_for_the_disk_on_every_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = SqliteConfig::new(dir.path().join("store.db"));
+        let store = SqliteStore::open(config, Arc::new(crate::SystemClock)).await.unwrap();
+        let synchronous: i64 =
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.writer).await.unwrap();
+        assert_eq!(synchronous, 2, "2 is FULL");
+    }
+}

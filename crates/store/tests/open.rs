@@ -1,0 +1,107 @@
+//! From the line in the configuration to a store, and what is said when that cannot be.
+
+use std::{path::Path, sync::Arc};
+
+use countersign_store::{Engine, Expect, Key, Store, StoreError, StoreUrl, SystemClock};
+use tempfile::tempdir;
+
+async fn open(url: &str, base: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    countersign_store::open(url, base, Arc::new(SystemClock)).await
+}
+
+#[tokio::test]
+async fn opens_memory_and_relative_and_absolute_files() {
+    let dir = tempdir().unwrap();
+    let absolute = dir.path().join("c.db").display().to_string();
+    for (url, file) in [
+        ("memory:", None),
+        ("sqlite:a.db", Some("a.db")),
+        ("SQLITE:b.db", Some("b.db")),
+        (&format!("sqlite:{absolute}"), Some("c.db")),
+        (&format!("sqlite://{absolute}"), Some("c.db")),
+        ("sqlite:with space & ünïcode @ % # 'quotes'.db", Some("with space & ünïcode @ % # 'quotes'.db")),
+        ("sqlite:file:d.db", Some("file:d.db")),
+    ] {
+        let store = open(url, dir.path()).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        let key = Key::parse("k").unwrap();
+        let put = store.put(&key, b"x", Expect::Absent, None).await;
+        assert!(put.is_ok() || file == Some("c.db"), "{url}: {put:?}");
+        assert!(file.is_none_or(|file| dir.path().join(file).is_file()), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn refuses_urls_that_cannot_be_right_and_says_what_to_write() {
+    let dir = tempdir().unwrap();
+    for (url, hint) in [
+        ("", "known scheme"),
+        ("store.db", "known scheme"),
+        ("mysql://host/db", "`memory:`, `sqlite:`"),
+        ("/var/lib/store.db", "`sqlite:countersign.db`"),
+        ("memory:x", "nothing can follow"),
+        ("sqlite:", "path is missing"),
+        ("sqlite::memory:", "`memory:`"),
+        ("sqlite://store.db", "sqlite:///ABSOLUTE/PATH"),
+        ("sqlite:store.db?mode=ro", "without `?`"),
+        ("postgres://host/db", "does not contain the postgres engine; it contains `memory:`, `sqlite:`"),
+        ("postgresql://host/db", "does not contain the postgres engine"),
+        ("dynamodb://table", "does not contain the dynamodb engine"),
+        ("mongodb+srv://host/db", "does not contain the mongodb engine"),
+        ("s3://bucket/prefix", "does not contain the s3 engine"),
+    ] {
+        let error = open(url, dir.path()).await.unwrap_err();
+        assert_eq!(error.code(), "store_misconfigured", "{url}: {error}");
+        assert!(error.to_string().contains(hint), "{url}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[tokio::test]
+async fn never_repeats_credentials_of_a_url() {
+    let dir = tempdir().unwrap();
+    for url in [
+        "postgres://me:SECRET@host/db",
+        "postgres://SECRET@host/db",
+        "postgres://me:SEC/SECRET@host/db",
+        "postgres://me:a?SECRET@host/db",
+        "postgres://me:a#SECRET@host/db",
+        "postgres://me:a@SECRET@host/db",
+        "postgres://host/db?password=SECRET",
+        "postgres://host/db?password=a@SECRET",
+        "postgres://host/db#SECRET",
+        "postgres:me:SECRET@host/db",
+        "mongodb://me:SECRET@host1,host2/db?authSource=SECRET",
+        "s3://AKIA:SECRET@bucket/prefix",
+        "s3://bucket/prefix?secret_access_key=SECRET",
+        "dynamodb://table?secret=SECRET",
+        "postgress://me:SECRET@host/db",
+        "SECRET:SECRET",
+        "SECRET",
+        "memory:SECRET",
+        "sqlite://me:SECRET@host/db",
+    ] {
+        let error = open(url, dir.path()).await.unwrap_err();
+        let url = StoreUrl::parse(url);
+        for text in [
+            format!("{error} {error:?}"),
+            format!("{url:?}"),
+            url.map_or_else(|_| String::new(), |url| url.to_string()),
+        ] {
+            assert!(!text.contains("SECRET") && !text.contains("SEC/"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_url_shows_where_it_leads() {
+    for (url, shown) in [
+        ("memory:", "memory:"),
+        ("sqlite:data/store.db", "sqlite:data/store.db"),
+        ("postgres://me:pw@host:5432/db?sslmode=require", "postgres://***@host:5432/db?***"),
+        ("s3://bucket/prefix", "s3://bucket/prefix"),
+    ] {
+        let url: StoreUrl = url.parse().unwrap();
+        assert_eq!((url.to_string(), format!("{url:?}")), (shown.to_owned(), format!("StoreUrl({shown})")));
+    }
+    assert_eq!(StoreUrl::parse("postgresql://host/db").unwrap().engine(), Engine::Postgres);
+}

@@ -1,0 +1,183 @@
+//! Files that are not what they should be: each is refused with a decision, named, and left as it is.
+#![expect(clippy::unwrap_used, reason = "functions of this file that are no tests serve only tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use countersign_store::{Expect, Key, SqliteConfig, SqliteStore, Store, StoreError, SystemClock};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use tempfile::{TempDir, tempdir};
+
+async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(SqliteConfig::new(path), Arc::new(SystemClock)).await
+}
+
+/// Runs statements past the store, making the file if need be.
+async fn tamper(path: &Path, statements: &'static str) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A store of 60 documents of 4,000 bytes, all in the main file.
+async fn healthy() -> (TempDir, PathBuf) {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = open(&path).await.unwrap();
+    for number in 0..60 {
+        let key = Key::parse(&format!("k/{number}")).unwrap();
+        store.put(&key, &[b'x'; 4000], Expect::Absent, None).await.unwrap();
+    }
+    drop(store);
+    tamper(&path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    (dir, path)
+}
+
+/// Opening fails with `code`, in one line that names the file and holds `hint`, and changes nothing.
+async fn is_refused(path: &Path, code: &str, hint: &str) {
+    let before = fs::read(path).ok();
+    let error = open(path).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.code(), code, "{text}");
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(text.contains(hint) && text.contains(name) && !text.contains('\n'), "{text}");
+    assert_eq!(fs::read(path).ok(), before, "the file was touched");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_corrupt() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("notes.txt");
+    for content in [&b"x"[..], b"just some notes\n", &[0xa5; 4096], &[0; 100]] {
+        fs::write(&path, content).unwrap();
+        is_refused(&path, "store_corrupt", "not a database").await;
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_corrupt() {
+    let (_dir, path) = healthy().await;
+    let whole = fs::read(&path).unwrap();
+    for length in [1, 15, 16, 99, 100, 511, 512, 4095, 4096, 4097, whole.len() / 2, whole.len() - 4096] {
+        fs::write(&path, &whole[..length]).unwrap();
+        is_refused(&path, "store_corrupt", "damaged").await;
+    }
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(open(&path).await.unwrap().list("").await.unwrap().len(), 60, "the whole file was fine");
+}
+
+/// SQLite itself would start anew here and delete the log that holds the documents.
+#[tokio::test]
+async fn an_emptied_file_whose_log_still_holds_documents_is_corrupt() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = open(&path).await.unwrap();
+    store.put(&Key::parse("k").unwrap(), b"x", Expect::Absent, None).await.unwrap();
+    let log = fs::read(dir.path().join("store.db-wal")).unwrap();
+    let copy = dir.path().join("copy.db");
+    fs::write(&copy, b"").unwrap();
+    fs::write(dir.path().join("copy.db-wal"), &log).unwrap();
+    is_refused(&copy, "store_corrupt", "cut off").await;
+    assert!(fs::read(dir.path().join("copy.db-wal")).unwrap() == log, "the log was touched");
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_corrupt_when_it_is_met_and_is_not_written_over() {
+    let (_dir, path) = healthy().await;
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..].fill(0xa5); // all but the first page, which says what the tables are
+    fs::write(&path, &bytes).unwrap();
+    let store = open(&path).await.unwrap();
+    let key = Key::parse("k/1").unwrap();
+    let get = store.get(&key).await.unwrap_err();
+    let put = store.put(&key, b"new", Expect::Absent, None).await.unwrap_err();
+    let list = store.list("").await.unwrap_err();
+    for error in [get, put, list] {
+        assert_eq!(error.code(), "store_corrupt", "{error}");
+        assert!(error.to_string().contains("store.db"), "{error}");
+    }
+    drop(store);
+    assert!(fs::read(&path).unwrap() == bytes, "the file was touched");
+}
+
+#[tokio::test]
+async fn a_database_without_its_table_is_corrupt() {
+    let (_dir, path) = healthy().await;
+    tamper(&path, "DROP TABLE documents").await;
+    let error = open(&path).await.unwrap().get(&Key::parse("k").unwrap()).await.unwrap_err();
+    assert_eq!(error.code(), "store_corrupt", "{error}");
+}
+
+#[tokio::test]
+async fn a_row_that_this_program_cannot_have_written_is_corrupt() {
+    let (_dir, path) = healthy().await;
+    tamper(&path, "INSERT INTO documents VALUES ('../etc/passwd', 'v', x'00', NULL)").await;
+    let error = open(&path).await.unwrap().list("").await.unwrap_err();
+    assert_eq!(error.code(), "store_corrupt", "{error}");
+    assert!(!error.to_string().contains("passwd"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused() {
+    let (_dir, path) = healthy().await;
+    tamper(&path, "PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE)").await;
+    is_refused(&path, "store_misconfigured", "made by a newer version").await;
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_not_even_switched_to_wal() {
+    let dir = tempdir().unwrap();
+    for (name, statements) in [
+        ("table.db", "CREATE TABLE documents (key TEXT)"),
+        ("id.db", "PRAGMA application_id = 7; PRAGMA user_version = 1"),
+        ("version.db", "PRAGMA user_version = 1"),
+    ] {
+        let path = dir.path().join(name);
+        tamper(&path, statements).await;
+        is_refused(&path, "store_misconfigured", "another program").await;
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_a_file_is_misconfigured() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    is_refused(&dir.path().join("absent/store.db"), "store_misconfigured", "folder does not exist").await;
+    is_refused(&file.join("store.db"), "store_misconfigured", "correct the path").await;
+    is_refused(&dir.path().join("n".repeat(300)), "store_misconfigured", "correct the path").await;
+    assert_eq!(open(dir.path()).await.unwrap_err().code(), "store_misconfigured");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn devices_and_links_to_nothing_are_misconfigured() {
+    let dir = tempdir().unwrap();
+    let link = dir.path().join("link.db");
+    std::os::unix::fs::symlink(dir.path().join("gone.db"), &link).unwrap();
+    is_refused(&link, "store_misconfigured", "symbolic link").await;
+    assert!(!dir.path().join("gone.db").exists());
+    assert_eq!(open(Path::new("/dev/null")).await.unwrap_err().code(), "store_misconfigured");
+    open(&dir.path().join("real.db")).await.unwrap();
+    let link = dir.path().join("good.db");
+    std::os::unix::fs::symlink(dir.path().join("real.db"), &link).unwrap();
+    open(&link).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_what_is_made() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = open(&path).await.unwrap();
+    store.put(&Key::parse("k").unwrap(), b"x", Expect::Absent, None).await.unwrap();
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
