@@ -17,4 +17,4 @@ pub use loaded::{LoadedKeyring, LoadedRing};
 pub use record::{KeyOrigin, KeyRecord, KeyState, Keyring, Ring, RingName, RingNameError};
 pub use sealing::{SealError, SealedKey, SealingKey};
 pub use signer::{LocalSigner, SignError, Signer};
-pub use stored::{ImportedKey, KeyringError, RingSpec, StoredKeyring};
+pub use stored::{ImportedKey, ImportedMaterial, KeyringError, RingSpec, StoredKeyring};

@@ -5,11 +5,11 @@
 //! key at hand, so a wrong one can never add a second, unreadable half to a keyring.
 
 use crate::{
-    Activation, KeyOrigin, KeyState, Keyring, LifecycleError, LoadedKeyring, NewKey, RingName, SealError,
-    SealingKey, record::FORMAT,
+    Activation, KeyOrigin, KeyState, Keyring, LifecycleError, LoadedKeyring, LocalSigner, NewKey, RingName,
+    SealError, SealingKey, record::FORMAT,
 };
 use countersign_jose::{
-    Algorithm, KeyError, KeyKind, KeySize, PrivateKey, PublicJwk, SymmetricKey, Timestamp,
+    Algorithm, KeyError, KeyKind, KeySize, PrivateKey, PublicJwk, SigningKey, SymmetricKey, Timestamp,
 };
 use countersign_store::{Expect, Key, Store, StoreError, Version};
 use std::sync::Arc;
@@ -34,7 +34,32 @@ pub struct RingSpec {
 
 /// A key brought from elsewhere.
 #[derive(Debug)]
-pub enum ImportedKey {
+pub struct ImportedKey {
+    /// Its name; the thumbprint of a private key when there is none.
+    pub kid: Option<String>,
+    /// The algorithm it is to sign with.
+    pub algorithm: Algorithm,
+    /// The key itself.
+    pub material: ImportedMaterial,
+}
+
+impl ImportedKey {
+    /// The key as the signer it would become.
+    pub fn signer(&self) -> Result<LocalSigner, KeyError> {
+        let (key, thumbprint) = match &self.material {
+            ImportedMaterial::Private(key) => {
+                (SigningKey::new(key, self.algorithm)?, Some(key.public_key().thumbprint()))
+            }
+            ImportedMaterial::Secret(key) => (SigningKey::symmetric(key, self.algorithm)?, None),
+        };
+        let kid = self.kid.clone().or(thumbprint).ok_or(KeyError::MissingMember("kid"))?;
+        Ok(LocalSigner::new(kid, key))
+    }
+}
+
+/// A private key or a shared secret.
+#[derive(Debug)]
+pub enum ImportedMaterial {
     /// A private key.
     Private(PrivateKey),
     /// A shared secret.
@@ -175,40 +200,55 @@ impl StoredKeyring {
         self.load().await
     }
 
-    /// Brings a key from elsewhere into a ring. Returns whether anything changed.
+    /// Brings keys from elsewhere into a ring: all of them or, when one is refused, none. Returns for each its name and
+    /// whether it changed anything.
     pub async fn import(
         &self,
         ring: &RingName,
-        kid: Option<String>,
-        key: &ImportedKey,
-        algorithm: Algorithm,
+        keys: &[ImportedKey],
         activation: Activation,
         now: Timestamp,
-    ) -> Result<(String, bool), KeyringError> {
-        let (public, secret) = match key {
-            ImportedKey::Private(key) => {
-                countersign_jose::SigningKey::new(key, algorithm)?;
+    ) -> Result<Vec<(String, bool)>, KeyringError> {
+        let new: Vec<NewKey> = keys.iter().map(|key| self.sealed(ring, key)).collect::<Result<_, _>>()?;
+        let mut outcome = Vec::new();
+        self.change(|keyring| {
+            outcome.clear();
+            let mut next = None;
+            for key in &new {
+                let changed = next.as_ref().unwrap_or(keyring).with_key(ring, key, activation, now)?;
+                outcome.push((key.kid.clone(), changed.is_some()));
+                next = changed.or(next);
+            }
+            Ok(next)
+        })
+        .await?;
+        Ok(outcome)
+    }
+
+    fn sealed(&self, ring: &RingName, key: &ImportedKey) -> Result<NewKey, KeyringError> {
+        let algorithm = key.algorithm;
+        let (public, secret) = match &key.material {
+            ImportedMaterial::Private(key) => {
+                SigningKey::new(key, algorithm)?;
                 (Some(key.public_key()), key.to_pkcs8_der()?)
             }
-            ImportedKey::Secret(key) => {
-                countersign_jose::SigningKey::symmetric(key, algorithm)?;
+            ImportedMaterial::Secret(key) => {
+                SigningKey::symmetric(key, algorithm)?;
                 (None, zeroize::Zeroizing::new(key.expose_secret().to_vec()))
             }
         };
-        let kid = match (kid, &public) {
-            (Some(kid), _) => kid,
+        let kid = match (&key.kid, &public) {
+            (Some(kid), _) => kid.clone(),
             (None, Some(public)) => public.thumbprint(),
             (None, None) => return Err(KeyError::MissingMember("kid").into()),
         };
-        let new = NewKey {
+        Ok(NewKey {
             private: self.sealing.seal(&secret, &context(ring, &kid, algorithm))?,
             public: public.map(|key| PublicJwk { kid: kid.clone(), algorithm, key }),
             origin: KeyOrigin::Imported,
             algorithm,
-            kid: kid.clone(),
-        };
-        let changed = self.change(|keyring| Ok(keyring.with_key(ring, &new, activation, now)?)).await?;
-        Ok((kid, changed))
+            kid,
+        })
     }
 
     /// Applies a pure change by compare-and-set, again on the newer document when somebody else was first.

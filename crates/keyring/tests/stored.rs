@@ -1,11 +1,11 @@
 //! The keyring in its store: one first key however many start at once, wrong sealing keys, damaged documents, imports.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SymmetricKey, Timestamp};
 use countersign_keyring::{
-    Activation, ImportedKey, KeyOrigin, KeyState, KeyringError, LifecycleError, RingName, RingSpec,
-    SealError, SealingKey, StoredKeyring,
+    Activation, ImportedKey, ImportedMaterial, KeyOrigin, KeyState, KeyringError, LifecycleError, RingName,
+    RingSpec, SealError, SealingKey, StoredKeyring,
 };
 use countersign_store::{Expect, Key, ManualClock, MemoryStore, Store};
 use std::sync::Arc;
@@ -26,6 +26,16 @@ fn ring(name: &str) -> RingName {
 
 fn spec(name: &str, algorithm: Algorithm) -> RingSpec {
     RingSpec { name: ring(name), algorithm, size: KeySize::Rsa2048, make_first_key: true }
+}
+
+fn private(algorithm: Algorithm, kid: Option<&str>) -> ImportedKey {
+    let key = PrivateKey::generate(algorithm, KeySize::default()).unwrap();
+    ImportedKey { kid: kid.map(str::to_owned), algorithm, material: ImportedMaterial::Private(key) }
+}
+
+fn secret(bytes: &[u8], kid: &str) -> ImportedKey {
+    let material = ImportedMaterial::Secret(SymmetricKey::new(bytes.to_vec().into()));
+    ImportedKey { kid: Some(kid.to_owned()), algorithm: Algorithm::HS256, material }
 }
 
 async fn damage(store: &dyn Store, bytes: &[u8]) {
@@ -78,14 +88,14 @@ async fn a_wrong_sealing_key_is_told_apart_and_changes_nothing() {
     let (before, version) = right.read().await.unwrap();
 
     let wrong = StoredKeyring::new(Arc::clone(&store), sealing());
-    let key = ImportedKey::Private(PrivateKey::generate(Algorithm::EdDSA, KeySize::default()).unwrap());
+    let key = private(Algorithm::EdDSA, None);
     let attempts = [
         wrong.load().await.map(|_| ()),
         wrong
             .ensure(&[spec("default", Algorithm::EdDSA), spec("other", Algorithm::EdDSA)], NOW)
             .await
             .map(|_| ()),
-        wrong.import(&ring("default"), None, &key, Algorithm::EdDSA, Activation::Now, NOW).await.map(|_| ()),
+        wrong.import(&ring("default"), &[key], Activation::Now, NOW).await.map(|_| ()),
     ];
     for attempt in attempts {
         let why = attempt.unwrap_err();
@@ -118,11 +128,8 @@ async fn two_active_keys_in_a_document_are_refused() {
     let store = store();
     let keyring = StoredKeyring::new(Arc::clone(&store), sealing());
     keyring.ensure(&[spec("default", Algorithm::EdDSA)], NOW).await.unwrap();
-    let other = ImportedKey::Private(PrivateKey::generate(Algorithm::EdDSA, KeySize::default()).unwrap());
-    keyring
-        .import(&ring("default"), None, &other, Algorithm::EdDSA, Activation::IfRingHasNone, NOW)
-        .await
-        .unwrap();
+    let other = [private(Algorithm::EdDSA, None)];
+    keyring.import(&ring("default"), &other, Activation::IfRingHasNone, NOW).await.unwrap();
     let document = store.get(&Key::parse("keyring").unwrap()).await.unwrap().unwrap();
     let text = String::from_utf8(document.bytes).unwrap().replace("\"published\"", "\"active\"");
     damage(store.as_ref(), text.as_bytes()).await;
@@ -147,63 +154,76 @@ async fn a_public_half_that_is_not_the_private_ones_is_refused() {
 #[tokio::test]
 async fn an_imported_key_waits_unless_the_ring_is_empty_or_it_is_to_sign_now() {
     let keyring = StoredKeyring::new(store(), sealing());
-    let key = |_| ImportedKey::Private(PrivateKey::generate(Algorithm::ES256, KeySize::default()).unwrap());
-    let [first, second, third] = [0, 1, 2].map(key);
     let name = ring("default");
-    let import = |key, activation| keyring.import(&name, None, key, Algorithm::ES256, activation, NOW);
+    let keys = [0, 1, 2].map(|_| [private(Algorithm::ES256, None)]);
+    let [first, second, third] = &keys;
+    let import = |key, activation| keyring.import(&name, key, activation, NOW);
+    let changed =
+        |outcome: &[(String, bool)]| outcome.iter().map(|(_, changed)| *changed).collect::<Vec<_>>();
 
-    let (first_kid, changed) = import(&first, Activation::IfRingHasNone).await.unwrap();
-    assert!(changed);
-    let (second_kid, _) = import(&second, Activation::IfRingHasNone).await.unwrap();
-    let (third_kid, _) = import(&third, Activation::Now).await.unwrap();
+    let one = import(first, Activation::IfRingHasNone).await.unwrap();
+    let two = import(second, Activation::IfRingHasNone).await.unwrap();
+    let three = import(third, Activation::Now).await.unwrap();
+    assert_eq!([changed(&one), changed(&two), changed(&three)], [[true], [true], [true]]);
     // Doing it again changes nothing.
-    assert!(!import(&second, Activation::IfRingHasNone).await.unwrap().1);
-    assert!(!import(&third, Activation::Now).await.unwrap().1);
+    assert_eq!(changed(&import(second, Activation::IfRingHasNone).await.unwrap()), [false]);
+    assert_eq!(changed(&import(third, Activation::Now).await.unwrap()), [false]);
 
     let (stored, _) = keyring.read().await.unwrap();
-    let state = |kid: &str| stored.find(kid).unwrap().1.state;
-    assert_eq!(state(&first_kid), KeyState::Retired);
-    assert_eq!(state(&second_kid), KeyState::Published);
-    assert_eq!(state(&third_kid), KeyState::Active);
-    assert_eq!(stored.find(&first_kid).unwrap().1.origin, KeyOrigin::Imported);
+    let state = |outcome: &[(String, bool)]| stored.find(&outcome[0].0).unwrap().1.state;
+    assert_eq!(
+        [state(&one), state(&two), state(&three)],
+        [KeyState::Retired, KeyState::Published, KeyState::Active]
+    );
+    assert_eq!(stored.find(&one[0].0).unwrap().1.origin, KeyOrigin::Imported);
     let loaded = keyring.load().await.unwrap();
     assert_eq!(loaded.ring(&name).unwrap().public_keys().len(), 3);
-    assert_eq!(loaded.ring(&name).unwrap().active().unwrap().kid(), third_kid);
+    assert_eq!(loaded.ring(&name).unwrap().active().unwrap().kid(), three[0].0);
+}
+
+#[tokio::test]
+async fn several_keys_are_imported_all_or_none() {
+    let keyring = StoredKeyring::new(store(), sealing());
+    let (a, b) = (ring("a"), ring("b"));
+    let [taken, good] = ["taken", "good"].map(|kid| private(Algorithm::ES256, Some(kid)));
+    let again = private(Algorithm::ES256, Some("taken"));
+    keyring.import(&a, &[taken], Activation::IfRingHasNone, NOW).await.unwrap();
+    let before = keyring.read().await.unwrap();
+    let keys = [good, again];
+    let why = keyring.import(&b, &keys, Activation::IfRingHasNone, NOW).await.unwrap_err();
+    assert!(matches!(why, KeyringError::Lifecycle(LifecycleError::KidTaken { .. })));
+    assert_eq!(keyring.read().await.unwrap(), before);
+    let outcome = keyring.import(&b, &keys[..1], Activation::IfRingHasNone, NOW).await.unwrap();
+    assert_eq!(outcome, [("good".to_owned(), true)]);
 }
 
 #[tokio::test]
 async fn a_kid_names_one_key_in_the_whole_keyring() {
     let keyring = StoredKeyring::new(store(), sealing());
-    let key = || ImportedKey::Private(PrivateKey::generate(Algorithm::ES256, KeySize::default()).unwrap());
-    let named = Some("k1".to_owned());
     let (a, b) = (ring("a"), ring("b"));
-    let first = key();
-    keyring.import(&a, named.clone(), &first, Algorithm::ES256, Activation::Now, NOW).await.unwrap();
-    for (ring, key) in [(&a, &key()), (&b, &key()), (&b, &first)] {
-        let why = keyring.import(ring, named.clone(), key, Algorithm::ES256, Activation::Now, NOW).await;
+    let first = [private(Algorithm::ES256, Some("k1"))];
+    keyring.import(&a, &first, Activation::Now, NOW).await.unwrap();
+    let other = [private(Algorithm::ES256, Some("k1"))];
+    for (ring, keys) in [(&a, &other), (&b, &other), (&b, &first)] {
+        let why = keyring.import(ring, keys, Activation::Now, NOW).await;
         assert!(matches!(why, Err(KeyringError::Lifecycle(LifecycleError::KidTaken { .. }))));
     }
     for kid in ["", "a\nb", "ä", &"k".repeat(257)] {
-        let why = keyring.import(&a, Some(kid.into()), &key(), Algorithm::ES256, Activation::Now, NOW).await;
-        assert!(why.is_err(), "{kid:?}");
+        let key = [private(Algorithm::ES256, Some(kid))];
+        assert!(keyring.import(&a, &key, Activation::Now, NOW).await.is_err(), "{kid:?}");
     }
 }
 
 #[tokio::test]
 async fn a_key_that_does_not_fit_its_algorithm_is_not_imported() {
     let keyring = StoredKeyring::new(store(), sealing());
-    let ec = ImportedKey::Private(PrivateKey::generate(Algorithm::ES256, KeySize::default()).unwrap());
-    let short = ImportedKey::Secret(SymmetricKey::new(vec![7; 31].into()));
-    let name = ring("default");
-    for (key, algorithm, kid) in [
-        (&ec, Algorithm::RS256, None),
-        (&ec, Algorithm::ES384, None),
-        (&ec, Algorithm::HS256, None),
-        (&short, Algorithm::HS256, Some("s".to_owned())),
-    ] {
-        let why = keyring.import(&name, kid, key, algorithm, Activation::Now, NOW).await;
+    for algorithm in [Algorithm::RS256, Algorithm::ES384, Algorithm::HS256] {
+        let key = ImportedKey { algorithm, ..private(Algorithm::ES256, None) };
+        let why = keyring.import(&ring("default"), &[key], Activation::Now, NOW).await;
         assert!(matches!(why, Err(KeyringError::Key(_))), "{algorithm}");
     }
+    let why = keyring.import(&ring("default"), &[secret(&[7; 31], "s")], Activation::Now, NOW).await;
+    assert!(matches!(why, Err(KeyringError::Key(_))));
     assert_eq!(keyring.read().await.unwrap().1, None);
 }
 
@@ -211,17 +231,10 @@ async fn a_key_that_does_not_fit_its_algorithm_is_not_imported() {
 async fn a_full_ring_takes_no_more_keys() {
     let keyring = StoredKeyring::new(store(), sealing());
     let name = ring("default");
-    let mut outcome = Ok(());
-    for _ in 0..60 {
-        let key = ImportedKey::Private(PrivateKey::generate(Algorithm::EdDSA, KeySize::default()).unwrap());
-        let imported =
-            keyring.import(&name, None, &key, Algorithm::EdDSA, Activation::IfRingHasNone, NOW).await;
-        if let Err(why) = imported {
-            outcome = Err(why);
-            break;
-        }
-    }
-    assert!(matches!(outcome, Err(KeyringError::Lifecycle(LifecycleError::RingFull { .. }))));
+    let keys: Vec<_> = (0..51).map(|_| private(Algorithm::EdDSA, None)).collect();
+    keyring.import(&name, &keys[..50], Activation::IfRingHasNone, NOW).await.unwrap();
+    let why = keyring.import(&name, &keys[50..], Activation::IfRingHasNone, NOW).await;
+    assert!(matches!(why, Err(KeyringError::Lifecycle(LifecycleError::RingFull { .. }))));
     assert_eq!(keyring.read().await.unwrap().0.ring(&name).unwrap().keys().len(), 50);
 }
 
@@ -232,8 +245,8 @@ async fn reload_sees_a_change_by_another_and_nothing_otherwise() {
         (StoredKeyring::new(Arc::clone(&store), Arc::clone(&sealing)), StoredKeyring::new(store, sealing));
     let loaded = mine.ensure(&[spec("default", Algorithm::EdDSA)], NOW).await.unwrap();
     assert!(mine.reload(&loaded).await.unwrap().is_none());
-    let key = ImportedKey::Private(PrivateKey::generate(Algorithm::EdDSA, KeySize::default()).unwrap());
-    other.import(&ring("default"), None, &key, Algorithm::EdDSA, Activation::Now, NOW).await.unwrap();
+    let key = [private(Algorithm::EdDSA, None)];
+    other.import(&ring("default"), &key, Activation::Now, NOW).await.unwrap();
     let changed = mine.reload(&loaded).await.unwrap().unwrap();
     assert_eq!(changed.ring(&ring("default")).unwrap().public_keys().len(), 2);
 }
@@ -242,12 +255,8 @@ async fn reload_sees_a_change_by_another_and_nothing_otherwise() {
 async fn neither_the_stored_document_nor_debug_shows_a_private_key() {
     let store = store();
     let keyring = StoredKeyring::new(Arc::clone(&store), sealing());
-    let secret = SymmetricKey::new(b"a secret that is long enough to sign HS256".to_vec().into());
-    let key = ImportedKey::Secret(secret);
-    keyring
-        .import(&ring("hs"), Some("hs".into()), &key, Algorithm::HS256, Activation::Now, NOW)
-        .await
-        .unwrap();
+    let key = [secret(b"a secret that is long enough to sign HS256", "hs")];
+    keyring.import(&ring("hs"), &key, Activation::Now, NOW).await.unwrap();
     let document = store.get(&Key::parse("keyring").unwrap()).await.unwrap().unwrap();
     let text = String::from_utf8(document.bytes).unwrap();
     let loaded = keyring.load().await.unwrap();

@@ -181,3 +181,28 @@ async fn only_the_owner_can_read_what_is_made() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_file_that_is_removed_or_replaced_while_in_use_is_noticed() {
+    for replace in [false, true] {
+        let (_dir, path) = healthy().await;
+        let store = open(&path).await.unwrap();
+        let key = Key::parse("k/1").unwrap();
+        let version = store.get(&key).await.unwrap().unwrap().version;
+        fs::rename(&path, path.with_extension("moved")).unwrap();
+        if replace {
+            fs::write(&path, b"").unwrap();
+        }
+        let attempts = [
+            store.get(&key).await.map(|_| ()),
+            store.put(&key, b"x", Expect::Version(version.clone()), None).await.map(|_| ()),
+            store.delete(&key, &version).await,
+            store.list("").await.map(|_| ()),
+        ];
+        for attempt in attempts {
+            assert!(matches!(attempt, Err(StoreError::Unavailable { .. })), "{attempt:?}");
+        }
+        fs::rename(path.with_extension("moved"), &path).unwrap();
+        assert_eq!(store.get(&key).await.unwrap().unwrap().version, version, "and goes on when it is back");
+    }
+}

@@ -95,6 +95,23 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// What tells a file from another that has its name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FileIdentity(u64, u64);
+
+/// The identity of the file at `path`; `None` when there is none.
+pub(super) fn identity(path: &Path) -> Option<FileIdentity> {
+    let found = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let identity = {
+        use std::os::unix::fs::MetadataExt;
+        FileIdentity(found.dev(), found.ino())
+    };
+    #[cfg(not(unix))]
+    let identity = FileIdentity(u64::from(found.is_file()), 0);
+    Some(identity)
+}
+
 /// SQLite's write-ahead log of the database at `path`.
 fn wal(path: &Path) -> PathBuf {
     let mut wal = path.as_os_str().to_owned();

@@ -35,6 +35,14 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(result_code(error), Some(BUSY | LOCKED | PROTOCOL))
 }
 
+/// The file that was opened is not at its path any more.
+pub(super) fn is_gone(path: &Path) -> StoreError {
+    StoreError::Unavailable {
+        place: place(path),
+        reason: "the file was removed or replaced while it was in use; put it back and restart".to_owned(),
+    }
+}
+
 /// Translates an error of opening the file for the first time.
 pub(super) fn while_opening(path: &Path, error: &sqlx::Error) -> StoreError {
     match result_code(error) {

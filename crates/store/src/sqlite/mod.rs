@@ -47,6 +47,7 @@ const SWEEP: &str = "DELETE FROM documents WHERE key IN \
 /// Documents in one SQLite file.
 pub struct SqliteStore {
     path: PathBuf,
+    file: connect::FileIdentity,
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
@@ -70,11 +71,20 @@ impl SqliteStore {
     pub async fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
         let (writer, readers) = connect::connect(&path, config.busy_timeout).await?;
-        Ok(Self { path, writer, readers, clock, sweep: Sweep::default() })
+        let file = connect::identity(&path).ok_or_else(|| error::is_gone(&path))?;
+        Ok(Self { path, file, writer, readers, clock, sweep: Sweep::default() })
     }
 
     fn error(&self, error: sqlx::Error) -> StoreError {
         error::in_use(&self.path, &error)
+    }
+
+    /// SQLite goes on with a file that was removed or replaced, and nobody else would ever see what it writes.
+    fn check_file(&self) -> Result<(), StoreError> {
+        if connect::identity(&self.path).as_ref() == Some(&self.file) {
+            return Ok(());
+        }
+        Err(error::is_gone(&self.path))
     }
 
     /// Gives space back. Its failure is not the caller's: the put has succeeded, and the next round tries again.
@@ -89,6 +99,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        self.check_file()?;
         let row: Option<(String, Vec<u8>)> = sqlx::query_as(GET)
             .bind(key.as_str())
             .bind(self.clock.now().unix_seconds())
@@ -106,6 +117,7 @@ impl Store for SqliteStore {
         expires_at: Option<Timestamp>,
     ) -> Result<Version, StoreError> {
         document::check_size(key, bytes)?;
+        self.check_file()?;
         let version = Version::fresh(&error::place(&self.path))?;
         let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
         let statement = sqlx::query(match &expect {
@@ -131,6 +143,7 @@ impl Store for SqliteStore {
     }
 
     async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+        self.check_file()?;
         let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
         let done = sqlx::query(DELETE)
             .bind(key.as_str())
@@ -155,6 +168,7 @@ impl Store for SqliteStore {
         if !Key::may_start_with(prefix) {
             return Ok(Vec::new());
         }
+        self.check_file()?;
         let rows: Vec<(String,)> = sqlx::query_as(LIST)
             .bind(prefix)
             .bind(format!("{prefix}\u{7f}"))
