@@ -233,7 +233,8 @@ impl Schema {
     }
 }
 
-#[cfg(all(test, feature = "json-schema"))]
+#[cfg(feature = "json-schema")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -9,7 +9,7 @@ use crate::{
     files, output,
 };
 use countersign_jose::{Algorithm, Jwk, KeyError, PrivateKey, PublicJwk, Timestamp};
-use countersign_keyring::{Activation, ImportedKey, RingName};
+use countersign_keyring::{Activation, ImportedKey, ImportedMaterial, RingName};
 use std::time::{Duration, SystemTime};
 
 pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
@@ -95,7 +95,7 @@ async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingN
 
 /// A key that was read, with the name and algorithm it came with.
 struct Read {
-    key: ImportedKey,
+    material: ImportedMaterial,
     kid: Option<String>,
     algorithm: Option<Algorithm>,
 }
@@ -108,25 +108,26 @@ async fn import(
     algorithm: Option<Algorithm>,
     activation: Activation,
 ) -> Outcome {
-    // Everything is read and understood before anything is written.
+    // Everything is read and checked before anything is written, and all of it is written or nothing.
     let keys = read(text).map_err(|why| refused(why.code(), why))?;
-    if kid.is_some() && keys.len() > 1 {
-        return Err(usage("--kid names one key, but there are several; leave it out and each keeps its own"));
+    if keys.len() > 1 && (kid.is_some() || activation == Activation::Now) {
+        return Err(usage("--kid and --activate are for one key, but there are several; leave them out"));
     }
     let config = context.load()?;
-    let authority = Authority::open(&config, context.environment).await?;
-    let mut report = Vec::new();
+    let mut imported = Vec::new();
     for read in keys {
-        let algorithm = algorithm.or(read.algorithm).or_else(|| usual(&config, ring, &read.key));
+        let algorithm = algorithm.or(read.algorithm).or_else(|| usual(&config, ring, &read.material));
         let algorithm = algorithm.ok_or_else(|| refused("key_no_algorithm", KeyError::NoAlgorithm))?;
-        let kid = kid.clone().or(read.kid);
-        check_jaas_kid(&config, ring, kid.as_deref())?;
-        let (kid, changed) = authority
-            .keyring
-            .import(ring, kid, &read.key, algorithm, activation, authority.clock.now())
-            .await?;
-        report.push((kid, changed));
+        let key = ImportedKey { kid: kid.clone().or(read.kid), algorithm, material: read.material };
+        let signer = key.signer().map_err(|why| refused(why.code(), why))?;
+        // A key that the ring's profile can not sign with would stop the next start.
+        for profile in config.profiles.iter().filter(|profile| profile.ring() == ring) {
+            profile.check_signer(&signer).map_err(|why| refused("profile_refuses_key", why))?;
+        }
+        imported.push(key);
     }
+    let authority = Authority::open(&config, context.environment).await?;
+    let report = authority.keyring.import(ring, &imported, activation, authority.clock.now()).await?;
     let (keyring, _) = authority.keyring.read().await?;
     for (kid, changed) in report {
         let state = keyring.find(&kid).map(|(_, key)| key.state.name()).unwrap_or_default();
@@ -144,33 +145,16 @@ async fn import(
 }
 
 /// The ring's algorithm if the key fits it, else the usual one of its kind.
-fn usual(config: &Config, ring: &RingName, key: &ImportedKey) -> Option<Algorithm> {
-    let ImportedKey::Private(key) = key else { return None };
+fn usual(config: &Config, ring: &RingName, key: &ImportedMaterial) -> Option<Algorithm> {
+    let ImportedMaterial::Private(key) = key else { return None };
     let ring = config.rings.iter().find(|spec| spec.name == *ring).map(|spec| spec.algorithm);
     ring.filter(|a| a.key_kind() == key.kind()).or_else(|| Algorithm::default_for(key.kind()))
 }
 
-/// A JaaS ring with another kid would only be found out when the first token is refused.
-fn check_jaas_kid(config: &Config, ring: &RingName, kid: Option<&str>) -> Outcome {
-    let Some(jaas) = config.raw.profiles.jaas.as_ref().filter(|jaas| jaas.ring == ring.as_str()) else {
-        return Ok(());
-    };
-    if kid.is_some_and(|kid| countersign_issuer::is_jaas_kid(kid, &jaas.app_id)) {
-        return Ok(());
-    }
-    Err(usage(format!(
-        "a key of ring {ring} needs --kid {}/KEYID, as the JaaS console shows it under API keys",
-        jaas.app_id
-    )))
-}
-
 fn read(text: &str) -> Result<Vec<Read>, KeyError> {
     if text.contains("-----BEGIN") {
-        return Ok(vec![Read {
-            key: ImportedKey::Private(PrivateKey::from_pem(text)?),
-            kid: None,
-            algorithm: None,
-        }]);
+        let material = ImportedMaterial::Private(PrivateKey::from_pem(text)?);
+        return Ok(vec![Read { material, kid: None, algorithm: None }]);
     }
     let text = text.trim();
     if !text.starts_with('{') {
@@ -183,12 +167,12 @@ fn read(text: &str) -> Result<Vec<Read>, KeyError> {
     jwks.into_iter()
         .map(|jwk| {
             let (kid, algorithm) = (jwk.kid().map(str::to_owned), jwk.algorithm());
-            let key = if jwk.public_key().is_some() {
-                ImportedKey::Private(jwk.into_private_key()?)
+            let material = if jwk.public_key().is_some() {
+                ImportedMaterial::Private(jwk.into_private_key()?)
             } else {
-                ImportedKey::Secret(jwk.into_symmetric_key().ok_or(KeyError::NotPrivate)?)
+                ImportedMaterial::Secret(jwk.into_symmetric_key().ok_or(KeyError::NotPrivate)?)
             };
-            Ok(Read { key, kid, algorithm })
+            Ok(Read { material, kid, algorithm })
         })
         .collect()
 }

@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     let (first, bound) =
         if context.file().exists() { (None, None) } else { first_run(context, args).await? };
     let config = crate::config::load(context.file(), context.environment, context.http)?;
-    if first.is_none() {
+    if bound.is_none() {
         logs::start(&config.raw.log.level)?;
     }
     let authority = Authority::open(&config, context.environment).await?;

@@ -53,7 +53,8 @@ fn basic(headers: &HeaderMap) -> Result<Option<Credentials>, HttpError> {
     parse().map(Some).ok_or(HttpError::InvalidClient)
 }
 
-fn form_decode(text: &str) -> Option<String> {
+/// One value of `application/x-www-form-urlencoded`; `None` when it is not UTF-8.
+pub(super) fn form_decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
 }

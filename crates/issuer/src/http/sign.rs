@@ -110,13 +110,14 @@ struct Form(BTreeMap<String, String>);
 
 impl Form {
     fn parse(body: &Bytes) -> Result<Self, HttpError> {
-        if std::str::from_utf8(body).is_err() {
-            return Err(HttpError::BadBody("the form is not UTF-8"));
-        }
+        let not_utf8 = || HttpError::BadBody("the form is not UTF-8");
+        let body = std::str::from_utf8(body).map_err(|_| not_utf8())?;
         let mut members = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(body) {
+        for pair in body.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text| credentials::form_decode(text).ok_or_else(not_utf8);
             // RFC 6749 §3.2: parameters must not be included more than once.
-            if members.insert(name.into_owned(), value.into_owned()).is_some() {
+            if members.insert(decode(name)?, decode(value)?).is_some() {
                 return Err(HttpError::BadBody("a form parameter occurs twice"));
             }
         }

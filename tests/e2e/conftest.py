@@ -1,0 +1,34 @@
+"""What the end-to-end tests have beyond the shared fixtures: folders of their own, and keys made by openssl."""
+
+import subprocess
+
+import pytest
+from e2e import program
+
+
+@pytest.fixture
+def world(binary, tmp_path):
+    """An empty folder and the program in it; whatever was started there is killed at the end."""
+    one = program.World(binary, tmp_path)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+def openssl(*arguments, input=None):
+    return subprocess.run(
+        ["openssl", *map(str, arguments)], input=input, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory):
+    """Private keys by name, each a PEM file: rsa (2048 bits, PKCS#8), rsa1024, ec (P-256)."""
+    folder = tmp_path_factory.mktemp("pem")
+    made = {name: folder / f"{name}.pem" for name in ("rsa", "rsa1024", "ec")}
+    rsa = ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt"]
+    openssl(*rsa, "rsa_keygen_bits:2048", "-out", made["rsa"])
+    openssl(*rsa, "rsa_keygen_bits:1024", "-out", made["rsa1024"])
+    openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", made["ec"])
+    return made

@@ -1,0 +1,212 @@
+"""Profile `jaas`: 8x8 JaaS meeting tokens, over HTTP and on the command line.
+
+Three environment variables alone are enough; the key may also be imported. The token's shape, what is refused and
+why, and that the ring is not in the JWKS.
+"""
+
+import json
+import subprocess
+import time
+
+import jwt
+import pytest
+from e2e import wire
+from e2e.program import CONFIG, SECRET, client, snapshot, until
+from e2e.wire import MARK
+
+APP = "vpaas-magic-cookie-0123456789abcdef"
+KID = f"{APP}/a1b2c3"
+PROFILE = f'\n[profiles.jaas]\napp_id = "{APP}"\n'
+ALL = 'audiences = ["api://default"]\nprofiles = ["*"]\njaas = { moderator = true, any_room = true, features = ["*"] }'
+NONE = 'audiences = ["api://default"]\nprofiles = ["jaas"]'
+ROOM = '{"room":"daily","user":{"id":"u1","name":"Zoë","email":"z@example.com","avatar":"https://a.example/z.png"}}'
+
+
+@pytest.fixture
+def variables(pem):
+    return {"JAAS_APP_ID": APP, "JAAS_API_KID": KID, "PRIVATE_KEY": pem["rsa"].read_text()}
+
+
+def public(path):
+    done = subprocess.run(["openssl", "pkey", "-in", path, "-pubout"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def read(token, pem):
+    return jwt.decode(token, public(pem["rsa"]), algorithms=["RS256"], audience="jitsi", issuer="chat")
+
+
+def sign(world, claims, *more, env):
+    return world.done("sign", "--profile", "jaas", "--claims", claims, *more, env=env).strip()
+
+
+def post(issuer, name, data, secret=SECRET, **rest):
+    members = {"data": data, "profile": '"jaas"'} | {member: json.dumps(value) for member, value in rest.items()}
+    body = "{%s}" % ",".join(f'"{member}":{text}' for member, text in members.items())
+    headers = {"Authorization": wire.basic(name, secret), "Content-Type": "application/json"}
+    return wire.ask(issuer, "POST", "/sign", headers, body.encode())
+
+
+def test_three_variables_are_enough_to_sign_and_nothing_is_written(world, pem, variables):
+    token = sign(world, ROOM, env=variables)
+    assert token.count(".") == 2 and "\n" not in token
+    assert wire.header(token) == {"alg": "RS256", "kid": KID, "typ": "JWT"}
+    claims = read(token, pem)
+    now = time.time()
+    assert set(claims) == {"aud", "iss", "sub", "room", "iat", "nbf", "exp", "context"}
+    assert (claims["sub"], claims["room"]) == (APP, "daily")
+    assert claims["nbf"] <= now - 8 and abs(claims["exp"] - now - 3600) < 10
+    user = {"id": "u1", "name": "Zoë", "email": "z@example.com", "avatar": "https://a.example/z.png"}
+    assert claims["context"]["user"] == user | {"moderator": "false"}
+    assert claims["context"]["features"] == {}
+    assert snapshot(world.folder) == {}
+
+
+def test_a_key_with_escaped_line_ends_is_the_same_key(world, pem, variables):
+    escaped = variables | {"PRIVATE_KEY": variables["PRIVATE_KEY"].strip().replace("\n", "\\n")}
+    assert read(sign(world, '{"room":"r"}', env=escaped), pem)["room"] == "r"
+
+
+def test_booleans_leave_as_strings(world, pem, variables):
+    data = '{"room":"*","moderator":true,"features":{"recording":true,"livestreaming":"true","transcription":false}}'
+    context = read(sign(world, data, env=variables), pem)["context"]
+    assert context["user"]["moderator"] == "true"
+    assert context["features"] == {"recording": "true", "livestreaming": "true", "transcription": "false"}
+
+
+def test_the_lifetime_is_as_asked(world, pem, variables):
+    claims = read(sign(world, '{"room":"r"}', "--lifetime", "5m", env=variables), pem)
+    assert abs(claims["exp"] - time.time() - 300) < 10
+
+
+REFUSALS = [
+    ('{"room":"r","features":{"recording":true}}', "moderators only"),
+    ('{"user":{"id":"%s"}}' % MARK, "`data.room` is missing"),
+    ("{}", "`data.room` is missing"),
+    ('{"room":""}', "1 to 200 characters"),
+    ('{"room":"%s"}' % ("r" * 201), "1 to 200 characters"),
+    ('{"room":"a\\nb"}', "1 to 200 characters"),
+    ('{"room":1}', "`data.room` must be a string"),
+    ('{"room":["*"]}', "`data.room` must be a string"),
+    ('{"room":"r","sub":"%s"}' % MARK, "unknown member"),
+    ('{"room":"r","Moderator":true}', "unknown member"),
+    ('{"room":"r","context":{}}', "unknown member"),
+    ('{"room":"r","user":{"moderator":"true"}}', "`data.user`"),
+    ('{"room":"r","user":"%s"}' % MARK, "`data.user`"),
+    ('{"room":"r","user":{"id":1}}', "`data.user`"),
+    ('{"room":"r","moderator":1}', "`data.moderator`"),
+    ('{"room":"r","moderator":"yes"}', "`data.moderator`"),
+    ('{"room":"r","moderator":"TRUE"}', "`data.moderator`"),
+    ('{"room":"r","moderator":true,"features":["recording"]}', "`data.features`"),
+    ('{"room":"r","moderator":true,"features":{"recording":1}}', "`data.features`"),
+    ('{"room":"r","room":"*"}', "twice"),
+]
+
+
+@pytest.mark.parametrize("data, says", REFUSALS)
+def test_the_command_line_refuses_with_the_reason(world, variables, data, says):
+    code = 2 if says == "twice" else 1
+    world.fails(code, says, "sign", "--profile", "jaas", "--claims", data, env=variables)
+
+
+def test_an_audience_has_no_place_in_a_meeting_token(world, variables):
+    arguments = ("sign", "--profile", "jaas", "--audience", "x", "--claims", '{"room":"r"}')
+    world.fails(1, "`jitsi`", *arguments, env=variables)
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"JAAS_API_KID": "other-app/a1b2c3"}, "JAAS_API_KID"),
+    ({"JAAS_API_KID": "a1b2c3"}, "JAAS_API_KID"),
+    ({"JAAS_API_KID": APP + "/"}, "JAAS_API_KID"),
+    ({"JAAS_API_KID": APP + "x/a1b2c3"}, "JAAS_API_KID"),
+    ({"JAAS_API_KID": ""}, "JAAS_API_KID"),
+    ({"PRIVATE_KEY": ""}, "PRIVATE_KEY"),
+    ({"PRIVATE_KEY": "not a key"}, "PRIVATE_KEY"),
+    ({"PRIVATE_KEY": "@ec"}, "does not fit algorithm RS256"),
+    ({"PRIVATE_KEY": "@rsa1024"}, "1024 bits"),
+    ({"PRIVATE_KEY": "@public"}, "public key"),
+])
+def test_variables_that_can_not_work_are_refused_by_name(world, pem, variables, change, says):
+    for name, value in change.items():
+        if value.startswith("@"):
+            change = {name: public(pem["rsa"]) if value == "@public" else pem[value[1:]].read_text()}
+    world.fails(78, says, "sign", "--profile", "jaas", "--claims", '{"room":"r"}', env=variables | change)
+    assert snapshot(world.folder) == {}
+
+
+def test_without_variables_and_configuration_the_command_says_what_it_needs(world):
+    world.fails(78, "JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY", "sign", "--profile", "jaas", "--claims", '{"room":"r"}')
+
+
+def test_three_variables_are_enough_to_serve_meeting_tokens(world, pem, variables):
+    printed = world.serve("--listen", "127.0.0.1:0", env=variables).printed
+    issuer, secret = printed["issuer"], printed["client_secret"]
+    answer = post(issuer, "first", '{"room":"*","moderator":true,"features":{"recording":true}}', secret)
+    assert answer.status == 200 and answer.json()["kid"] == KID, answer
+    claims = read(answer.json()["access_token"], pem)
+    assert claims["context"]["user"]["moderator"] == "true" and claims["context"]["features"] == {"recording": "true"}
+    kids = [key["kid"] for key in wire.get(issuer, "/.well-known/jwks.json").json()["keys"]]
+    assert len(kids) == 1 and KID not in kids
+    for path in world.file.parent.iterdir():
+        assert b"PRIVATE" not in path.read_bytes(), path.name
+
+
+@pytest.fixture
+def imported(world, pem):
+    """A server with the profile in its configuration and an imported key."""
+    world.configure(CONFIG + PROFILE + client("all", more=ALL) + client("none", more=NONE))
+    world.done("keys", "import", "--ring", "jaas", "--kid", KID, pem["rsa"])
+    issuer = world.serve().printed["issuer"]
+    until(lambda: wire.get(issuer, "/readyz").status == 200, "ready")
+    return issuer
+
+
+def test_an_imported_key_signs_and_is_not_in_the_jwks(world, pem, imported):
+    answer = post(imported, "none", ROOM)
+    assert answer.status == 200 and answer.json()["kid"] == KID, answer
+    assert read(answer.json()["access_token"], pem)["context"]["user"]["moderator"] == "false"
+    for path in ["/.well-known/jwks.json", "/public-keys"]:
+        assert KID not in wire.get(imported, path).body.decode()
+    assert "RS256" not in wire.get(imported, "/.well-known/openid-configuration").body.decode()
+
+
+def test_http_refuses_with_the_reason_and_no_echo(world, imported):
+    for data, says in REFUSALS:
+        wire.check_refusal(post(imported, "all", data), 400, says, secret=SECRET)
+    answer = post(imported, "all", '{"room":"r"}', metadata={"audience": "api://default"})
+    wire.check_refusal(answer, 400, "`jitsi`", secret=SECRET)
+
+
+def test_a_profile_without_its_key_says_so_and_the_others_work(world):
+    world.configure(CONFIG + PROFILE + client("all", more=ALL))
+    issuer = world.serve().printed["issuer"]
+    answer = post(issuer, "all", '{"room":"r"}')
+    wire.check_refusal(answer, 503, error="temporarily_unavailable", secret=SECRET)
+    assert "keys import" in world.log
+    world.fails(78, "no active key", "sign", "--profile", "jaas", "--claims", '{"room":"r"}')
+
+
+@pytest.mark.parametrize("kid", [None, "a1b2c3", f"other/{APP}/x", APP, APP + "/", f"{APP}/a/b"])
+def test_an_import_under_another_kid_is_refused_and_changes_nothing(world, pem, kid):
+    world.configure(CONFIG + PROFILE + client("all", more=ALL))
+    before = world.keys()
+    named = [] if kid is None else ["--kid", kid]
+    world.fails(1, f"must be the AppID \"{APP}\"", "keys", "import", "--ring", "jaas", *named, pem["rsa"])
+    assert world.keys() == before
+
+
+@pytest.mark.parametrize("name", ["ec", "rsa1024"])
+def test_an_import_of_a_key_jaas_would_not_take_is_refused_and_changes_nothing(world, pem, name):
+    world.configure(CONFIG + PROFILE + client("all", more=ALL))
+    before = world.keys()
+    refused = world.run("keys", "import", "--ring", "jaas", "--kid", KID, pem[name])
+    assert refused.returncode == 1 and "RSA" in refused.stderr, refused
+    assert world.keys() == before
+
+
+def test_an_import_for_another_algorithm_than_rs256_is_refused_and_changes_nothing(world, pem):
+    world.configure(CONFIG + PROFILE + client("all", more=ALL))
+    before = world.keys()
+    refused = world.run("keys", "import", "--ring", "jaas", "--kid", KID, "--algorithm", "PS256", pem["rsa"])
+    assert refused.returncode != 0 and "RS256" in refused.stderr, refused
+    assert world.keys() == before

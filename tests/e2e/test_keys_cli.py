@@ -1,0 +1,263 @@
+"""`countersign keys`: list, export, import. Every kind of private key comes in; nothing private goes out.
+
+What is refused is refused in one line, with nothing changed; a running server takes over a new key without a restart.
+"""
+
+import base64
+import json
+import subprocess
+
+import jwt
+import pytest
+from e2e import wire
+from e2e.conftest import openssl
+from e2e.program import CONFIG, SECRET, client, contents, until
+
+RSA = ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+EC = ["genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt"]
+
+
+@pytest.fixture
+def ready(world):
+    """A folder with a configuration and one key."""
+    world.configure()
+    world.done("sign", "--claims", "{}")
+    return world
+
+
+def make(kind, traditional=False):
+    """A private key as PEM."""
+    algorithm = {
+        "RS256": RSA, "Ed25519": ["genpkey", "-quiet", "-algorithm", "ED25519"],
+        "ES256": [*EC, "ec_paramgen_curve:P-256"], "ES384": [*EC, "ec_paramgen_curve:P-384"],
+        "ES512": [*EC, "ec_paramgen_curve:P-521"],
+    }[kind]
+    text = openssl(*algorithm)
+    return openssl("pkey", "-traditional", input=text) if traditional else text
+
+
+def public(text):
+    return openssl("pkey", "-pubout", input=text)
+
+
+def number(hexadecimal, length=None):
+    value = bytes.fromhex(hexadecimal)
+    value = value.lstrip(b"\0")
+    return base64.urlsafe_b64encode(value.rjust(length or 0, b"\0")).decode().rstrip("=")
+
+
+def rsa_jwk(text, **more):
+    """A private JWK made from what openssl prints of a key."""
+    fields, name = {}, None
+    for line in openssl("pkey", "-noout", "-text", input=text).splitlines():
+        if line.startswith(" "):
+            fields[name] += line.strip().replace(":", "")
+        elif ":" in line:
+            name = line.split(":")[0]
+            fields[name] = ""
+    names = {"n": "modulus", "d": "privateExponent", "p": "prime1", "q": "prime2", "dp": "exponent1",
+             "dq": "exponent2", "qi": "coefficient"}
+    return {"kty": "RSA", "e": "AQAB"} | {member: number(fields[field]) for member, field in names.items()} | more
+
+
+def by_kid(world, kid):
+    return next(key for key in world.keys() if key["kid"] == kid)
+
+
+def test_list_shows_every_key_to_people_and_programs(ready):
+    [key] = ready.keys()
+    assert (key["ring"], key["state"], key["algorithm"], key["origin"]) == ("default", "active", "ES256", "generated")
+    heading, row = ready.done("keys", "list").splitlines()
+    assert heading.split() == ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "KID"]
+    assert row.split()[0:3] == ["default", "active", "ES256"] and row.split()[-1] == key["kid"]
+
+
+def test_export_gives_public_keys_only(ready):
+    [key] = json.loads(ready.done("keys", "export", "--public"))["keys"]
+    assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}
+    pem = ready.done("keys", "export", "--public", "--format", "pem")
+    assert pem.startswith("-----BEGIN PUBLIC KEY-----") and "PRIVATE" not in pem
+    assert "256 bit" in openssl("pkey", "-pubin", "-noout", "-text", input=pem)
+    token = ready.done("sign", "--claims", '{"sub":"a"}').strip()
+    (ready.folder / "keys.json").write_text(json.dumps({"keys": [key]}))
+    ready.done("verify", "--jwks", "keys.json", token)
+    jwt.decode(token, pem, algorithms=["ES256"], audience="api://default")
+
+
+def test_an_exported_pem_file_verifies_what_the_key_signed(ready):
+    (ready.folder / "keys.pem").write_text(ready.done("keys", "export", "--public", "--format", "pem"))
+    token = ready.done("sign", "--claims", '{"sub":"a"}').strip()
+    ready.done("verify", "--jwks", "keys.pem", token)
+
+
+def test_export_wants_to_hear_that_public_keys_are_meant(ready):
+    done = ready.run("keys", "export")
+    assert done.returncode == 2 and "--public" in done.stderr and done.stdout == ""
+    ready.fails(1, "no public keys", "keys", "export", "--public", "--ring", "other")
+
+
+@pytest.mark.parametrize("kind, traditional", [
+    *[(kind, False) for kind in ("RS256", "ES256", "ES384", "ES512", "Ed25519")],
+    *[(kind, True) for kind in ("RS256", "ES256", "ES384", "ES512")],
+])
+def test_pem_of_every_kind_comes_in_and_signs(ready, kind, traditional):
+    text = make(kind, traditional)
+    report = json.loads(ready.done("keys", "import", "--json", "--activate", "--kid", "k1", "-", input=text))
+    assert report == {"ring": "default", "kid": "k1", "state": "active", "changed": True}
+    token = ready.done("sign", "--claims", '{"sub":"a"}').strip()
+    header = wire.header(token)
+    assert header["kid"] == "k1" and header["alg"] == by_kid(ready, "k1")["algorithm"]
+    assert header["alg"] == {"Ed25519": "EdDSA"}.get(kind, kind)
+    jwt.decode(token, public(text), algorithms=[header["alg"]], audience="api://default")
+    ready.done("verify", token)
+
+
+def test_without_a_name_a_key_is_called_by_its_thumbprint(ready):
+    text = make("RS256")
+    done = json.loads(ready.done("keys", "import", "--json", "-", input=text))
+    jwk = rsa_jwk(text)
+    canonical = json.dumps({name: jwk[name] for name in ("e", "kty", "n")}, separators=(",", ":"))
+    digest = subprocess.run(["openssl", "dgst", "-sha256", "-binary"], input=canonical.encode(), capture_output=True, check=True)
+    assert done["kid"] == base64.urlsafe_b64encode(digest.stdout).decode().rstrip("=")
+
+
+def test_a_jwk_comes_in_under_its_own_name_and_algorithm(ready):
+    text = make("RS256")
+    (ready.folder / "key.json").write_text(json.dumps(rsa_jwk(text, kid="from-jwk", alg="PS384", use="sig")))
+    ready.done("keys", "import", "--activate", "key.json")
+    assert by_kid(ready, "from-jwk")["algorithm"] == "PS384"
+    token = ready.done("sign", "--claims", "{}").strip()
+    assert wire.header(token) == {"alg": "PS384", "kid": "from-jwk", "typ": "JWT"}
+
+
+def test_a_jwks_with_private_keys_comes_in_whole(ready):
+    keys = [rsa_jwk(make("RS256"), kid=f"okta-{n}", alg="RS256", use="sig", status="ACTIVE") for n in range(2)]
+    (ready.folder / "okta.json").write_text(json.dumps({"keys": keys}, indent=2))
+    ready.done("keys", "import", "okta.json")
+    assert [by_kid(ready, f"okta-{n}")["state"] for n in range(2)] == ["published", "published"]
+    ready.fails(2, "are for one key", "keys", "import", "--kid", "x", "okta.json")
+    ready.fails(2, "are for one key", "keys", "import", "--activate", "okta.json")
+
+
+def test_a_jwks_with_one_bad_key_changes_nothing(ready):
+    good, bad = rsa_jwk(make("RS256"), kid="good", alg="RS256"), rsa_jwk(make("RS256"), kid="bad", alg="RS256")
+    del bad["d"]
+    (ready.folder / "mixed.json").write_text(json.dumps({"keys": [good, bad]}))
+    before = ready.keys()
+    ready.fails(1, "public key", "keys", "import", "mixed.json")
+    assert ready.keys() == before
+
+
+def test_a_jwks_with_one_name_that_is_taken_changes_nothing(ready):
+    good = rsa_jwk(make("RS256"), kid="good", alg="RS256")
+    before = ready.keys()
+    taken = good | {"kid": before[0]["kid"]}
+    (ready.folder / "taken.json").write_text(json.dumps({"keys": [good, taken]}))
+    ready.fails(1, "already named", "keys", "import", "taken.json")
+    assert ready.keys() == before
+
+
+def test_a_key_in_the_environment_may_have_escaped_line_ends(ready):
+    text = make("RS256")
+    for name, value in [("PRIVATE_KEY", text.strip().replace("\n", "\\n")), ("OTHER_KEY", text)]:
+        report = json.loads(ready.done("keys", "import", "--json", "--env", name, "--kid", "env", env={name: value}))
+        assert report["kid"] == "env" and report["changed"] is (name == "PRIVATE_KEY")
+    ready.fails(2, "NO_SUCH_KEY is not set", "keys", "import", "--env", "NO_SUCH_KEY")
+
+
+def test_the_same_import_twice_changes_nothing(ready, pem):
+    assert "imported: key" in ready.done("keys", "import", "--kid", "k1", pem["rsa"])
+    before = ready.keys()
+    assert "already there: key k1" in ready.done("keys", "import", "--kid", "k1", pem["rsa"])
+    assert json.loads(ready.done("keys", "import", "--json", "--kid", "k1", pem["rsa"]))["changed"] is False
+    assert ready.keys() == before
+    ready.done("keys", "import", "--kid", "k1", "--activate", pem["rsa"])
+    after = ready.keys()
+    ready.done("keys", "import", "--kid", "k1", "--activate", pem["rsa"])
+    assert ready.keys() == after
+    assert sorted(key["state"] for key in after) == ["active", "retired"]
+
+
+def test_a_name_is_given_once(ready, pem):
+    ready.done("keys", "import", "--kid", "k1", pem["rsa"])
+    before = ready.keys()
+    ready.fails(1, "already named", "keys", "import", "--kid", "k1", pem["ec"])
+    ready.fails(1, "already named", "keys", "import", "--kid", "k1", "--ring", "second", pem["rsa"])
+    ready.fails(1, "already named", "keys", "import", "--kid", "k1", "--algorithm", "PS256", "--activate", pem["rsa"])
+    assert ready.keys() == before
+
+
+def encrypted(pem, *how):
+    return openssl("pkey", *how, "-passout", "pass:secret", "-in", pem["rsa"])
+
+
+@pytest.mark.parametrize("what, says", [
+    ("public", "public key"), ("encrypted-pkcs8", "encrypted"), ("encrypted-pkcs1", "encrypted"), ("rsa1024", "1024 bits"),
+    ("nothing", "no key found"), ("text", "no key found"), ("two", "more than one key"), ("cut", ""), ("certificate", "no key found"),
+    ("public-jwk", "public key"), ("json", ""), ("empty-set", "no key found"), ("weak-secret", ""), ("x25519", ""),
+    ("wrong-parts", "do not belong together"),
+])
+def test_what_is_not_a_usable_private_key_is_refused_and_changes_nothing(ready, pem, what, says):
+    text = pem["rsa"].read_text()
+    lines = text.splitlines()
+    jwk = rsa_jwk(text, kid="x", alg="RS256")
+    given = {
+        "public": lambda: public(text),
+        "encrypted-pkcs8": lambda: encrypted(pem, "-aes256"),
+        "encrypted-pkcs1": lambda: encrypted(pem, "-traditional", "-aes256"),
+        "rsa1024": lambda: pem["rsa1024"].read_text(),
+        "nothing": lambda: "",
+        "text": lambda: "this is not a key\n",
+        "two": lambda: text + pem["ec"].read_text(),
+        "cut": lambda: "\n".join([*lines[:5], lines[-1]]) + "\n",
+        "certificate": lambda: openssl("req", "-x509", "-key", pem["rsa"], "-subj", "/CN=a", "-days", "1"),
+        "public-jwk": lambda: json.dumps({name: jwk[name] for name in ("kty", "n", "e", "kid", "alg")}),
+        "json": lambda: '{"hello":"world"}',
+        "empty-set": lambda: '{"keys":[]}',
+        "weak-secret": lambda: json.dumps({"kty": "oct", "kid": "s", "alg": "HS256", "k": "c2hvcnQ"}),
+        "x25519": lambda: openssl("genpkey", "-quiet", "-algorithm", "X25519"),
+        "wrong-parts": lambda: json.dumps(jwk | {"d": rsa_jwk(make("RS256"))["d"]}),
+    }[what]()
+    before = contents(ready.folder)
+    line = ready.fails(1, says, "keys", "import", "--activate", "-", input=given)
+    assert all(secret not in line for secret in [jwk["d"], lines[2]])
+    assert contents(ready.folder) == before
+
+
+def test_files_and_names_that_do_not_work_are_usage_errors_or_refusals(ready, pem):
+    before = ready.keys()
+    ready.fails(2, "no-such.pem", "keys", "import", "no-such.pem")
+    ready.fails(2, "countersign", "keys", "import", "countersign")
+    ready.fails(1, "kid must be", "keys", "import", "--kid", "a\nb", pem["rsa"])
+    ready.fails(1, "kid must be", "keys", "import", "--kid", "k" * 257, pem["rsa"])
+    ready.fails(1, "does not fit", "keys", "import", "--algorithm", "ES256", pem["rsa"])
+    for wrong in [["--ring", "Not A Ring"], ["--algorithm", "none"], ["--algorithm", "XS256"]]:
+        assert ready.run("keys", "import", *wrong, pem["rsa"]).returncode == 2
+    assert ready.keys() == before
+
+
+def test_a_new_key_is_in_use_by_a_running_server_within_seconds(world, pem):
+    text = CONFIG.replace("[rings", '[store]\nrefresh = "500ms"\n\n[rings') + client("tests")
+    world.configure(text)
+    issuer = world.serve().printed["issuer"]
+
+    def sign():
+        headers = {"Authorization": wire.basic("tests", SECRET), "Content-Type": "application/json"}
+        return wire.ask(issuer, "POST", "/sign", headers, b'{"data":{"sub":"a"}}').json()
+
+    def kids():
+        return [key["kid"] for key in wire.get(issuer, "/.well-known/jwks.json").json()["keys"]]
+
+    old = sign()
+    tag = wire.get(issuer, "/.well-known/jwks.json").headers["etag"]
+    world.done("keys", "import", "--kid", "waiting", pem["ec"])
+    until(lambda: "waiting" in kids(), "published", within=5)
+    assert sign()["kid"] == old["kid"]
+    world.done("keys", "import", "--kid", "new", "--activate", pem["rsa"])
+    until(lambda: sign()["kid"] == "new", "active", within=5)
+    assert set(kids()) == {old["kid"], "waiting", "new"}
+    answer = wire.get(issuer, "/.well-known/jwks.json", {"If-None-Match": tag})
+    assert answer.status == 200 and answer.headers["etag"] != tag
+    for token in [old["access_token"], sign()["access_token"]]:
+        assert world.run("verify", "--issuer", issuer, token).returncode == 0
+    assert set(wire.get(issuer, "/.well-known/openid-configuration").json()["id_token_signing_alg_values_supported"]) == {"ES256", "RS256"}

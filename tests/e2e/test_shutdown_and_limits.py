@@ -1,0 +1,172 @@
+"""How a server stops, and what it lets one caller take: connections, time, requests.
+
+Signals finish requests in flight; rate limits count by client and by address, and only a trusted proxy says which
+address that is.
+"""
+
+import signal
+import time
+
+import pytest
+from e2e import wire
+from e2e.program import CONFIG, SECRET, client, until
+
+BODY = b'{"data":{"sub":"a"}}'
+
+
+def limited(limits="", server=""):
+    """A configuration with these limits and settings of the server."""
+    text = CONFIG.replace('"127.0.0.1:@PORT@"\n\n', f'"127.0.0.1:@PORT@"\n{server}\n\n[limits]\n{limits}\n\n', 1)
+    return text + client("tests") + client("second")
+
+
+def start(world, *arguments, **settings):
+    world.configure(limited(*arguments, **settings))
+    process = world.serve()
+    process.issuer = process.printed["issuer"]
+    until(lambda: wire.get(process.issuer, "/readyz").status == 200, "ready")
+    return process
+
+
+def headers(name="tests", secret=SECRET, **more):
+    fixed = {"Authorization": wire.basic(name, secret), "Content-Type": "application/json"}
+    return fixed | {key.replace("_", "-"): value for key, value in more.items()}
+
+
+def sign(process, *arguments, **more):
+    return wire.ask(process.issuer, "POST", "/sign", headers(*arguments, **more), BODY)
+
+
+def refuses_connections(url):
+    try:
+        wire.Connection(url, seconds=1).socket.close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        pass  # it came in the moment the listener was closed
+    return False
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_request_in_flight(world, stop):
+    process = start(world)
+    with wire.Connection(process.issuer) as busy, wire.Connection(process.issuer) as idle:
+        assert idle.send(wire.message("GET", "/healthz")).receive().status == 200
+        busy.send(wire.message("POST", "/sign", headers(Content_Length=str(len(BODY))), BODY[:5]))
+        time.sleep(0.3)
+        process.send_signal(stop)
+        until(lambda: refuses_connections(process.issuer), "no new connections", within=5)
+        assert process.poll() is None
+        answer = busy.send(BODY[5:]).receive("POST")
+        assert answer.status == 200 and answer.json()["access_token"]
+        assert idle.is_closed_by_peer()
+    assert process.wait(timeout=10) == 0
+    assert world.events()[-1]["message"] == "stopped"
+
+
+def test_a_request_that_never_ends_does_not_hold_the_exit_for_ever(world):
+    process = start(world, 'request_time = "1s"')
+    with wire.Connection(process.issuer) as busy:
+        busy.send(wire.message("POST", "/sign", headers(Content_Length="100"), b"{"))
+        time.sleep(0.2)
+        process.terminate()
+        assert process.wait(timeout=8) == 0
+
+
+def test_a_second_signal_is_no_harm(world):
+    process = start(world)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 0
+
+
+def test_connections_above_the_cap_wait_their_turn(world):
+    process = start(world, "connections = 2")
+    request = wire.message("GET", "/healthz")
+    with wire.Connection(process.issuer) as first, wire.Connection(process.issuer) as second:
+        assert first.send(request).receive().status == second.send(request).receive().status == 200
+        with wire.Connection(process.issuer) as third:
+            third.send(request)
+            third.socket.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                third.receive()
+            first.socket.close()
+            third.socket.settimeout(5)
+            assert third.receive().status == 200
+
+
+def test_a_connection_that_is_idle_is_closed_after_the_request_time(world):
+    process = start(world, 'request_time = "1s"\nconnections = 2')
+    with wire.Connection(process.issuer) as silent, wire.Connection(process.issuer) as used:
+        assert used.send(wire.message("GET", "/healthz")).receive().status == 200
+        begun = time.monotonic()
+        for connection in (silent, used):
+            connection.socket.settimeout(5)
+            assert connection.is_closed_by_peer()
+        assert time.monotonic() - begun < 4
+    assert sign(process).status == 200
+
+
+def slowed(answer):
+    wire.check_refusal(answer, 429, "try again in", error="slow_down", secret=SECRET)
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+def test_each_client_has_a_rate_of_its_own(world):
+    process = start(world, 'per_client = "3/m"\nper_address = "off"')
+    assert [sign(process).status for _ in range(3)] == [200, 200, 200]
+    slowed(sign(process))
+    assert sign(process, "second").status == 200
+    # Who does not prove to be that client neither uses its rate up nor learns of it.
+    assert sign(process, "tests", "wrong").status == 401
+    assert [sign(process, "second", "wrong").status for _ in range(5)] == [401] * 5
+    assert [sign(process, "second").status for _ in range(2)] == [200, 200]
+
+
+def test_a_rate_is_given_back_in_time(world):
+    process = start(world, 'per_client = "2/s"\nper_address = "off"')
+    statuses = [sign(process).status for _ in range(4)]
+    assert 429 in statuses
+    wait = int(sign(process).headers.get("retry-after", "1"))
+    time.sleep(wait)
+    assert sign(process).status == 200
+
+
+def test_an_address_that_proves_nothing_is_slowed_down(world):
+    process = start(world, 'per_address = "5/m"')
+    assert [sign(process, "tests", f"guess{n}").status for n in range(5)] == [401] * 5
+    slowed(sign(process, "tests", "guess"))
+    slowed(sign(process))
+    slowed(sign(process, X_Forwarded_For="198.51.100.7", Forwarded="for=198.51.100.7", X_Real_IP="198.51.100.7"))
+    # Documents and health are not limited: verifiers behind one address must get the keys.
+    assert all(wire.get(process.issuer, "/public-keys").status == 200 for _ in range(20))
+
+
+def test_a_trusted_proxy_says_whose_request_it_is(world):
+    process = start(world, 'per_address = "2/m"', server='trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]')
+
+    def come(*forwarded):
+        lines = [*headers().items(), *[("X-Forwarded-For", value) for value in forwarded]]
+        return wire.ask(process.issuer, "POST", "/sign", lines, BODY)
+
+    assert [come("198.51.100.1").status for _ in range(2)] == [200, 200]
+    slowed(come("198.51.100.1"))
+    # What the caller wrote itself stands further left, and proxies of ours further right.
+    slowed(come("203.0.113.99, 198.51.100.1"))
+    slowed(come("203.0.113.99", "198.51.100.1, 10.1.2.3"))
+    assert come("198.51.100.2").status == 200
+    # One IPv6 host has a whole /64.
+    assert [come(f"2001:db8:0:1::{n}").status for n in range(2)] == [200, 200]
+    slowed(come("2001:db8:0:1:ffff::9"))
+    assert come("2001:db8:0:2::1").status == 200
+    addresses = {event.get("address") for event in world.events()}
+    assert {"198.51.100.1", "198.51.100.2", "2001:db8:0:1::1"} <= addresses and "203.0.113.99" not in addresses
+
+
+@pytest.mark.parametrize("networks, says", [
+    ('["0.0.0.0/0"]', "trusting every address"), ('["::/0"]', "trusting every address"),
+    ('["10.0.0.0/8", "0.0.0.0/0"]', "trusting every address"), ('["proxy.example"]', "not a network"), ('["10.0.0.0/33"]', "not a network"),
+])
+def test_proxies_must_be_named(world, networks, says):
+    world.configure(limited(server=f"trusted_proxies = {networks}"))
+    world.fails(78, says, "serve")
