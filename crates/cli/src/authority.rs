@@ -106,12 +106,16 @@ async fn sealing_key(config: &Config, environment: &Environment, store: &dyn Sto
     if let SecretRef::File(path) = &config.sealing {
         let path = config.folder.join(path);
         if !path.exists() {
-            if StoredKeyring::exists(store).await? {
+            // The file is made before the first key: keys without it are real only if it is still not there now.
+            let has_keys = StoredKeyring::exists(store).await?;
+            if has_keys && !path.exists() {
                 return Err(about(configuration(
                     "the sealing key is missing, but the store holds keys sealed with it; put the file back from a backup (nothing was changed)",
                 )));
             }
-            create_sealing_key(&path)?;
+            if !has_keys {
+                create_sealing_key(&path)?;
+            }
         }
         warn_if_readable_by_others(&path);
     }
