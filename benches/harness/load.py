@@ -1,0 +1,83 @@
+"""Load on one server by wrk from the other core, and what the kernel knows about the server meanwhile."""
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import contract
+from harness.servers import BENCHES, LOAD_CORE, SERVER_CORE, Server
+
+CONNECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one turn gave."""
+
+    per_second: float
+    per_cpu_second: float
+    """The same per second of processor time that was used: what a core to itself would give, if it is shared."""
+
+    @property
+    def busy(self) -> float:
+        """The part of its core that it used; well below 1, something else set the pace."""
+        return self.per_second / self.per_cpu_second
+
+
+@dataclass(frozen=True)
+class Load(Rate):
+    """One turn of wrk."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+def sign(server: Server, seconds: float) -> Load:
+    authorization = contract.basic(server.client_id, server.secret)
+    return wrk(server, "/sign", "sign.lua", seconds, {"AUTHORIZATION": authorization, "BODY": contract.BODY})
+
+
+def jwks(server: Server, seconds: float) -> Load:
+    return wrk(server, contract.JWKS, "report.lua", seconds, {})
+
+
+def wrk(server: Server, path: str, script: str, seconds: float, environment: dict[str, str]) -> Load:
+    scripts = BENCHES / "wrk"
+    environment = os.environ | environment | {"REPORT": str(scripts / "report.lua")}
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s"]
+    command += ["-s", str(scripts / script), f"http://127.0.0.1:{server.port}{path}"]
+    used = cpu_seconds(server.pid)
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    used = cpu_seconds(server.pid) - used
+    found = re.search(r"^RESULT (.*)$", output, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"wrk printed no result:\n{output}")
+    result = json.loads(found[1])
+    requests, took = result["requests"], result["micros"] / 1e6
+    if result["errors"] or not requests or "Non-2xx" in output:
+        raise RuntimeError(f"{server.name} {path}: answers that are no success\n{output}")
+    return Load(requests / took, requests / used, result["p50"] / 1000, result["p99"] / 1000)
+
+
+def raw_sign(programs: Path, seconds: float) -> Rate:
+    """Raw signatures on the core the servers run on, while they idle."""
+    command = ["taskset", "-c", str(SERVER_CORE), str(programs / "raw_sign"), f"{seconds:g}"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    per_second, per_cpu_second = map(float, output.split())
+    return Rate(per_second, per_cpu_second)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory in MB of 10^6 bytes."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"process {pid} is gone")
+    return int(found[1]) * 1024 / 1e6
