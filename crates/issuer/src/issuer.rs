@@ -5,7 +5,7 @@
 
 use crate::{
     Clients, IssuerUrl, ProfileError, PublicDocuments, documents,
-    http::{Metrics, RateLimits},
+    http::{Answers, Metrics, RateLimits},
     profile::Profile,
 };
 use arc_swap::ArcSwap;
@@ -79,6 +79,7 @@ pub(crate) struct Keys {
     keyring: LoadedKeyring,
     ready: BTreeMap<&'static str, Ready>,
     documents: PublicDocuments,
+    answers: Answers,
 }
 
 /// What signs the tokens of one profile.
@@ -93,8 +94,8 @@ impl Keys {
         self.ready.get(profile)
     }
 
-    pub(crate) fn documents(&self) -> &PublicDocuments {
-        &self.documents
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     fn new(settings: &IssuerSettings, keyring: LoadedKeyring) -> Result<Self, IssuerError> {
@@ -110,7 +111,8 @@ impl Keys {
         let published = keyring.rings().filter(|(name, _)| !settings.unpublished_rings.contains(name));
         let public: Vec<PublicJwk> = published.flat_map(|(_, ring)| ring.public_keys().to_vec()).collect();
         let documents = documents::render(&settings.issuer, &public, settings.jwks_max_age);
-        Ok(Self { keyring, ready, documents })
+        let answers = Answers::new(&documents, &settings.issuer);
+        Ok(Self { keyring, ready, documents, answers })
     }
 }
 

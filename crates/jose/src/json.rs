@@ -45,7 +45,9 @@ impl<'a> Object<'a> {
     /// (the object itself is depth 1).
     pub fn parse(json: &'a [u8], max_depth: usize) -> Result<Self, JsonError> {
         let found = Cell::new(None);
-        let mut de = serde_json::Deserializer::from_slice(json);
+        // Once for the whole document; from bytes every value would be looked at again.
+        let text = std::str::from_utf8(json).map_err(|why| position(json, why.valid_up_to()))?;
+        let mut de = serde_json::Deserializer::from_str(text);
         let members = de
             .deserialize_any(ObjectVisitor { max_depth, found: &found })
             .and_then(|members| de.end().map(|()| members))
@@ -97,6 +99,14 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Where in a document something is wrong.
+fn position(json: &[u8], offset: usize) -> JsonError {
+    let before = json.get(..offset).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    JsonError::Malformed { line, column }
+}
+
 struct ObjectVisitor<'c> {
     max_depth: usize,
     found: &'c Cell<Option<JsonError>>,
@@ -136,7 +146,7 @@ fn check_value(raw: &RawValue, depth: usize, found: &Cell<Option<JsonError>>) ->
     let walk = match text.as_bytes().first() {
         Some(b'{' | b'[') => true,
         Some(b'"') => text.contains('\\'),
-        Some(b'-' | b'0'..=b'9') => text.len() > 15 || text.contains(['e', 'E']),
+        Some(b'-' | b'0'..=b'9') => text.len() > 15 || text.bytes().any(|b| matches!(b, b'e' | b'E')),
         _ => false,
     };
     if !walk {

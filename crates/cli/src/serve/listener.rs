@@ -6,12 +6,14 @@
 use super::peer;
 use crate::config::Limits;
 use axum::{
-    Router,
     body::Body,
     http::{Request, Response, StatusCode, header},
     response::IntoResponse,
 };
-use countersign_issuer::{Issuer, http::Peer};
+use countersign_issuer::{
+    Issuer,
+    http::{Peer, Routes},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -20,7 +22,6 @@ use hyper_util::{
 use ipnet::IpNet;
 use std::{convert::Infallible, future::Future, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
-use tower::Service;
 
 /// How long requests in flight may still take after the program was asked to stop, beyond their own limit.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ impl Listener {
     pub(super) async fn run(
         self,
         socket: TcpListener,
-        router: Router,
+        routes: Routes,
         issuer: Arc<Issuer>,
         stop: impl Future<Output = ()>,
     ) {
@@ -72,10 +73,10 @@ impl Listener {
             };
             // Without it a small answer waits for the peer's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
-            let (listener, router, issuer) = (Arc::clone(&listener), router.clone(), Arc::clone(&issuer));
+            let (listener, routes, issuer) = (Arc::clone(&listener), routes.clone(), Arc::clone(&issuer));
             let service = service_fn(move |request| {
-                let (listener, router, issuer) = (Arc::clone(&listener), router.clone(), Arc::clone(&issuer));
-                async move { listener.answer(request, from.ip(), router, &issuer).await }
+                let (listener, routes, issuer) = (Arc::clone(&listener), routes.clone(), Arc::clone(&issuer));
+                async move { listener.answer(request, from.ip(), routes, &issuer).await }
             });
             let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
@@ -95,7 +96,7 @@ impl Listener {
         &self,
         request: Request<Incoming>,
         connection: IpAddr,
-        mut router: Router,
+        mut routes: Routes,
         issuer: &Issuer,
     ) -> Result<Response<Body>, Infallible> {
         let length = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
@@ -103,10 +104,9 @@ impl Listener {
             refuse(StatusCode::URI_TOO_LONG, "the path and query are too long")
         } else {
             let address = peer::address(connection, request.headers(), &self.trusted_proxies);
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(address));
-            match tokio::time::timeout(self.limits.request_time, router.call(request)).await {
-                Ok(response) => response?,
+            let answer = routes.answer(request.map(Body::new), Peer(address));
+            match tokio::time::timeout(self.limits.request_time, answer).await {
+                Ok(response) => response,
                 Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
             }
         };

@@ -57,9 +57,9 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
 
     let metrics_allow = listener.metrics_allow.clone();
     let may_read_metrics = move |address: IpAddr| contains(&metrics_allow, address);
-    let router = http::router(Arc::clone(&issuer), Arc::new(may_read_metrics));
+    let routes = http::Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
     let refresher = tokio::spawn(refresh::run(Arc::clone(&issuer), authority.keyring, refresh, jaas_key));
-    listener.run(socket, router, issuer, stop_signal()).await;
+    listener.run(socket, routes, issuer, stop_signal()).await;
     refresher.abort();
     tracing::info!("stopped");
     Ok(())

@@ -55,6 +55,9 @@ fn basic(headers: &HeaderMap) -> Result<Option<Credentials>, HttpError> {
 
 /// One value of `application/x-www-form-urlencoded`; `None` when it is not UTF-8.
 pub(super) fn form_decode(text: &str) -> Option<String> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(text.to_owned());
+    }
     let spaced = text.replace('+', " ");
     percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
 }

@@ -7,12 +7,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use std::sync::Arc;
 
 pub(super) async fn healthz() -> Response {
     ([(header::CACHE_CONTROL, "no-store")], "ok\n").into_response()
 }
 
-pub(super) async fn readyz(State(app): State<App>) -> Response {
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let no_store = [(header::CACHE_CONTROL, "no-store")];
     if app.issuer.is_ready() {
         (no_store, "ready\n").into_response()
@@ -22,7 +23,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     }
 }
 
-pub(super) async fn metrics(State(app): State<App>, Extension(peer): Extension<Peer>) -> Response {
+pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(peer): Extension<Peer>) -> Response {
     if !(app.metrics_access)(peer.0) {
         return HttpError::Forbidden.into_response();
     }

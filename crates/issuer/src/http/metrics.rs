@@ -15,6 +15,8 @@ pub struct Metrics {
     minted: Family<MintedLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
     responses: Family<ResponseLabels, Counter>,
+    /// The counter of the status that nearly every response has.
+    ok: Counter,
     ready: Gauge,
 }
 
@@ -37,12 +39,13 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("countersign");
         let (minted, refused) = (Family::default(), Family::default());
-        let (responses, ready) = (Family::default(), Gauge::default());
+        let (responses, ready) = (Family::<ResponseLabels, Counter>::default(), Gauge::default());
+        let ok = responses.get_or_create(&ResponseLabels { status: 200 }).clone();
         registry.register("tokens_minted", "Tokens minted", minted.clone());
         registry.register("tokens_refused", "Requests for a token that were refused", refused.clone());
         registry.register("http_responses", "HTTP responses by status", responses.clone());
         registry.register("ready", "1 while tokens can be minted with current keys", ready.clone());
-        Self { registry, minted, refused, responses, ready }
+        Self { registry, minted, refused, responses, ok, ready }
     }
 
     pub(crate) fn minted(&self, profile: &'static str) {
@@ -55,7 +58,11 @@ impl Metrics {
 
     /// Counts a response by its status. Called by the listener, which sees all of them.
     pub fn responded(&self, status: u16) {
-        self.responses.get_or_create(&ResponseLabels { status }).inc();
+        if status == 200 {
+            self.ok.inc();
+        } else {
+            self.responses.get_or_create(&ResponseLabels { status }).inc();
+        }
     }
 
     pub(crate) fn encode(&self, ready: bool) -> String {

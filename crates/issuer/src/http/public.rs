@@ -1,50 +1,115 @@
 //! The public documents over HTTP: answered from memory with `ETag`, `304`, `HEAD`, CORS and `Cache-Control`.
+//!
+//! Nothing is rendered, routed or looked up twice: `Answers` is made once per change of the keys and maps every path a
+//! document is found at to its ready headers and body.
 
-use super::{App, error::HttpError};
+use super::error::HttpError;
+use crate::{
+    IssuerUrl,
+    documents::{Document, OAUTH_AUTHORIZATION_SERVER, PublicDocuments},
+};
 use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use std::collections::HashMap;
 
-pub(super) async fn document(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let keys = app.issuer.keys();
-    let prefix = app.issuer.settings().issuer.path();
-    // The RFC 8414 form has the issuer's path behind the well-known part, all others have it in front or not at all.
-    let path = uri.path();
-    let path = path.strip_prefix(prefix).or_else(|| path.strip_suffix(prefix)).unwrap_or(path);
-    let Some(document) = keys.documents().get(path) else { return HttpError::NotFound.into_response() };
-    let etag = HeaderValue::from_str(&document.etag);
-    let cache_control = HeaderValue::from_str(&document.cache_control);
-    let (Ok(etag), Ok(cache_control)) = (etag, cache_control) else {
-        return HttpError::NotFound.into_response();
-    };
-    let common = [
-        (header::ETAG, etag),
-        (header::CACHE_CONTROL, cache_control),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-    ];
-    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &document.etag)) {
-        return (StatusCode::NOT_MODIFIED, common).into_response();
+/// What is answered at each path.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(HashMap<String, Answer>);
+
+#[derive(Debug, Clone)]
+struct Answer {
+    content_type: HeaderValue,
+    cache_control: HeaderValue,
+    etag: HeaderValue,
+    body: Bytes,
+}
+
+impl Answers {
+    /// Documents are found below the issuer's path and at the root. RFC 8414 §3.1 puts the well-known part between host
+    /// and path, OpenID Connect appends it.
+    pub(crate) fn new(documents: &PublicDocuments, issuer: &IssuerUrl) -> Self {
+        let prefix = issuer.path();
+        let mut answers = HashMap::new();
+        for (path, document) in documents.iter() {
+            let Some(answer) = Answer::new(document) else { continue };
+            answers.insert(path.to_owned(), answer.clone());
+            answers.insert(format!("{prefix}{path}"), answer.clone());
+            if path == OAUTH_AUTHORIZATION_SERVER {
+                answers.insert(format!("{path}{prefix}"), answer);
+            }
+        }
+        Self(answers)
     }
-    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(document.content_type))];
-    (common, content_type, document.body.clone()).into_response()
+
+    /// The response to a request for a document; `None` where there is none.
+    pub(crate) fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+        let answer = self.0.get(path)?;
+        Some(match *method {
+            Method::GET => answer.get(headers, Body::from(answer.body.clone())),
+            Method::HEAD => {
+                let mut response = answer.get(headers, Body::empty());
+                if response.status() == StatusCode::OK {
+                    response.headers_mut().insert(header::CONTENT_LENGTH, answer.body.len().into());
+                }
+                response
+            }
+            Method::OPTIONS => preflight(),
+            _ => {
+                let mut response = HttpError::MethodNotAllowed.into_response();
+                response.headers_mut().insert(header::ALLOW, ALLOWED);
+                response
+            }
+        })
+    }
+}
+
+const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
+
+impl Answer {
+    fn new(document: &Document) -> Option<Self> {
+        Some(Self {
+            content_type: HeaderValue::from_static(document.content_type),
+            cache_control: HeaderValue::from_str(&document.cache_control).ok()?,
+            etag: HeaderValue::from_str(&document.etag).ok()?,
+            body: document.body.clone(),
+        })
+    }
+
+    fn get(&self, request: &HeaderMap, body: Body) -> Response {
+        let known = request.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &self.etag));
+        let mut response = Response::new(if known { Body::empty() } else { body });
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let headers = response.headers_mut();
+        if !known {
+            headers.insert(header::CONTENT_TYPE, self.content_type.clone());
+        }
+        headers.insert(header::ETAG, self.etag.clone());
+        headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
+        response
+    }
 }
 
 /// CORS preflight: anyone may read public keys from a browser.
-pub(super) async fn preflight() -> Response {
+fn preflight() -> Response {
     let headers = [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "*"),
-        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
-        (header::ALLOW, "GET, HEAD, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD")),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*")),
+        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
+        (header::ALLOW, ALLOWED),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
 /// `If-None-Match` compares weakly (RFC 9110 §13.1.2): a list of tags with or without `W/`, or `*`.
-fn matches(value: &HeaderValue, etag: &str) -> bool {
-    let Ok(value) = value.to_str() else { return false };
+fn matches(value: &HeaderValue, etag: &HeaderValue) -> bool {
+    let (Ok(value), Ok(etag)) = (value.to_str(), etag.to_str()) else { return false };
     value.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

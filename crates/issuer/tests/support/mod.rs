@@ -1,7 +1,6 @@
 //! An issuer in memory with a client `app` and a client `nothing`, and a way to send it requests.
 
 use axum::{
-    Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode, header, request::Builder},
 };
@@ -16,7 +15,6 @@ use countersign_keyring::{LoadedKeyring, LocalSigner, RingName};
 use countersign_store::ManualClock;
 use serde_json::{Value, value::to_raw_value};
 use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
-use tower::ServiceExt;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -25,7 +23,7 @@ pub(crate) struct House {
     pub(crate) secret: String,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) issuer_handle: Arc<Issuer>,
-    router: Router,
+    routes: http::Routes,
 }
 
 impl House {
@@ -78,9 +76,9 @@ impl House {
         };
         let clock = Arc::new(ManualClock::at(NOW));
         let issuer_handle = Arc::new(Issuer::new(settings, keyring(), Arc::clone(&clock) as _).unwrap());
-        let router =
-            http::router(Arc::clone(&issuer_handle), Arc::new(|address: IpAddr| address.is_loopback()));
-        Self { issuer: issuer.to_owned(), secret: secret.expose().to_owned(), clock, issuer_handle, router }
+        let routes =
+            http::Routes::new(Arc::clone(&issuer_handle), Arc::new(|address: IpAddr| address.is_loopback()));
+        Self { issuer: issuer.to_owned(), secret: secret.expose().to_owned(), clock, issuer_handle, routes }
     }
 
     pub(crate) fn replace_keys(&self) {
@@ -95,10 +93,8 @@ impl House {
         let mut request: Request<Body> = builder.body(Body::from(body)).unwrap();
         let json = header::HeaderValue::from_static("application/json");
         request.headers_mut().entry(header::CONTENT_TYPE).or_insert(json);
-        if request.extensions().get::<Peer>().is_none() {
-            request.extensions_mut().insert(Peer("127.0.0.1".parse().unwrap()));
-        }
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let peer = request.extensions().get().copied().unwrap_or(Peer("127.0.0.1".parse().unwrap()));
+        let response = self.routes.clone().answer(request, peer).await;
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
