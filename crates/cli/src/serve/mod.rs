@@ -8,7 +8,7 @@ use crate::{
     args::ServeArgs,
     authority::{self, Authority},
     commands::Context,
-    failure::{Outcome, configuration},
+    failure::{Outcome, configuration, internal},
     logs, output, scaffold,
 };
 use countersign_issuer::http;
@@ -18,7 +18,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 /// Where a server without a configuration listens.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -53,13 +56,15 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
             "this profile has no key to sign with; bring one in with `countersign keys import`"
         );
     }
+    // Before anyone is told that the server runs.
+    let stop = StopSignal::install()?;
     announce(context, &issuer, address, first.as_ref());
 
     let metrics_allow = listener.metrics_allow.clone();
     let may_read_metrics = move |address: IpAddr| contains(&metrics_allow, address);
     let routes = http::Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
     let refresher = tokio::spawn(refresh::run(Arc::clone(&issuer), authority.keyring, refresh, jaas_key));
-    listener.run(socket, routes, issuer, stop_signal()).await;
+    listener.run(socket, routes, issuer, stop.received()).await;
     refresher.abort();
     tracing::info!("stopped");
     Ok(())
@@ -129,17 +134,27 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// Ends when the program is asked to stop: Ctrl-C, or SIGTERM from a supervisor.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => terminate.recv().await,
-            Err(_) => std::future::pending().await,
+/// Ctrl-C, or SIGTERM from a supervisor.
+struct StopSignal {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignal {
+    /// From here on the two signals no longer end the process by themselves.
+    fn install() -> Outcome<Self> {
+        let install = |kind| signal(kind).map_err(internal);
+        Ok(Self {
+            interrupt: install(SignalKind::interrupt())?,
+            terminate: install(SignalKind::terminate())?,
+        })
+    }
+
+    /// Ends when one of them has come.
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
     }
 }
