@@ -1,6 +1,6 @@
 //! The keyring in its store: one first key however many start at once, wrong sealing keys, damaged documents, imports.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SymmetricKey, Timestamp};
 use countersign_keyring::{

@@ -1,0 +1,68 @@
+//! OpenID Connect discovery (1.0 §4.3) and RFC 8414 §3.3: the document must be the configured issuer's own.
+//!
+//! Only `issuer` and `jwks_uri` are read. `issuer` must equal the configured identity exactly (for a multi-tenant
+//! issuer its template, which is what Entra's shared document says). A document from the network can not point the
+//! fetcher at this machine: `jwks_uri` is https unless the document itself came from loopback.
+
+use crate::{
+    fetch::FetchError,
+    source::{KeyUrl, KeyUrlError},
+};
+use countersign_jose::json::{DEFAULT_DEPTH, Object};
+
+/// The `jwks_uri` of a discovery document fetched from `from`, which must be that of `issuer`.
+pub(crate) fn jwks_uri(body: &[u8], issuer: &str, from: &KeyUrl) -> Result<KeyUrl, FetchError> {
+    let document = Object::parse(body, DEFAULT_DEPTH).map_err(FetchError::NotJson)?;
+    if document.string("issuer").ok().flatten().as_deref() != Some(issuer) {
+        return Err(FetchError::WrongIssuer);
+    }
+    let uri =
+        document.string("jwks_uri").ok().flatten().ok_or(FetchError::JwksUri(KeyUrlError::Malformed))?;
+    let uri = KeyUrl::parse(&uri).map_err(FetchError::JwksUri)?;
+    if uri.is_loopback() && !from.is_loopback() {
+        return Err(FetchError::JwksUri(KeyUrlError::NotHttps));
+    }
+    Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://a.example";
+
+    fn read(document: &str) -> Result<KeyUrl, FetchError> {
+        let from = KeyUrl::discovery_of(ISSUER).unwrap();
+        jwks_uri(document.as_bytes(), ISSUER, &from)
+    }
+
+    #[test]
+    fn the_document_must_name_exactly_the_configured_issuer() {
+        assert!(read(r#"{"issuer":"https://a.example","jwks_uri":"https://b.example/k"}"#).is_ok());
+        for issuer in
+            [r#""https://a.example/""#, r#""https://A.example""#, r#"["https://a.example"]"#, "null"]
+        {
+            let document = format!(r#"{{"issuer":{issuer},"jwks_uri":"https://b.example/k"}}"#);
+            assert_eq!(read(&document), Err(FetchError::WrongIssuer), "{issuer}");
+        }
+        assert_eq!(read(r#"{"jwks_uri":"https://b.example/k"}"#), Err(FetchError::WrongIssuer));
+    }
+
+    #[test]
+    fn a_remote_document_can_not_send_the_fetcher_to_clear_text_or_to_this_machine() {
+        for uri in [
+            "http://b.example/k",
+            "http://169.254.169.254/latest",
+            "http://127.0.0.1/k",
+            "https://localhost/k",
+        ] {
+            let document = format!(r#"{{"issuer":"https://a.example","jwks_uri":"{uri}"}}"#);
+            assert_eq!(read(&document), Err(FetchError::JwksUri(KeyUrlError::NotHttps)), "{uri}");
+        }
+        for document in
+            [r#"{"issuer":"https://a.example"}"#, r#"{"issuer":"https://a.example","jwks_uri":7}"#]
+        {
+            assert_eq!(read(document), Err(FetchError::JwksUri(KeyUrlError::Malformed)), "{document}");
+        }
+    }
+}

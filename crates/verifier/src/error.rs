@@ -1,0 +1,84 @@
+//! Why a token is not accepted, in one enum with stable codes and never any of the token's text.
+//!
+//! Errors are split by whose fault they are: a refused token (`Fault::Token`: 401) and keys that could not be had
+//! (`Fault::Keys`: 503, the token may be good). Configuration mistakes are `TrustError`, in `trusted`.
+
+use crate::fetch::FetchError;
+use countersign_jose::{Algorithm, TokenError};
+use std::sync::Arc;
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The token is malformed, its signature is not its key's, or its claims do not meet the policy.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token has no `iss`, so nobody's keys may verify it.
+    #[error("the token names no issuer (`iss`)")]
+    NoIssuer,
+    /// The token's `iss` is none of the trusted ones. Nothing was fetched.
+    #[error("the token's issuer is not trusted here")]
+    UnknownIssuer,
+    /// The header's `alg` is not among those the issuer may use. Nothing was fetched.
+    #[error("{algorithm} is not an algorithm of this issuer")]
+    AlgorithmNotAllowed {
+        /// The algorithm the header names.
+        algorithm: Algorithm,
+    },
+    /// The certificate of the token's key is not valid now.
+    #[error("the certificate of the token's key is expired or not valid yet")]
+    CertificateNotValid,
+    /// The key belongs to another tenant of a shared key set.
+    #[error("the token's key belongs to another issuer of the same key set")]
+    KeyOfAnotherIssuer,
+    /// `sub` is empty or longer than the issuer's rules allow.
+    #[error("`sub` is empty or too long")]
+    UnacceptableSubject,
+    /// The issuer's keys could not be had, and none recent enough are at hand.
+    #[error("the keys of {issuer} can not be had: {why}")]
+    KeysUnavailable {
+        /// The configured name of the issuer.
+        issuer: Arc<str>,
+        /// What went wrong the last time.
+        why: FetchError,
+    },
+}
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The token's: it will not be accepted by trying again.
+    Token,
+    /// The issuer's or the network's: the token may be good.
+    Keys,
+}
+
+impl VerifyError {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Token(token) => token.code(),
+            Self::NoIssuer => "issuer_missing",
+            Self::UnknownIssuer => "issuer_unknown",
+            Self::AlgorithmNotAllowed { .. } => "algorithm_not_allowed",
+            Self::CertificateNotValid => "certificate_not_valid",
+            Self::KeyOfAnotherIssuer => "key_of_another_issuer",
+            Self::UnacceptableSubject => "subject_unacceptable",
+            Self::KeysUnavailable { .. } => "keys_unavailable",
+        }
+    }
+
+    /// Whose fault it is: answer 401 to the token's, 503 to the keys'.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::KeysUnavailable { .. } => Fault::Keys,
+            Self::Token(_)
+            | Self::NoIssuer
+            | Self::UnknownIssuer
+            | Self::AlgorithmNotAllowed { .. }
+            | Self::CertificateNotValid
+            | Self::KeyOfAnotherIssuer
+            | Self::UnacceptableSubject => Fault::Token,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `Fetch`: how key documents are asked for. The real one is [`HttpsFetch`]; unit tests on virtual time use a fake.
+//!
+//! An implementation returns the body and how long the answer says it may be kept, and nothing else: the content type
+//! is not trusted for anything, and a redirect is an error. Errors say what kind of failure it was, so that an
+//! operator can act on it.
+
+mod cache_control;
+mod https;
+
+pub use https::{FetchLimits, HttpsFetch, MAX_KEY_BYTES};
+
+use crate::source::{KeyUrl, KeyUrlError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use countersign_jose::{KeyError, json::JsonError};
+use std::{fmt::Debug, time::Duration};
+
+/// Asks for a key document.
+#[async_trait]
+pub trait Fetch: Send + Sync + Debug {
+    /// The document at `url`, in one piece and within limits of size and time. Follows no redirect.
+    async fn fetch(&self, url: &KeyUrl) -> Result<Fetched, FetchError>;
+}
+
+/// A document as it was served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The bytes.
+    pub body: Bytes,
+    /// How long the answer says it stays fresh (RFC 9111 §4.2: `max-age` less `Age`); `None` if it does not say.
+    pub fresh_for: Option<Duration>,
+}
+
+/// Why an issuer's keys could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// No connection, or it broke. Holds what the network or TLS library said.
+    #[error("the request failed: {0}")]
+    Connection(String),
+    /// Not done within the time limit.
+    #[error("no complete answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// Another status than 200.
+    #[error("answered with status {0}")]
+    Status(u16),
+    /// A redirect; none is followed.
+    #[error("answered with a redirect, and redirects are not followed; configure the final address")]
+    Redirect,
+    /// The body is larger than the limit.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The document is not the JSON it should be (an HTML page, cut off, ...).
+    #[error("the answer is not a JSON object: {0}")]
+    NotJson(JsonError),
+    /// Not a JWK Set.
+    #[error("the answer is not a key set: {0}")]
+    NotAKeySet(KeyError),
+    /// The document reports an error instead of keys.
+    #[error("the answer is an error document")]
+    ErrorDocument,
+    /// Not one key in it can be used with this issuer's algorithms.
+    #[error("the key set holds no usable key")]
+    NoUsableKey,
+    /// The discovery document is another issuer's (OpenID Connect Discovery 1.0 §4.3).
+    #[error("the discovery document names another issuer than the configured one")]
+    WrongIssuer,
+    /// The discovery document has no `jwks_uri`, or one keys may not be fetched from.
+    #[error("the discovery document's jwks_uri can not be used: {0}")]
+    JwksUri(KeyUrlError),
+    /// The fetch ended without a result: the runtime is shutting down, or the implementation panicked.
+    #[error("the fetch was interrupted")]
+    Interrupted,
+}
+
+impl FetchError {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Connection(_) => "fetch_connection",
+            Self::Timeout(_) => "fetch_timeout",
+            Self::Status(_) => "fetch_status",
+            Self::Redirect => "fetch_redirect",
+            Self::TooLarge(_) => "fetch_too_large",
+            Self::NotJson(_) => "fetch_not_json",
+            Self::NotAKeySet(_) => "fetch_not_a_key_set",
+            Self::ErrorDocument => "fetch_error_document",
+            Self::NoUsableKey => "fetch_no_usable_key",
+            Self::WrongIssuer => "discovery_wrong_issuer",
+            Self::JwksUri(_) => "discovery_jwks_uri",
+            Self::Interrupted => "fetch_interrupted",
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `LoadedKeys`: the parsed keys of one issuer at one moment. They verify this issuer's tokens and no other's.
+//!
+//! A document is parsed once, as a whole, into a new value: a refresh replaces the keys and never adds to them. One
+//! bad key is skipped and the good ones kept; a document without a single usable key is a failure. Keys whose
+//! algorithm the issuer may not use do not count as usable, so a key set of `oct` "secrets" on the web is no key set.
+//! Called by `verifier`; made by `remote` and, for inline sources, at start.
+
+mod x509;
+
+use crate::{error::VerifyError, fetch::FetchError, trusted::Identity};
+use aws_lc_rs::digest::{SHA256, digest};
+use countersign_jose::{
+    Algorithm, KeyError, KeyKind, KeySet, Timestamp, TokenError, Unverified, VerifyingKey, check_kid,
+    json::{DEFAULT_DEPTH, Object, string},
+};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+
+/// The form of a key document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// RFC 7517 §5.
+    Jwks,
+    /// `{kid: PEM certificate}`.
+    X509Map,
+}
+
+/// The keys of one issuer.
+#[derive(Debug)]
+pub(crate) struct LoadedKeys {
+    keys: Keys,
+    /// Names what the keys were made from: same bytes, same fingerprint.
+    fingerprint: [u8; 32],
+    /// When a key's certificate is valid, by `kid`.
+    certificates: HashMap<String, Validity>,
+    /// The `issuer` members of a shared key set (Entra), by `kid`.
+    owners: HashMap<String, Vec<String>>,
+}
+
+#[derive(Debug)]
+enum Keys {
+    Set(KeySet),
+    /// One key without a name.
+    Only(Box<VerifyingKey>),
+}
+
+/// From when until when a certificate is valid, both ends included (RFC 5280 §4.1.2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl Validity {
+    fn holds_at(self, now: Timestamp) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+}
+
+impl LoadedKeys {
+    /// One key for every token of its issuer.
+    pub(crate) fn only(key: VerifyingKey) -> Self {
+        Self {
+            keys: Keys::Only(Box::new(key)),
+            fingerprint: [0; 32],
+            certificates: HashMap::new(),
+            owners: HashMap::new(),
+        }
+    }
+
+    /// Reads a key document.
+    pub(crate) fn parse(format: Format, body: &[u8], allowed: &[Algorithm]) -> Result<Self, FetchError> {
+        let mut certificates = HashMap::new();
+        let mut owners = HashMap::new();
+        let set = match format {
+            Format::Jwks => {
+                let set = KeySet::parse(body, assumed(allowed)).map_err(not_a_key_set)?;
+                owners = owners_of(body);
+                for why in set.skipped() {
+                    tracing::debug!(code = why.code(), "a key of a JWK Set was passed over: {why}");
+                }
+                set
+            }
+            Format::X509Map => KeySet::from(x509::read(body, allowed, &mut certificates)?),
+        };
+        if !set.keys().iter().any(|key| allowed.contains(&key.algorithm())) {
+            return Err(FetchError::NoUsableKey);
+        }
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, body).as_ref());
+        Ok(Self { keys: Keys::Set(set), fingerprint, certificates, owners })
+    }
+
+    /// How many keys there are.
+    pub(crate) fn count(&self) -> usize {
+        match &self.keys {
+            Keys::Set(set) => set.keys().len(),
+            Keys::Only(_) => 1,
+        }
+    }
+
+    /// The same for two values only if their keys are the same.
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    /// Until when the key of this name may be used, where its certificate says so.
+    pub(crate) fn not_after(&self, kid: Option<&str>) -> Option<Timestamp> {
+        self.certificates.get(kid?).map(|validity| validity.not_after)
+    }
+
+    /// The key that must verify this token, which claims to be of `identity`. The name of a key is only compared.
+    pub(crate) fn select(
+        &self,
+        token: &Unverified<'_>,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<&VerifyingKey, VerifyError> {
+        let set = match &self.keys {
+            Keys::Only(key) => return Ok(key),
+            Keys::Set(set) => set,
+        };
+        let key = set.select(token)?;
+        let Some(kid) = key.kid() else { return Ok(key) };
+        if self.certificates.get(kid).is_some_and(|validity| !validity.holds_at(now)) {
+            return Err(VerifyError::CertificateNotValid);
+        }
+        let owners = self.owners.get(kid).map(Vec::as_slice).unwrap_or_default();
+        if !owners.iter().all(|owner| identity.owns_keys_of(owner)) {
+            return Err(VerifyError::KeyOfAnotherIssuer);
+        }
+        Ok(key)
+    }
+}
+
+/// What a key without `alg` is bound to: the issuer's first RSA algorithm. Other kinds of keys have a usual one.
+fn assumed(allowed: &[Algorithm]) -> Option<Algorithm> {
+    allowed.iter().copied().find(|a| a.key_kind() == KeyKind::Rsa).or_else(|| allowed.first().copied())
+}
+
+fn not_a_key_set(why: KeyError) -> FetchError {
+    match why {
+        KeyError::Json(why) => FetchError::NotJson(why),
+        // A document without `keys` is read as one JWK; without `kty` it is neither.
+        why => FetchError::NotAKeySet(why),
+    }
+}
+
+/// The `issuer` members of a JWK Set. Only Entra has them, in sets that several tenants share.
+fn owners_of(body: &[u8]) -> HashMap<String, Vec<String>> {
+    let mut owners: HashMap<String, Vec<String>> = HashMap::new();
+    let Ok(set) = Object::parse(body, DEFAULT_DEPTH) else { return owners };
+    let keys: Vec<&RawValue> =
+        set.get("keys").and_then(|keys| serde_json::from_str(keys.get()).ok()).unwrap_or_default();
+    for key in keys {
+        let Ok(key) = Object::parse(key.get().as_bytes(), DEFAULT_DEPTH) else { continue };
+        let (Some(kid), Some(owner)) = (key.get("kid").and_then(string), key.get("issuer").and_then(string))
+        else {
+            continue;
+        };
+        owners.entry(kid.into_owned()).or_default().push(owner.into_owned());
+    }
+    owners
+}
+
+/// Whether a token's `kid` could be the name of a key that is not known yet, and so be worth a look.
+pub(crate) fn may_be_new(token: &Unverified<'_>, why: &VerifyError) -> bool {
+    matches!(why, VerifyError::Token(TokenError::NoKey))
+        && token.unverified_kid().is_some_and(|kid| check_kid(kid).is_ok())
+}

@@ -1,0 +1,75 @@
+//! The Firebase form of a key set: a JSON object from `kid` to a PEM certificate.
+//!
+//! A certificate is only the wrapping of a key here: it came from the configured address over TLS, and whoever signed
+//! it is not looked at. Its key and its dates (RFC 5280 §4.1.2.5) are. A bad entry is skipped; an `error` member
+//! makes the whole document a failure, as it does for Firebase's own SDK.
+
+use super::Validity;
+use crate::fetch::FetchError;
+use countersign_jose::{
+    Algorithm, KeyError, MAX_KEYS, PublicKey, Timestamp, VerifyingKey, check_kid,
+    json::{DEFAULT_DEPTH, Object, string},
+};
+use std::collections::HashMap;
+use x509_cert::{
+    Certificate,
+    der::{Decode, Encode},
+    time::Time,
+};
+
+/// The keys of an x509 map, and when the certificate of each is valid.
+pub(super) fn read(
+    body: &[u8],
+    allowed: &[Algorithm],
+    certificates: &mut HashMap<String, Validity>,
+) -> Result<Vec<VerifyingKey>, FetchError> {
+    let map = Object::parse(body, DEFAULT_DEPTH).map_err(FetchError::NotJson)?;
+    if map.get("error").is_some() {
+        return Err(FetchError::ErrorDocument);
+    }
+    if map.members().len() > MAX_KEYS {
+        return Err(FetchError::NotAKeySet(KeyError::TooManyKeys));
+    }
+    let mut keys = Vec::new();
+    for (kid, certificate) in map.members() {
+        let read = check_kid(kid).and_then(|()| {
+            let text = string(certificate).ok_or(KeyError::NoKeyFound)?;
+            let (public, validity) = certificate_key(&text)?;
+            let algorithm = allowed.iter().copied().find(|a| a.key_kind() == public.kind());
+            let algorithm = algorithm.ok_or(KeyError::NoAlgorithm)?;
+            Ok((VerifyingKey::new(&public, algorithm, Some(kid.to_owned()))?, validity))
+        });
+        match read {
+            Ok((key, validity)) => {
+                keys.push(key);
+                certificates.insert(kid.to_owned(), validity);
+            }
+            Err(why) => {
+                tracing::debug!(code = why.code(), "a certificate of a key map was passed over: {why}")
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// The key in the one certificate of a PEM text, and the certificate's dates.
+fn certificate_key(text: &str) -> Result<(PublicKey, Validity), KeyError> {
+    let block = match pem::parse_many(text.as_bytes()).map_err(|_| KeyError::NoKeyFound)?.as_slice() {
+        [one] if one.tag() == "CERTIFICATE" => one.contents().to_vec(),
+        [] | [_] => return Err(KeyError::NoKeyFound),
+        _ => return Err(KeyError::MoreThanOneKey),
+    };
+    let certificate = Certificate::from_der(&block).map_err(|_| KeyError::MalformedDer)?;
+    let certificate = certificate.tbs_certificate();
+    let spki = certificate.subject_public_key_info().to_der().map_err(|_| KeyError::MalformedDer)?;
+    let public = PublicKey::from_pem(&pem::encode(&pem::Pem::new("PUBLIC KEY", spki)))?;
+    let validity = certificate.validity();
+    Ok((
+        public,
+        Validity { not_before: instant(validity.not_before), not_after: instant(validity.not_after) },
+    ))
+}
+
+fn instant(time: Time) -> Timestamp {
+    Timestamp::from_unix_seconds(0).plus(time.to_unix_duration())
+}

@@ -1,0 +1,34 @@
+//! `Flight`: one piece of work that many wait for and nobody owns.
+//!
+//! It runs as a task of the runtime, so it goes on when the caller who started it is cancelled. Waiters learn only that
+//! it has ended, by its sender being dropped: that also happens when the task panics or the runtime shuts down, so
+//! nobody waits for ever. The result is left where the work put it.
+
+use std::future::Future;
+use tokio::sync::watch;
+
+/// Work in progress, or its end.
+#[derive(Debug, Clone)]
+pub(super) struct Flight(watch::Receiver<()>);
+
+impl Flight {
+    /// Starts the work as a task.
+    pub(super) fn launch(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (landing, waiting) = watch::channel(());
+        tokio::spawn(async move {
+            // Dropped last, after everything the work has to say was said.
+            let _landing = landing;
+            work.await;
+        });
+        Self(waiting)
+    }
+
+    pub(super) fn is_in_the_air(&self) -> bool {
+        self.0.has_changed().is_ok()
+    }
+
+    /// Waits for the end of the work.
+    pub(super) async fn landed(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+}

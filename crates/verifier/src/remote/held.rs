@@ -1,0 +1,110 @@
+//! What `RemoteKeys` is about and what it remembers: whose keys, how old, and what went wrong.
+//!
+//! Plain data and questions about it at an instant; nothing here asks anybody or waits.
+
+use super::{RefreshPolicy, flight::Flight};
+use crate::{
+    fetch::FetchError,
+    keys::{Format, LoadedKeys},
+    source::KeyUrl,
+};
+use countersign_jose::{Algorithm, Timestamp};
+use std::{sync::Arc, time::Duration};
+
+/// What is fetched, from where, for whom.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// The configured name of the issuer.
+    pub(crate) issuer: Arc<str>,
+    pub(crate) location: Location,
+    pub(crate) format: Format,
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) policy: RefreshPolicy,
+}
+
+#[derive(Debug)]
+pub(crate) enum Location {
+    /// The key document is here.
+    Direct(KeyUrl),
+    /// The discovery document of this issuer is here, and says where the keys are.
+    Discovery { url: KeyUrl, issuer: String },
+}
+
+impl Location {
+    /// The configured address.
+    pub(crate) fn url(&self) -> &KeyUrl {
+        match self {
+            Self::Direct(url) | Self::Discovery { url, .. } => url,
+        }
+    }
+}
+
+/// Keys and their age.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) keys: Arc<LoadedKeys>,
+    /// When the request for them was sent.
+    pub(crate) fetched_at: Timestamp,
+    pub(crate) time_to_live: Duration,
+}
+
+impl Held {
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        elapsed(self.fetched_at, now).is_some_and(|age| age < self.time_to_live)
+    }
+
+    pub(super) fn is_usable(&self, now: Timestamp, policy: &RefreshPolicy) -> bool {
+        elapsed(self.fetched_at, now).is_some_and(|age| age < self.time_to_live + policy.stale)
+    }
+
+    pub(super) fn wants_renewal(&self, now: Timestamp) -> bool {
+        elapsed(self.fetched_at, now).is_none_or(|age| age >= self.time_to_live * 3 / 4)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) flight: Option<Flight>,
+    pub(super) snapshot_tried: bool,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    pub(super) last_failure: Option<(FetchError, Timestamp)>,
+    pub(super) unknown_kid_at: Option<Timestamp>,
+    pub(super) jwks_uri: Option<(KeyUrl, Timestamp)>,
+}
+
+impl State {
+    pub(super) fn why(&self) -> FetchError {
+        self.last_failure.as_ref().map_or(FetchError::Interrupted, |(why, _)| why.clone())
+    }
+
+    pub(super) fn may_ask(&self, now: Timestamp, policy: &RefreshPolicy) -> bool {
+        match &self.last_failure {
+            Some((_, at)) => elapsed(*at, now).is_none_or(|since| since >= policy.pause(self.failures)),
+            None => true,
+        }
+    }
+}
+
+/// What an operator may know about an issuer's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// The configured name of the issuer.
+    pub issuer: Arc<str>,
+    /// How many keys are at hand, fresh or still usable.
+    pub keys: usize,
+    /// When they were fetched; `None` for inline keys, or if there are none.
+    pub fetched_at: Option<Timestamp>,
+    /// Whether they are within their time to live (inline keys always are).
+    pub fresh: bool,
+    /// Why the latest fetch failed, if it did.
+    pub failure: Option<FetchError>,
+}
+
+/// A difference between two readings of the clock that is no more than callers overtaking each other.
+const CLOCK_WOBBLE: Duration = Duration::from_secs(60);
+
+/// How much time has passed; `None` if the clock was set back in between.
+pub(super) fn elapsed(since: Timestamp, now: Timestamp) -> Option<Duration> {
+    (since <= now.plus(CLOCK_WOBBLE)).then(|| now.since(since))
+}

@@ -1,0 +1,252 @@
+//! `RemoteKeys`: the current keys of one issuer, fetched once for everybody who waits for them.
+//!
+//! Guarantees: one fetch at a time, in a task of its own, so that a caller who goes away neither cancels nor spoils it;
+//! no lock is held over I/O, and fresh keys are read without one; a refresh replaces the keys. Fresh keys are used at
+//! once and renewed in the background from three quarters of their life on, while in use; expired keys wait for the
+//! fetch; if that fails they are used for a bounded time, and nobody waits any more. Failures pause the asking.
+//! A token with an unknown `kid` may cause one fetch per window, for which only such tokens wait.
+//! There is no clock here: `now` comes with each call, and a clock set back by over a minute counts as expiry.
+//! Pinned by `tests/suite`: `remote_keys`, `hostile_servers` and `flood`.
+
+mod flight;
+mod held;
+mod policy;
+
+pub use held::KeyStatus;
+pub(crate) use held::{Held, Location, Subject};
+pub use policy::RefreshPolicy;
+
+use crate::{
+    discovery,
+    fetch::{Fetch, FetchError},
+    keys::LoadedKeys,
+    snapshot::{self, Snapshots},
+    source::KeyUrl,
+};
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use countersign_jose::Timestamp;
+use flight::Flight;
+use held::{State, elapsed};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    time::Duration,
+};
+
+/// How long a discovered `jwks_uri` is believed. It is dropped at once when it fails.
+const DISCOVERY_LIFE: Duration = Duration::from_secs(3600);
+/// A `Fetch` has its own limits; this one is for those that have forgotten to.
+const LONGEST_FETCH: Duration = Duration::from_secs(30);
+
+/// The keys of one issuer that are fetched.
+#[derive(Debug, Clone)]
+pub(crate) struct RemoteKeys(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    subject: Subject,
+    fetch: Arc<dyn Fetch>,
+    snapshots: Option<Arc<dyn Snapshots>>,
+    current: ArcSwapOption<Held>,
+    state: Mutex<State>,
+}
+
+impl RemoteKeys {
+    pub(crate) fn new(
+        subject: Subject,
+        fetch: Arc<dyn Fetch>,
+        snapshots: Option<Arc<dyn Snapshots>>,
+    ) -> Self {
+        let (current, state) = (ArcSwapOption::empty(), Mutex::default());
+        Self(Arc::new(Shared { subject, fetch, snapshots, current, state }))
+    }
+
+    /// The keys to verify with now. Needs a tokio runtime.
+    pub(crate) async fn current(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, FetchError> {
+        if let Some(held) = self.0.current.load().as_ref().filter(|held| held.is_fresh(now)) {
+            if held.wants_renewal(now) {
+                self.renew_in_background(now);
+            }
+            return Ok(held.keys.clone());
+        }
+        let flight = {
+            let mut state = self.0.lock();
+            // A flight may have landed since.
+            let usable = self.0.usable(now);
+            if let Some(held) = usable.as_ref().filter(|held| held.is_fresh(now)) {
+                return Ok(held.keys.clone());
+            }
+            let flight = self.join_or_launch(&mut state, now);
+            match (usable, flight) {
+                // The issuer is known to be down: whoever asks is not made to wait for another try.
+                (Some(held), _) if state.failures > 0 => return Ok(held.keys.clone()),
+                (_, Some(flight)) => flight,
+                (Some(held), None) => return Ok(held.keys.clone()),
+                (None, None) => return Err(state.why()),
+            }
+        };
+        flight.landed().await;
+        match self.0.usable(now) {
+            Some(held) => Ok(held.keys.clone()),
+            None => Err(self.0.lock().why()),
+        }
+    }
+
+    /// Other keys than `seen`, in which a token's `kid` was not found, if there are any or the window allows to ask.
+    pub(crate) async fn newer_than(&self, seen: &Arc<LoadedKeys>, now: Timestamp) -> Option<Arc<LoadedKeys>> {
+        let other = |held: Arc<Held>| (!Arc::ptr_eq(&held.keys, seen)).then(|| held.keys.clone());
+        let flight = {
+            let mut state = self.0.lock();
+            if let Some(keys) = self.0.usable(now).and_then(other) {
+                return Some(keys);
+            }
+            match state.flight.as_ref().filter(|flight| flight.is_in_the_air()).cloned() {
+                Some(flight) => flight,
+                None => {
+                    let window = self.0.subject.policy.unknown_kid_window;
+                    let since = state.unknown_kid_at.and_then(|at| elapsed(at, now));
+                    if since.is_some_and(|since| since < window) {
+                        return None;
+                    }
+                    let flight = self.join_or_launch(&mut state, now)?;
+                    state.unknown_kid_at = Some(now);
+                    flight
+                }
+            }
+        };
+        flight.landed().await;
+        self.0.usable(now).and_then(other)
+    }
+
+    /// What is known, without asking anybody.
+    pub(crate) fn status(&self, now: Timestamp) -> KeyStatus {
+        let held = self.0.usable(now);
+        KeyStatus {
+            issuer: self.0.subject.issuer.clone(),
+            keys: held.as_ref().map_or(0, |held| held.keys.count()),
+            fetched_at: held.as_ref().map(|held| held.fetched_at),
+            fresh: held.is_some_and(|held| held.is_fresh(now)),
+            failure: self.0.lock().last_failure.as_ref().map(|(why, _)| why.clone()),
+        }
+    }
+
+    fn renew_in_background(&self, now: Timestamp) {
+        // Somebody else is at it, or will be: fresh keys never wait, not even for a lock.
+        let mut state = match self.0.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.join_or_launch(&mut state, now);
+    }
+
+    /// The flight in the air, or a new one unless failures demand a pause.
+    fn join_or_launch(&self, state: &mut State, now: Timestamp) -> Option<Flight> {
+        if let Some(flight) = state.flight.as_ref().filter(|flight| flight.is_in_the_air()) {
+            return Some(flight.clone());
+        }
+        if !state.may_ask(now, &self.0.subject.policy) {
+            return None;
+        }
+        let restore = !mem::replace(&mut state.snapshot_tried, true);
+        let shared = self.0.clone();
+        let flight = Flight::launch(async move { shared.refresh(restore, now).await });
+        state.flight = Some(flight.clone());
+        Some(flight)
+    }
+}
+
+impl Shared {
+    /// Nothing in the state can be left half-changed by a panic, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn usable(&self, now: Timestamp) -> Option<Arc<Held>> {
+        self.current.load_full().filter(|held| held.is_usable(now, &self.subject.policy))
+    }
+
+    /// One flight: the snapshot if it was not tried yet, else or if that is not fresh the network.
+    async fn refresh(self: Arc<Self>, restore: bool, now: Timestamp) {
+        if restore && let Some(held) = self.restore(now).await {
+            let fresh = held.is_fresh(now);
+            self.current.store(Some(Arc::new(held)));
+            if fresh {
+                return;
+            }
+        }
+        let started = tokio::time::Instant::now();
+        // In a task of its own, so that a panic in a `Fetch` is a failure like any other.
+        let asking = tokio::spawn({
+            let shared = self.clone();
+            async move {
+                let asking = tokio::time::timeout(LONGEST_FETCH, shared.ask(now));
+                asking.await.unwrap_or(Err(FetchError::Timeout(LONGEST_FETCH)))
+            }
+        });
+        let outcome = asking.await.unwrap_or(Err(FetchError::Interrupted));
+        match outcome {
+            Ok((held, body)) => {
+                self.succeeded(held.clone());
+                self.save(&held, body).await;
+            }
+            Err(why) => self.failed(why, now.plus(started.elapsed())),
+        }
+    }
+
+    fn succeeded(&self, held: Held) {
+        self.current.store(Some(Arc::new(held)));
+        let mut state = self.lock();
+        state.failures = 0;
+        state.last_failure = None;
+    }
+
+    fn failed(&self, why: FetchError, at: Timestamp) {
+        let issuer = &*self.subject.issuer;
+        tracing::warn!(issuer, code = why.code(), "the keys of an issuer could not be fetched: {why}");
+        let mut state = self.lock();
+        state.failures = state.failures.saturating_add(1);
+        state.last_failure = Some((why, at));
+        state.jwks_uri = None;
+    }
+
+    async fn ask(&self, now: Timestamp) -> Result<(Held, Bytes), FetchError> {
+        let discovered;
+        let url = match &self.subject.location {
+            Location::Direct(url) => url,
+            Location::Discovery { url, issuer } => {
+                discovered = self.discover(url, issuer, now).await?;
+                &discovered
+            }
+        };
+        let answer = self.fetch.fetch(url).await?;
+        let keys = LoadedKeys::parse(self.subject.format, &answer.body, &self.subject.algorithms)?;
+        let time_to_live = self.subject.policy.time_to_live(answer.fresh_for);
+        Ok((Held { keys: Arc::new(keys), fetched_at: now, time_to_live }, answer.body))
+    }
+
+    async fn discover(&self, url: &KeyUrl, issuer: &str, now: Timestamp) -> Result<KeyUrl, FetchError> {
+        let known = self.lock().jwks_uri.clone();
+        if let Some((uri, at)) = known
+            && elapsed(at, now).is_some_and(|age| age < DISCOVERY_LIFE)
+        {
+            return Ok(uri);
+        }
+        let document = self.fetch.fetch(url).await?;
+        let uri = discovery::jwks_uri(&document.body, issuer, url)?;
+        self.lock().jwks_uri = Some((uri.clone(), now));
+        Ok(uri)
+    }
+
+    async fn restore(&self, now: Timestamp) -> Option<Held> {
+        let held = snapshot::load(self.snapshots.clone()?, &self.subject).await?;
+        held.is_usable(now, &self.subject.policy).then_some(held)
+    }
+
+    async fn save(&self, held: &Held, body: Bytes) {
+        if let Some(snapshots) = self.snapshots.clone() {
+            snapshot::save(snapshots, &self.subject, held, body).await;
+        }
+    }
+}

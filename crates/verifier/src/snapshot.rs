@@ -1,0 +1,197 @@
+//! Snapshots: the last key document of each issuer kept across restarts, so that a cold start makes no request.
+//!
+//! A snapshot is read with the checks and age limits of an answer from the network, must be of the same issuer, address
+//! and form, and is otherwise ignored; it can only ever be as new as its fetch. Whoever can write it can choose the
+//! issuer's keys: [`DirectorySnapshots`] takes nothing from a directory or file that another user owns or may write.
+//! On AWS Lambda, `/tmp/countersign` is such a place. Called by
+//! `remote`. Pinned by `tests/suite/snapshots.rs`.
+
+use crate::{
+    fetch::MAX_KEY_BYTES,
+    keys::{Format, LoadedKeys},
+    remote::{Held, Subject},
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use countersign_jose::{Timestamp, base64url};
+use serde::{Deserialize, Serialize};
+use std::{
+    borrow::Cow,
+    fmt::Debug,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// Keeps snapshots. Called from a thread where blocking is allowed.
+pub trait Snapshots: Send + Sync + Debug {
+    /// The snapshot of this name; `None` if there is none.
+    fn load_snapshot(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Keeps a snapshot in place of an older one, as a whole or not at all.
+    fn save_snapshot(&self, name: &str, snapshot: &[u8]) -> io::Result<()>;
+}
+
+/// Snapshots as files of one directory, which is made, for this user alone, when the first one is written.
+#[derive(Debug)]
+pub struct DirectorySnapshots {
+    directory: PathBuf,
+}
+
+impl DirectorySnapshots {
+    /// Keeps snapshots in `directory`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+}
+
+impl Snapshots for DirectorySnapshots {
+    fn load_snapshot(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let path = self.directory.join(name);
+        let found = [&self.directory, &path].map(fs::symlink_metadata);
+        for metadata in found {
+            match metadata {
+                Ok(metadata) => check_owner(&metadata)?,
+                Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(why) => return Err(why),
+            }
+        }
+        // JSON escapes can double a document; anything larger is not one of ours.
+        if fs::metadata(&path)?.len() > 2 * MAX_KEY_BYTES as u64 + 4096 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is too large"));
+        }
+        fs::read(path).map(Some)
+    }
+
+    fn save_snapshot(&self, name: &str, snapshot: &[u8]) -> io::Result<()> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        create_private(&self.directory)?;
+        check_owner(&fs::symlink_metadata(&self.directory)?)?;
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let draft = self.directory.join(format!(".{name}.{}.{count}", std::process::id()));
+        let written =
+            write_new(&draft, snapshot).and_then(|()| fs::rename(&draft, self.directory.join(name)));
+        if written.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        written
+    }
+}
+
+fn create_private(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    io::Write::write_all(&mut options.open(path)?, bytes)
+}
+
+#[cfg(unix)]
+fn check_owner(metadata: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if ours && metadata.mode() & 0o022 == 0 && !metadata.is_symlink() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "a snapshot that others may write is not used"))
+}
+
+#[cfg(not(unix))]
+fn check_owner(_: &fs::Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record<'a> {
+    version: u8,
+    issuer: Cow<'a, str>,
+    url: Cow<'a, str>,
+    form: Cow<'a, str>,
+    fetched_at: Timestamp,
+    time_to_live: u64,
+    body: Cow<'a, str>,
+}
+
+const VERSION: u8 = 1;
+
+fn form(format: Format) -> &'static str {
+    match format {
+        Format::Jwks => "jwks",
+        Format::X509Map => "x509",
+    }
+}
+
+/// A file name that says nothing and can not leave the directory.
+fn name(subject: &Subject) -> String {
+    let of = format!("{}\n{}\n{}", subject.issuer, subject.location.url().as_str(), form(subject.format));
+    format!("{}.json", base64url::encode(digest(&SHA256, of.as_bytes()).as_ref()))
+}
+
+/// The keys of a snapshot, whatever their age. Anything wrong with it is as if it were not there.
+pub(crate) async fn load(snapshots: Arc<dyn Snapshots>, subject: &Subject) -> Option<Held> {
+    let file = name(subject);
+    let loaded = tokio::task::spawn_blocking(move || snapshots.load_snapshot(&file)).await.ok()?;
+    let issuer = &*subject.issuer;
+    match loaded {
+        Ok(None) => None,
+        Ok(Some(bytes)) => {
+            let held = read(&bytes, subject);
+            if held.is_none() {
+                tracing::warn!(
+                    issuer,
+                    "a snapshot of keys was ignored: damaged, or of another configuration"
+                );
+            }
+            held
+        }
+        Err(why) => {
+            tracing::warn!(issuer, "a snapshot of keys can not be read: {why}");
+            None
+        }
+    }
+}
+
+fn read(bytes: &[u8], subject: &Subject) -> Option<Held> {
+    let record: Record<'_> = serde_json::from_slice(bytes).ok()?;
+    let same = record.version == VERSION
+        && record.issuer == *subject.issuer
+        && record.url == subject.location.url().as_str()
+        && record.form == form(subject.format);
+    if !same || record.body.len() > MAX_KEY_BYTES {
+        return None;
+    }
+    let keys = LoadedKeys::parse(subject.format, record.body.as_bytes(), &subject.algorithms).ok()?;
+    let time_to_live = subject.policy.time_to_live(Some(Duration::from_secs(record.time_to_live)));
+    Some(Held { keys: Arc::new(keys), fetched_at: record.fetched_at, time_to_live })
+}
+
+/// Keeps the keys. A failure is logged: the keys are in memory all the same.
+pub(crate) async fn save(snapshots: Arc<dyn Snapshots>, subject: &Subject, held: &Held, body: Bytes) {
+    // Key documents were parsed as JSON and so are UTF-8.
+    let Ok(body) = std::str::from_utf8(&body) else { return };
+    let record = Record {
+        version: VERSION,
+        issuer: subject.issuer.as_ref().into(),
+        url: subject.location.url().as_str().into(),
+        form: form(subject.format).into(),
+        fetched_at: held.fetched_at,
+        time_to_live: held.time_to_live.as_secs(),
+        body: body.into(),
+    };
+    let Ok(record) = serde_json::to_vec(&record) else { return };
+    let file = name(subject);
+    let saved = tokio::task::spawn_blocking(move || snapshots.save_snapshot(&file, &record)).await;
+    if let Ok(Err(why)) = saved {
+        tracing::warn!(issuer = &*subject.issuer, "a snapshot of keys can not be written: {why}");
+    }
+}

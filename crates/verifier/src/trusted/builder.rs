@@ -1,0 +1,153 @@
+//! The description of a trusted issuer as it is typed. `check` turns it into a `TrustedIssuer`.
+//!
+//! A method that weakens a check starts with `dangerously_`; nothing weakens one without being called.
+
+use super::AudienceFallback;
+use crate::{remote::RefreshPolicy, source::KeySource};
+use countersign_jose::Algorithm;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How far clocks may differ unless the description says otherwise.
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(10);
+
+/// Describes a trusted issuer. `build` checks the description.
+#[derive(Debug)]
+#[must_use]
+pub struct TrustedIssuerBuilder {
+    pub(super) name: String,
+    pub(super) any_issuer: bool,
+    pub(super) aliases: Vec<String>,
+    pub(super) tenants: Vec<String>,
+    pub(super) keys: Option<KeySource>,
+    pub(super) algorithms: Vec<Algorithm>,
+    pub(super) audiences: Vec<String>,
+    pub(super) any_audience: bool,
+    pub(super) fallback: Option<AudienceFallback>,
+    pub(super) typ: Option<String>,
+    pub(super) required: Vec<(String, Option<Value>)>,
+    pub(super) max_subject_bytes: Option<usize>,
+    pub(super) leeway: Duration,
+    pub(super) ignore_expiry: bool,
+    pub(super) refresh: RefreshPolicy,
+}
+
+impl TrustedIssuerBuilder {
+    pub(super) fn new(iss: String) -> Self {
+        Self {
+            name: iss,
+            any_issuer: false,
+            aliases: Vec::new(),
+            tenants: Vec::new(),
+            keys: None,
+            algorithms: Vec::new(),
+            audiences: Vec::new(),
+            any_audience: false,
+            fallback: None,
+            typ: None,
+            required: Vec::new(),
+            max_subject_bytes: None,
+            leeway: DEFAULT_LEEWAY,
+            ignore_expiry: false,
+            refresh: RefreshPolicy::default(),
+        }
+    }
+
+    pub(super) fn of_any_issuer(name: String) -> Self {
+        Self { any_issuer: true, ..Self::new(name) }
+    }
+
+    /// Another exact `iss` the same issuer uses (Google writes its own with and without `https://`).
+    pub fn also_known_as(mut self, iss: impl Into<String>) -> Self {
+        self.aliases.push(iss.into());
+        self
+    }
+
+    /// The tenants of a multi-tenant issuer whose tokens are accepted; `tid` must agree with `iss`.
+    pub fn tenants<S: Into<String>>(mut self, tenants: impl IntoIterator<Item = S>) -> Self {
+        self.tenants.extend(tenants.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where the keys come from. Replaces what a preset filled in.
+    pub fn keys(mut self, source: KeySource) -> Self {
+        self.keys = Some(source);
+        self
+    }
+
+    /// The algorithms tokens may be signed with. Replaces what a preset filled in.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = algorithms.into_iter().collect();
+        self
+    }
+
+    /// Adds audiences, of which a token must name one exactly.
+    pub fn audiences<S: Into<String>>(mut self, audiences: impl IntoIterator<Item = S>) -> Self {
+        self.audiences.extend(audiences.into_iter().map(Into::into));
+        self
+    }
+
+    /// Accepts tokens made for anyone. A token its holder gave to another service then opens this one too.
+    pub fn dangerously_accept_any_audience(mut self) -> Self {
+        self.any_audience = true;
+        self
+    }
+
+    /// The claim compared with the audiences when a token has no `aud` at all.
+    pub fn audience_fallback(mut self, claim: AudienceFallback) -> Self {
+        self.fallback = Some(claim);
+        self
+    }
+
+    /// Requires the claim `token_use` to be this (Cognito: `access` or `id`).
+    pub fn token_use(self, value: &str) -> Self {
+        self.require_value("token_use", Value::from(value))
+    }
+
+    /// Requires the header's `typ` (`at+jwt`).
+    pub fn typ(mut self, typ: impl Into<String>) -> Self {
+        self.typ = Some(typ.into());
+        self
+    }
+
+    /// Requires a claim to be there, with any value but null.
+    pub fn require(mut self, claim: impl Into<String>) -> Self {
+        let claim = claim.into();
+        if !self.required.iter().any(|(name, _)| *name == claim) {
+            self.required.push((claim, None));
+        }
+        self
+    }
+
+    /// Requires a claim to have exactly this value. Replaces what a preset demanded of the same claim.
+    pub fn require_value(mut self, claim: impl Into<String>, value: Value) -> Self {
+        let claim = claim.into();
+        self.required.retain(|(name, _)| *name != claim);
+        self.required.push((claim, Some(value)));
+        self
+    }
+
+    /// Requires a `sub` of 1 to `max` bytes.
+    pub fn max_subject_bytes(mut self, max: usize) -> Self {
+        self.max_subject_bytes = Some(max);
+        self
+    }
+
+    /// How far the clocks of issuer and verifier may differ: 10 s unless set, 10 minutes at most.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Accepts expired tokens and tokens without `exp`. A stolen token then works for ever.
+    pub fn dangerously_ignore_expiry(mut self) -> Self {
+        self.ignore_expiry = true;
+        self
+    }
+
+    /// How long fetched keys are kept and when they are fetched again.
+    pub fn refresh(mut self, refresh: RefreshPolicy) -> Self {
+        self.refresh = refresh;
+        self
+    }
+}

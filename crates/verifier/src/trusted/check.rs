@@ -1,0 +1,215 @@
+//! The checks that turn the description of an issuer into a `TrustedIssuer`.
+//!
+//! Strict: an issuer without audiences, algorithms or keys does not build, nothing may be given twice, and inline keys
+//! are parsed here, so that a mistake shows at start and not at the first token. Pinned by `tests/suite/trust.rs`.
+
+use super::{Identity, Source, TENANT_PLACEHOLDER, TrustError, TrustedIssuer, TrustedIssuerBuilder};
+use crate::{
+    fetch::FetchError,
+    keys::{Format, LoadedKeys},
+    source::{KeySource, KeyUrl},
+};
+use countersign_jose::{Algorithm, KeyError, Policy, PublicKey, VerifyingKey};
+use serde_json::Value;
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+const MAX_LEEWAY: Duration = Duration::from_secs(600);
+
+impl TrustedIssuerBuilder {
+    /// Checks the description.
+    pub fn build(mut self) -> Result<TrustedIssuer, TrustError> {
+        let issuer = self.name.clone();
+        if issuer.is_empty() || self.aliases.iter().any(String::is_empty) {
+            return Err(TrustError::EmptyIssuer);
+        }
+        self.check_lists(&issuer)?;
+        if self.leeway > MAX_LEEWAY {
+            return Err(TrustError::LeewayTooLong { issuer });
+        }
+        if !self.refresh.is_sound() {
+            return Err(TrustError::RefreshTimes { issuer });
+        }
+        let source = self.source()?;
+        let identities = self.identities()?;
+        let warnings = self.warnings();
+        Ok(TrustedIssuer {
+            name: Arc::from(issuer),
+            identities,
+            source,
+            refresh: self.refresh,
+            algorithms: self.algorithms,
+            audiences: self.audiences,
+            fallback: self.fallback,
+            max_subject_bytes: self.max_subject_bytes,
+            warnings,
+        })
+    }
+
+    fn check_lists(&self, issuer: &str) -> Result<(), TrustError> {
+        let issuer = || issuer.to_owned();
+        if self.algorithms.is_empty() {
+            return Err(TrustError::NoAlgorithms { issuer: issuer() });
+        }
+        match (self.audiences.is_empty(), self.any_audience) {
+            (true, false) => return Err(TrustError::NoAudiences { issuer: issuer() }),
+            (false, true) => return Err(TrustError::AudiencesGivenUp { issuer: issuer() }),
+            (true, true) | (false, false) => {}
+        }
+        let claims: Vec<String> = self.required.iter().map(|(name, _)| name.clone()).collect();
+        let algorithms: Vec<String> = self.algorithms.iter().map(ToString::to_string).collect();
+        let lists = [
+            ("audience", &self.audiences),
+            ("tenant", &self.tenants),
+            ("required claim", &claims),
+            ("algorithm", &algorithms),
+        ];
+        for (what, list) in lists {
+            let mut seen = HashSet::new();
+            for value in list {
+                if value.is_empty() {
+                    return Err(TrustError::Empty { issuer: issuer(), what });
+                }
+                if !seen.insert(value) {
+                    return Err(TrustError::Duplicate { issuer: issuer(), what, value: value.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&mut self) -> Result<Source, TrustError> {
+        let issuer = self.name.clone();
+        let keys = self.keys.take().ok_or_else(|| TrustError::NoKeySource { issuer: issuer.clone() })?;
+        let secret = matches!(keys, KeySource::HmacSecret(_));
+        if let Some(&algorithm) = self.algorithms.iter().find(|a| a.is_symmetric() != secret) {
+            return Err(TrustError::AlgorithmDoesNotFit { issuer, algorithm });
+        }
+        let at = |text: &str| {
+            KeyUrl::parse(text).map_err(|why| TrustError::Url {
+                issuer: issuer.clone(),
+                url: text.to_owned(),
+                why,
+            })
+        };
+        let unusable = |why| TrustError::Keys { issuer: issuer.clone(), why };
+        let only = |key: Result<VerifyingKey, KeyError>| {
+            key.map(|key| Source::Fixed(Arc::new(LoadedKeys::only(key)))).map_err(unusable)
+        };
+        match keys {
+            KeySource::Discovery | KeySource::DiscoveryAt(_) if self.any_issuer => {
+                Err(TrustError::DiscoveryOfAnyIssuer { issuer })
+            }
+            KeySource::Discovery => {
+                let url = KeyUrl::discovery_of(&issuer);
+                let url =
+                    url.map_err(|why| TrustError::Url { issuer: issuer.clone(), url: issuer.clone(), why })?;
+                Ok(Source::Discovery { url, issuer })
+            }
+            KeySource::DiscoveryAt(url) => Ok(Source::Discovery { url: at(&url)?, issuer: issuer.clone() }),
+            KeySource::JwksUrl(url) => Ok(Source::Remote { url: at(&url)?, format: Format::Jwks }),
+            KeySource::X509Map(url) => Ok(Source::Remote { url: at(&url)?, format: Format::X509Map }),
+            KeySource::InlineJwks(json) => {
+                match LoadedKeys::parse(Format::Jwks, json.as_bytes(), &self.algorithms) {
+                    Ok(keys) => Ok(Source::Fixed(Arc::new(keys))),
+                    Err(FetchError::NotJson(why)) => Err(unusable(KeyError::Json(why))),
+                    Err(FetchError::NotAKeySet(why)) => Err(unusable(why)),
+                    Err(_) => Err(TrustError::NoUsableKey { issuer }),
+                }
+            }
+            KeySource::InlinePem(text) => {
+                let algorithm = self.only_algorithm()?;
+                only(PublicKey::from_pem(&text).and_then(|key| VerifyingKey::new(&key, algorithm, None)))
+            }
+            KeySource::HmacSecret(secret) => {
+                only(VerifyingKey::symmetric(&secret, self.only_algorithm()?, None))
+            }
+        }
+    }
+
+    fn only_algorithm(&self) -> Result<Algorithm, TrustError> {
+        match self.algorithms.as_slice() {
+            [one] => Ok(*one),
+            _ => Err(TrustError::OneAlgorithmNeeded { issuer: self.name.clone() }),
+        }
+    }
+
+    fn identities(&self) -> Result<Vec<Identity>, TrustError> {
+        let issuer = || self.name.clone();
+        let names: Vec<&String> = std::iter::once(&self.name).chain(&self.aliases).collect();
+        let templates = names.iter().filter(|name| name.contains(TENANT_PLACEHOLDER)).count();
+        match (templates, self.tenants.is_empty()) {
+            (0, true) => {}
+            (0, false) => return Err(TrustError::NotMultiTenant { issuer: issuer() }),
+            (_, true) => return Err(TrustError::NoTenants { issuer: issuer() }),
+            (_, false) => {}
+        }
+        if let Some(bad) = self.tenants.iter().find(|tenant| !is_guid(tenant)) {
+            return Err(TrustError::BadTenant { issuer: issuer(), tenant: bad.clone() });
+        }
+        if self.any_issuer {
+            return Ok(vec![self.identity(None, None)]);
+        }
+        let mut identities = Vec::new();
+        for name in names {
+            if name.contains(TENANT_PLACEHOLDER) {
+                let of = |tenant: &String| {
+                    self.identity(Some(name.replace(TENANT_PLACEHOLDER, tenant)), Some(tenant.clone()))
+                };
+                identities.extend(self.tenants.iter().map(of));
+            } else {
+                identities.push(self.identity(Some(name.clone()), None));
+            }
+        }
+        Ok(identities)
+    }
+
+    fn identity(&self, iss: Option<String>, tenant: Option<String>) -> Identity {
+        let mut policy = Policy::new().leeway(self.leeway);
+        // The verifier has selected the issuer by the same claim; stated here too, the policy holds by itself.
+        if let Some(iss) = &iss {
+            policy = policy.issuer(iss);
+        }
+        if let Some(tenant) = &tenant {
+            policy = policy.require_value("tid", Value::from(tenant.as_str()));
+        }
+        if let Some(typ) = &self.typ {
+            policy = policy.typ(typ);
+        }
+        for (claim, value) in &self.required {
+            policy = match value {
+                Some(value) => policy.require_value(claim, value.clone()),
+                None => policy.require(claim),
+            };
+        }
+        if self.ignore_expiry {
+            policy = policy.dangerously_ignore_expiry();
+        }
+        let without_audience = policy.clone();
+        if !self.any_audience {
+            policy = policy.audiences(self.audiences.iter().cloned());
+        }
+        Identity { iss, tenant, policy, without_audience }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut warn = |given_up: bool, what: &str| {
+            if given_up {
+                warnings.push(format!("{}: {what}", self.name));
+            }
+        };
+        warn(self.any_issuer, "tokens are accepted whatever their issuer (`iss`)");
+        warn(self.ignore_expiry, "tokens are accepted after they have expired (`exp`)");
+        warn(self.any_audience, "tokens are accepted whomever they were made for (`aud`)");
+        warnings
+    }
+}
+
+/// A GUID in lower case, as Entra writes tenant ids into tokens.
+pub(crate) fn is_guid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}

@@ -1,0 +1,174 @@
+//! `TrustedIssuer`: whose tokens are accepted, by which keys and algorithms, and what they must say.
+//!
+//! Made by [`TrustedIssuerBuilder`], which refuses every description that would trust more than its author meant: no
+//! audience, HMAC next to public keys, a multi-tenant issuer without its tenants. What weakens a check has a name that
+//! says so and is listed in [`TrustedIssuer::warnings`]. [`Preset`](crate::Preset)s fill the builder in.
+
+mod builder;
+mod check;
+mod trust_error;
+
+pub use builder::TrustedIssuerBuilder;
+pub(crate) use check::is_guid;
+pub use trust_error::TrustError;
+
+use crate::{
+    error::VerifyError,
+    keys::{Format, LoadedKeys},
+    remote::RefreshPolicy,
+    source::KeyUrl,
+};
+use countersign_jose::{
+    Algorithm, ClaimError, Policy, Signed, Timestamp, TokenError, Unverified, Verified,
+    json::{DEFAULT_DEPTH, Object, string},
+};
+use std::sync::Arc;
+
+/// Stands for the tenant in the `iss` of a multi-tenant issuer (Microsoft Entra writes it so).
+pub const TENANT_PLACEHOLDER: &str = "{tenantid}";
+
+/// A foreign issuer whose tokens are accepted.
+#[derive(Debug)]
+pub struct TrustedIssuer {
+    pub(crate) name: Arc<str>,
+    pub(crate) identities: Vec<Identity>,
+    pub(crate) source: Source,
+    pub(crate) refresh: RefreshPolicy,
+    algorithms: Vec<Algorithm>,
+    audiences: Vec<String>,
+    fallback: Option<AudienceFallback>,
+    max_subject_bytes: Option<usize>,
+    warnings: Vec<String>,
+}
+
+/// The claim that names the client when there is no `aud` at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AudienceFallback {
+    /// `client_id`: Cognito access tokens, RFC 9068 §2.2.
+    ClientId,
+    /// `cid`: Okta.
+    Cid,
+    /// `azp`: OpenID Connect Core §2, Keycloak.
+    Azp,
+}
+
+impl AudienceFallback {
+    /// The claim's name.
+    pub const fn claim(self) -> &'static str {
+        match self {
+            Self::ClientId => "client_id",
+            Self::Cid => "cid",
+            Self::Azp => "azp",
+        }
+    }
+}
+
+/// One exact `iss` of an issuer, with the policy its tokens must meet.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    /// `None`: any issuer at all.
+    pub(crate) iss: Option<String>,
+    tenant: Option<String>,
+    policy: Policy,
+    /// For tokens without `aud`, where a fallback takes its place.
+    without_audience: Policy,
+}
+
+impl Identity {
+    /// Whether a key set's `issuer` member, in which the tenant may be a placeholder, means this identity.
+    pub(crate) fn owns_keys_of(&self, owner: &str) -> bool {
+        match (&self.iss, &self.tenant) {
+            (Some(iss), Some(tenant)) => owner.replace(TENANT_PLACEHOLDER, tenant) == *iss,
+            // Outside multi-tenant issuers the member means nothing.
+            _ => true,
+        }
+    }
+}
+
+/// Where the keys are, checked.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Fixed(Arc<LoadedKeys>),
+    Remote { url: KeyUrl, format: Format },
+    Discovery { url: KeyUrl, issuer: String },
+}
+
+impl TrustedIssuer {
+    /// Describes the issuer whose tokens say exactly this `iss`. For a multi-tenant issuer it contains `{tenantid}`, and
+    /// [`TrustedIssuerBuilder::tenants`] lists whose tokens are meant.
+    pub fn builder(iss: impl Into<String>) -> TrustedIssuerBuilder {
+        TrustedIssuerBuilder::new(iss.into())
+    }
+
+    /// Describes keys whose tokens are accepted whatever their `iss` says, or without one. Only where a verifier trusts
+    /// nobody else, and only for replacing a system that never looked at `iss`. `name` appears in logs.
+    pub fn dangerously_of_any_issuer(name: impl Into<String>) -> TrustedIssuerBuilder {
+        TrustedIssuerBuilder::of_any_issuer(name.into())
+    }
+
+    /// The configured name: the (first) `iss`, a template for multi-tenant issuers.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What an operator should be told at start: each check that was given up by name.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The algorithms its tokens may be signed with.
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
+    /// What can be refused before any key is needed, so that such a token never causes a fetch.
+    pub(crate) fn check_header(&self, token: &Unverified<'_>) -> Result<(), VerifyError> {
+        let algorithm = token.unverified_algorithm();
+        if self.algorithms.contains(&algorithm) {
+            Ok(())
+        } else {
+            Err(VerifyError::AlgorithmNotAllowed { algorithm })
+        }
+    }
+
+    /// Proves the claims of a token that a key of this issuer has signed.
+    pub(crate) fn check_claims(
+        &self,
+        signed: Signed,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<Verified, VerifyError> {
+        let verified = match self.fallback_client(&signed)? {
+            None => signed.check(&identity.policy, now)?,
+            Some((fallback, client)) => {
+                let client =
+                    client.ok_or_else(|| ClaimError::Missing("aud".into())).map_err(TokenError::Claim)?;
+                if !self.audiences.contains(&client) {
+                    return Err(TokenError::Claim(ClaimError::Mismatch(fallback.claim().into())).into());
+                }
+                signed.check(&identity.without_audience, now)?
+            }
+        };
+        if let Some(max) = self.max_subject_bytes {
+            let sub = verified.registered().sub.as_deref().unwrap_or_default();
+            if sub.is_empty() || sub.len() > max {
+                return Err(VerifyError::UnacceptableSubject);
+            }
+        }
+        Ok(verified)
+    }
+
+    /// The client a token without any `aud` is for; the outer `None` where `aud` decides.
+    fn fallback_client(
+        &self,
+        signed: &Signed,
+    ) -> Result<Option<(AudienceFallback, Option<String>)>, VerifyError> {
+        let Some(fallback) = self.fallback else { return Ok(None) };
+        let claims = Object::parse(signed.payload(), DEFAULT_DEPTH).map_err(TokenError::Payload)?;
+        if claims.get("aud").is_some() {
+            return Ok(None);
+        }
+        let client = claims.get(fallback.claim()).and_then(string).map(|client| client.into_owned());
+        Ok(Some((fallback, client)))
+    }
+}

@@ -1,0 +1,106 @@
+//! Puts trusted issuers together into a `Verifier`, and refuses sets in which a token's `iss` would not select one.
+
+use super::{IssuerKeys, Trusted, Verifier};
+use crate::{
+    cache::TokenCache,
+    fetch::{Fetch, FetchLimits, HttpsFetch},
+    keys::Format,
+    remote::{Location, RemoteKeys, Subject},
+    snapshot::Snapshots,
+    trusted::{Source, TrustError, TrustedIssuer},
+};
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+
+/// Makes a [`Verifier`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct VerifierBuilder {
+    issuers: Vec<TrustedIssuer>,
+    fetch: Option<Arc<dyn Fetch>>,
+    limits: FetchLimits,
+    snapshots: Option<Arc<dyn Snapshots>>,
+    cached_tokens: Option<NonZeroUsize>,
+}
+
+impl VerifierBuilder {
+    /// Trusts one more issuer.
+    pub fn trust(mut self, issuer: TrustedIssuer) -> Self {
+        self.issuers.push(issuer);
+        self
+    }
+
+    /// The limits of the built-in fetcher. Without effect when [`VerifierBuilder::fetch`] is given.
+    pub fn fetch_limits(mut self, limits: FetchLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Fetches keys in another way than [`HttpsFetch`].
+    pub fn fetch(mut self, fetch: Arc<dyn Fetch>) -> Self {
+        self.fetch = Some(fetch);
+        self
+    }
+
+    /// Keeps fetched keys across restarts.
+    pub fn snapshots(mut self, snapshots: Arc<dyn Snapshots>) -> Self {
+        self.snapshots = Some(snapshots);
+        self
+    }
+
+    /// Remembers up to so many verified tokens. Off by default; nothing is remembered past `exp` or a change of keys.
+    pub fn cache_verified_tokens(mut self, entries: NonZeroUsize) -> Self {
+        self.cached_tokens = Some(entries);
+        self
+    }
+
+    /// Checks that each `iss` selects one issuer, and makes the verifier. Nothing is fetched yet.
+    pub fn build(self) -> Result<Verifier, TrustError> {
+        if self.issuers.is_empty() {
+            return Err(TrustError::NoIssuers);
+        }
+        let mut by_iss = HashMap::new();
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            for (which, identity) in issuer.identities.iter().enumerate() {
+                let Some(iss) = &identity.iss else {
+                    if self.issuers.len() > 1 {
+                        return Err(TrustError::AnyIssuerBesideOthers { issuer: issuer.name.to_string() });
+                    }
+                    continue;
+                };
+                if by_iss.insert(iss.clone(), (index, which)).is_some() {
+                    return Err(TrustError::DuplicateIssuer(iss.clone()));
+                }
+            }
+        }
+        let fetch = self.fetch.unwrap_or_else(|| Arc::new(HttpsFetch::new(self.limits)));
+        let snapshots = self.snapshots;
+        let with_keys = |issuer: TrustedIssuer| {
+            let keys = issuer_keys(&issuer, &fetch, snapshots.as_ref());
+            Trusted { issuer, keys }
+        };
+        let trusted = self.issuers.into_iter().map(with_keys).collect();
+        Ok(Verifier { trusted, by_iss, cache: self.cached_tokens.map(TokenCache::new) })
+    }
+}
+
+fn issuer_keys(
+    issuer: &TrustedIssuer,
+    fetch: &Arc<dyn Fetch>,
+    snapshots: Option<&Arc<dyn Snapshots>>,
+) -> IssuerKeys {
+    let (location, format) = match &issuer.source {
+        Source::Fixed(keys) => return IssuerKeys::Fixed(keys.clone()),
+        Source::Remote { url, format } => (Location::Direct(url.clone()), *format),
+        Source::Discovery { url, issuer } => {
+            (Location::Discovery { url: url.clone(), issuer: issuer.clone() }, Format::Jwks)
+        }
+    };
+    let subject = Subject {
+        issuer: issuer.name.clone(),
+        location,
+        format,
+        algorithms: issuer.algorithms().to_vec(),
+        policy: issuer.refresh,
+    };
+    IssuerKeys::Remote(RemoteKeys::new(subject, fetch.clone(), snapshots.cloned()))
+}
