@@ -14,6 +14,7 @@ use countersign_jose::{
     json,
 };
 use countersign_store::{Clock, SystemClock};
+use countersign_verifier::KeyUrl;
 use serde_json::value::RawValue;
 
 pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
@@ -138,7 +139,16 @@ async fn discover(issuer: &str, assumed: Option<Algorithm>) -> Outcome<KeySet> {
         return Err(bad(format!("the document is not for the issuer {issuer:?}")));
     }
     let jwks = member("jwks_uri")?.ok_or_else(|| bad("there is no `jwks_uri`".to_owned()))?;
+    if !may_point_at(&url, &jwks) {
+        return Err(bad("its `jwks_uri` points at this machine".to_owned()));
+    }
     parse_set(&fetch::get(&jwks).await?, &jwks, assumed)
+}
+
+/// A document from elsewhere must not make this machine ask itself.
+fn may_point_at(document: &str, jwks: &str) -> bool {
+    let is_loopback = |url: &str| KeyUrl::parse(url).is_ok_and(|url| url.is_loopback());
+    is_loopback(document) || !is_loopback(jwks)
 }
 
 /// The keys of the configuration at hand.
@@ -155,4 +165,20 @@ async fn own(context: &Context<'_>) -> Outcome<(KeySet, Option<String>)> {
     let keys = public.map(|jwk| VerifyingKey::new(&jwk.key, jwk.algorithm, Some(jwk.kid.clone())));
     let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| refused(why.code(), why))?;
     Ok((KeySet::from(keys), Some(config.issuer.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_document_of_this_machine_may_point_at_this_machine() {
+        let (remote, local) = ("https://a.example/x", "http://127.0.0.1:8080/x");
+        assert!(may_point_at(remote, "https://keys.example/jwks"));
+        assert!(may_point_at(local, "http://localhost:1/jwks"));
+        assert!(may_point_at(local, "https://keys.example/jwks"));
+        for jwks in [local, "https://localhost/jwks", "http://[::1]/jwks", "https://127.9.9.9/jwks"] {
+            assert!(!may_point_at(remote, jwks), "{jwks}");
+        }
+    }
 }

@@ -37,7 +37,10 @@ fn is_service_link(name: &str) -> bool {
 impl RawConfig {
     fn deserialize_from(table: Table) -> Result<Self, String> {
         // The value is left out of the message: a variable may hold a secret by mistake.
-        table.try_into().map_err(|why: toml::de::Error| why.message().to_owned())
+        table.try_into().map_err(|why: toml::de::Error| match why.message().split_once(", expected ") {
+            Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
+            _ => why.message().to_owned(),
+        })
     }
 }
 
@@ -99,6 +102,16 @@ mod tests {
         for name in ["COUNTERSIGN_ISUER", "COUNTERSIGN_STORE__URI", "COUNTERSIGN_LIMITS__BODY_BYTES__X"] {
             let why = apply_to(&[(name, "1")]).unwrap_err();
             assert!(why.message().contains(name), "{}", why.message());
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused_without_repeating_it() {
+        for name in
+            ["COUNTERSIGN_LIMITS__BODY_BYTES", "COUNTERSIGN_SERVER__TRUSTED_PROXIES", "COUNTERSIGN_STORE"]
+        {
+            let why = apply_to(&[(name, "a-secret")]).unwrap_err();
+            assert!(why.message().contains(name) && !why.message().contains("a-secret"), "{}", why.message());
         }
     }
 }
