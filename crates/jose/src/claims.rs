@@ -4,12 +4,15 @@
 //! required unless the caller gives that up by name. The time is an argument; leeway applies to `exp`, `nbf`, `iat`.
 //! Pinned by `tests/claims.rs`.
 
-use crate::{
-    Signed, Timestamp, TokenError,
-    json::{Object, string},
-};
-use serde_json::{Value, value::RawValue};
-use std::{borrow::Cow, fmt, time::Duration};
+mod claim_error;
+mod registered;
+
+pub use claim_error::ClaimError;
+pub use registered::RegisteredClaims;
+
+use crate::{Signed, Timestamp, TokenError, json::Object};
+use serde_json::Value;
+use std::{fmt, time::Duration};
 
 /// What a token must say. Start from [`Policy::new`], which already requires `exp` and proper types.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,25 +142,6 @@ pub struct Verified {
     claims: RegisteredClaims,
 }
 
-/// The registered claims of RFC 7519 §4.1, in their proper types.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RegisteredClaims {
-    /// Who issued the token.
-    pub iss: Option<String>,
-    /// Whom it is about.
-    pub sub: Option<String>,
-    /// For whom it is; one or many.
-    pub aud: Vec<String>,
-    /// When it ends.
-    pub exp: Option<Timestamp>,
-    /// When it begins.
-    pub nbf: Option<Timestamp>,
-    /// When it was issued.
-    pub iat: Option<Timestamp>,
-    /// Its own name.
-    pub jti: Option<String>,
-}
-
 impl fmt::Debug for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified").field("algorithm", &self.signed.algorithm).finish_non_exhaustive()
@@ -252,25 +236,6 @@ impl Policy {
     }
 }
 
-impl RegisteredClaims {
-    fn read(claims: &Object<'_>) -> Result<Self, ClaimError> {
-        let mut registered = Self::default();
-        for (name, raw) in claims.members() {
-            match name {
-                "iss" => registered.iss = Some(text("iss", raw)?.into_owned()),
-                "sub" => registered.sub = Some(text("sub", raw)?.into_owned()),
-                "jti" => registered.jti = Some(text("jti", raw)?.into_owned()),
-                "aud" => registered.aud = one_or_many("aud", raw)?,
-                "exp" => registered.exp = Some(numeric_date("exp", raw)?),
-                "nbf" => registered.nbf = Some(numeric_date("nbf", raw)?),
-                "iat" => registered.iat = Some(numeric_date("iat", raw)?),
-                _ => {}
-            }
-        }
-        Ok(registered)
-    }
-}
-
 fn exactly(name: &'static str, expected: Option<&str>, found: Option<&str>) -> Result<(), ClaimError> {
     match (expected, found) {
         (None, _) => Ok(()),
@@ -280,81 +245,9 @@ fn exactly(name: &'static str, expected: Option<&str>, found: Option<&str>) -> R
     }
 }
 
-fn text<'a>(name: &'static str, raw: &'a RawValue) -> Result<Cow<'a, str>, ClaimError> {
-    string(raw).ok_or(ClaimError::WrongType { name, expected: "a string" })
-}
-
-fn one_or_many(name: &'static str, raw: &RawValue) -> Result<Vec<String>, ClaimError> {
-    if let Some(one) = string(raw) {
-        return Ok(vec![one.into_owned()]);
-    }
-    serde_json::from_str(raw.get())
-        .map_err(|_| ClaimError::WrongType { name, expected: "a string or an array of strings" })
-}
-
-/// Whole seconds, not negative, at most the year 9999. RFC 7519 would allow fractions; no issuer needs them, and two
-/// readers that round differently disagree about a token.
-fn numeric_date(name: &'static str, raw: &RawValue) -> Result<Timestamp, ClaimError> {
-    const YEAR_10000: i64 = 253_402_300_800;
-    match raw.get().parse::<i64>() {
-        Ok(seconds) if (0..YEAR_10000).contains(&seconds) => Ok(Timestamp::from_unix_seconds(seconds)),
-        _ => Err(ClaimError::WrongType { name, expected: "a whole number of seconds since 1970" }),
-    }
-}
-
 fn media_type(typ: &str) -> &str {
     match typ.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
         _ => typ,
-    }
-}
-
-/// Which expectation the claims of a properly signed token do not meet. Names claims, never their values.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClaimError {
-    /// An expected claim (or header parameter) is not there.
-    #[error("`{0}` is missing")]
-    Missing(String),
-    /// A registered claim has another JSON type than RFC 7519 gives it.
-    #[error("`{name}` must be {expected}")]
-    WrongType {
-        /// The claim.
-        name: &'static str,
-        /// The type it should have.
-        expected: &'static str,
-    },
-    /// A claim is there but not the expected one.
-    #[error("`{0}` is not the expected one")]
-    Mismatch(String),
-    /// The header's `typ` is another one.
-    #[error("`typ` is not the expected one")]
-    WrongTyp,
-    /// `exp` has passed.
-    #[error("the token has expired")]
-    Expired,
-    /// `nbf` is still to come.
-    #[error("the token is not valid yet")]
-    NotYetValid,
-    /// `iat` is still to come: one of the two clocks is wrong.
-    #[error("the token was issued in the future; check the clocks")]
-    IssuedInTheFuture,
-    /// `iat` is longer ago than the policy's maximum age.
-    #[error("the token was issued too long ago")]
-    TooOld,
-}
-
-impl ClaimError {
-    /// A stable name for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Missing(_) => "claim_missing",
-            Self::WrongType { .. } => "claim_wrong_type",
-            Self::Mismatch(_) => "claim_mismatch",
-            Self::WrongTyp => "claim_wrong_typ",
-            Self::Expired => "token_expired",
-            Self::NotYetValid => "token_not_yet_valid",
-            Self::IssuedInTheFuture => "token_issued_in_the_future",
-            Self::TooOld => "token_too_old",
-        }
     }
 }
