@@ -2,15 +2,21 @@
 //!
 //! An expectation implies presence: an expected claim must be there, have its JSON type and match exactly. `exp` is
 //! required unless the caller gives that up by name. The time is an argument; leeway applies to `exp`, `nbf`, `iat`.
-//! Pinned by `tests/claims.rs`.
+//! `check` stops at the first failure and `explain` reports all, of the same run in `checks`.
+//! Pinned by `tests/claims.rs` and `tests/explain.rs`.
 
+mod checks;
 mod claim_error;
 mod registered;
 
 pub use claim_error::ClaimError;
 pub use registered::RegisteredClaims;
 
-use crate::{Signed, Timestamp, TokenError, json::Object};
+use crate::{
+    Signed, Timestamp, TokenError,
+    explain::{Check, Every, FirstFailure, Unreached, Verdict},
+    json::Object,
+};
 use serde_json::Value;
 use std::{fmt, time::Duration};
 
@@ -19,8 +25,10 @@ use std::{fmt, time::Duration};
 pub struct Policy {
     issuer: Option<String>,
     audiences: Option<Vec<String>>,
+    audience_fallback: Option<String>,
     typ: Option<String>,
     subject: Option<String>,
+    max_subject_bytes: Option<usize>,
     required: Vec<(String, Option<Value>)>,
     leeway: Duration,
     max_age: Option<Duration>,
@@ -46,8 +54,10 @@ impl Policy {
         Self {
             issuer: None,
             audiences: None,
+            audience_fallback: None,
             typ: None,
             subject: None,
+            max_subject_bytes: None,
             required: Vec::new(),
             leeway: Duration::ZERO,
             max_age: None,
@@ -69,6 +79,14 @@ impl Policy {
         self
     }
 
+    /// For a token that has no `aud` at all, the claim that names its client is compared with the audiences instead
+    /// (`client_id` in RFC 9068 §2.2 and in Cognito's access tokens). An `aud` that is there decides alone.
+    #[must_use]
+    pub fn audience_fallback(mut self, claim: impl Into<String>) -> Self {
+        self.audience_fallback = Some(claim.into());
+        self
+    }
+
     /// Requires the header's `typ`. Media types: case and an `application/` in front do not count (RFC 7515 §4.1.9).
     #[must_use]
     pub fn typ(mut self, typ: impl Into<String>) -> Self {
@@ -80,6 +98,13 @@ impl Policy {
     #[must_use]
     pub fn subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
+        self
+    }
+
+    /// Requires a `sub` of 1 to `max` bytes.
+    #[must_use]
+    pub fn max_subject_bytes(mut self, max: usize) -> Self {
+        self.max_subject_bytes = Some(max);
         self
     }
 
@@ -124,15 +149,48 @@ impl Policy {
         self.expiry = Expiry::Ignored;
         self
     }
+
+    /// What this policy looks at in a token whose claims may not be read. Every check is [`Verdict::NotReached`].
+    pub fn unreached(&self) -> Vec<Check> {
+        let mut sink = Unreached::default();
+        // There are no claims to fail.
+        let _ = self.run(&Object::default(), None, Timestamp::default(), &mut sink);
+        sink.0
+    }
 }
 
 impl Signed {
     /// Proves the claims at the instant `now`.
     pub fn check(self, policy: &Policy, now: Timestamp) -> Result<Verified, TokenError> {
         let claims = self.claims()?;
-        let claims = policy.check(&claims, self.typ.as_deref(), now)?;
+        let claims = policy.run(&claims, self.typ.as_deref(), now, &mut FirstFailure)?;
         Ok(Verified { claims, signed: self })
     }
+
+    /// Runs the same checks to their end and reports each. [`Signed::check`] succeeds if and only if none failed, and
+    /// otherwise ends with the first that did.
+    pub fn explain(&self, policy: &Policy, now: Timestamp) -> Vec<Check> {
+        let claims = match self.claims() {
+            Ok(claims) => claims,
+            Err(why) => return unreadable(&why, policy),
+        };
+        let mut sink = Every::default();
+        // It keeps the failures and ends the run at none.
+        let _ = policy.run(&claims, self.typ.as_deref(), now, &mut sink);
+        sink.checks
+    }
+}
+
+fn unreadable(why: &TokenError, policy: &Policy) -> Vec<Check> {
+    let claims = Check {
+        name: "claims".into(),
+        expected: "a JSON object without duplicates".into(),
+        found: String::new(),
+        verdict: Verdict::Failed { code: why.code(), why: why.to_string() },
+    };
+    let mut checks = policy.unreached();
+    checks.insert(0, claims);
+    checks
 }
 
 /// A token whose signature and claims were both proven. There is no other way to make one.
@@ -172,82 +230,5 @@ impl Verified {
     /// All claims, in a type of the caller's.
     pub fn claims<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.signed.payload)
-    }
-}
-
-impl Policy {
-    fn check(
-        &self,
-        claims: &Object<'_>,
-        typ: Option<&str>,
-        now: Timestamp,
-    ) -> Result<RegisteredClaims, TokenError> {
-        if let Some(expected) = &self.typ {
-            let typ = typ.ok_or(ClaimError::Missing("typ".into()))?;
-            if !media_type(typ).eq_ignore_ascii_case(media_type(expected)) {
-                return Err(ClaimError::WrongTyp.into());
-            }
-        }
-        let registered = RegisteredClaims::read(claims)?;
-        self.check_times(&registered, now)?;
-        exactly("iss", self.issuer.as_deref(), registered.iss.as_deref())?;
-        exactly("sub", self.subject.as_deref(), registered.sub.as_deref())?;
-        if let Some(expected) = &self.audiences {
-            if registered.aud.is_empty() {
-                return Err(ClaimError::Missing("aud".into()).into());
-            }
-            if !registered.aud.iter().any(|aud| expected.contains(aud)) {
-                return Err(ClaimError::Mismatch("aud".into()).into());
-            }
-        }
-        for (name, expected) in &self.required {
-            let raw = claims.get(name).filter(|raw| raw.get() != "null");
-            let raw = raw.ok_or_else(|| ClaimError::Missing(name.clone()))?;
-            let matches = |value: &Value| serde_json::from_str::<Value>(raw.get()).is_ok_and(|v| v == *value);
-            if expected.as_ref().is_some_and(|value| !matches(value)) {
-                return Err(ClaimError::Mismatch(name.clone()).into());
-            }
-        }
-        Ok(registered)
-    }
-
-    fn check_times(&self, claims: &RegisteredClaims, now: Timestamp) -> Result<(), ClaimError> {
-        match (self.expiry, claims.exp) {
-            (Expiry::Required, None) => return Err(ClaimError::Missing("exp".into())),
-            (Expiry::Required | Expiry::CheckedIfPresent, Some(exp)) if now >= exp.plus(self.leeway) => {
-                return Err(ClaimError::Expired);
-            }
-            _ => {}
-        }
-        let horizon = now.plus(self.leeway);
-        if claims.nbf.is_some_and(|nbf| nbf > horizon) {
-            return Err(ClaimError::NotYetValid);
-        }
-        if claims.iat.is_some_and(|iat| iat > horizon) {
-            return Err(ClaimError::IssuedInTheFuture);
-        }
-        if let Some(max_age) = self.max_age {
-            let iat = claims.iat.ok_or_else(|| ClaimError::Missing("iat".into()))?;
-            if now > iat.plus(max_age).plus(self.leeway) {
-                return Err(ClaimError::TooOld);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn exactly(name: &'static str, expected: Option<&str>, found: Option<&str>) -> Result<(), ClaimError> {
-    match (expected, found) {
-        (None, _) => Ok(()),
-        (Some(_), None) => Err(ClaimError::Missing(name.into())),
-        (Some(expected), Some(found)) if expected == found => Ok(()),
-        (Some(_), Some(_)) => Err(ClaimError::Mismatch(name.into())),
-    }
-}
-
-fn media_type(typ: &str) -> &str {
-    match typ.split_at_checked("application/".len()) {
-        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
-        _ => typ,
     }
 }

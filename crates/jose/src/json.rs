@@ -35,7 +35,7 @@ pub enum JsonError {
 }
 
 /// A JSON object whose members are still text. Borrows the document it was parsed from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Object<'a> {
     members: Vec<(Cow<'a, str>, &'a RawValue)>,
 }

@@ -25,6 +25,7 @@
 mod algorithm;
 pub mod base64url;
 mod claims;
+mod explain;
 pub mod json;
 mod key;
 mod keyset;
@@ -34,6 +35,7 @@ mod verify;
 
 pub use algorithm::{Algorithm, Curve, KeyKind, UnsupportedAlgorithm};
 pub use claims::{ClaimError, Policy, RegisteredClaims, Verified};
+pub use explain::{Check, Verdict, excerpt};
 pub use key::{
     Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
     SymmetricKey, check_kid,

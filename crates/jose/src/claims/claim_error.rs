@@ -32,6 +32,9 @@ pub enum ClaimError {
     /// `iat` is longer ago than the policy's maximum age.
     #[error("the token was issued too long ago")]
     TooOld,
+    /// `sub` is empty or longer than the policy allows.
+    #[error("`sub` is empty or too long")]
+    UnacceptableSubject,
 }
 
 impl ClaimError {
@@ -46,6 +49,7 @@ impl ClaimError {
             Self::NotYetValid => "token_not_yet_valid",
             Self::IssuedInTheFuture => "token_issued_in_the_future",
             Self::TooOld => "token_too_old",
+            Self::UnacceptableSubject => "subject_unacceptable",
         }
     }
 }
