@@ -167,7 +167,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// A string as JSON, so that where it begins and ends can be seen.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     excerpt(&serde_json::Value::from(text).to_string())
 }
 

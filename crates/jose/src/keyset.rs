@@ -19,9 +19,14 @@ impl KeySet {
     /// Reads a JWK Set (or one JWK). Keys without `alg` are bound to `assumed` where they are of its kind, else to
     /// the usual algorithm of their own.
     pub fn parse(json: &[u8], assumed: Option<Algorithm>) -> Result<Self, KeyError> {
+        Self::parse_for(json, assumed.as_slice())
+    }
+
+    /// The same with several assumptions: keys without `alg` are bound to the first that takes their kind of key.
+    pub fn parse_for(json: &[u8], assumed: &[Algorithm]) -> Result<Self, KeyError> {
         let mut set = Self::default();
         for jwk in Jwk::parse_public_set(json)? {
-            match jwk.and_then(|jwk| jwk.verifying_key(assumed)) {
+            match jwk.and_then(|jwk| jwk.verifying_key_for(assumed)) {
                 Ok(key) => set.keys.push(key),
                 Err(why) => set.skipped.push(why),
             }

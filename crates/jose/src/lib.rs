@@ -35,7 +35,7 @@ mod verify;
 
 pub use algorithm::{Algorithm, Curve, KeyKind, UnsupportedAlgorithm};
 pub use claims::{ClaimError, Policy, RegisteredClaims, Verified};
-pub use explain::{Check, Verdict, excerpt};
+pub use explain::{Check, Verdict, excerpt, quoted};
 pub use key::{
     Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
     SymmetricKey, check_kid,

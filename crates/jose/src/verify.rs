@@ -30,7 +30,8 @@ const MAX_DEPTH: usize = 16;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unverified<'a> {
     signing_input: &'a str,
-    payload: &'a str,
+    /// Decoded once, for whoever comes first; `None` where it is not canonical base64url. Read by nobody outside.
+    payload: Option<Vec<u8>>,
     signature: &'a str,
     algorithm: Algorithm,
     kid: Option<String>,
@@ -68,6 +69,7 @@ impl<'a> Unverified<'a> {
         let algorithm = text("alg")?.ok_or(TokenError::NoAlgorithm)?.parse()?;
         let kid = text("kid")?.map(|kid| kid.into_owned());
         let typ = text("typ")?.map(|typ| typ.into_owned());
+        let payload = base64url::decode(payload).ok();
         Ok(Self { signing_input, payload, signature, algorithm, kid, typ })
     }
 
@@ -83,8 +85,8 @@ impl<'a> Unverified<'a> {
 
     /// The issuer the payload claims, to select whose keys may verify the token. Not to be believed.
     pub fn unverified_issuer(&self) -> Result<Option<String>, TokenError> {
-        let payload = base64url::decode(self.payload).map_err(|_| TokenError::NotBase64Url)?;
-        let claims = Object::parse(&payload, MAX_DEPTH).map_err(TokenError::Payload)?;
+        let payload = self.payload.as_deref().ok_or(TokenError::NotBase64Url)?;
+        let claims = Object::parse(payload, MAX_DEPTH).map_err(TokenError::Payload)?;
         Ok(claims.string("iss").map_err(TokenError::PayloadType)?.map(|iss| iss.into_owned()))
     }
 
@@ -100,7 +102,7 @@ impl<'a> Unverified<'a> {
             Parsed::Secret(secret) => hmac::verify(secret, message, &signature),
         }
         .map_err(|_| TokenError::BadSignature)?;
-        let payload = base64url::decode(self.payload).map_err(|_| TokenError::NotBase64Url)?;
+        let payload = self.payload.ok_or(TokenError::NotBase64Url)?;
         Ok(Signed { algorithm: self.algorithm, kid: self.kid, typ: self.typ, payload })
     }
 }

@@ -130,6 +130,11 @@ impl Jwk {
 
     /// Binds the key for verifying: to its own `alg`, else to `assumed`, else to the usual algorithm of its kind.
     pub fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
+        self.verifying_key_for(assumed.as_slice())
+    }
+
+    /// The same with several assumptions, of which the first that fits counts.
+    pub(crate) fn verifying_key_for(&self, assumed: &[Algorithm]) -> Result<VerifyingKey, KeyError> {
         // A private key's `key_ops` speak of signing; its public half verifies.
         if !matches!(self.material, Material::Private(_)) {
             self.allows("verify")?;
@@ -148,6 +153,7 @@ impl Jwk {
     /// Binds the key for signing, in the same way.
     pub fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
         self.allows("sign")?;
+        let assumed = assumed.as_slice();
         match &self.material {
             Material::Public(_) => Err(KeyError::NotPrivate),
             Material::Private(key) => SigningKey::new(key, self.bind(Some(&key.public_key()), assumed)?),
@@ -155,11 +161,12 @@ impl Jwk {
         }
     }
 
-    fn bind(&self, public: Option<&PublicKey>, assumed: Option<Algorithm>) -> Result<Algorithm, KeyError> {
+    fn bind(&self, public: Option<&PublicKey>, assumed: &[Algorithm]) -> Result<Algorithm, KeyError> {
         // An assumption of another kind of key ("RS256" for a set that also holds EC keys) does not concern this one.
         let fits = |a: &Algorithm| public.is_none_or(|key| key.kind() == a.key_kind());
         let usual = || public.and_then(|key| Algorithm::default_for(key.kind()));
-        self.algorithm.or_else(|| assumed.filter(fits)).or_else(usual).ok_or(KeyError::NoAlgorithm)
+        let assumed = || assumed.iter().copied().find(fits);
+        self.algorithm.or_else(assumed).or_else(usual).ok_or(KeyError::NoAlgorithm)
     }
 
     fn allows(&self, operation: &'static str) -> Result<(), KeyError> {
