@@ -12,7 +12,7 @@ use countersign_jose::json::{DEFAULT_DEPTH, Object};
 
 /// The `jwks_uri` of a discovery document fetched from `from`, which must be that of `issuer`.
 pub(crate) fn jwks_uri(body: &[u8], issuer: &str, from: &KeyUrl) -> Result<KeyUrl, FetchError> {
-    let document = Object::parse(body, DEFAULT_DEPTH).map_err(FetchError::NotJson)?;
+    let document = Object::parse(body, DEFAULT_DEPTH).map_err(FetchError::DiscoveryNotJson)?;
     if document.string("issuer").ok().flatten().as_deref() != Some(issuer) {
         return Err(FetchError::WrongIssuer);
     }

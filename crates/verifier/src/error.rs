@@ -31,9 +31,6 @@ pub enum VerifyError {
     /// The key belongs to another tenant of a shared key set.
     #[error("the token's key belongs to another issuer of the same key set")]
     KeyOfAnotherIssuer,
-    /// `sub` is empty or longer than the issuer's rules allow.
-    #[error("`sub` is empty or too long")]
-    UnacceptableSubject,
     /// The issuer's keys could not be had, and none recent enough are at hand.
     #[error("the keys of {issuer} can not be had: {why}")]
     KeysUnavailable {
@@ -63,7 +60,6 @@ impl VerifyError {
             Self::AlgorithmNotAllowed { .. } => "algorithm_not_allowed",
             Self::CertificateNotValid => "certificate_not_valid",
             Self::KeyOfAnotherIssuer => "key_of_another_issuer",
-            Self::UnacceptableSubject => "subject_unacceptable",
             Self::KeysUnavailable { .. } => "keys_unavailable",
         }
     }
@@ -77,8 +73,7 @@ impl VerifyError {
             | Self::UnknownIssuer
             | Self::AlgorithmNotAllowed { .. }
             | Self::CertificateNotValid
-            | Self::KeyOfAnotherIssuer
-            | Self::UnacceptableSubject => Fault::Token,
+            | Self::KeyOfAnotherIssuer => Fault::Token,
         }
     }
 }

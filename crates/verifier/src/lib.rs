@@ -45,6 +45,7 @@ pub mod tower;
 mod trusted;
 mod verifier;
 
+pub use countersign_jose::{Check, Verdict};
 pub use error::{Fault, VerifyError};
 pub use fetch::{Fetch, FetchError, FetchLimits, Fetched, HttpsFetch, MAX_KEY_BYTES};
 pub use preset::Preset;
@@ -52,4 +53,4 @@ pub use remote::{KeyStatus, RefreshPolicy};
 pub use snapshot::{DirectorySnapshots, Snapshots};
 pub use source::{KeySource, KeyUrl, KeyUrlError};
 pub use trusted::{AudienceFallback, TENANT_PLACEHOLDER, TrustError, TrustedIssuer, TrustedIssuerBuilder};
-pub use verifier::{Accepted, Verifier, VerifierBuilder};
+pub use verifier::{Accepted, Explanation, Verifier, VerifierBuilder};

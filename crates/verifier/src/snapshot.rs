@@ -128,6 +128,7 @@ fn form(format: Format) -> &'static str {
     match format {
         Format::Jwks => "jwks",
         Format::X509Map => "x509",
+        Format::KeyDocument => "key-document",
     }
 }
 

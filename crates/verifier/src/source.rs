@@ -4,7 +4,7 @@
 //! from the configuration or from the discovery document of a configured issuer, never from a token; there are no
 //! templates in it. Used by `trusted` (configuration) and `discovery` (`jwks_uri`).
 
-use countersign_jose::SymmetricKey;
+use countersign_jose::{KeySet, SymmetricKey};
 use std::fmt;
 use url::{Host, Url};
 
@@ -18,10 +18,16 @@ pub enum KeySource {
     JwksUrl(String),
     /// A JSON object `{kid: PEM certificate}` at this address (Firebase, Jitsi).
     X509Map(String),
+    /// One or the other at this address, told apart by the document: an object with an array `keys` is a JWK Set. For
+    /// settings that people fill with either.
+    KeyDocument(String),
     /// A JWK Set as text. Private members in it are not read.
     InlineJwks(String),
     /// One public key (or the public half of a private one) as PEM, for one algorithm; the token's `kid` is not looked at.
     InlinePem(String),
+    /// Keys read elsewhere, each bound to its algorithm, shared secrets among them. The algorithms of the issuer must name
+    /// those that are to be used.
+    Keys(KeySet),
     /// One shared secret, for one HMAC algorithm; the token's `kid` is not looked at.
     HmacSecret(SymmetricKey),
 }
@@ -34,8 +40,10 @@ impl fmt::Debug for KeySource {
             Self::DiscoveryAt(url) => f.debug_tuple("DiscoveryAt").field(url).finish(),
             Self::JwksUrl(url) => f.debug_tuple("JwksUrl").field(url).finish(),
             Self::X509Map(url) => f.debug_tuple("X509Map").field(url).finish(),
+            Self::KeyDocument(url) => f.debug_tuple("KeyDocument").field(url).finish(),
             Self::InlineJwks(_) => f.write_str("InlineJwks(..)"),
             Self::InlinePem(_) => f.write_str("InlinePem(..)"),
+            Self::Keys(_) => f.write_str("Keys(..)"),
             Self::HmacSecret(_) => f.write_str("HmacSecret(..)"),
         }
     }

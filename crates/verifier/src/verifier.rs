@@ -3,23 +3,27 @@
 //! The token's unverified `iss` selects exactly one trusted issuer; an unknown one is refused before anything is
 //! fetched. Only that issuer's keys are looked at, so a key of one never verifies another's token, whatever its `kid`.
 //! Then the signature (`jose`), then the claims policy. The header's `jwk`, `jku`, `x5u` and `x5c` are never read.
-//! Pinned by `tests/suite`: `trust`, `security_cases` and `presets`.
+//! `verify` and `explain` take the same steps, in `proof`.
+//! Pinned by `tests/suite`: `trust`, `security_cases`, `presets` and `explanations`.
 
 mod builder;
 #[cfg(test)]
 mod cache_tests;
+mod explanation;
+mod proof;
 
 pub use builder::VerifierBuilder;
+pub use explanation::Explanation;
 
 use crate::{
     cache::{self, Entry, TokenCache},
     error::VerifyError,
-    fetch::FetchError,
-    keys::{self, LoadedKeys},
+    keys::LoadedKeys,
     remote::{KeyStatus, RemoteKeys},
-    trusted::{Identity, TrustedIssuer},
+    trusted::TrustedIssuer,
 };
-use countersign_jose::{MAX_TOKEN_BYTES, Signed, Timestamp, TokenError, Unverified, Verified};
+use countersign_jose::{MAX_TOKEN_BYTES, Timestamp, TokenError, Verified};
+use proof::{Nobody, Proof};
 use std::{collections::HashMap, sync::Arc};
 
 /// Verifies tokens of the issuers it trusts. Made by [`Verifier::builder`]; shared by reference or in an `Arc`.
@@ -63,13 +67,6 @@ impl Accepted {
     }
 }
 
-/// What a token was accepted by.
-struct Proof {
-    accepted: Accepted,
-    issuer: usize,
-    keys: Arc<LoadedKeys>,
-}
-
 impl Verifier {
     /// Starts without any trusted issuer.
     pub fn builder() -> VerifierBuilder {
@@ -81,7 +78,8 @@ impl Verifier {
     /// May fetch the issuer's keys, and needs a tokio runtime for that. Cancelling the call does no harm.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Accepted, VerifyError> {
         let Some(cache) = &self.cache else {
-            return self.prove(token, now).await.map(|proof| proof.accepted);
+            let Proof { accepted, .. } = self.prove(token, now, &mut Nobody).await?;
+            return Ok(accepted);
         };
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong.into());
@@ -95,7 +93,7 @@ impl Verifier {
             }
             cache.remove(&name);
         }
-        let proof = self.prove(token, now).await?;
+        let proof = self.prove(token, now, &mut Nobody).await?;
         let verified = proof.accepted.verified();
         if let Some(exp) = verified.registered().exp {
             let until = proof.keys.not_after(verified.kid()).map_or(exp, |end| end.min(exp));
@@ -136,62 +134,5 @@ impl Verifier {
     /// The issuers that are trusted, in the order they were given.
     pub fn issuers(&self) -> impl Iterator<Item = &TrustedIssuer> {
         self.trusted.iter().map(|trusted| &trusted.issuer)
-    }
-
-    async fn prove(&self, token: &str, now: Timestamp) -> Result<Proof, VerifyError> {
-        let token = Unverified::parse(token)?;
-        let (index, trusted, identity) = self.select(token.unverified_issuer()?.as_deref())?;
-        trusted.issuer.check_header(&token)?;
-        let (keys, signed) = trusted.verify(token, identity, now).await?;
-        let verified = Arc::new(trusted.issuer.check_claims(signed, identity, now)?);
-        Ok(Proof {
-            accepted: Accepted { issuer: trusted.issuer.name.clone(), verified },
-            issuer: index,
-            keys,
-        })
-    }
-
-    /// The one issuer whose tokens say this `iss`.
-    fn select(&self, iss: Option<&str>) -> Result<(usize, &Trusted, &Identity), VerifyError> {
-        if let [only] = self.trusted.as_slice()
-            && let [identity] = only.issuer.identities.as_slice()
-            && identity.iss.is_none()
-        {
-            return Ok((0, only, identity));
-        }
-        let &(index, which) =
-            self.by_iss.get(iss.ok_or(VerifyError::NoIssuer)?).ok_or(VerifyError::UnknownIssuer)?;
-        let trusted = self.trusted.get(index).ok_or(VerifyError::UnknownIssuer)?;
-        let identity = trusted.issuer.identities.get(which).ok_or(VerifyError::UnknownIssuer)?;
-        Ok((index, trusted, identity))
-    }
-}
-
-impl Trusted {
-    async fn keys(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, VerifyError> {
-        let unavailable =
-            |why: FetchError| VerifyError::KeysUnavailable { issuer: self.issuer.name.clone(), why };
-        match &self.keys {
-            IssuerKeys::Fixed(keys) => Ok(keys.clone()),
-            IssuerKeys::Remote(remote) => remote.current(now).await.map_err(unavailable),
-        }
-    }
-
-    /// Proves the signature with a key of this issuer; asks once for newer keys if the token's key is not known.
-    async fn verify(
-        &self,
-        token: Unverified<'_>,
-        identity: &Identity,
-        now: Timestamp,
-    ) -> Result<(Arc<LoadedKeys>, Signed), VerifyError> {
-        let mut keys = self.keys(now).await?;
-        if let Err(why) = keys.select(&token, identity, now)
-            && keys::may_be_new(&token, &why)
-            && let IssuerKeys::Remote(remote) = &self.keys
-        {
-            keys = remote.newer_than(&keys, now).await.ok_or(why)?;
-        }
-        let signed = token.clone().verify(keys.select(&token, identity, now)?)?;
-        Ok((keys, signed))
     }
 }

@@ -61,6 +61,9 @@ pub enum FetchError {
     /// Not one key in it can be used with this issuer's algorithms.
     #[error("the key set holds no usable key")]
     NoUsableKey,
+    /// The discovery document is not the JSON it should be.
+    #[error("the discovery document is not a JSON object: {0}")]
+    DiscoveryNotJson(JsonError),
     /// The discovery document is another issuer's (OpenID Connect Discovery 1.0 §4.3).
     #[error("the discovery document names another issuer than the configured one")]
     WrongIssuer,
@@ -85,6 +88,7 @@ impl FetchError {
             Self::NotAKeySet(_) => "fetch_not_a_key_set",
             Self::ErrorDocument => "fetch_error_document",
             Self::NoUsableKey => "fetch_no_usable_key",
+            Self::DiscoveryNotJson(_) => "discovery_not_json",
             Self::WrongIssuer => "discovery_wrong_issuer",
             Self::JwksUri(_) => "discovery_jwks_uri",
             Self::Interrupted => "fetch_interrupted",

@@ -10,7 +10,7 @@ mod x509;
 use crate::{error::VerifyError, fetch::FetchError, trusted::Identity};
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_jose::{
-    Algorithm, KeyError, KeyKind, KeySet, Timestamp, TokenError, Unverified, VerifyingKey, check_kid,
+    Algorithm, KeyError, KeySet, Timestamp, TokenError, Unverified, VerifyingKey, check_kid,
     json::{DEFAULT_DEPTH, Object, string},
 };
 use serde_json::value::RawValue;
@@ -23,6 +23,22 @@ pub(crate) enum Format {
     Jwks,
     /// `{kid: PEM certificate}`.
     X509Map,
+    /// One of these, told apart by the document.
+    KeyDocument,
+}
+
+impl Format {
+    /// Whether `body` is to be read as a JWK Set. Only that has an array `keys`: a certificate named so is a string.
+    fn is_jwks(self, body: &[u8]) -> Result<bool, FetchError> {
+        match self {
+            Self::Jwks => Ok(true),
+            Self::X509Map => Ok(false),
+            Self::KeyDocument => {
+                let document = Object::parse(body, DEFAULT_DEPTH).map_err(FetchError::NotJson)?;
+                Ok(document.get("keys").is_some_and(|keys| keys.get().starts_with('[')))
+            }
+        }
+    }
 }
 
 /// The keys of one issuer.
@@ -72,23 +88,32 @@ impl LoadedKeys {
     pub(crate) fn parse(format: Format, body: &[u8], allowed: &[Algorithm]) -> Result<Self, FetchError> {
         let mut certificates = HashMap::new();
         let mut owners = HashMap::new();
-        let set = match format {
-            Format::Jwks => {
-                let set = KeySet::parse(body, assumed(allowed)).map_err(not_a_key_set)?;
-                owners = owners_of(body);
-                for why in set.skipped() {
-                    tracing::debug!(code = why.code(), "a key of a JWK Set was passed over: {why}");
-                }
-                set
+        let set = if format.is_jwks(body)? {
+            let set = KeySet::parse_for(body, allowed).map_err(not_a_key_set)?;
+            owners = owners_of(body);
+            for why in set.skipped() {
+                tracing::debug!(code = why.code(), "a key of a JWK Set was passed over: {why}");
             }
-            Format::X509Map => KeySet::from(x509::read(body, allowed, &mut certificates)?),
+            set
+        } else {
+            KeySet::from(x509::read(body, allowed, &mut certificates)?)
         };
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, body).as_ref());
+        Ok(Self { fingerprint, certificates, owners, ..Self::of_set(set, allowed)? })
+    }
+
+    /// Keys that never change.
+    pub(crate) fn of_set(set: KeySet, allowed: &[Algorithm]) -> Result<Self, FetchError> {
         if !set.keys().iter().any(|key| allowed.contains(&key.algorithm())) {
             return Err(FetchError::NoUsableKey);
         }
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest(&SHA256, body).as_ref());
-        Ok(Self { keys: Keys::Set(set), fingerprint, certificates, owners })
+        Ok(Self {
+            keys: Keys::Set(set),
+            fingerprint: [0; 32],
+            certificates: HashMap::new(),
+            owners: HashMap::new(),
+        })
     }
 
     /// How many keys there are.
@@ -109,33 +134,45 @@ impl LoadedKeys {
         self.certificates.get(kid?).map(|validity| validity.not_after)
     }
 
-    /// The key that must verify this token, which claims to be of `identity`. The name of a key is only compared.
-    pub(crate) fn select(
-        &self,
-        token: &Unverified<'_>,
-        identity: &Identity,
-        now: Timestamp,
-    ) -> Result<&VerifyingKey, VerifyError> {
-        let set = match &self.keys {
-            Keys::Only(key) => return Ok(key),
-            Keys::Set(set) => set,
-        };
-        let key = set.select(token)?;
-        let Some(kid) = key.kid() else { return Ok(key) };
-        if self.certificates.get(kid).is_some_and(|validity| !validity.holds_at(now)) {
-            return Err(VerifyError::CertificateNotValid);
+    /// The key that must verify this token. Its name is only compared.
+    pub(crate) fn select(&self, token: &Unverified<'_>) -> Result<&VerifyingKey, VerifyError> {
+        match &self.keys {
+            Keys::Set(set) => Ok(set.select(token)?),
+            Keys::Only(key) => Ok(key),
         }
-        let owners = self.owners.get(kid).map(Vec::as_slice).unwrap_or_default();
-        if !owners.iter().all(|owner| identity.owns_keys_of(owner)) {
-            return Err(VerifyError::KeyOfAnotherIssuer);
-        }
-        Ok(key)
     }
-}
 
-/// What a key without `alg` is bound to: the issuer's first RSA algorithm. Other kinds of keys have a usual one.
-fn assumed(allowed: &[Algorithm]) -> Option<Algorithm> {
-    allowed.iter().copied().find(|a| a.key_kind() == KeyKind::Rsa).or_else(|| allowed.first().copied())
+    /// Whether a key may be used now, where it came in a certificate.
+    pub(crate) fn check_certificate(&self, key: &VerifyingKey, now: Timestamp) -> Result<(), VerifyError> {
+        match self.certificate(key) {
+            Some(validity) if !validity.holds_at(now) => Err(VerifyError::CertificateNotValid),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a key of a shared set is of the issuer whose token it is to verify.
+    pub(crate) fn check_owner(&self, key: &VerifyingKey, identity: &Identity) -> Result<(), VerifyError> {
+        let owned = self.owners(key).iter().all(|owner| identity.owns_keys_of(owner));
+        if owned { Ok(()) } else { Err(VerifyError::KeyOfAnotherIssuer) }
+    }
+
+    /// When the certificate of a key is valid, if it came in one.
+    pub(crate) fn certificate(&self, key: &VerifyingKey) -> Option<Validity> {
+        self.certificates.get(key.kid()?).copied()
+    }
+
+    /// The issuers a shared key set names for a key.
+    pub(crate) fn owners(&self, key: &VerifyingKey) -> &[String] {
+        key.kid().and_then(|kid| self.owners.get(kid)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The names of the keys; `None` where one key is for every token.
+    pub(crate) fn names(&self) -> Option<Vec<&str>> {
+        match &self.keys {
+            Keys::Set(set) => Some(set.keys().iter().filter_map(VerifyingKey::kid).collect()),
+            Keys::Only(_) => None,
+        }
+    }
 }
 
 fn not_a_key_set(why: KeyError) -> FetchError {

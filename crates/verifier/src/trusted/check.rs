@@ -38,9 +38,6 @@ impl TrustedIssuerBuilder {
             source,
             refresh: self.refresh,
             algorithms: self.algorithms,
-            audiences: self.audiences,
-            fallback: self.fallback,
-            max_subject_bytes: self.max_subject_bytes,
             warnings,
         })
     }
@@ -80,8 +77,12 @@ impl TrustedIssuerBuilder {
     fn source(&mut self) -> Result<Source, TrustError> {
         let issuer = self.name.clone();
         let keys = self.keys.take().ok_or_else(|| TrustError::NoKeySource { issuer: issuer.clone() })?;
-        let secret = matches!(keys, KeySource::HmacSecret(_));
-        if let Some(&algorithm) = self.algorithms.iter().find(|a| a.is_symmetric() != secret) {
+        let fits = |algorithm: &Algorithm| match &keys {
+            // Its keys are bound to their algorithms; a public one can not be taken for a secret.
+            KeySource::Keys(_) => true,
+            keys => algorithm.is_symmetric() == matches!(keys, KeySource::HmacSecret(_)),
+        };
+        if let Some(&algorithm) = self.algorithms.iter().find(|a| !fits(a)) {
             return Err(TrustError::AlgorithmDoesNotFit { issuer, algorithm });
         }
         let at = |text: &str| {
@@ -108,6 +109,11 @@ impl TrustedIssuerBuilder {
             KeySource::DiscoveryAt(url) => Ok(Source::Discovery { url: at(&url)?, issuer: issuer.clone() }),
             KeySource::JwksUrl(url) => Ok(Source::Remote { url: at(&url)?, format: Format::Jwks }),
             KeySource::X509Map(url) => Ok(Source::Remote { url: at(&url)?, format: Format::X509Map }),
+            KeySource::KeyDocument(url) => Ok(Source::Remote { url: at(&url)?, format: Format::KeyDocument }),
+            KeySource::Keys(set) => {
+                let keys = LoadedKeys::of_set(set, &self.algorithms);
+                keys.map(|keys| Source::Fixed(Arc::new(keys))).map_err(|_| TrustError::NoUsableKey { issuer })
+            }
             KeySource::InlineJwks(json) => {
                 match LoadedKeys::parse(Format::Jwks, json.as_bytes(), &self.algorithms) {
                     Ok(keys) => Ok(Source::Fixed(Arc::new(keys))),
@@ -184,11 +190,16 @@ impl TrustedIssuerBuilder {
         if self.ignore_expiry {
             policy = policy.dangerously_ignore_expiry();
         }
-        let without_audience = policy.clone();
         if !self.any_audience {
             policy = policy.audiences(self.audiences.iter().cloned());
         }
-        Identity { iss, tenant, policy, without_audience }
+        if let Some(fallback) = self.fallback {
+            policy = policy.audience_fallback(fallback.claim());
+        }
+        if let Some(max) = self.max_subject_bytes {
+            policy = policy.max_subject_bytes(max);
+        }
+        Identity { iss, tenant, policy }
     }
 
     fn warnings(&self) -> Vec<String> {

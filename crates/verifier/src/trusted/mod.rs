@@ -18,10 +18,7 @@ use crate::{
     remote::RefreshPolicy,
     source::KeyUrl,
 };
-use countersign_jose::{
-    Algorithm, ClaimError, Policy, Signed, Timestamp, TokenError, Unverified, Verified,
-    json::{DEFAULT_DEPTH, Object, string},
-};
+use countersign_jose::{Algorithm, Policy, Unverified};
 use std::sync::Arc;
 
 /// Stands for the tenant in the `iss` of a multi-tenant issuer (Microsoft Entra writes it so).
@@ -35,9 +32,6 @@ pub struct TrustedIssuer {
     pub(crate) source: Source,
     pub(crate) refresh: RefreshPolicy,
     algorithms: Vec<Algorithm>,
-    audiences: Vec<String>,
-    fallback: Option<AudienceFallback>,
-    max_subject_bytes: Option<usize>,
     warnings: Vec<String>,
 }
 
@@ -69,9 +63,7 @@ pub(crate) struct Identity {
     /// `None`: any issuer at all.
     pub(crate) iss: Option<String>,
     tenant: Option<String>,
-    policy: Policy,
-    /// For tokens without `aud`, where a fallback takes its place.
-    without_audience: Policy,
+    pub(crate) policy: Policy,
 }
 
 impl Identity {
@@ -129,46 +121,5 @@ impl TrustedIssuer {
         } else {
             Err(VerifyError::AlgorithmNotAllowed { algorithm })
         }
-    }
-
-    /// Proves the claims of a token that a key of this issuer has signed.
-    pub(crate) fn check_claims(
-        &self,
-        signed: Signed,
-        identity: &Identity,
-        now: Timestamp,
-    ) -> Result<Verified, VerifyError> {
-        let verified = match self.fallback_client(&signed)? {
-            None => signed.check(&identity.policy, now)?,
-            Some((fallback, client)) => {
-                let client =
-                    client.ok_or_else(|| ClaimError::Missing("aud".into())).map_err(TokenError::Claim)?;
-                if !self.audiences.contains(&client) {
-                    return Err(TokenError::Claim(ClaimError::Mismatch(fallback.claim().into())).into());
-                }
-                signed.check(&identity.without_audience, now)?
-            }
-        };
-        if let Some(max) = self.max_subject_bytes {
-            let sub = verified.registered().sub.as_deref().unwrap_or_default();
-            if sub.is_empty() || sub.len() > max {
-                return Err(VerifyError::UnacceptableSubject);
-            }
-        }
-        Ok(verified)
-    }
-
-    /// The client a token without any `aud` is for; the outer `None` where `aud` decides.
-    fn fallback_client(
-        &self,
-        signed: &Signed,
-    ) -> Result<Option<(AudienceFallback, Option<String>)>, VerifyError> {
-        let Some(fallback) = self.fallback else { return Ok(None) };
-        let claims = Object::parse(signed.payload(), DEFAULT_DEPTH).map_err(TokenError::Payload)?;
-        if claims.get("aud").is_some() {
-            return Ok(None);
-        }
-        let client = claims.get(fallback.claim()).and_then(string).map(|client| client.into_owned());
-        Ok(Some((fallback, client)))
     }
 }

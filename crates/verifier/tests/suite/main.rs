@@ -12,8 +12,10 @@
 )]
 
 mod discovery;
+mod explanations;
 mod flood;
 mod hostile_servers;
+mod key_document;
 mod presets;
 mod remote_keys;
 mod security_cases;

@@ -1,7 +1,7 @@
 //! Presets: tokens in each provider's own form are accepted, near misses are not, and only the documented address is
 //! asked. Addresses are those of the providers, so a fake fetch answers for them.
 
-use crate::support::{FakeFetch, Signer, at, certified, code, today};
+use crate::support::{FakeFetch, Signer, at, certified, code, explained, today};
 use countersign_jose::{Algorithm, Timestamp};
 use countersign_verifier::{Preset, TrustError, TrustedIssuerBuilder, Verifier};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ impl Provider {
                 claims[name] = value.clone();
             }
         }
-        code(&self.verifier.verify(&self.signer.token(&claims), self.now).await)
+        code(&explained(&self.verifier, &self.signer.token(&claims), self.now).await.outcome)
     }
 
     async fn assert(&self, claims: Value, misses: &[(Value, &str)]) {

@@ -9,7 +9,9 @@ pub(crate) use fake::FakeFetch;
 pub(crate) use server::{Reply, Server};
 
 use countersign_jose::{Algorithm, Header, KeySize, PublicJwk, SigningInput, SigningKey, Timestamp};
-use countersign_verifier::{Accepted, KeySource, TrustedIssuer, TrustedIssuerBuilder, Verifier, VerifyError};
+use countersign_verifier::{
+    Accepted, Explanation, KeySource, TrustedIssuer, TrustedIssuerBuilder, Verdict, Verifier, VerifyError,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -103,4 +105,19 @@ pub(crate) fn trusting(issuer: TrustedIssuerBuilder) -> Arc<Verifier> {
 
 pub(crate) fn code(outcome: &Result<Accepted, VerifyError>) -> &'static str {
     outcome.as_ref().map_or_else(VerifyError::code, |_| "ok")
+}
+
+/// The explanation of a token, found to agree with `verify` and with itself: the same outcome, no failed check if that is
+/// good, and else its reason as the first failed one.
+pub(crate) async fn explained(verifier: &Verifier, token: &str, now: Timestamp) -> Explanation {
+    let verified = verifier.verify(token, now).await;
+    let explanation = verifier.explain(token, now).await;
+    assert_eq!(explanation.outcome, verified, "{token}");
+    let first = explanation.checks.iter().find(|check| check.failed()).map(|check| match &check.verdict {
+        Verdict::Failed { code, why } => (*code, why.clone()),
+        other => panic!("{other:?}"),
+    });
+    let expected = verified.err().map(|why| (why.code(), why.to_string()));
+    assert_eq!(first, expected, "{:?}", explanation.checks);
+    explanation
 }

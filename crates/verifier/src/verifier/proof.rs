@@ -1,0 +1,241 @@
+//! The steps that prove a token: form, issuer, algorithm, keys, the key's name, its certificate and owner, signature, claims.
+//!
+//! One way for `verify` and `explain`. A `Listener` is told how each step ended, with its words as a closure that only a
+//! listener who wants them calls: `Nobody` costs nothing. The first step that fails ends the proof. What a token says
+//! before its signature was proven selects an issuer and a key, and nothing else.
+
+use super::{Accepted, IssuerKeys, Trusted, Verifier};
+use crate::{
+    error::VerifyError,
+    fetch::FetchError,
+    keys::{self, LoadedKeys},
+    trusted::Identity,
+};
+use countersign_jose::{Algorithm, Policy, Signed, Timestamp, Unverified, VerifyingKey, excerpt, quoted};
+use std::sync::Arc;
+
+/// What a token was accepted by.
+pub(super) struct Proof {
+    pub(super) accepted: Accepted,
+    /// Which of the verifier's issuers.
+    pub(super) issuer: usize,
+    pub(super) keys: Arc<LoadedKeys>,
+}
+
+/// One step of a proof, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Form,
+    Issuer,
+    Algorithm,
+    Keys,
+    Key,
+    Certificate,
+    Owner,
+    Signature,
+}
+
+impl Step {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Form,
+        Self::Issuer,
+        Self::Algorithm,
+        Self::Keys,
+        Self::Key,
+        Self::Certificate,
+        Self::Owner,
+        Self::Signature,
+    ];
+}
+
+/// What a step expected and what it found.
+pub(super) struct Words {
+    pub(super) expected: String,
+    pub(super) found: String,
+}
+
+impl Words {
+    fn new(expected: impl Into<String>, found: impl Into<String>) -> Option<Self> {
+        Some(Self { expected: expected.into(), found: found.into() })
+    }
+}
+
+/// Is told how each step ended.
+pub(super) trait Listener: Send {
+    /// Gives the outcome back. No words: there was nothing to look at, which is not worth telling.
+    fn step<T>(
+        &mut self,
+        step: Step,
+        outcome: Result<T, VerifyError>,
+        words: impl FnOnce(Option<&T>) -> Option<Words>,
+    ) -> Result<T, VerifyError>;
+
+    /// The claims will have to meet this policy.
+    fn claims_expected(&mut self, policy: &Policy);
+
+    /// The claims may be read, and will be checked.
+    fn claims_reached(&mut self, signed: &Signed, policy: &Policy, now: Timestamp);
+}
+
+/// Listens to nothing.
+pub(super) struct Nobody;
+
+impl Listener for Nobody {
+    #[inline]
+    fn step<T>(
+        &mut self,
+        _: Step,
+        outcome: Result<T, VerifyError>,
+        _: impl FnOnce(Option<&T>) -> Option<Words>,
+    ) -> Result<T, VerifyError> {
+        outcome
+    }
+
+    #[inline]
+    fn claims_expected(&mut self, _: &Policy) {}
+
+    #[inline]
+    fn claims_reached(&mut self, _: &Signed, _: &Policy, _: Timestamp) {}
+}
+
+impl Verifier {
+    pub(super) async fn prove<L: Listener>(
+        &self,
+        token: &str,
+        now: Timestamp,
+        listener: &mut L,
+    ) -> Result<Proof, VerifyError> {
+        let bytes = token.len();
+        let parsed = Unverified::parse(token).map_err(VerifyError::from);
+        let token = listener.step(Step::Form, parsed, |token| {
+            Words::new("a compact JWS with a readable header", form_of(token, bytes))
+        })?;
+        let (index, trusted, identity) =
+            listener.step(Step::Issuer, self.select(&token), |_| self.issuer_words(&token))?;
+        listener.claims_expected(&identity.policy);
+        let algorithm = token.unverified_algorithm();
+        listener.step(Step::Algorithm, trusted.issuer.check_header(&token), |_| {
+            Words::new(list(trusted.issuer.algorithms().iter().map(|a| a.name())), algorithm.name())
+        })?;
+        let held = trusted.keys_for(&token, now).await;
+        let keys = listener.step(Step::Keys, held, |keys| {
+            let found = keys.map(|keys| match keys.count() {
+                1 => "1 key".to_owned(),
+                many => format!("{many} keys"),
+            });
+            Words::new(format!("the keys of {}", excerpt(&trusted.issuer.name)), found.unwrap_or_default())
+        })?;
+        let key = listener.step(Step::Key, keys.select(&token), |_| key_words(&keys, &token))?;
+        listener.step(Step::Certificate, keys.check_certificate(key, now), |_| {
+            let validity = keys.certificate(key)?;
+            Words::new("valid now", format!("from {} to {}", validity.not_before, validity.not_after))
+        })?;
+        listener.step(Step::Owner, keys.check_owner(key, identity), |_| {
+            let owners = Some(keys.owners(key)).filter(|owners| !owners.is_empty())?;
+            let expected = identity.iss.as_deref().map_or_else(|| "any issuer".to_owned(), quoted);
+            Words::new(expected, list(owners.iter().map(|owner| quoted(owner))))
+        })?;
+        let signed = token.verify(key).map_err(VerifyError::from);
+        let signed =
+            listener.step(Step::Signature, signed, |signed| signature_words(key, algorithm, signed))?;
+        listener.claims_reached(&signed, &identity.policy, now);
+        let verified = Arc::new(signed.check(&identity.policy, now)?);
+        let accepted = Accepted { issuer: trusted.issuer.name.clone(), verified };
+        Ok(Proof { accepted, issuer: index, keys })
+    }
+
+    /// The one identity there is, where it is to be believed whatever a token's `iss` says.
+    fn any_issuer(&self) -> Option<(&Trusted, &Identity)> {
+        match self.trusted.as_slice() {
+            [only] => match only.issuer.identities.as_slice() {
+                [identity] if identity.iss.is_none() => Some((only, identity)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The one issuer whose tokens say this token's `iss`.
+    fn select(&self, token: &Unverified<'_>) -> Result<(usize, &Trusted, &Identity), VerifyError> {
+        if let Some((only, identity)) = self.any_issuer() {
+            return Ok((0, only, identity));
+        }
+        let iss = token.unverified_issuer()?.ok_or(VerifyError::NoIssuer)?;
+        let &(index, which) = self.by_iss.get(&iss).ok_or(VerifyError::UnknownIssuer)?;
+        let trusted = self.trusted.get(index).ok_or(VerifyError::UnknownIssuer)?;
+        let identity = trusted.issuer.identities.get(which).ok_or(VerifyError::UnknownIssuer)?;
+        Ok((index, trusted, identity))
+    }
+
+    fn issuer_words(&self, token: &Unverified<'_>) -> Option<Words> {
+        if self.any_issuer().is_some() {
+            return Words::new("any issuer", "not looked at");
+        }
+        let mut names: Vec<&str> = self.by_iss.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let found = match token.unverified_issuer() {
+            Ok(iss) => iss.as_deref().map_or_else(|| "absent".to_owned(), quoted),
+            Err(_) => String::new(),
+        };
+        Words::new(list(names.into_iter().map(quoted)), found)
+    }
+}
+
+impl Trusted {
+    pub(super) async fn keys(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, VerifyError> {
+        let unavailable =
+            |why: FetchError| VerifyError::KeysUnavailable { issuer: self.issuer.name.clone(), why };
+        match &self.keys {
+            IssuerKeys::Fixed(keys) => Ok(keys.clone()),
+            IssuerKeys::Remote(remote) => remote.current(now).await.map_err(unavailable),
+        }
+    }
+
+    /// The keys to look for a token's key in: newer ones than those at hand, if it is not among these.
+    async fn keys_for(&self, token: &Unverified<'_>, now: Timestamp) -> Result<Arc<LoadedKeys>, VerifyError> {
+        let keys = self.keys(now).await?;
+        if let IssuerKeys::Remote(remote) = &self.keys
+            && keys.select(token).is_err_and(|why| keys::may_be_new(token, &why))
+            && let Some(newer) = remote.newer_than(&keys, now).await
+        {
+            return Ok(newer);
+        }
+        Ok(keys)
+    }
+}
+
+fn form_of(token: Option<&Unverified<'_>>, bytes: usize) -> String {
+    match token {
+        Some(token) => format!("{}, {}", token.unverified_algorithm(), kid_of(token)),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+fn kid_of(token: &Unverified<'_>) -> String {
+    token.unverified_kid().map_or_else(|| "no `kid`".to_owned(), |kid| format!("`kid` {}", quoted(kid)))
+}
+
+fn key_words(keys: &LoadedKeys, token: &Unverified<'_>) -> Option<Words> {
+    let expected = match keys.names() {
+        None => "any: one key is for every token".to_owned(),
+        Some(names) => list(names.into_iter().map(quoted)),
+    };
+    Words::new(expected, token.unverified_kid().map_or_else(|| "absent".to_owned(), quoted))
+}
+
+fn signature_words(key: &VerifyingKey, algorithm: Algorithm, signed: Option<&Signed>) -> Option<Words> {
+    let kid = key.kid().map_or_else(|| "without a name".to_owned(), quoted);
+    let verifies = if signed.is_some() { "verifies" } else { "does not verify" };
+    Words::new(format!("{} by the key {kid}", key.algorithm()), format!("{algorithm}, {verifies}"))
+}
+
+fn list<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {
+    let names: Vec<S> = names.collect();
+    match names.as_slice() {
+        [one] => excerpt(one.as_ref()),
+        many => {
+            let many: Vec<&str> = many.iter().map(AsRef::as_ref).collect();
+            excerpt(&format!("one of {}", many.join(", ")))
+        }
+    }
+}
