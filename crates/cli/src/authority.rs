@@ -4,14 +4,14 @@
 //! holds no keys, and a first key only when those that are there open.
 
 use crate::{
-    config::{Config, SecretRef},
-    environment::Environment,
+    config::Config,
     failure::{Failure, Outcome, configuration},
     files,
 };
 use countersign_issuer::{Issuer, IssuerSettings};
 use countersign_jose::Timestamp;
 use countersign_keyring::{LoadedKeyring, SealingKey, StoredKeyring};
+use countersign_settings::{Environment, SecretRef};
 use countersign_store::{Clock, Store, SystemClock};
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 

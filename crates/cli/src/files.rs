@@ -1,14 +1,13 @@
 //! Files that must never be half there and never overwrite another: written aside, then linked into place.
 
+pub(crate) use countersign_settings::files::{read_standard_input, read_text};
+
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
-
-/// The longest file read whole: keys and claims are far smaller.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Whether a file was made or was there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,23 +41,4 @@ pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<Created> {
 /// Makes a folder only its owner can enter; one that is there already is left as it is.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Reads a text file of reasonable size.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    read_limited(File::open(path)?)
-}
-
-/// Reads standard input, up to the same size.
-pub(crate) fn read_standard_input() -> io::Result<String> {
-    read_limited(io::stdin().lock())
-}
-
-fn read_limited(reader: impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    reader.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
-    }
-    Ok(text)
 }

@@ -7,7 +7,6 @@ mod args;
 mod authority;
 mod commands;
 mod config;
-mod environment;
 mod failure;
 mod fetch;
 mod files;
@@ -18,7 +17,7 @@ mod serve;
 
 use args::Args;
 use clap::Parser;
-use environment::Environment;
+use countersign_settings::Environment;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -5,12 +5,12 @@
 use crate::{
     authority::Authority,
     config::{self, RawConfig},
-    environment::Environment,
     failure::{Outcome, configuration, internal, refused},
     files::{self, Created},
 };
 use countersign_issuer::{ClientSecret, HttpIssuer, IssuerUrl};
 use countersign_jose::Algorithm;
+use countersign_settings::Environment;
 use std::{net::SocketAddr, path::Path};
 
 /// The id of the first client.

@@ -10,12 +10,12 @@ mod verify;
 use crate::{
     args::{Args, Command},
     config::Config,
-    environment::Environment,
     failure::Outcome,
     logs, serve,
 };
 use clap::CommandFactory;
 use countersign_issuer::HttpIssuer;
+use countersign_settings::Environment;
 use std::path::{Path, PathBuf};
 
 /// What every command is given.

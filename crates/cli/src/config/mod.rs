@@ -7,19 +7,17 @@ mod overrides;
 mod raw;
 mod reference;
 mod resolve;
-mod secret;
 
 pub(crate) use raw::RawConfig;
 pub(crate) use reference::{json_schema, markdown};
 pub(crate) use resolve::{Config, JaasKey, Limits};
-pub(crate) use secret::SecretRef;
 
 use crate::{
-    environment::Environment,
     failure::{Outcome, configuration},
     files,
 };
 use countersign_issuer::HttpIssuer;
+use countersign_settings::Environment;
 use std::path::{Path, PathBuf};
 
 /// The file used when none is named.

@@ -5,10 +5,8 @@
 //! with `countersign` (`COUNTERSIGN_PORT`, `COUNTERSIGN_SERVICE_HOST`, …), which mean nothing here.
 
 use super::RawConfig;
-use crate::{
-    environment::Environment,
-    failure::{Outcome, configuration},
-};
+use crate::failure::{Outcome, configuration};
+use countersign_settings::Environment;
 use toml::{Table, Value};
 
 const PREFIX: &str = "COUNTERSIGN_";

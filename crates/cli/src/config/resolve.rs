@@ -1,11 +1,7 @@
 //! Raw → resolved: every text becomes what it stands for, and what can not work is refused with the key that is wrong.
 
-use super::{
-    raw::{RawClient, RawConfig, RawRing, jaas_ring},
-    secret::SecretRef,
-};
+use super::raw::{RawClient, RawConfig, RawRing, jaas_ring};
 use crate::{
-    environment::Environment,
     failure::{Failure, Outcome, configuration},
     files,
 };
@@ -17,6 +13,7 @@ use countersign_issuer::{
 };
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey};
 use countersign_keyring::{LocalSigner, RingName, RingSpec, Signer};
+use countersign_settings::{Environment, SecretRef};
 use ipnet::IpNet;
 use std::{
     collections::BTreeSet,

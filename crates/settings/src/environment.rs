@@ -1,12 +1,16 @@
 //! The environment, read once and handed down: tests give their own, and nothing changes that of the process.
+//!
+//! An empty variable counts as not set, because a shell or a container file often can not unset one. Values may be secrets
+//! and are in no debug output. `main` reads it; everything below is given it.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Environment variables and the folder the program was started in.
 #[derive(Clone, Default)]
-pub(crate) struct Environment {
+pub struct Environment {
     variables: BTreeMap<String, String>,
-    pub(crate) folder: PathBuf,
+    /// Where the program was started; relative paths on the command line begin there.
+    pub folder: PathBuf,
 }
 
 impl std::fmt::Debug for Environment {
@@ -18,27 +22,46 @@ impl std::fmt::Debug for Environment {
 
 impl Environment {
     /// That of this process. Variables that are not UTF-8 are not there.
-    pub(crate) fn of_process() -> Self {
+    pub fn of_process() -> Self {
         let text = |s: std::ffi::OsString| s.into_string().ok();
         let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
         Self { variables: variables.collect(), folder: std::env::current_dir().unwrap_or_default() }
     }
 
     /// A variable that is set and not empty.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// All variables that begin with `prefix`, with the rest of the name.
-    pub(crate) fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    /// All variables that begin with `prefix`, also empty ones, each as the rest of its name and its value.
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.variables
             .iter()
             .filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
     }
 
-    #[cfg(test)]
-    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
+    /// An environment of these variables alone, in no folder: tests give one instead of changing that of the process.
+    pub fn of(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self { variables: variables.collect(), folder: PathBuf::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        let environment = Environment::of(&[("EMPTY", ""), ("FULL", "x")]);
+        assert_eq!(environment.get("EMPTY"), None);
+        assert_eq!(environment.get("FULL"), Some("x"));
+        assert_eq!(environment.get("ABSENT"), None);
+    }
+
+    #[test]
+    fn an_environment_shows_names_and_no_values() {
+        let shown = format!("{:?}", Environment::of(&[("NAME", "a-secret")]));
+        assert!(shown.contains("NAME") && !shown.contains("a-secret"), "{shown}");
     }
 }
