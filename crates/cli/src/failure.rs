@@ -2,6 +2,7 @@
 
 use countersign_issuer::{IssuerError, MintError};
 use countersign_keyring::KeyringError;
+use countersign_settings::SettingsError;
 use countersign_store::StoreError;
 use std::{fmt, process::ExitCode};
 
@@ -50,11 +51,6 @@ impl Failure {
         self.message = format!("{what}: {}", self.message);
         self
     }
-
-    #[cfg(test)]
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
 }
 
 /// Prints a failure and gives its exit code.
@@ -102,6 +98,21 @@ impl From<KeyringError> for Failure {
             KeyringError::Contended => Kind::Internal,
         };
         Self { kind, code, message }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(why: SettingsError) -> Self {
+        let message = match &why {
+            SettingsError::Missing { .. } => {
+                format!("{why}; make one with `countersign init`, or name another with --config")
+            }
+            SettingsError::Unreadable { .. }
+            | SettingsError::Malformed { .. }
+            | SettingsError::Variable { .. }
+            | SettingsError::Incomplete { .. } => why.to_string(),
+        };
+        Self { kind: Kind::Configuration, code: why.code(), message }
     }
 }
 

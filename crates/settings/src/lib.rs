@@ -1,12 +1,17 @@
-//! What every program of this project starts with: the environment, read once; files of reasonable size; secrets by
-//! reference.
+//! What every program of this project starts with: the environment, read once; settings from a file and variables over
+//! it; files of reasonable size; secrets by reference.
 //!
 //! Nothing here knows what a program is for: it links neither issuer nor keyring nor store. Messages may name files and
 //! variables, never what is in them.
 
 mod environment;
+mod error;
 pub mod files;
+mod load;
+mod overrides;
 mod secret;
 
 pub use environment::Environment;
+pub use error::{Place, SettingsError};
+pub use load::{from_environment, load};
 pub use secret::{SecretError, SecretRef};
