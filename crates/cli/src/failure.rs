@@ -103,16 +103,20 @@ impl From<KeyringError> for Failure {
 
 impl From<SettingsError> for Failure {
     fn from(why: SettingsError) -> Self {
-        let message = match &why {
-            SettingsError::Missing { .. } => {
-                format!("{why}; make one with `countersign init`, or name another with --config")
-            }
-            SettingsError::Unreadable { .. }
+        let (code, mut message) = (why.code(), why.to_string());
+        if let SettingsError::Missing { .. } = why {
+            message.push_str("; make one with `countersign init`, or name another with --config");
+        }
+        let kind = match why {
+            SettingsError::Missing { .. }
+            | SettingsError::Unreadable { .. }
             | SettingsError::Malformed { .. }
             | SettingsError::Variable { .. }
-            | SettingsError::Incomplete { .. } => why.to_string(),
+            | SettingsError::Incomplete { .. }
+            | SettingsError::LogLevel { .. } => Kind::Configuration,
+            SettingsError::LogStarted { .. } => Kind::Internal,
         };
-        Self { kind: Kind::Configuration, code: why.code(), message }
+        Self { kind, code, message }
     }
 }
 

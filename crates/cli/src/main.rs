@@ -10,7 +10,6 @@ mod config;
 mod failure;
 mod fetch;
 mod files;
-mod logs;
 mod output;
 mod scaffold;
 mod serve;

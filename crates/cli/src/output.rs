@@ -1,6 +1,6 @@
 //! The one place that writes to standard output and standard error. A closed pipe ends the program quietly.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 /// A line on standard output.
 pub(crate) fn line(text: &str) {
@@ -14,9 +14,4 @@ pub(crate) fn line(text: &str) {
 pub(crate) fn error_line(text: &str) {
     // With standard error gone there is no one left to tell.
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Whether a person is looking at standard error.
-pub(crate) fn is_terminal() -> bool {
-    io::stderr().is_terminal()
 }

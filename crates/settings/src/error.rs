@@ -54,6 +54,23 @@ pub enum SettingsError {
         /// What is missing.
         why: String,
     },
+
+    /// The level of the log is none.
+    #[error(
+        "log.level {level:?} is not a level (off, error, warn, info, debug, trace) or a list like \
+         info,countersign::audit=off"
+    )]
+    LogLevel {
+        /// What was asked for.
+        level: String,
+    },
+
+    /// This process logs already: a mistake of the program and not of whoever configured it.
+    #[error("the log can not be started: {why}")]
+    LogStarted {
+        /// What stands in the way.
+        why: String,
+    },
 }
 
 impl SettingsError {
@@ -64,7 +81,9 @@ impl SettingsError {
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::Variable { .. }
-            | Self::Incomplete { .. } => "bad_configuration",
+            | Self::Incomplete { .. }
+            | Self::LogLevel { .. } => "bad_configuration",
+            Self::LogStarted { .. } => "internal",
         }
     }
 }

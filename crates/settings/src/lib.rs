@@ -1,5 +1,5 @@
 //! What every program of this project starts with: the environment, read once; settings from a file and variables over
-//! it; files of reasonable size; secrets by reference.
+//! it; files of reasonable size; secrets by reference; the log.
 //!
 //! Nothing here knows what a program is for: it links neither issuer nor keyring nor store. Messages may name files and
 //! variables, never what is in them.
@@ -8,6 +8,7 @@ mod environment;
 mod error;
 pub mod files;
 mod load;
+pub mod log;
 mod overrides;
 mod secret;
 

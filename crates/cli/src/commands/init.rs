@@ -4,13 +4,14 @@ use super::Context;
 use crate::{
     args::InitArgs,
     failure::{Outcome, refused, usage},
-    logs, output, scaffold,
+    output, scaffold,
 };
 use countersign_issuer::IssuerUrl;
+use countersign_settings::log;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub(super) async fn run(context: &Context<'_>, args: &InitArgs) -> Outcome {
-    logs::start("warn")?;
+    log::start("warn")?;
     scaffold::refuse_existing(context.file())?;
     if args.algorithm.is_symmetric() {
         return Err(usage(

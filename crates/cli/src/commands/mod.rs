@@ -11,11 +11,11 @@ use crate::{
     args::{Args, Command},
     config::Config,
     failure::Outcome,
-    logs, serve,
+    serve,
 };
 use clap::CommandFactory;
 use countersign_issuer::HttpIssuer;
-use countersign_settings::Environment;
+use countersign_settings::{Environment, log};
 use std::path::{Path, PathBuf};
 
 /// What every command is given.
@@ -31,7 +31,7 @@ impl Context<'_> {
     /// The configuration, with logging started as it says.
     pub(crate) fn load(&self) -> Outcome<Config> {
         let config = crate::config::load(&self.file, self.environment, self.http)?;
-        logs::start(&config.raw.log.level)?;
+        log::start(&config.raw.log.level)?;
         Ok(config)
     }
 

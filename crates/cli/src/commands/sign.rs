@@ -7,7 +7,7 @@ use crate::{
     authority::{self, Authority},
     config::JaasKey,
     failure::{Outcome, configuration, internal, refused, usage},
-    files, logs, output,
+    files, output,
 };
 use countersign_issuer::{
     AudienceRequest, Caller, Clients, Issuer, IssuerSettings, IssuerUrl, MintPolicy, RequestError,
@@ -15,6 +15,7 @@ use countersign_issuer::{
 };
 use countersign_jose::MAX_TOKEN_BYTES;
 use countersign_keyring::LoadedKeyring;
+use countersign_settings::log;
 use countersign_store::{Clock, SystemClock};
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -72,7 +73,7 @@ fn claims(argument: &str) -> Outcome<String> {
 async fn issuer(context: &Context<'_>, args: &SignArgs) -> Outcome<(Issuer, Option<String>, Arc<dyn Clock>)> {
     // The three JaaS variables are enough by themselves: no configuration, no store.
     if !context.file().exists() && args.profile.as_deref() == Some("jaas") {
-        logs::start("info")?;
+        log::start("info")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         authority::check_clock(clock.now())?;
         let key = JaasKey::from_environment(context.environment)?.ok_or_else(|| {

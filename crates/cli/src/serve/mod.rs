@@ -9,9 +9,10 @@ use crate::{
     authority::{self, Authority},
     commands::Context,
     failure::{Outcome, configuration, internal},
-    logs, output, scaffold,
+    output, scaffold,
 };
 use countersign_issuer::http;
+use countersign_settings::log;
 use ipnet::IpNet;
 use listener::Listener;
 use std::{
@@ -31,7 +32,7 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         if context.file().exists() { (None, None) } else { first_run(context, args).await? };
     let config = crate::config::load(context.file(), context.environment, context.http)?;
     if bound.is_none() {
-        logs::start(&config.raw.log.level)?;
+        log::start(&config.raw.log.level)?;
     }
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
@@ -75,7 +76,7 @@ async fn first_run(
     context: &Context<'_>,
     args: &ServeArgs,
 ) -> Outcome<(Option<scaffold::FirstClient>, Option<TcpListener>)> {
-    logs::start("info")?;
+    log::start("info")?;
     let socket = bind(args.listen.unwrap_or(DEFAULT_LISTEN)).await?;
     let listen = socket.local_addr().map_err(configuration)?;
     let host = match listen.ip() {

@@ -1,6 +1,10 @@
 //! The log: for people on a terminal, JSON lines otherwise; always on standard error.
+//!
+//! A JSON line is timestamp, level, the event's fields as they were given, target; whoever reads the lines relies on that
+//! (`tests/e2e/test_observability.py`). A level that is misspelt is refused, because it would silence the log.
 
-use crate::failure::{Outcome, configuration};
+use crate::SettingsError;
+use std::io::IsTerminal;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -18,21 +22,20 @@ use tracing_subscriber::{
 };
 
 /// Starts logging at `level`: `info`, or a list like `info,countersign::audit=off`.
-pub(crate) fn start(level: &str) -> Outcome {
-    let filter = parse(level).ok_or_else(|| {
-        configuration(format!(
-            "log.level {level:?} is not a level (off, error, warn, info, debug, trace) or a list like \
-             info,countersign::audit=off"
-        ))
-    })?;
+///
+/// # Errors
+///
+/// [`SettingsError::LogLevel`] when `level` is neither, [`SettingsError::LogStarted`] the second time.
+pub fn start(level: &str) -> Result<(), SettingsError> {
+    let filter = parse(level).ok_or_else(|| SettingsError::LogLevel { level: level.to_owned() })?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr);
-    let started = if crate::output::is_terminal() {
+    let started = if std::io::stderr().is_terminal() {
         registry.with(layer.with_target(false)).try_init()
     } else {
         registry.with(layer.event_format(JsonLines)).try_init()
     };
-    started.map_err(|why: TryInitError| crate::failure::internal(why))
+    started.map_err(|why: TryInitError| SettingsError::LogStarted { why: why.to_string() })
 }
 
 /// One JSON object a line: timestamp, level, the event's fields, target. The format of tracing-subscriber's `json` feature
@@ -105,6 +108,16 @@ fn parse(level: &str) -> Option<Targets> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_level_is_repeated_with_what_may_be_written_instead() {
+        let why = start("loud").unwrap_err();
+        assert_eq!(
+            why.to_string(),
+            "log.level \"loud\" is not a level (off, error, warn, info, debug, trace) or a list like \
+             info,countersign::audit=off"
+        );
+    }
 
     #[test]
     fn a_level_that_is_misspelt_is_refused_and_not_taken_for_a_target() {
