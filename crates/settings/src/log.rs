@@ -4,6 +4,7 @@
 //! (`tests/e2e/test_observability.py`). A level that is misspelt is refused, because it would silence the log.
 
 use crate::SettingsError;
+use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
 use tracing::{
     Event, Subscriber,
@@ -20,6 +21,21 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
+
+/// The settings of the log as they are typed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLog {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a list like `info,countersign::audit=off`.
+    pub level: String,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
+}
 
 /// Starts logging at `level`: `info`, or a list like `info,countersign::audit=off`.
 ///

@@ -1,0 +1,141 @@
+//! The gate's answer: let in, as whom and by which rule; or not, and why.
+//!
+//! A [`Grant`] can only be made by `gate`, and holds a verified token unless a public rule let the request in.
+
+use crate::{credential::CredentialError, path::PathError, route::Unmet};
+use countersign_verifier::{Accepted, Fault, VerifyError};
+
+/// The answer to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Let it in.
+    Allow(Grant),
+    /// Keep it out.
+    Deny(Denial),
+}
+
+/// A request that is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    caller: Option<Accepted>,
+    route: usize,
+}
+
+impl Grant {
+    pub(crate) fn new(caller: Option<Accepted>, route: usize) -> Self {
+        Self { caller, route }
+    }
+
+    /// Whose request it is; `None` only where a public rule let it in without a good token.
+    pub fn caller(&self) -> Option<&Accepted> {
+        self.caller.as_ref()
+    }
+
+    /// Which rule let it in, counted from 0.
+    pub fn route(&self) -> usize {
+        self.route
+    }
+}
+
+/// A request that is kept out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Whose request it is, where that was proven.
+    pub caller: Option<Accepted>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// Why a request is kept out. For the log; a caller is told no more than [`Refusal::kind`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No credential that could be looked at.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The token is not accepted.
+    #[error(transparent)]
+    Token(#[from] VerifyError),
+    /// The path can be read in two ways.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The method is not one.
+    #[error("the method is not a plain HTTP method in capitals")]
+    Method,
+    /// No rule matches.
+    #[error("no route rule matches the request")]
+    NoRoute,
+    /// The token does not meet the rule.
+    #[error(transparent)]
+    Unmet(#[from] Unmet),
+    /// The API is not among those that are authorized (`authorized_apis`).
+    #[error("the request is for an API that is not among the authorized ones")]
+    OtherApi,
+    /// The token has nothing to call the caller by.
+    #[error("the token has no usable `{0}` to name the caller by")]
+    NoPrincipal(String),
+    /// A claim can not be put into a header.
+    #[error("the claim `{0}` can not be put into a header")]
+    UnfitForHeader(String),
+    /// The request carries an identity header in another spelling.
+    #[error("the request has an identity header spelt with underscores")]
+    SpoofedHeader,
+    /// The proxy did not say which request it asks about.
+    #[error("the proxy does not say exactly one {0}")]
+    Proxy(&'static str),
+    /// Not an event that an authorizer can be asked with, or a damaged one.
+    #[error("not an authorizer event: {0}")]
+    Event(String),
+}
+
+/// What a caller may know about a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// No usable credential: 401.
+    Unauthenticated,
+    /// A token that is not accepted: 401, `invalid_token`.
+    InvalidToken,
+    /// The caller is known, or does not matter, and may not: 403.
+    Forbidden,
+    /// Nobody can tell now, because an issuer's keys can not be had: 503.
+    Unavailable,
+}
+
+impl Refusal {
+    /// What a caller may know.
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Credential(_) | Self::Event(_) => RefusalKind::Unauthenticated,
+            Self::Token(why) => match why.fault() {
+                Fault::Token => RefusalKind::InvalidToken,
+                Fault::Keys => RefusalKind::Unavailable,
+            },
+            Self::Path(_)
+            | Self::Method
+            | Self::NoRoute
+            | Self::Unmet(_)
+            | Self::OtherApi
+            | Self::NoPrincipal(_)
+            | Self::UnfitForHeader(_)
+            | Self::SpoofedHeader
+            | Self::Proxy(_) => RefusalKind::Forbidden,
+        }
+    }
+
+    /// A stable name for programs, from a closed list.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Credential(why) => why.code(),
+            Self::Token(why) => why.code(),
+            Self::Path(why) => why.code(),
+            Self::Method => "method_malformed",
+            Self::NoRoute => "route_none",
+            Self::Unmet(why) => why.code(),
+            Self::OtherApi => "api_not_authorized",
+            Self::NoPrincipal(_) => "principal_missing",
+            Self::UnfitForHeader(_) => "claim_unfit_for_header",
+            Self::SpoofedHeader => "identity_header_spoofed",
+            Self::Proxy(_) => "proxy_request_unclear",
+            Self::Event(_) => "event_unknown",
+        }
+    }
+}

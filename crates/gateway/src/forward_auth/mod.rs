@@ -1,0 +1,174 @@
+//! The gate behind a proxy: `/authorize` answers whether the request the proxy asks about may pass.
+//!
+//! 200 with identity headers, each of them always there and empty where there is nothing to say, so that the proxy overwrites
+//! whatever the client sent; 401 and 403 with `WWW-Authenticate` (RFC 6750 §3); 503 when an issuer's keys can not be had. Only
+//! addresses of configured proxies may ask. A request that carries an identity header spelt with underscores is refused: many
+//! services take `X_Auth_Subject` for `X-Auth-Subject`. Refusals say no more than the standard error; the log has the reason.
+//! Called by the server of the program. Pinned by `tests/forward_auth.rs`, and by real proxies in the end-to-end tests.
+
+mod proxy;
+
+pub use proxy::{Proxies, ProxyKind};
+
+use crate::{
+    claims::Claims,
+    context::plain_text,
+    decision::{Decision, Denial, Grant, Refusal, RefusalKind},
+    gate::Gate,
+    route::Unmet,
+};
+use countersign_jose::Timestamp;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use std::{borrow::Cow, net::IpAddr};
+
+/// Where the route is.
+pub const PATH: &str = "/authorize";
+
+/// The gate with the forms of forward-auth around it.
+#[derive(Debug)]
+pub struct ForwardAuth {
+    gate: Gate,
+    proxies: Vec<Proxies>,
+    identity_headers: Vec<(HeaderName, String)>,
+}
+
+/// An answer to a proxy, and the stable name of what was decided.
+#[derive(Debug)]
+pub struct Answer {
+    /// What to send; the body is a line of JSON, or empty.
+    pub response: Response<String>,
+    /// `allow`, or the code of the refusal.
+    pub code: &'static str,
+}
+
+impl ForwardAuth {
+    /// Asks `gate` for these proxies. Each identity header is filled from a claim.
+    pub fn new(gate: Gate, proxies: Vec<Proxies>, identity_headers: Vec<(HeaderName, String)>) -> Self {
+        Self { gate, proxies, identity_headers }
+    }
+
+    /// The gate it asks.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Answers a request to [`PATH`] or, for Envoy, below it. `rest` is what of the path follows it; `connection` is the address
+    /// the connection comes from, and nothing that a header says.
+    pub async fn answer(&self, request: &Parts, rest: &str, connection: IpAddr, now: Timestamp) -> Answer {
+        let decided = self.decide(request, rest, connection, now).await;
+        let decided = match decided {
+            Decision::Allow(grant) => self
+                .identity(&grant)
+                .map(|headers| (grant, headers))
+                .map_err(|refusal| Denial { caller: None, refusal }),
+            Decision::Deny(denial) => Err(denial),
+        };
+        match decided {
+            Ok((grant, headers)) => {
+                let subject = grant.caller().and_then(|caller| caller.verified().registered().sub.as_deref());
+                tracing::debug!(target: "countersign::gate", decision = "allow", subject, route = grant.route());
+                let mut response = Response::new(String::new());
+                *response.headers_mut() = headers;
+                Answer { response: uncached(response), code: "allow" }
+            }
+            Err(denial) => {
+                log(&denial, connection);
+                Answer { response: uncached(refuse(&denial.refusal)), code: denial.refusal.code() }
+            }
+        }
+    }
+
+    async fn decide(&self, request: &Parts, rest: &str, connection: IpAddr, now: Timestamp) -> Decision {
+        let deny = |refusal| Decision::Deny(Denial { caller: None, refusal });
+        let Some(proxies) = self.proxies.iter().find(|proxies| proxies.contains(connection)) else {
+            return deny(Refusal::Proxy("address among gate.proxies"));
+        };
+        if self.has_spoofed_header(&request.headers) {
+            return deny(Refusal::SpoofedHeader);
+        }
+        match proxies.kind.facts(request, rest) {
+            Ok(facts) => self.gate.decide(&facts, now).await,
+            Err(refusal) => deny(refusal),
+        }
+    }
+
+    /// Header names are in lower case already.
+    fn has_spoofed_header(&self, headers: &HeaderMap) -> bool {
+        let spoofs = |name: &str| {
+            let read = name.replace('_', "-");
+            name.contains('_')
+                && self.identity_headers.iter().any(|(header, _)| header.as_str().replace('_', "-") == read)
+        };
+        headers.keys().any(|name| spoofs(name.as_str()))
+    }
+
+    /// Every identity header, with the caller's claim or empty.
+    fn identity(&self, grant: &Grant) -> Result<HeaderMap, Refusal> {
+        let claims = grant.caller().and_then(|caller| Claims::of(caller.verified()));
+        let mut headers = HeaderMap::with_capacity(self.identity_headers.len() + 2);
+        for (name, claim) in &self.identity_headers {
+            let text =
+                claims.as_ref().and_then(|claims| claims.get(claim)).map_or(Cow::Borrowed(""), plain_text);
+            // Whoever reads the header back must get what was signed: blanks at the ends would be lost on the way.
+            let value = Some(&text).filter(|text| text.trim() == text.as_ref());
+            let value = value.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok());
+            headers.insert(name.clone(), value.ok_or_else(|| Refusal::UnfitForHeader(claim.clone()))?);
+        }
+        Ok(headers)
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Response<String> {
+    let (status, error) = match refusal.kind() {
+        RefusalKind::Unauthenticated => (StatusCode::UNAUTHORIZED, None),
+        RefusalKind::InvalidToken => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
+        RefusalKind::Forbidden if matches!(refusal, Refusal::Unmet(Unmet::Scope(_))) => {
+            (StatusCode::FORBIDDEN, Some("insufficient_scope"))
+        }
+        RefusalKind::Forbidden => (StatusCode::FORBIDDEN, None),
+        RefusalKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
+    };
+    let body = match (error, status) {
+        (Some(error), _) => format!(r#"{{"error":"{error}"}}"#),
+        (None, StatusCode::UNAUTHORIZED) => r#"{"error":"unauthorized"}"#.to_owned(),
+        (None, StatusCode::FORBIDDEN) => r#"{"error":"access_denied"}"#.to_owned(),
+        (None, _) => r#"{"error":"temporarily_unavailable"}"#.to_owned(),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // RFC 6750 §3.1: no error code for a request without credentials.
+    let challenge = match (status, error) {
+        (StatusCode::UNAUTHORIZED, None) => Some("Bearer".to_owned()),
+        (_, Some(error)) => Some(format!("Bearer error=\"{error}\"{}", scope(refusal))),
+        _ => None,
+    };
+    if let Some(value) = challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    }
+    response
+}
+
+/// The scopes that would do (RFC 6750 §3, `scope`).
+fn scope(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Unmet(Unmet::Scope(scopes)) => format!(", scope=\"{}\"", scopes.join(" ")),
+        _ => String::new(),
+    }
+}
+
+fn uncached(mut response: Response<String>) -> Response<String> {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn log(denial: &Denial, connection: IpAddr) {
+    let (code, reason) = (denial.refusal.code(), denial.refusal.to_string());
+    let subject = denial.caller.as_ref().and_then(|caller| caller.verified().registered().sub.as_deref());
+    let address = tracing::field::display(connection);
+    if denial.refusal.kind() == RefusalKind::Unavailable {
+        tracing::error!(target: "countersign::gate", decision = "deny", address, code, reason);
+    } else {
+        tracing::info!(target: "countersign::gate", decision = "deny", address, subject, code, reason);
+    }
+}

@@ -1,0 +1,115 @@
+//! The gate: `(request facts, now) → decision`, and nothing else. Adapters on both sides of it know the world.
+//!
+//! In this order: the path must be one that everybody reads alike; the first rule that matches says what is needed; the one
+//! credential is verified; the rule is checked. Whatever is not let in by a rule is kept out. Where a public rule matches, a
+//! good token still says who it is, and a bad one says nothing.
+//! Called by `lambda` and `forward_auth`; pinned by `tests/decisions.rs`.
+
+mod explanation;
+
+use crate::{
+    claims::Claims,
+    credential::CredentialSources,
+    decision::{Decision, Denial, Grant, Refusal},
+    facts::RequestFacts,
+    path::Target,
+    route::{Access, Route, Unmet},
+};
+use countersign_jose::Timestamp;
+use countersign_verifier::{Accepted, Verifier};
+
+/// Whose tokens are accepted, where they may be, and which requests need what.
+#[derive(Debug)]
+pub struct Gate {
+    verifier: Verifier,
+    sources: CredentialSources,
+    routes: Vec<Route>,
+}
+
+impl Gate {
+    /// A gate with these rules. Without any rule it keeps everybody out; see [`Route::any_token`].
+    pub fn new(verifier: Verifier, sources: CredentialSources, routes: Vec<Route>) -> Self {
+        Self { verifier, sources, routes }
+    }
+
+    /// Judges one request at the instant `now`, which must be the present.
+    pub async fn decide(&self, facts: &RequestFacts<'_>, now: Timestamp) -> Decision {
+        let target = match target(facts) {
+            Ok(target) => target,
+            Err(refusal) => return Decision::Deny(Denial { caller: None, refusal }),
+        };
+        let caller = match self.sources.select(facts) {
+            Ok(token) => self.verifier.verify(token, now).await.map_err(Refusal::from),
+            Err(why) => Err(why.into()),
+        };
+        self.conclude(facts, &target, caller)
+    }
+
+    /// Whose tokens are accepted.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// The rules, in the order they are tried.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Whether the rule lets this caller in.
+    pub(crate) fn admits(&self, route: &Route, caller: Option<&Accepted>) -> bool {
+        match (&route.access, caller) {
+            (Access::Public, _) => true,
+            (Access::Token(_), None) => false,
+            (Access::Token(_), Some(caller)) => first_unmet(&route.access, caller).is_none(),
+        }
+    }
+
+    /// The first rule that matches, and its number.
+    fn route(&self, facts: &RequestFacts<'_>, target: &Target<'_>) -> Option<(usize, &Route)> {
+        self.routes.iter().enumerate().find(|(_, route)| route.matches(&facts.method, target))
+    }
+
+    fn conclude(
+        &self,
+        facts: &RequestFacts<'_>,
+        target: &Target<'_>,
+        caller: Result<Accepted, Refusal>,
+    ) -> Decision {
+        let deny = |caller, refusal| Decision::Deny(Denial { caller, refusal });
+        match (self.route(facts, target), caller) {
+            (Some((index, Route { access: Access::Public, .. })), caller) => {
+                Decision::Allow(Grant::new(caller.ok(), index))
+            }
+            (_, Err(refusal)) => deny(None, refusal),
+            (None, Ok(caller)) => deny(Some(caller), Refusal::NoRoute),
+            (Some((index, route)), Ok(caller)) => match first_unmet(&route.access, &caller) {
+                None => Decision::Allow(Grant::new(Some(caller), index)),
+                Some(unmet) => deny(Some(caller), unmet.into()),
+            },
+        }
+    }
+}
+
+fn first_unmet(access: &Access, caller: &Accepted) -> Option<Unmet> {
+    unmet(access, caller).into_iter().next()
+}
+
+/// What of a rule a caller does not meet.
+fn unmet(access: &Access, caller: &Accepted) -> Vec<Unmet> {
+    let requirement = match access {
+        Access::Token(requirement) if !requirement.is_empty() => requirement,
+        Access::Token(_) | Access::Public => return Vec::new(),
+    };
+    match Claims::of(caller.verified()) {
+        Some(claims) => requirement.unmet(caller, &claims),
+        None => vec![Unmet::Issuer],
+    }
+}
+
+fn target<'f>(facts: &'f RequestFacts<'_>) -> Result<Target<'f>, Refusal> {
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
+    if facts.method.is_empty() || facts.method.len() > 32 || !facts.method.bytes().all(plain) {
+        return Err(Refusal::Method);
+    }
+    Ok(Target::parse(&facts.path)?)
+}

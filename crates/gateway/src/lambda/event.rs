@@ -1,0 +1,345 @@
+//! An authorizer event as API Gateway and AppSync send it: recognised by what is in it, and turned into request facts.
+//!
+//! Shapes (API Gateway developer guide, "Input to a Lambda authorizer" and "Create an AWS Lambda authorizer for HTTP APIs"; AppSync
+//! developer guide, "AWS_LAMBDA authorization"). Members that are not needed are passed over, whatever they are; a member that
+//! is needed and has another type makes the event one that nobody is let in by. Borrows the event's text.
+
+use super::arn::MethodArn;
+use crate::{facts::RequestFacts, path::Target};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use std::{borrow::Cow, fmt};
+
+/// Which of the shapes an event has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// REST API, authorizer of type TOKEN.
+    RestToken,
+    /// REST API, authorizer of type REQUEST.
+    RestRequest,
+    /// HTTP API, payload format 1.0.
+    HttpV1,
+    /// HTTP API, payload format 2.0.
+    HttpV2,
+    /// WebSocket API, route `$connect`.
+    WebSocket,
+    /// AppSync, authorization type AWS_LAMBDA.
+    AppSync,
+}
+
+impl Shape {
+    /// The name in logs and explanations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RestToken => "REST API, TOKEN",
+            Self::RestRequest => "REST API, REQUEST",
+            Self::HttpV1 => "HTTP API, payload 1.0",
+            Self::HttpV2 => "HTTP API, payload 2.0",
+            Self::WebSocket => "WebSocket API, $connect",
+            Self::AppSync => "AppSync",
+        }
+    }
+}
+
+/// What an answer says: a policy for the caller, or yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Policy,
+    Simple,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event<'a> {
+    #[serde(borrow, default)]
+    r#type: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    method_arn: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    route_arn: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    authorization_token: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    http_method: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    route_key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    raw_path: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    raw_query_string: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    headers: Pairs<'a>,
+    #[serde(borrow, default)]
+    multi_value_headers: Pairs<'a>,
+    #[serde(borrow, default)]
+    query_string_parameters: Pairs<'a>,
+    #[serde(borrow, default)]
+    multi_value_query_string_parameters: Pairs<'a>,
+    #[serde(borrow, default)]
+    cookies: Option<Vec<Text<'a>>>,
+    #[serde(borrow, default)]
+    identity_source: Option<Sources<'a>>,
+    #[serde(borrow, default)]
+    request_context: Option<Context<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context<'a> {
+    #[serde(borrow, default)]
+    event_type: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    stage: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    domain_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    request_id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    query_string: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    api_id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    http: Option<Http<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Http<'a> {
+    #[serde(borrow, default)]
+    method: Option<Text<'a>>,
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn parse(json: &'a [u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
+        // serde_json names the place and the type it met, never the value.
+        serde_json::from_str(text).map_err(|why| match why.classify() {
+            serde_json::error::Category::Data => format!("it is not of any known shape ({why})"),
+            _ => format!("it is not JSON ({why})"),
+        })
+    }
+
+    /// Which shape it has; says why it has none.
+    pub(super) fn shape(&self) -> Result<Shape, String> {
+        let context = self.request_context.as_ref();
+        let shape = match (text(&self.r#type), text(&self.version)) {
+            (Some("TOKEN"), None) if self.method_arn.is_some() => Ok(Shape::RestToken),
+            (Some("TOKEN"), _) => Err("type TOKEN without methodArn, or with a version"),
+            (Some("REQUEST"), Some("2.0")) if self.route_arn.is_some() => Ok(Shape::HttpV2),
+            (Some("REQUEST"), Some("1.0")) if self.method_arn.is_some() => Ok(Shape::HttpV1),
+            (Some("REQUEST"), Some(_)) => Err("type REQUEST with an unknown version, or without its ARN"),
+            (Some("REQUEST"), None) if self.method_arn.is_none() => Err("type REQUEST without methodArn"),
+            (Some("REQUEST"), None) if context.is_some_and(|c| text(&c.event_type) == Some("CONNECT")) => {
+                Ok(Shape::WebSocket)
+            }
+            (Some("REQUEST"), None) if self.http_method.is_some() => Ok(Shape::RestRequest),
+            (Some("REQUEST"), None) => Err("type REQUEST with neither httpMethod nor a CONNECT"),
+            (Some(_), _) => Err("its type is neither TOKEN nor REQUEST"),
+            (None, None)
+                if self.authorization_token.is_some() && context.is_some_and(Context::is_appsync) =>
+            {
+                Ok(Shape::AppSync)
+            }
+            (None, _) => Err("it has no type, and is not AppSync's"),
+        };
+        shape.map_err(str::to_owned)
+    }
+
+    /// The ARN of what is asked for; none for AppSync, or if it is malformed.
+    pub(super) fn arn(&self, shape: Shape) -> Option<MethodArn<'_>> {
+        let text = match shape {
+            Shape::HttpV2 => &self.route_arn,
+            Shape::AppSync => return None,
+            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::WebSocket => &self.method_arn,
+        };
+        MethodArn::parse(text.as_ref().map(|t| t.0.as_ref())?)
+    }
+
+    /// The name under which AWS logs the request.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        text(&self.request_context.as_ref()?.request_id)
+    }
+
+    /// Whether the route is among the identity sources, so that answers are cached for each route apart.
+    pub(super) fn is_cached_per_route(&self) -> bool {
+        let Some(route) = text(&self.route_key) else { return false };
+        self.identity_source.as_ref().is_some_and(|sources| sources.0.iter().any(|source| source.0 == route))
+    }
+
+    /// The request it is about. Where the answer is a policy, the ARN says method and path: it is what API Gateway compares
+    /// policies with.
+    pub(super) fn facts<'e>(
+        &'e self,
+        shape: Shape,
+        arn: Option<&MethodArn<'e>>,
+        form: Form,
+    ) -> RequestFacts<'e> {
+        let mut facts = RequestFacts::default();
+        let text = |text: &'e Option<Text<'a>>| Cow::Borrowed(text.as_ref().map_or("", |t| t.0.as_ref()));
+        match shape {
+            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::HttpV2 if form == Form::Policy => {
+                facts.method = Cow::Borrowed(arn.map_or("", |arn| arn.verb));
+                facts.path = Cow::Borrowed(arn.map_or("", |arn| arn.path));
+            }
+            Shape::WebSocket => {
+                facts.method = Cow::Borrowed("GET");
+                facts.path = Cow::Borrowed(Target::CONNECT);
+            }
+            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::HttpV2 => {
+                let context = self.request_context.as_ref();
+                facts.method =
+                    context.and_then(|c| c.http.as_ref()).map_or(Cow::Borrowed(""), |h| text(&h.method));
+                facts.path = Cow::Borrowed(self.path_within_stage());
+            }
+            Shape::AppSync => {
+                // AppSync takes nothing else.
+                facts.method = Cow::Borrowed("POST");
+                facts.path = Cow::Borrowed("/graphql");
+            }
+        }
+        match shape {
+            Shape::RestToken | Shape::AppSync => {
+                facts.headers.push((Cow::Borrowed("authorization"), text(&self.authorization_token)));
+                facts.headers.retain(|(_, token)| !token.is_empty());
+                return facts;
+            }
+            Shape::HttpV2 => match &self.raw_query_string {
+                Some(query) => facts.add_raw_query(&query.0),
+                None => self.query_string_parameters.add_to(&mut facts.query),
+            },
+            Shape::RestRequest | Shape::HttpV1 | Shape::WebSocket => {
+                self.query_string_parameters.add_to(&mut facts.query);
+                self.multi_value_query_string_parameters.add_to(&mut facts.query);
+            }
+        }
+        self.headers.add_to(&mut facts.headers);
+        self.multi_value_headers.add_to(&mut facts.headers);
+        let cookies = self.cookies.iter().flatten();
+        facts.headers.extend(cookies.map(|c| (Cow::Borrowed("cookie"), Cow::Borrowed(c.0.as_ref()))));
+        facts
+    }
+
+    /// `rawPath` without the stage that API Gateway puts in front on its own domain, unless the stage is `$default`.
+    fn path_within_stage(&self) -> &str {
+        let path = text(&self.raw_path).unwrap_or_default();
+        let Some(context) = &self.request_context else { return path };
+        let (stage, domain) = (text(&context.stage), text(&context.domain_name).unwrap_or_default());
+        match stage.filter(|stage| *stage != "$default" && domain.contains(".execute-api.")) {
+            Some(stage) => match path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)) {
+                Some("") => "/",
+                Some(rest) if rest.starts_with('/') => rest,
+                _ => path,
+            },
+            None => path,
+        }
+    }
+}
+
+impl Context<'_> {
+    fn is_appsync(&self) -> bool {
+        self.api_id.is_some() && self.query_string.is_some()
+    }
+}
+
+fn text<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
+    text.as_ref().map(|text| text.0.as_ref())
+}
+
+/// A string, borrowed where it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(v)))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(v.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// `identitySource`: a list in payload 2.0, one text with commas before.
+struct Sources<'a>(Vec<Text<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Sources<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesVisitor).map(Sources)
+    }
+}
+
+/// A member of a map: one string, or several, or null for none.
+struct ValuesVisitor;
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = Vec<Text<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of strings")
+    }
+    fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+        Ok(vec![Text(Cow::Borrowed(v))])
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+        Ok(vec![Text(Cow::Owned(v.to_owned()))])
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element::<Option<Text<'de>>>()? {
+            values.extend(value);
+        }
+        Ok(values)
+    }
+}
+
+/// A map of strings, or of lists of strings, as pairs in their order; null is an empty map.
+#[derive(Default)]
+struct Pairs<'a>(Vec<(Text<'a>, Vec<Text<'a>>)>);
+
+impl<'a> Pairs<'a> {
+    fn add_to<'e>(&'e self, pairs: &mut Vec<(Cow<'e, str>, Cow<'e, str>)>) {
+        for (name, values) in &self.0 {
+            let pair =
+                |value: &'e Text<'a>| (Cow::Borrowed(name.0.as_ref()), Cow::Borrowed(value.0.as_ref()));
+            pairs.extend(values.iter().map(pair));
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of strings or of lists of strings")
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Pairs::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::with_capacity(16);
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    let Sources(values) = map.next_value()?;
+                    pairs.push((name, values));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_any(PairsVisitor)
+    }
+}

@@ -1,0 +1,280 @@
+//! The gate as a Lambda authorizer of API Gateway and AppSync: event JSON in, reply JSON out.
+//!
+//! Bytes → [`event`] (recognised, turned into request facts) → gate → [`reply`] (policy, simple response or error). Every event gets
+//! a reply that AWS does not turn into a 500, whatever is in it; an event that is none gets the error `Unauthorized`, and the log
+//! says what was wrong. Called by `countersign-authorizer` and `countersign authorize`.
+//! Pinned by `tests/events.rs`, `tests/hostile_events.rs` and `tests/cached_policies.rs`.
+
+mod arn;
+mod event;
+mod policy;
+mod reply;
+
+pub use event::Shape;
+pub use reply::Reply;
+
+use crate::{
+    context::ContextRules,
+    decision::{Decision, Denial, Refusal, RefusalKind},
+    gate::Gate,
+    route::Route,
+};
+use arn::covers;
+use countersign_jose::Timestamp;
+use countersign_verifier::{Accepted, Check, Verdict};
+use event::{Event, Form};
+use reply::Answer;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// How HTTP APIs with payload format 2.0 are answered; the authorizer is set up for one or the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpApiResponse {
+    /// `{"isAuthorized": …}` (`enableSimpleResponses`).
+    #[default]
+    Simple,
+    /// An IAM policy.
+    Policy,
+}
+
+/// What answers are made of.
+#[derive(Debug)]
+pub struct ApiSettings {
+    /// Claims that are handed on.
+    pub context: ContextRules,
+    /// The claim that names the caller (`principalId`).
+    pub principal_claim: String,
+    /// The claim that holds the API key of a usage plan (`usageIdentifierKey`), where the API takes it from the authorizer.
+    pub usage_identifier_claim: Option<String>,
+    /// How HTTP APIs 2.0 are answered.
+    pub http_api_response: HttpApiResponse,
+    /// ARNs of the APIs that may be called, with IAM's wildcards; empty for the API of each event.
+    pub authorized_apis: Vec<String>,
+    /// How long AppSync may remember an answer, at most.
+    pub appsync_ttl: Duration,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            context: ContextRules::default(),
+            principal_claim: "sub".to_owned(),
+            usage_identifier_claim: None,
+            http_api_response: HttpApiResponse::default(),
+            authorized_apis: Vec::new(),
+            appsync_ttl: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The gate with the forms of API Gateway around it.
+#[derive(Debug)]
+pub struct Authorizer {
+    gate: Gate,
+    settings: ApiSettings,
+    cached_for_all_routes: Once,
+    narrow_policy: Once,
+}
+
+/// Whether a warning has been given.
+#[derive(Debug, Default)]
+struct Once(AtomicBool);
+
+impl Once {
+    fn is_first(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What to hand back.
+    pub reply: Reply,
+    /// What was decided.
+    pub decision: Decision,
+    /// The shape of the event, if it had one.
+    pub shape: Option<Shape>,
+}
+
+impl Authorizer {
+    /// An authorizer that asks this gate.
+    pub fn new(gate: Gate, settings: ApiSettings) -> Self {
+        Self { gate, settings, cached_for_all_routes: Once::default(), narrow_policy: Once::default() }
+    }
+
+    /// The gate it asks.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Answers one event at the instant `now`, which must be the present.
+    pub async fn authorize(&self, event: &[u8], now: Timestamp) -> Outcome {
+        self.respond(event, now, None).await
+    }
+
+    /// The same, with every check that led to the answer. For people; the checks hold values of the token.
+    pub async fn explain(&self, event: &[u8], now: Timestamp) -> (Outcome, Vec<Check>) {
+        let mut checks = Vec::new();
+        let outcome = self.respond(event, now, Some(&mut checks)).await;
+        (outcome, checks)
+    }
+
+    async fn respond(&self, event: &[u8], now: Timestamp, mut checks: Option<&mut Vec<Check>>) -> Outcome {
+        let parsed = Event::parse(event);
+        let recognised = parsed.and_then(|event| {
+            let shape = event.shape()?;
+            Ok((event, shape))
+        });
+        if let Some(checks) = checks.as_deref_mut() {
+            checks.push(check_of_shape(recognised.as_ref().map(|(_, shape)| *shape)));
+        }
+        match recognised {
+            Ok((event, shape)) => self.answer(&event, shape, now, checks).await,
+            Err(why) => {
+                let refusal = Refusal::Event(why);
+                let decision = Decision::Deny(Denial { caller: None, refusal });
+                let outcome = Outcome { reply: Reply::Unauthorized, decision, shape: None };
+                log(&outcome, None);
+                outcome
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        event: &Event<'_>,
+        shape: Shape,
+        now: Timestamp,
+        mut checks: Option<&mut Vec<Check>>,
+    ) -> Outcome {
+        let arn = event.arn(shape);
+        if shape == Shape::HttpV2 {
+            self.warn_if_cached_for_all_routes(event);
+        }
+        let form = self.form(shape);
+        let facts = event.facts(shape, arn.as_ref(), form);
+        let decided = match (&arn, &mut checks) {
+            (None, _) if shape != Shape::AppSync => {
+                let refusal = Refusal::Event("its ARN is not one of execute-api".to_owned());
+                Decision::Deny(Denial { caller: None, refusal })
+            }
+            (_, None) => self.gate.decide(&facts, now).await,
+            (_, Some(checks)) => {
+                let (decision, of_gate) = self.gate.explain(&facts, now).await;
+                checks.extend(of_gate);
+                decision
+            }
+        };
+        let decision = self.narrow(decided, arn.as_ref().map(|arn| arn.as_str()), form);
+        if let (Some(checks), Decision::Deny(denial)) = (checks, &decision)
+            && !checks.iter().any(Check::failed)
+        {
+            checks.push(check_of_answer(&denial.refusal));
+        }
+        let answer = Answer {
+            gate: &self.gate,
+            settings: &self.settings,
+            narrow: &self.narrow_policy,
+            shape,
+            form,
+            arn,
+            decision: &decision,
+        };
+        let outcome = Outcome { reply: answer.reply(now), decision, shape: Some(shape) };
+        log(&outcome, event.request_id());
+        outcome
+    }
+
+    fn form(&self, shape: Shape) -> Form {
+        match shape {
+            Shape::AppSync => Form::Simple,
+            Shape::HttpV2 if self.settings.http_api_response == HttpApiResponse::Simple => Form::Simple,
+            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::HttpV2 | Shape::WebSocket => {
+                Form::Policy
+            }
+        }
+    }
+
+    /// What an answer needs beyond what the gate has decided: an authorized API, and a name for the caller.
+    fn narrow(&self, decision: Decision, arn: Option<&str>, form: Form) -> Decision {
+        let Decision::Allow(grant) = &decision else { return decision };
+        let apis = &self.settings.authorized_apis;
+        let deny = |refusal| Decision::Deny(Denial { caller: grant.caller().cloned(), refusal });
+        if let Some(arn) = arn
+            && !apis.is_empty()
+            && !apis.iter().any(|api| covers(api, arn))
+        {
+            return deny(Refusal::OtherApi);
+        }
+        let nameless = |caller: &Accepted| self.settings.principal(caller).is_none();
+        if form == Form::Policy && grant.caller().is_some_and(nameless) {
+            return deny(Refusal::NoPrincipal(self.settings.principal_claim.clone()));
+        }
+        decision
+    }
+
+    /// An HTTP API uses a cached simple response for all routes of the authorizer, unless `$context.routeKey` is among the
+    /// identity sources.
+    fn warn_if_cached_for_all_routes(&self, event: &Event<'_>) {
+        let per_route = self.gate.routes() != Route::any_token();
+        if per_route && !event.is_cached_per_route() && self.cached_for_all_routes.is_first() {
+            tracing::warn!(
+                "route rules are configured, but $context.routeKey is not an identity source of this HTTP API's authorizer: \
+                 with caching, an answer for one route is used for all; add it, or set the TTL to 0"
+            );
+        }
+    }
+}
+
+/// What the event is, as a check.
+fn check_of_shape(shape: Result<Shape, &String>) -> Check {
+    let verdict = match shape {
+        Ok(_) => Verdict::Passed,
+        Err(why) => {
+            let refusal = Refusal::Event(why.clone());
+            Verdict::Failed { code: refusal.code(), why: refusal.to_string() }
+        }
+    };
+    Check {
+        name: "event".into(),
+        expected: "an authorizer event of API Gateway or AppSync".to_owned(),
+        found: shape.map(|shape| shape.name().to_owned()).unwrap_or_default(),
+        verdict,
+    }
+}
+
+/// What the answer needs beyond the gate's decision, where it is missing.
+fn check_of_answer(refusal: &Refusal) -> Check {
+    Check {
+        name: "answer".into(),
+        expected: "an authorized API, and a name for the caller".to_owned(),
+        found: String::new(),
+        verdict: Verdict::Failed { code: refusal.code(), why: refusal.to_string() },
+    }
+}
+
+fn log(outcome: &Outcome, request_id: Option<&str>) {
+    let shape = outcome.shape.map(Shape::name);
+    match &outcome.decision {
+        Decision::Allow(grant) => {
+            let subject = grant.caller().and_then(|caller| caller.verified().registered().sub.as_deref());
+            tracing::debug!(
+                target: "countersign::gate", decision = "allow", shape, request_id, subject, route = grant.route()
+            );
+        }
+        Decision::Deny(denial) => {
+            let (code, reason) = (denial.refusal.code(), denial.refusal.to_string());
+            let subject = denial.caller.as_ref().and_then(|c| c.verified().registered().sub.as_deref());
+            if denial.refusal.kind() == RefusalKind::Unavailable {
+                tracing::error!(target: "countersign::gate", decision = "deny", shape, request_id, code, reason);
+            } else {
+                tracing::info!(
+                    target: "countersign::gate", decision = "deny", shape, request_id, subject, code, reason
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Route rules: which requests need what. The first rule that matches decides; a request that no rule matches is refused.
+
+use crate::{claims::Claims, path::Target, pattern::PathPattern};
+use countersign_verifier::Accepted;
+use serde_json::Value;
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// The methods it is about, in capitals; empty for all.
+    pub methods: Vec<String>,
+    /// The paths it is about.
+    pub path: PathPattern,
+    /// Who may pass.
+    pub access: Access,
+}
+
+/// Who may pass.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Access {
+    /// Everyone, with or without a token.
+    Public,
+    /// Whoever has a token that is verified and says all this.
+    Token(Requirement),
+}
+
+/// What a verified token must say beyond what its issuer's policy demands. The default demands nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Requirement {
+    /// It must be of one of these issuers, by their configured names; empty for all that are trusted.
+    pub issuers: Vec<String>,
+    /// It must have at least one of these scopes; empty for none.
+    pub any_scope: Vec<String>,
+    /// It must have all of these scopes.
+    pub all_scopes: Vec<String>,
+    /// Claims and their values. A claim that is a list must contain the value.
+    pub claims: Vec<(String, Value)>,
+}
+
+/// What of a rule a verified token does not meet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmet {
+    /// Another issuer's.
+    #[error("the route is not for tokens of this issuer")]
+    Issuer,
+    /// Without the scope; these are the ones that would do.
+    #[error("the token has not the scope that the route needs")]
+    Scope(Vec<String>),
+    /// Without the claim, or with another value.
+    #[error("the claim `{0}` has not the value that the route needs")]
+    Claim(String),
+}
+
+impl Unmet {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Issuer => "route_issuer",
+            Self::Scope(_) => "route_scope",
+            Self::Claim(_) => "route_claim",
+        }
+    }
+}
+
+impl Route {
+    /// The rules of a gate for which none are given: any verified token, everywhere.
+    pub fn any_token() -> Vec<Self> {
+        let rule = |path| Self { methods: Vec::new(), path, access: Access::Token(Requirement::default()) };
+        vec![rule(PathPattern::everything()), rule(PathPattern::connect())]
+    }
+
+    pub(crate) fn matches(&self, method: &str, target: &Target<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.iter().any(|m| m == method)) && self.path.matches(target)
+    }
+}
+
+impl Requirement {
+    /// Whether there is anything to check.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What the token does not meet, in the order it is checked.
+    pub(crate) fn unmet(&self, accepted: &Accepted, claims: &Claims<'_>) -> Vec<Unmet> {
+        let mut unmet = Vec::new();
+        if !self.issuers.is_empty() && !self.issuers.iter().any(|issuer| issuer == accepted.issuer()) {
+            unmet.push(Unmet::Issuer);
+        }
+        if !self.any_scope.is_empty() || !self.all_scopes.is_empty() {
+            let scopes = claims.scopes();
+            let has = |scope: &&String| scopes.iter().any(|s| s == scope.as_str());
+            if !self.any_scope.is_empty() && !self.any_scope.iter().any(|scope| has(&scope)) {
+                unmet.push(Unmet::Scope(self.any_scope.clone()));
+            } else if !self.all_scopes.iter().all(|scope| has(&scope)) {
+                unmet.push(Unmet::Scope(self.all_scopes.clone()));
+            }
+        }
+        for (name, value) in &self.claims {
+            if !claims.has(name, value) {
+                unmet.push(Unmet::Claim(name.clone()));
+            }
+        }
+        unmet
+    }
+}

@@ -1,0 +1,11 @@
+//! The settings of the gate: raw (as typed) → resolved; or from the four variables of the authorizer it replaces.
+//!
+//! Whatever can not work, or would let in more than its author meant, is refused here, with the key that is wrong.
+
+mod drop_in;
+mod raw;
+mod resolve;
+
+pub use drop_in::{DropInError, choose, drop_in};
+pub use raw::{RawCredentials, RawGate, RawProxies, RawRoute, RawTrust};
+pub use resolve::{GateConfig, SettingError, Surroundings, resolve};

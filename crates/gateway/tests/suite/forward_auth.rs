@@ -1,0 +1,220 @@
+//! Forward-auth: whose headers are believed, and what every answer holds.
+
+use crate::support::{ISSUER, NOW, forged_token, resolved, token};
+use countersign_gateway::forward_auth::{Answer, ForwardAuth};
+use http::{Request, StatusCode, request::Parts};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+fn gate() -> Value {
+    json!({
+        "proxies": [
+            { "kind": "nginx", "networks": ["127.0.0.1/32"] },
+            { "kind": "traefik", "networks": ["10.1.0.0/16"] },
+            { "kind": "caddy", "networks": ["10.2.0.0/16", "fd00::/8"] },
+            { "kind": "envoy", "networks": ["10.3.0.7"] },
+        ],
+        "routes": [
+            { "path": "/public/**", "public": true },
+            { "methods": ["GET"], "path": "/orders/**" },
+            { "methods": ["POST"], "path": "/orders/**", "any_scope": ["write", "admin"] },
+        ],
+        "identity_headers": { "X-Auth-Subject": "sub", "X-Auth-Issuer": "iss", "X-Auth-Name": "name" },
+    })
+}
+
+fn forward_auth() -> ForwardAuth {
+    resolved(gate()).unwrap().into_forward_auth().unwrap()
+}
+
+fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap().into_parts().0
+}
+
+async fn ask(from: &str, request: &Parts, rest: &str) -> Answer {
+    forward_auth().answer(request, rest, from.parse::<IpAddr>().unwrap(), NOW).await
+}
+
+/// As nginx asks about `method` and `uri`, with these headers of the client besides.
+async fn nginx(method: &str, uri: &str, token: Option<&str>, client: &[(&str, &str)]) -> Answer {
+    let authorization = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("X-Original-Method", method), ("X-Original-URI", uri)];
+    headers.extend(authorization.as_deref().map(|value| ("Authorization", value)));
+    headers.extend(client);
+    ask("127.0.0.1", &parts("GET", "/authorize", &headers), "").await
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    answer.response.headers().get(name).map(|value| std::str::from_utf8(value.as_bytes()).unwrap())
+}
+
+#[tokio::test]
+async fn each_kind_of_proxy_is_asked_in_its_own_way_and_no_other_is_believed() {
+    let good = format!("Bearer {}", token(json!({})));
+    let original = [("X-Original-Method", "GET"), ("X-Original-URI", "/orders/1?a=b")];
+    let forwarded = [("X-Forwarded-Method", "GET"), ("X-Forwarded-Uri", "/orders/1?a=b")];
+    for (from, headers, expected) in [
+        ("127.0.0.1", original, "allow"),
+        ("127.0.0.1", forwarded, "proxy_request_unclear"),
+        ("::ffff:127.0.0.1", original, "allow"),
+        ("10.1.2.3", forwarded, "allow"),
+        ("10.1.2.3", original, "proxy_request_unclear"),
+        ("10.2.2.3", forwarded, "allow"),
+        ("fd00::1", forwarded, "allow"),
+        ("10.3.0.8", forwarded, "proxy_request_unclear"),
+        ("192.0.2.1", original, "proxy_request_unclear"),
+    ] {
+        let headers = [headers.as_slice(), &[("Authorization", good.as_str())]].concat();
+        let answer = ask(from, &parts("GET", "/authorize", &headers), "").await;
+        assert_eq!(answer.code, expected, "{from} {headers:?}");
+        assert_eq!(answer.response.status() == StatusCode::OK, expected == "allow");
+    }
+    let envoy = |method: &'static str, uri: &'static str| {
+        let request = parts(method, uri, &[("Authorization", good.as_str())]);
+        async move {
+            ask("10.3.0.7", &request, uri.split('?').next().unwrap().strip_prefix("/authorize").unwrap())
+                .await
+                .code
+        }
+    };
+    assert_eq!(envoy("GET", "/authorize/orders/1?a=b").await, "allow");
+    assert_eq!(envoy("POST", "/authorize/orders/1").await, "route_scope");
+    assert_eq!(envoy("GET", "/authorize").await, "path_not_absolute");
+    assert_eq!(envoy("GET", "/authorize/public/../orders").await, "path_dot_segment");
+}
+
+#[tokio::test]
+async fn a_spoofed_original_request_is_not_believed() {
+    let good = token(json!({}));
+    // The client's own headers of another kind of proxy.
+    let client =
+        [("X-Forwarded-Uri", "/public/x"), ("X-Forwarded-Method", "GET"), ("X-Rewrite-Url", "/public/x")];
+    assert_eq!(nginx("POST", "/orders/1", Some(&good), &client).await.code, "route_scope");
+    assert_eq!(nginx("GET", "/secret", None, &client).await.code, "credential_missing");
+    // One of its own kind beside the proxy's.
+    for name in ["X-Original-URI", "x-original-uri", "X-Original-Method"] {
+        let answer = nginx("GET", "/secret", Some(&good), &[(name, "/public/x")]).await;
+        assert_eq!(
+            (answer.code, answer.response.status()),
+            ("proxy_request_unclear", StatusCode::FORBIDDEN),
+            "{name}"
+        );
+    }
+    let nothing = ask("127.0.0.1", &parts("GET", "/authorize", &[]), "").await;
+    assert_eq!(nothing.code, "proxy_request_unclear");
+}
+
+#[tokio::test]
+async fn identity_headers_are_always_there_and_hold_what_was_signed_or_nothing() {
+    let named = token(json!({ "name": "Jörg \"x\"" }));
+    let spoof = [("X-Auth-Subject", "admin"), ("x-auth-name", "admin")];
+    let answer = nginx("GET", "/orders/1", Some(&named), &spoof).await;
+    assert_eq!(answer.response.status(), StatusCode::OK);
+    assert_eq!(header(&answer, "x-auth-subject"), Some("alice"));
+    assert_eq!(header(&answer, "x-auth-issuer"), Some(ISSUER));
+    assert_eq!(header(&answer, "x-auth-name"), Some("Jörg \"x\""));
+    for answer in [
+        nginx("GET", "/public/x", None, &spoof).await,
+        nginx("GET", "/public/x", Some(&forged_token()), &spoof).await,
+    ] {
+        assert_eq!(answer.response.status(), StatusCode::OK);
+        for name in ["x-auth-subject", "x-auth-issuer", "x-auth-name"] {
+            assert_eq!(header(&answer, name), Some(""), "{name}");
+        }
+    }
+    let nameless = nginx("GET", "/orders/1", Some(&token(json!({}))), &spoof).await;
+    assert_eq!(header(&nameless, "x-auth-name"), Some(""));
+    let listed = nginx("GET", "/orders/1", Some(&token(json!({ "name": ["a", 1] }))), &[]).await;
+    assert_eq!(header(&listed, "x-auth-name"), Some(r#"["a",1]"#));
+}
+
+#[tokio::test]
+async fn an_identity_header_in_another_spelling_is_refused() {
+    let good = token(json!({}));
+    for name in ["X_Auth_Subject", "x-auth_subject", "X_AUTH_ISSUER", "x_auth-name"] {
+        let answer = nginx("GET", "/orders/1", Some(&good), &[(name, "admin")]).await;
+        assert_eq!(
+            (answer.code, answer.response.status()),
+            ("identity_header_spoofed", StatusCode::FORBIDDEN),
+            "{name}"
+        );
+        assert_eq!(nginx("GET", "/public/x", None, &[(name, "admin")]).await.code, "identity_header_spoofed");
+    }
+    assert_eq!(nginx("GET", "/orders/1", Some(&good), &[("x_auth_subjects", "a")]).await.code, "allow");
+}
+
+#[tokio::test]
+async fn a_claim_that_a_header_would_change_is_not_put_into_one() {
+    for name in ["a\r\nX-Auth-Subject: admin", "a\u{0}", " a", "a ", "a\nb", "\u{7f}"] {
+        let answer = nginx("GET", "/orders/1", Some(&token(json!({ "name": name }))), &[]).await;
+        assert_eq!(
+            (answer.code, answer.response.status()),
+            ("claim_unfit_for_header", StatusCode::FORBIDDEN),
+            "{name:?}"
+        );
+        assert_eq!(header(&answer, "x-auth-subject"), None);
+    }
+}
+
+#[tokio::test]
+async fn refusals_say_the_standard_error_and_no_more() {
+    let expired = token(json!({ "exp": NOW.unix_seconds() - 60 }));
+    for (answer, status, challenge, body) in [
+        (nginx("GET", "/orders/1", None, &[]).await, 401, Some("Bearer"), r#"{"error":"unauthorized"}"#),
+        (
+            nginx("GET", "/orders/1", Some(&expired), &[]).await,
+            401,
+            Some("Bearer error=\"invalid_token\""),
+            r#"{"error":"invalid_token"}"#,
+        ),
+        (
+            nginx("GET", "/orders/1", Some("x"), &[]).await,
+            401,
+            Some("Bearer error=\"invalid_token\""),
+            r#"{"error":"invalid_token"}"#,
+        ),
+        (
+            nginx("POST", "/orders/1", Some(&token(json!({}))), &[]).await,
+            403,
+            Some("Bearer error=\"insufficient_scope\", scope=\"write admin\""),
+            r#"{"error":"insufficient_scope"}"#,
+        ),
+        (
+            nginx("GET", "/other", Some(&token(json!({}))), &[]).await,
+            403,
+            None,
+            r#"{"error":"access_denied"}"#,
+        ),
+        (
+            nginx("GET", "/a//b", Some(&token(json!({}))), &[]).await,
+            403,
+            None,
+            r#"{"error":"access_denied"}"#,
+        ),
+    ] {
+        assert_eq!(answer.response.status().as_u16(), status);
+        assert_eq!(header(&answer, "www-authenticate"), challenge);
+        assert_eq!(answer.response.body(), body);
+        assert_eq!(header(&answer, "cache-control"), Some("no-store"));
+        assert_eq!(header(&answer, "x-auth-subject"), None);
+    }
+}
+
+#[tokio::test]
+async fn two_credentials_in_the_original_request_are_refused_wherever_they_are() {
+    let (one, two) = (token(json!({})), token(json!({ "sub": "bob" })));
+    let in_query = format!("/orders/1?authorization={two}");
+    assert_eq!(nginx("GET", &in_query, Some(&one), &[]).await.code, "credential_ambiguous");
+    assert_eq!(nginx("GET", &in_query, None, &[]).await.code, "allow");
+    let same = format!("/orders/1?authorization={one}");
+    assert_eq!(nginx("GET", &same, Some(&one), &[]).await.code, "allow");
+    let second = format!("Bearer {two}");
+    assert_eq!(
+        nginx("GET", "/orders/1", Some(&one), &[("Authorization", &second)]).await.code,
+        "credential_ambiguous"
+    );
+}

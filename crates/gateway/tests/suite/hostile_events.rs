@@ -1,0 +1,211 @@
+//! No event, however mutated, yields a panic, a reply AWS would turn into a 500, or an Allow without a verified token.
+
+use crate::support::{authorize, authorizer, event, events, forged_token, token};
+use countersign_gateway::lambda::{Authorizer, Outcome, Reply};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+
+static GATES: LazyLock<Vec<Authorizer>> = LazyLock::new(|| {
+    let cookie = json!({ "cookie": "session" });
+    vec![
+        authorizer(json!({ "credentials": cookie })),
+        authorizer(json!({ "credentials": cookie, "http_api_response": "policy", "routes": [
+            { "path": "/health", "public": true },
+            { "methods": ["GET"], "path": "/orders/*", "any_scope": ["a"] },
+            { "path": "/request/**" },
+            { "path": "$connect" },
+        ] })),
+        authorizer(
+            json!({ "credentials": cookie, "authorized_apis": ["arn:aws:execute-api:*:*:abcdef123/*"] }),
+        ),
+    ]
+});
+
+/// Whether the reply lets anybody in.
+fn allows(reply: &Value) -> bool {
+    let statements = reply["policyDocument"]["Statement"].as_array();
+    reply["isAuthorized"] == true || statements.is_some_and(|all| all.iter().any(|s| s["Effect"] == "Allow"))
+}
+
+/// What API Gateway and AppSync demand of a reply; everything else becomes a 500.
+fn check_form(outcome: &Outcome) -> Result<(), TestCaseError> {
+    let Reply::Json(json) = &outcome.reply else { return Ok(()) };
+    prop_assert!(json.len() <= 8192);
+    let reply: Value = serde_json::from_str(json).expect("a reply is JSON");
+    let members: Vec<&str> =
+        reply.as_object().expect("a reply is an object").keys().map(String::as_str).collect();
+    if let Some(authorized) = reply.get("isAuthorized") {
+        prop_assert!(authorized.is_boolean());
+        let known = ["isAuthorized", "context", "resolverContext", "ttlOverride"];
+        prop_assert!(members.iter().all(|m| known.contains(m)), "{members:?}");
+        prop_assert!(reply.get("ttlOverride").is_none_or(Value::is_u64));
+    } else {
+        let known = ["principalId", "policyDocument", "context", "usageIdentifierKey"];
+        prop_assert!(members.iter().all(|m| known.contains(m)), "{members:?}");
+        prop_assert!(reply["principalId"].as_str().is_some_and(|name| !name.is_empty()));
+        prop_assert_eq!(&reply["policyDocument"]["Version"], "2012-10-17");
+        let statements = reply["policyDocument"]["Statement"].as_array().expect("statements");
+        prop_assert!(!statements.is_empty());
+        for statement in statements {
+            prop_assert_eq!(&statement["Action"], "execute-api:Invoke");
+            prop_assert!(statement["Effect"] == "Allow" || statement["Effect"] == "Deny");
+            let resources = statement["Resource"].as_array().expect("resources");
+            prop_assert!(!resources.is_empty());
+            prop_assert!(
+                resources.iter().all(|r| r.as_str().is_some_and(|r| !r.is_empty() && r.len() <= 512))
+            );
+        }
+        for value in reply.get("context").and_then(Value::as_object).into_iter().flat_map(Map::values) {
+            prop_assert!(value.is_string() || value.is_number() || value.is_boolean(), "{value}");
+        }
+    }
+    for context in ["context", "resolverContext"] {
+        let context = reply.get(context).and_then(Value::as_object);
+        prop_assert!(context.is_none_or(|c| !c.contains_key("claims") && c.values().all(|v| !v.is_null())));
+    }
+    Ok(())
+}
+
+/// Some place in the event, by turns at random.
+fn place<'v>(value: &'v mut Value, path: &[prop::sample::Index]) -> &'v mut Value {
+    let mut at = value;
+    for index in path {
+        let inner = match at {
+            Value::Object(map) => map.len(),
+            Value::Array(list) => list.len(),
+            _ => 0,
+        };
+        if inner == 0 {
+            return at;
+        }
+        at = match at {
+            Value::Object(map) => map.values_mut().nth(index.index(inner)).unwrap(),
+            Value::Array(list) => &mut list[index.index(inner)],
+            _ => unreachable!("it has members"),
+        };
+    }
+    at
+}
+
+fn junk() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+        Just(json!("TOKEN")),
+        Just(json!("REQUEST")),
+        Just(json!("2.0")),
+        Just(json!("1.0")),
+        Just(json!("CONNECT")),
+        Just(json!("*")),
+        Just(json!("/../*?${aws:x}")),
+        Just(json!("arn:aws:execute-api:r:1:a/s/GET/*")),
+        Just(json!("arn:aws:execute-api:us-east-1:123456789012:abcdef123/test/GET/%2e%2e/x")),
+        Just(json!("Bearer x,Bearer y")),
+        Just(json!("x".repeat(20_000))),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((".{0,12}", inner), 0..4).prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Mutation {
+    Replace(Value),
+    Remove,
+    Insert(String, Value),
+    Swap(prop::sample::Index),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let names = prop_oneof![
+        Just("type".to_owned()),
+        Just("version".to_owned()),
+        Just("methodArn".to_owned()),
+        Just("routeArn".to_owned()),
+        Just("authorizationToken".to_owned()),
+        Just("cookies".to_owned()),
+        Just("Authorization".to_owned()),
+        ".{0,12}",
+    ];
+    prop_oneof![
+        junk().prop_map(Mutation::Replace),
+        Just(Mutation::Remove),
+        (names, junk()).prop_map(|(name, value)| Mutation::Insert(name, value)),
+        any::<prop::sample::Index>().prop_map(Mutation::Swap),
+    ]
+}
+
+fn mutate(event: &mut Value, path: &[prop::sample::Index], mutation: Mutation) {
+    let at = place(event, path);
+    match (mutation, at) {
+        (Mutation::Replace(value), at) => *at = value,
+        (Mutation::Remove, Value::Object(map)) => {
+            if let Some(name) = map.keys().next().cloned() {
+                map.remove(&name);
+            }
+        }
+        (Mutation::Remove, at) => *at = Value::Null,
+        (Mutation::Insert(name, value), Value::Object(map)) => {
+            map.insert(name, value);
+        }
+        (Mutation::Insert(_, value), at) => *at = value,
+        (Mutation::Swap(index), Value::Object(map)) if map.len() > 1 => {
+            let names: Vec<_> = map.keys().cloned().collect();
+            let (a, b) = (&names[0], &names[index.index(names.len())]);
+            let (x, y) = (map[a].clone(), map[b].clone());
+            map.insert(a.clone(), y);
+            map.insert(b.clone(), x);
+        }
+        (Mutation::Swap(_), _) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_mutated_event_never_lets_a_forged_token_in_and_always_gets_a_reply_aws_understands(
+        name in prop::sample::select(events()),
+        genuine in any::<bool>(),
+        gate in any::<prop::sample::Index>(),
+        mutations in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 0..4), mutation()), 1..5),
+    ) {
+        let text = if genuine { token(json!({ "scope": "a" })) } else { forged_token() };
+        let mut mutated = event(&name, &text);
+        for (path, mutation) in mutations {
+            mutate(&mut mutated, &path, mutation);
+        }
+        let authorizer = gate.get(&GATES);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outcome = runtime.block_on(authorize(authorizer, &mutated));
+        check_form(&outcome)?;
+        if let Reply::Json(reply) = &outcome.reply
+            && allows(&serde_json::from_str(reply).unwrap())
+        {
+            // `/health` is public, and the gate's own decision has to say so too.
+            let public = authorizer.gate().routes().len() == 4;
+            prop_assert!(genuine || public, "{mutated}");
+            if !genuine {
+                let all: Value = serde_json::from_str(reply).unwrap();
+                for resource in all["policyDocument"]["Statement"][0]["Resource"].as_array().unwrap() {
+                    let resource = resource.as_str().unwrap();
+                    prop_assert!(resource.ends_with("/health") || resource.ends_with("/health/"), "{resource}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_all_get_a_reply(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outcome = runtime.block_on(GATES[0].authorize(&bytes, crate::support::NOW));
+        prop_assert_eq!(outcome.reply, Reply::Unauthorized);
+    }
+}

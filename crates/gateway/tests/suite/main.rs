@@ -1,0 +1,20 @@
+//! The gate through its public API: decisions, events and their replies, forward-auth, settings.
+//!
+//! One binary, so that it links once. Keys are inline; nothing is fetched.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod cached_policies;
+mod credentials;
+mod decisions;
+mod events;
+mod forward_auth;
+mod hostile_events;
+mod settings;
+mod support;
