@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Sign(SignArgs),
     /// Say whether a token is to be accepted, and why not
     Verify(VerifyArgs),
+    /// Run an authorizer event of API Gateway or AppSync through the gate and print the reply
+    Authorize(AuthorizeArgs),
     /// Look at signing keys, export public ones, import private ones
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -102,6 +104,16 @@ pub(crate) struct VerifyArgs {
     /// How far the clocks of issuer and verifier may differ
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     pub(crate) leeway: std::time::Duration,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AuthorizeArgs {
+    /// The event as Lambda gets it: a JSON file, or - for standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) event: String,
+    /// Also show every check: on standard error, or with --json beside the reply
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Subcommand)]

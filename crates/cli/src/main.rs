@@ -5,6 +5,7 @@
 
 mod args;
 mod authority;
+mod checks;
 mod commands;
 mod config;
 mod failure;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Err(why) => return failure::report(&failure::internal(format!("no async runtime: {why}")), json),
     };
     match runtime.block_on(commands::run(args, &environment)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(why) => failure::report(&why, json),
     }
 }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod authorize;
 mod client;
 mod config;
 mod init;
@@ -16,7 +17,10 @@ use crate::{
 use clap::CommandFactory;
 use countersign_issuer::HttpIssuer;
 use countersign_settings::{Environment, log};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -40,8 +44,8 @@ impl Context<'_> {
     }
 }
 
-/// Runs the command that was asked for.
-pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome {
+/// Runs the command that was asked for. What it has not said itself about its end is a `Failure`.
+pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<ExitCode> {
     let context = Context {
         environment,
         json: args.json,
@@ -53,6 +57,7 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome {
         Command::Init(args) => init::run(&context, &args).await,
         Command::Sign(args) => sign::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
+        Command::Authorize(args) => return authorize::run(&context, &args).await,
         Command::Keys(command) => keys::run(&context, command).await,
         Command::Client(command) => client::run(&context, command),
         Command::Config(command) => config::run(&context, &command),
@@ -63,4 +68,5 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome {
             Ok(())
         }
     }
+    .map(|()| ExitCode::SUCCESS)
 }

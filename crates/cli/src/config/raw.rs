@@ -1,6 +1,8 @@
 //! The configuration as it is typed. The comments here are the reference page and the JSON Schema.
 
+use countersign_gateway::settings::{RawGate, RawTrust};
 use countersign_jose::Algorithm;
+use countersign_settings::log::RawLog;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +45,12 @@ pub(crate) struct RawConfig {
     /// Who may ask for tokens. Make an entry with `countersign client new`.
     #[serde(default)]
     pub(crate) clients: Vec<RawClient>,
+    /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can verify the token.
+    #[serde(default)]
+    pub(crate) trust: Vec<RawTrust>,
+    /// The gate: `/authorize` behind a proxy, and `countersign authorize`.
+    #[serde(default)]
+    pub(crate) gate: RawGate,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -160,19 +168,6 @@ impl Default for RawLimits {
             per_client: "1000/s".into(),
             per_address: "200/s".into(),
         }
-    }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawLog {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a list like `info,countersign::audit=off`.
-    pub(crate) level: String,
-}
-
-impl Default for RawLog {
-    fn default() -> Self {
-        Self { level: "info".into() }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     failure::{Failure, Outcome, configuration},
     files,
 };
+use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_issuer::{
     ClaimRules, Client, Clients, HttpIssuer, IssuerUrl, JaasGrant, JaasProfile, JwtProfile, MintPolicy,
     Profile, RequestLimits, Schema,
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) profiles: Vec<Arc<dyn Profile>>,
     pub(crate) jaas_key: Option<JaasKey>,
     pub(crate) clients: Clients,
+    /// The gate, where somebody is trusted.
+    pub(crate) gate: Option<GateConfig>,
     /// The audience of the first client, the default of `countersign sign`.
     pub(crate) first_audience: Option<String>,
 }
@@ -113,7 +116,9 @@ pub(super) fn resolve(
         per_address: rate("limits.per_address", &raw.limits.per_address)?,
     };
     let clients = clients(&raw, &profiles, &folder)?;
+    let gate = gate(&raw, &folder, environment)?;
     Ok(Config {
+        gate,
         issuer,
         sealing: parse("sealing.key", &raw.sealing.key)?,
         refresh: duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100)),
@@ -165,6 +170,19 @@ fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
     parsed
         .map(Some)
         .ok_or_else(|| at(key, format!("{text:?} is not a rate; write 100/s, 600/m, 1000/h or off")))
+}
+
+fn gate(raw: &RawConfig, folder: &Path, environment: &Environment) -> Outcome<Option<GateConfig>> {
+    if raw.trust.is_empty() {
+        if raw.gate.proxies.is_empty() && raw.gate.routes.is_empty() {
+            return Ok(None);
+        }
+        return Err(at("gate", "nobody is trusted, so that nobody could be let in; add [[trust]]"));
+    }
+    let around = Surroundings { folder, environment, key_cache: None };
+    let gate =
+        countersign_gateway::settings::resolve(&raw.trust, &raw.gate, around).map_err(configuration)?;
+    Ok(Some(gate))
 }
 
 fn networks(key: &str, texts: &[String]) -> Outcome<Vec<IpNet>> {

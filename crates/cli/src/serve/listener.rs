@@ -3,7 +3,7 @@
 //! hyper directly, because axum's own `serve` has no such caps. HTTP/2 is left to the proxy in front, which also ends
 //! TLS (docs/decisions/0006).
 
-use super::peer;
+use super::{gate::GateRoute, peer};
 use crate::config::Limits;
 use axum::{
     body::Body,
@@ -32,6 +32,7 @@ pub(super) struct Listener {
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) metrics_allow: Vec<IpNet>,
+    pub(super) gate: Option<GateRoute>,
 }
 
 impl Listener {
@@ -103,8 +104,13 @@ impl Listener {
         let response = if length > self.limits.url_bytes {
             refuse(StatusCode::URI_TOO_LONG, "the path and query are too long")
         } else {
-            let address = peer::address(connection, request.headers(), &self.trusted_proxies);
-            let answer = routes.answer(request.map(Body::new), Peer(address));
+            let answer = async {
+                if let Some(gate) = self.gate.as_ref().filter(|gate| gate.takes(&request)) {
+                    return gate.answer(request, connection, issuer.metrics()).await;
+                }
+                let address = peer::address(connection, request.headers(), &self.trusted_proxies);
+                routes.answer(request.map(Body::new), Peer(address)).await
+            };
             match tokio::time::timeout(self.limits.request_time, answer).await {
                 Ok(response) => response,
                 Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the request took too long"),

@@ -1,5 +1,6 @@
 //! `countersign serve`: read the configuration, build everything, then bind and run; stop without cutting anyone off.
 
+mod gate;
 mod listener;
 mod peer;
 mod refresh;
@@ -8,11 +9,13 @@ use crate::{
     args::ServeArgs,
     authority::{self, Authority},
     commands::Context,
+    config::Config,
     failure::{Outcome, configuration, internal},
     output, scaffold,
 };
 use countersign_issuer::http;
 use countersign_settings::log;
+use gate::GateRoute;
 use ipnet::IpNet;
 use listener::Listener;
 use std::{
@@ -30,7 +33,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     let (first, bound) =
         if context.file().exists() { (None, None) } else { first_run(context, args).await? };
-    let config = crate::config::load(context.file(), context.environment, context.http)?;
+    let mut config = crate::config::load(context.file(), context.environment, context.http)?;
     if bound.is_none() {
         log::start(&config.raw.log.level)?;
     }
@@ -48,6 +51,7 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         limits: config.limits,
         trusted_proxies: config.trusted_proxies.clone(),
         metrics_allow: config.metrics_allow.clone(),
+        gate: gate_route(&mut config, &authority),
     };
     let (refresh, jaas_key) = (config.refresh, config.jaas_key.clone());
     let issuer = Arc::new(authority::issuer(config, keyring, Arc::clone(&authority.clock))?);
@@ -69,6 +73,17 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     refresher.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The gate, where proxies may ask it.
+fn gate_route(config: &mut Config, authority: &Authority) -> Option<GateRoute> {
+    let gate = config.gate.take()?;
+    for warning in &gate.warnings {
+        tracing::warn!("{warning}");
+    }
+    let issuer_path = config.issuer.path().to_owned();
+    let forward_auth = gate.into_forward_auth()?;
+    Some(GateRoute { forward_auth, clock: Arc::clone(&authority.clock), issuer_path })
 }
 
 /// Makes a configuration for the address that is really bound, so that the issuer's port is true.

@@ -15,6 +15,7 @@ pub struct Metrics {
     minted: Family<MintedLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
     responses: Family<ResponseLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
     /// The counter of the status that nearly every response has.
     ok: Counter,
     ready: Gauge,
@@ -31,6 +32,11 @@ struct RefusedLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResponseLabels {
     status: u16,
 }
@@ -40,12 +46,14 @@ impl Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let (minted, refused) = (Family::default(), Family::default());
         let (responses, ready) = (Family::<ResponseLabels, Counter>::default(), Gauge::default());
+        let decisions = Family::default();
         let ok = responses.get_or_create(&ResponseLabels { status: 200 }).clone();
         registry.register("tokens_minted", "Tokens minted", minted.clone());
         registry.register("tokens_refused", "Requests for a token that were refused", refused.clone());
         registry.register("http_responses", "HTTP responses by status", responses.clone());
+        registry.register("gate_decisions", "Decisions of the gate by their code", decisions.clone());
         registry.register("ready", "1 while tokens can be minted with current keys", ready.clone());
-        Self { registry, minted, refused, responses, ok, ready }
+        Self { registry, minted, refused, responses, decisions, ok, ready }
     }
 
     pub(crate) fn minted(&self, profile: &'static str) {
@@ -63,6 +71,11 @@ impl Metrics {
         } else {
             self.responses.get_or_create(&ResponseLabels { status }).inc();
         }
+    }
+
+    /// Counts a decision of the gate: `allow`, or the code of a refusal.
+    pub fn decided(&self, code: &'static str) {
+        self.decisions.get_or_create(&DecisionLabels { code }).inc();
     }
 
     pub(crate) fn encode(&self, ready: bool) -> String {

@@ -1,0 +1,92 @@
+//! `countersign authorize`: runs an authorizer event of API Gateway or AppSync through the gate and prints the exact reply.
+//!
+//! With the gate of the configuration, or of the four variables alone. Exit code 0 when the request is let in, 1 when it is not,
+//! with the reason on standard error; 2 when the event is none. Where Lambda would fail the invocation, the reply is
+//! `{"errorMessage":"Unauthorized"}`.
+
+use super::Context;
+use crate::{
+    args::AuthorizeArgs,
+    checks,
+    failure::{Outcome, configuration, internal, usage},
+    files, output,
+};
+use countersign_gateway::{
+    Decision, Refusal,
+    lambda::{self, Authorizer, Reply},
+    settings::{GateConfig, RawGate, Surroundings, choose, resolve},
+};
+use countersign_settings::log;
+use countersign_store::{Clock, SystemClock};
+use serde_json::value::RawValue;
+use std::process::ExitCode;
+
+const REFUSED: u8 = 1;
+const USAGE: u8 = 2;
+
+pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<ExitCode> {
+    let event = match args.event.as_str() {
+        "-" => files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?,
+        file => files::read_text(file.as_ref()).map_err(|why| usage(format!("--event {file}: {why}")))?,
+    };
+    let authorizer = authorizer(context)?;
+    let (event, now) = (event.as_bytes(), SystemClock.now());
+    let (outcome, checks) = match args.explain {
+        true => authorizer.explain(event, now).await,
+        false => (authorizer.authorize(event, now).await, Vec::new()),
+    };
+    let reply = reply(&outcome)?;
+    match (args.explain, context.json) {
+        (true, true) => {
+            let report = serde_json::json!({ "reply": reply, "checks": checks::reported(&checks) });
+            output::line(&report.to_string());
+        }
+        (true, false) => {
+            checks::lines(&checks).iter().for_each(|line| output::error_line(line));
+            output::line(reply.get());
+        }
+        (false, _) => output::line(reply.get()),
+    }
+    match &outcome.decision {
+        Decision::Allow(_) => Ok(ExitCode::SUCCESS),
+        Decision::Deny(denial) => {
+            output::error_line(&format!("countersign: not let in: {}", denial.refusal));
+            let none = matches!(denial.refusal, Refusal::Event(_)) && outcome.shape.is_none();
+            Ok(ExitCode::from(if none { USAGE } else { REFUSED }))
+        }
+    }
+}
+
+/// What the Lambda function would hand back.
+fn reply(outcome: &lambda::Outcome) -> Outcome<Box<RawValue>> {
+    let json = match &outcome.reply {
+        Reply::Json(json) => json.clone(),
+        Reply::Unauthorized => serde_json::json!({ "errorMessage": Reply::UNAUTHORIZED }).to_string(),
+    };
+    RawValue::from_string(json).map_err(internal)
+}
+
+fn authorizer(context: &Context<'_>) -> Outcome<Authorizer> {
+    let environment = context.environment;
+    let (gate, folder) = if context.file().exists() {
+        let config = context.load()?;
+        if let Some(gate) = config.gate {
+            return Ok(started(gate));
+        }
+        (config.raw.gate, config.folder)
+    } else {
+        log::start("warn")?;
+        (RawGate::default(), environment.folder.clone())
+    };
+    // Nobody is trusted by the configuration, if there is one.
+    let (trust, gate) = choose(Vec::new(), gate, environment).map_err(configuration)?;
+    let around = Surroundings { folder: &folder, environment, key_cache: None };
+    Ok(started(resolve(&trust, &gate, around).map_err(configuration)?))
+}
+
+fn started(gate: GateConfig) -> Authorizer {
+    for warning in &gate.warnings {
+        tracing::warn!("{warning}");
+    }
+    gate.into_authorizer()
+}
