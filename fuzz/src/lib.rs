@@ -11,3 +11,7 @@ pub mod jose;
 /// `countersign-issuer`: the body of `POST /sign`.
 #[path = "../../crates/issuer/tests/properties/mod.rs"]
 pub mod issuer;
+
+/// `countersign-gateway`: authorizer events and paths.
+#[path = "../../crates/gateway/tests/properties/mod.rs"]
+pub mod gateway;

@@ -79,6 +79,9 @@ pub enum Refusal {
     /// The request carries an identity header in another spelling.
     #[error("the request has an identity header spelt with underscores")]
     SpoofedHeader,
+    /// Whoever asks is no proxy that may.
+    #[error("the connection is from no configured proxy (gate.proxies)")]
+    UnknownProxy,
     /// The proxy did not say which request it asks about.
     #[error("the proxy does not say exactly one {0}")]
     Proxy(&'static str),
@@ -117,6 +120,7 @@ impl Refusal {
             | Self::NoPrincipal(_)
             | Self::UnfitForHeader(_)
             | Self::SpoofedHeader
+            | Self::UnknownProxy
             | Self::Proxy(_) => RefusalKind::Forbidden,
         }
     }
@@ -134,6 +138,7 @@ impl Refusal {
             Self::NoPrincipal(_) => "principal_missing",
             Self::UnfitForHeader(_) => "claim_unfit_for_header",
             Self::SpoofedHeader => "identity_header_spoofed",
+            Self::UnknownProxy => "proxy_unknown",
             Self::Proxy(_) => "proxy_request_unclear",
             Self::Event(_) => "event_unknown",
         }

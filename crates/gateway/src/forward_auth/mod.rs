@@ -81,7 +81,7 @@ impl ForwardAuth {
     async fn decide(&self, request: &Parts, rest: &str, connection: IpAddr, now: Timestamp) -> Decision {
         let deny = |refusal| Decision::Deny(Denial { caller: None, refusal });
         let Some(proxies) = self.proxies.iter().find(|proxies| proxies.contains(connection)) else {
-            return deny(Refusal::Proxy("address among gate.proxies"));
+            return deny(Refusal::UnknownProxy);
         };
         if self.has_spoofed_header(&request.headers) {
             return deny(Refusal::SpoofedHeader);

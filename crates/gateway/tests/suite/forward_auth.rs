@@ -65,8 +65,8 @@ async fn each_kind_of_proxy_is_asked_in_its_own_way_and_no_other_is_believed() {
         ("10.1.2.3", original, "proxy_request_unclear"),
         ("10.2.2.3", forwarded, "allow"),
         ("fd00::1", forwarded, "allow"),
-        ("10.3.0.8", forwarded, "proxy_request_unclear"),
-        ("192.0.2.1", original, "proxy_request_unclear"),
+        ("10.3.0.8", forwarded, "proxy_unknown"),
+        ("192.0.2.1", original, "proxy_unknown"),
     ] {
         let headers = [headers.as_slice(), &[("Authorization", good.as_str())]].concat();
         let answer = ask(from, &parts("GET", "/authorize", &headers), "").await;

@@ -1,9 +1,12 @@
 //! No event, however mutated, yields a panic, a reply AWS would turn into a 500, or an Allow without a verified token.
 
-use crate::support::{authorize, authorizer, event, events, forged_token, token};
-use countersign_gateway::lambda::{Authorizer, Outcome, Reply};
+use crate::{
+    properties::{self, allows, check_form},
+    support::{authorize, authorizer, event, events, forged_token, token},
+};
+use countersign_gateway::lambda::{Authorizer, Reply};
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 
 static GATES: LazyLock<Vec<Authorizer>> = LazyLock::new(|| {
@@ -21,51 +24,6 @@ static GATES: LazyLock<Vec<Authorizer>> = LazyLock::new(|| {
         ),
     ]
 });
-
-/// Whether the reply lets anybody in.
-fn allows(reply: &Value) -> bool {
-    let statements = reply["policyDocument"]["Statement"].as_array();
-    reply["isAuthorized"] == true || statements.is_some_and(|all| all.iter().any(|s| s["Effect"] == "Allow"))
-}
-
-/// What API Gateway and AppSync demand of a reply; everything else becomes a 500.
-fn check_form(outcome: &Outcome) -> Result<(), TestCaseError> {
-    let Reply::Json(json) = &outcome.reply else { return Ok(()) };
-    prop_assert!(json.len() <= 8192);
-    let reply: Value = serde_json::from_str(json).expect("a reply is JSON");
-    let members: Vec<&str> =
-        reply.as_object().expect("a reply is an object").keys().map(String::as_str).collect();
-    if let Some(authorized) = reply.get("isAuthorized") {
-        prop_assert!(authorized.is_boolean());
-        let known = ["isAuthorized", "context", "resolverContext", "ttlOverride"];
-        prop_assert!(members.iter().all(|m| known.contains(m)), "{members:?}");
-        prop_assert!(reply.get("ttlOverride").is_none_or(Value::is_u64));
-    } else {
-        let known = ["principalId", "policyDocument", "context", "usageIdentifierKey"];
-        prop_assert!(members.iter().all(|m| known.contains(m)), "{members:?}");
-        prop_assert!(reply["principalId"].as_str().is_some_and(|name| !name.is_empty()));
-        prop_assert_eq!(&reply["policyDocument"]["Version"], "2012-10-17");
-        let statements = reply["policyDocument"]["Statement"].as_array().expect("statements");
-        prop_assert!(!statements.is_empty());
-        for statement in statements {
-            prop_assert_eq!(&statement["Action"], "execute-api:Invoke");
-            prop_assert!(statement["Effect"] == "Allow" || statement["Effect"] == "Deny");
-            let resources = statement["Resource"].as_array().expect("resources");
-            prop_assert!(!resources.is_empty());
-            prop_assert!(
-                resources.iter().all(|r| r.as_str().is_some_and(|r| !r.is_empty() && r.len() <= 512))
-            );
-        }
-        for value in reply.get("context").and_then(Value::as_object).into_iter().flat_map(Map::values) {
-            prop_assert!(value.is_string() || value.is_number() || value.is_boolean(), "{value}");
-        }
-    }
-    for context in ["context", "resolverContext"] {
-        let context = reply.get(context).and_then(Value::as_object);
-        prop_assert!(context.is_none_or(|c| !c.contains_key("claims") && c.values().all(|v| !v.is_null())));
-    }
-    Ok(())
-}
 
 /// Some place in the event, by turns at random.
 fn place<'v>(value: &'v mut Value, path: &[prop::sample::Index]) -> &'v mut Value {
@@ -185,9 +143,9 @@ proptest! {
         let authorizer = gate.get(&GATES);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let outcome = runtime.block_on(authorize(authorizer, &mutated));
-        check_form(&outcome)?;
+        check_form(&outcome);
         if let Reply::Json(reply) = &outcome.reply
-            && allows(&serde_json::from_str(reply).unwrap())
+            && allows(&outcome)
         {
             // `/health` is public, and the gate's own decision has to say so too.
             let public = authorizer.gate().routes().len() == 4;
@@ -204,8 +162,11 @@ proptest! {
 
     #[test]
     fn any_bytes_at_all_get_a_reply(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let outcome = runtime.block_on(GATES[0].authorize(&bytes, crate::support::NOW));
-        prop_assert_eq!(outcome.reply, Reply::Unauthorized);
+        properties::event(&bytes);
+    }
+
+    #[test]
+    fn a_path_that_is_taken_has_one_reading(path in "(/|/[a-z.%;é0-9*\\\\A-F ]{0,6}){0,5}") {
+        properties::path(path.as_bytes());
     }
 }

@@ -16,5 +16,7 @@ mod decisions;
 mod events;
 mod forward_auth;
 mod hostile_events;
+#[path = "../properties/mod.rs"]
+mod properties;
 mod settings;
 mod support;
