@@ -15,12 +15,16 @@ use aws_lc_rs::{
     },
 };
 use countersign_jose::{
-    Algorithm, EncodedHeader, Header, KeySize, Policy, PrivateKey, SigningInput, SigningKey, SymmetricKey,
-    Timestamp, Unverified, VerifyingKey, base64url,
+    Algorithm, EncodedHeader, Header, KeySet, KeySize, Policy, PrivateKey, SigningInput, SigningKey,
+    SymmetricKey, Timestamp, Unverified, VerifyingKey, base64url,
 };
+use countersign_verifier::{KeySource, TrustedIssuer, Verifier};
 use serde::{Deserialize, Serialize};
 use std::{
+    future::Future,
     hint::black_box,
+    pin::pin,
+    task::{Context as TaskContext, Poll, Waker},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -49,6 +53,7 @@ pub struct Bench {
     signing: SigningKey,
     verifying: VerifyingKey,
     policy: Policy,
+    verifier: Verifier,
     raw: Raw,
     /// The signing input of `token`, and its signature.
     message: Vec<u8>,
@@ -78,10 +83,11 @@ impl Bench {
     pub fn new(algorithm: Algorithm) -> Result<Self> {
         let claims = claims();
         let header = Header { alg: algorithm, kid: Some(KID), typ: Some("JWT") }.encode();
-        let (signing, verifying, raw, peer) = if algorithm == Algorithm::HS256 {
+        let (signing, [verifying, trusted], raw, peer) = if algorithm == Algorithm::HS256 {
             let secret = SymmetricKey::generate(algorithm)?;
             let signing = SigningKey::symmetric(&secret, algorithm)?;
-            let verifying = VerifyingKey::symmetric(&secret, algorithm, Some(KID.into()))?;
+            let verifying = || VerifyingKey::symmetric(&secret, algorithm, Some(KID.into()));
+            let verifying = [verifying()?, verifying()?];
             let bytes = secret.expose_secret();
             let raw = Raw::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)));
             let peer = Peer::new(
@@ -94,7 +100,8 @@ impl Bench {
             let private = PrivateKey::generate(algorithm, KeySize::default())?;
             let public = private.public_key();
             let signing = SigningKey::new(&private, algorithm)?;
-            let verifying = VerifyingKey::new(&public, algorithm, Some(KID.into()))?;
+            let verifying = || VerifyingKey::new(&public, algorithm, Some(KID.into()));
+            let verifying = [verifying()?, verifying()?];
             let (der, spki) = (private.to_pkcs8_der()?, public.to_spki_der()?);
             let raw = Raw::new(algorithm, &der, &spki)?;
             let peer = Peer::asymmetric(algorithm, &der, public.to_pem()?.as_bytes())?;
@@ -105,7 +112,22 @@ impl Bench {
         let signature = signing.sign(&input)?;
         let token = input.finish(&signature);
         let policy = Policy::new().issuer(ISSUER).audiences([AUDIENCE]);
-        let bench = Self { claims, header, signing, verifying, policy, raw, message, signature, token, peer };
+        let trusted = TrustedIssuer::builder(ISSUER).keys(KeySource::Keys(KeySet::from(vec![trusted])));
+        let trusted = trusted.algorithms([algorithm]).audiences([AUDIENCE]).build()?;
+        let verifier = Verifier::builder().trust(trusted).build()?;
+        let bench = Self {
+            claims,
+            header,
+            signing,
+            verifying,
+            policy,
+            verifier,
+            raw,
+            message,
+            signature,
+            token,
+            peer,
+        };
         bench.check_that_all_agree()?;
         Ok(bench)
     }
@@ -134,6 +156,12 @@ impl Bench {
         ]
     }
 
+    /// The same with the issuer selected by the token's `iss`, as the crate `verifier` does for a server.
+    pub fn trusting_verifiers(&self) -> [Operation<'_>; 3] {
+        let [raw, _, peer] = self.verifiers();
+        [raw, Box::new(|| self.verify_trusting(black_box(&self.token))), peer]
+    }
+
     fn sign(&self) -> Result<String> {
         let payload = serde_json::to_vec(black_box(&self.claims))?;
         let input = SigningInput::new(&self.header, &payload);
@@ -152,6 +180,15 @@ impl Bench {
         Ok(())
     }
 
+    fn verify_trusting(&self, token: &str) -> Result<()> {
+        // With keys at hand there is nothing to wait for.
+        let verdict =
+            pin!(self.verifier.verify(token, now())).poll(&mut TaskContext::from_waker(Waker::noop()));
+        let Poll::Ready(verdict) = verdict else { anyhow::bail!("the verifier waits for something") };
+        black_box(verdict?.verified().registered());
+        Ok(())
+    }
+
     fn peer_verify(&self, token: &str) -> Result<()> {
         let peer = &self.peer;
         black_box(jsonwebtoken::decode::<Claims>(token, &peer.decoding, &peer.validation)?);
@@ -162,6 +199,7 @@ impl Bench {
     fn check_that_all_agree(&self) -> Result<()> {
         for token in [self.sign()?, self.peer_sign()?] {
             self.verify(&token)?;
+            self.verify_trusting(&token)?;
             self.peer_verify(&token)?;
         }
         self.raw.verify(&self.message, &self.signature)?;

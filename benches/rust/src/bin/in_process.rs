@@ -25,6 +25,11 @@ fn main() -> Result<()> {
         let floor = (algorithm == Algorithm::RS256).then_some(VERIFY_FLOOR);
         row(&format!("{algorithm} sign"), &measure(bench.signers(), plan)?, None);
         row(&format!("{algorithm} verify, claims checked"), &measure(bench.verifiers(), plan)?, floor);
+        row(
+            &format!("{algorithm} verify, issuer selected"),
+            &measure(bench.trusting_verifiers(), plan)?,
+            None,
+        );
     }
     Ok(())
 }
