@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Run an authorizer event of API Gateway or AppSync through the gate and print the reply
     Authorize(AuthorizeArgs),
+    /// Show every check of a token: what was expected, what was found, what failed
+    Explain(VerifyArgs),
     /// Look at signing keys, export public ones, import private ones
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -89,7 +91,7 @@ pub(crate) struct VerifyArgs {
     /// The token, or - for standard input
     #[arg(value_name = "TOKEN|-")]
     pub(crate) token: String,
-    /// The keys to verify with: a JWKS, JWK or PEM file, or an http(s) URL of a JWKS
+    /// The keys to verify with: a JWKS, JWK or PEM file, or the URL of a JWKS or of a map of certificates
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) jwks: Option<String>,
     /// The issuer the token must be from; its keys are found by discovery unless --jwks is given
@@ -101,7 +103,7 @@ pub(crate) struct VerifyArgs {
     /// The algorithm of keys that name none (PEM files, some JWKs) [default: RS256, the curve's own, or EdDSA]
     #[arg(long, value_name = "A")]
     pub(crate) algorithm: Option<countersign_jose::Algorithm>,
-    /// How far the clocks of issuer and verifier may differ
+    /// How far the clocks of issuer and verifier may differ, 10m at most
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     pub(crate) leeway: std::time::Duration,
 }

@@ -9,7 +9,6 @@ mod checks;
 mod commands;
 mod config;
 mod failure;
-mod fetch;
 mod files;
 mod output;
 mod scaffold;

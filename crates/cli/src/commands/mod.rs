@@ -3,6 +3,7 @@
 mod authorize;
 mod client;
 mod config;
+mod explain;
 mod init;
 mod keys;
 mod sign;
@@ -58,6 +59,7 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<ExitCo
         Command::Sign(args) => sign::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
         Command::Authorize(args) => return authorize::run(&context, &args).await,
+        Command::Explain(args) => return explain::run(&context, &args).await,
         Command::Keys(command) => keys::run(&context, command).await,
         Command::Client(command) => client::run(&context, command),
         Command::Config(command) => config::run(&context, &command),

@@ -1,61 +1,201 @@
 //! `countersign verify`: the verdict on a token. Exit code 0 when it is to be accepted, 1 with the reason when not.
 //!
-//! What was not checked, because nothing was said to expect, is said in the verdict.
+//! Whose tokens are believed comes from the arguments or the configuration, and is asked of the crate `verifier`. What was
+//! not checked, because nothing was said to expect, is said in the verdict. `explain` asks in the same way.
 
 use super::Context;
 use crate::{
     args::VerifyArgs,
     authority::{self, Authority},
     failure::{Failure, Outcome, refused, usage},
-    fetch, files, output,
+    files, output,
 };
-use countersign_jose::{
-    Algorithm, KeySet, MAX_TOKEN_BYTES, Policy, PublicKey, TokenError, Unverified, Verified, VerifyingKey,
-    json,
-};
+use countersign_jose::{Algorithm, KeyError, KeySet, PublicKey, Verified, VerifyingKey};
 use countersign_store::{Clock, SystemClock};
-use countersign_verifier::KeyUrl;
+use countersign_verifier::{
+    Fault, FetchError, FetchLimits, KeySource, MAX_KEY_BYTES, TrustedIssuer, TrustedIssuerBuilder, Verifier,
+    VerifyError,
+};
 use serde_json::value::RawValue;
 
 pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
-    let text = match args.token.as_str() {
-        "-" => files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?,
-        token => token.to_owned(),
+    let asked = Asked::read(context, args).await?;
+    let accepted = asked.verifier.verify(&asked.token, SystemClock.now()).await;
+    let accepted = accepted.map_err(|why| refusal(&why))?;
+    print(context, accepted.verified(), &asked.unchecked)
+}
+
+/// A token, and who is to be believed.
+pub(super) struct Asked {
+    pub(super) token: String,
+    pub(super) verifier: Verifier,
+    /// Claims that nothing is expected of.
+    pub(super) unchecked: Vec<&'static str>,
+}
+
+impl Asked {
+    /// What the arguments ask.
+    pub(super) async fn read(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Self> {
+        let text = match args.token.as_str() {
+            "-" => files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?,
+            token => token.to_owned(),
+        };
+        let token = text.trim().to_owned();
+        if token.is_empty() {
+            return Err(usage("there is no token; give one, or - and the token on standard input"));
+        }
+        let keys = Keys::of(context, args).await?;
+        let unchecked = [("iss", keys.issuer.is_none()), ("aud", args.audience.is_empty())];
+        let unchecked = unchecked.into_iter().filter_map(|(claim, open)| open.then_some(claim)).collect();
+        let limits = FetchLimits { max_bytes: MAX_KEY_BYTES, ..FetchLimits::default() };
+        let trusted = described(keys, args).build().map_err(usage)?;
+        let verifier = Verifier::builder().trust(trusted).fetch_limits(limits).build().map_err(usage)?;
+        Ok(Self { token, verifier, unchecked })
+    }
+}
+
+fn described(keys: Keys, args: &VerifyArgs) -> TrustedIssuerBuilder {
+    let builder = match keys.issuer {
+        Some(issuer) => TrustedIssuer::builder(issuer),
+        None => TrustedIssuer::dangerously_of_any_issuer(keys.from),
     };
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(usage("there is no token; give one, or - and the token on standard input"));
+    let builder = builder.keys(keys.source).algorithms(keys.algorithms).leeway(args.leeway);
+    if args.audience.is_empty() {
+        return builder.dangerously_accept_any_audience();
     }
-    if text.len() > MAX_TOKEN_BYTES {
-        return Err(reject(&TokenError::TooLong));
+    let mut audiences = args.audience.clone();
+    audiences.sort();
+    audiences.dedup();
+    builder.audiences(audiences)
+}
+
+/// The keys to verify with.
+struct Keys {
+    source: KeySource,
+    /// Where they are from, for messages.
+    from: String,
+    /// Whose tokens they sign; `None`: anybody's.
+    issuer: Option<String>,
+    algorithms: Vec<Algorithm>,
+}
+
+impl Keys {
+    /// Named, discovered, or our own.
+    async fn of(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Self> {
+        let issuer = args.issuer.clone();
+        match (&args.jwks, &args.issuer) {
+            (Some(url), _) if is_url(url) => {
+                let source = KeySource::KeyDocument(url.clone());
+                Ok(Self { source, from: url.clone(), issuer, algorithms: published(args.algorithm) })
+            }
+            (Some(file), _) => {
+                let text =
+                    files::read_text(file.as_ref()).map_err(|why| usage(format!("--jwks {file}: {why}")))?;
+                let (source, algorithms) = from_file(text, file, args.algorithm)?;
+                Ok(Self { source, from: file.clone(), issuer, algorithms })
+            }
+            (None, Some(url)) => {
+                let algorithms = published(args.algorithm);
+                Ok(Self { source: KeySource::Discovery, from: url.clone(), issuer, algorithms })
+            }
+            (None, None) => Self::own(context).await,
+        }
     }
-    let token = Unverified::parse(text).map_err(|why| reject(&why))?;
-    let (keys, issuer) = keys(context, args, token.unverified_kid()).await?;
+
+    /// Those of the configuration at hand.
+    async fn own(context: &Context<'_>) -> Outcome<Self> {
+        if !context.file().exists() {
+            return Err(usage(
+                "say whose keys to verify with: --issuer URL or --jwks FILE|URL (there is no configuration here)",
+            ));
+        }
+        let config = context.load()?;
+        let authority = Authority::open(&config, context.environment).await?;
+        let keyring = authority::with_environment_keys(&config, authority.keyring.load().await?);
+        let public = keyring.rings().flat_map(|(_, ring)| ring.public_keys());
+        let keys = public.map(|jwk| VerifyingKey::new(&jwk.key, jwk.algorithm, Some(jwk.kid.clone())));
+        let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| refused(why.code(), why))?;
+        let issuer = config.issuer.to_string();
+        Ok(Self {
+            source: usable(KeySet::from(keys))?,
+            from: issuer.clone(),
+            issuer: Some(issuer),
+            algorithms: Algorithm::ALL.into(),
+        })
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+/// What keys from the network may be for: a secret that is published is none. The assumed algorithm comes first, since keys
+/// that name none are bound to the first that fits.
+fn published(assumed: Option<Algorithm>) -> Vec<Algorithm> {
+    let others = Algorithm::ALL.into_iter().filter(|algorithm| Some(*algorithm) != assumed);
+    assumed.into_iter().chain(others).filter(|algorithm| !algorithm.is_symmetric()).collect()
+}
+
+fn from_file(text: String, file: &str, assumed: Option<Algorithm>) -> Outcome<(KeySource, Vec<Algorithm>)> {
+    if !text.contains("-----BEGIN") {
+        let set = KeySet::parse(text.as_bytes(), assumed)
+            .map_err(|why| refused("keys_malformed", format!("{file}: not a JWKS: {why}")))?;
+        return Ok((usable(set)?, Algorithm::ALL.into()));
+    }
+    let bad = |why| usage(format!("--jwks {file}: {why}"));
+    let key = PublicKey::from_pem(&text).map_err(bad)?;
+    let algorithm = assumed.or_else(|| Algorithm::default_for(key.kind()));
+    let algorithm = algorithm.ok_or_else(|| bad(KeyError::NoAlgorithm))?;
+    Ok((KeySource::InlinePem(text), vec![algorithm]))
+}
+
+fn usable(keys: KeySet) -> Outcome<KeySource> {
     if keys.keys().is_empty() {
         let why = keys.skipped().first().map_or_else(String::new, |why| format!(" ({why})"));
         return Err(refused("no_usable_key", format!("there is no key to verify with{why}")));
     }
-    let mut policy = Policy::new().leeway(args.leeway);
-    if let Some(issuer) = &issuer {
-        policy = policy.issuer(issuer);
-    }
-    if !args.audience.is_empty() {
-        policy = policy.audiences(args.audience.iter().cloned());
-    }
-    let signed = keys.verify(token).map_err(|why| reject(&why))?;
-    let verified = signed.check(&policy, SystemClock.now()).map_err(|why| reject(&why))?;
-    let mut unchecked = Vec::new();
-    if issuer.is_none() {
-        unchecked.push("iss");
-    }
-    if args.audience.is_empty() {
-        unchecked.push("aud");
-    }
-    print(context, &verified, &unchecked)
+    Ok(KeySource::Keys(keys))
 }
 
-fn reject(why: &TokenError) -> Failure {
-    refused(why.code(), format!("refused: {why}"))
+/// The end of a token that is not accepted.
+pub(super) fn refusal(why: &VerifyError) -> Failure {
+    match why.fault() {
+        Fault::Token => refused(code(why), format!("refused: {why}")),
+        Fault::Keys => refused(code(why), why),
+    }
+}
+
+/// The names scripts know the reasons by. With one issuer to expect, another one is a claim that does not match.
+pub(super) fn code(why: &VerifyError) -> &'static str {
+    match why {
+        VerifyError::NoIssuer => "claim_missing",
+        VerifyError::UnknownIssuer => "claim_mismatch",
+        VerifyError::AlgorithmNotAllowed { .. } => "token_algorithm_mismatch",
+        VerifyError::KeysUnavailable { why, .. } => match why {
+            FetchError::NotJson(_) | FetchError::NotAKeySet(_) | FetchError::ErrorDocument => {
+                "keys_malformed"
+            }
+            FetchError::NoUsableKey => "no_usable_key",
+            FetchError::DiscoveryNotJson(_) | FetchError::WrongIssuer | FetchError::JwksUri(_) => {
+                "discovery_malformed"
+            }
+            FetchError::Connection(_)
+            | FetchError::Timeout(_)
+            | FetchError::Status(_)
+            | FetchError::Redirect
+            | FetchError::TooLarge(_)
+            | FetchError::Interrupted => "keys_unavailable",
+        },
+        VerifyError::Token(_) | VerifyError::CertificateNotValid | VerifyError::KeyOfAnotherIssuer => {
+            why.code()
+        }
+    }
+}
+
+/// What nothing was expected of, if anything.
+pub(super) fn not_checked(unchecked: &[&str]) -> Option<String> {
+    let hint = "name what you expect with --issuer and --audience";
+    (!unchecked.is_empty()).then(|| format!("not checked: {} ({hint})", unchecked.join(", ")))
 }
 
 fn print(context: &Context<'_>, verified: &Verified, unchecked: &[&str]) -> Outcome {
@@ -83,88 +223,11 @@ fn print(context: &Context<'_>, verified: &Verified, unchecked: &[&str]) -> Outc
     }
     let kid = verified.kid().unwrap_or("none");
     output::line(&format!("valid: signed with {} by key {kid}", verified.algorithm()));
-    if !unchecked.is_empty() {
-        let hint = "name what you expect with --issuer and --audience";
-        output::line(&format!("not checked: {} ({hint})", unchecked.join(", ")));
+    if let Some(line) = not_checked(unchecked) {
+        output::line(&line);
     }
     output::line(claims.get());
     Ok(())
-}
-
-/// The keys to verify with, and the issuer to expect: named, discovered, or our own.
-async fn keys(
-    context: &Context<'_>,
-    args: &VerifyArgs,
-    kid: Option<&str>,
-) -> Outcome<(KeySet, Option<String>)> {
-    match (&args.jwks, &args.issuer) {
-        (Some(source), issuer) if fetch::is_url(source) => {
-            Ok((parse_set(&fetch::get(source).await?, source, args.algorithm)?, issuer.clone()))
-        }
-        (Some(source), issuer) => {
-            let text =
-                files::read_text(source.as_ref()).map_err(|why| usage(format!("--jwks {source}: {why}")))?;
-            Ok((from_file(&text, source, kid, args.algorithm)?, issuer.clone()))
-        }
-        (None, Some(issuer)) => Ok((discover(issuer, args.algorithm).await?, Some(issuer.clone()))),
-        (None, None) => own(context).await,
-    }
-}
-
-fn from_file(text: &str, source: &str, kid: Option<&str>, assumed: Option<Algorithm>) -> Outcome<KeySet> {
-    if !text.contains("-----BEGIN") {
-        return parse_set(text.as_bytes(), source, assumed);
-    }
-    let bad = |why| usage(format!("--jwks {source}: {why}"));
-    let key = PublicKey::from_pem(text).map_err(bad)?;
-    let algorithm = assumed.or_else(|| Algorithm::default_for(key.kind()));
-    let algorithm = algorithm.ok_or_else(|| bad(countersign_jose::KeyError::NoAlgorithm))?;
-    // A PEM file names no kid: the one key in it is meant, whatever the token calls it.
-    Ok(KeySet::from(vec![VerifyingKey::new(&key, algorithm, kid.map(str::to_owned)).map_err(bad)?]))
-}
-
-fn parse_set(json: &[u8], source: &str, assumed: Option<Algorithm>) -> Outcome<KeySet> {
-    KeySet::parse(json, assumed)
-        .map_err(|why| refused("keys_malformed", format!("{source}: not a JWKS: {why}")))
-}
-
-/// OpenID Connect Discovery §4: the document must be for exactly the issuer that was asked for.
-async fn discover(issuer: &str, assumed: Option<Algorithm>) -> Outcome<KeySet> {
-    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let bad = |why: String| refused("discovery_malformed", format!("{url}: {why}"));
-    let body = fetch::get(&url).await?;
-    let document = json::Object::parse(&body, json::DEFAULT_DEPTH).map_err(|why| bad(why.to_string()))?;
-    let member = |name| document.string(name).map_err(|why| bad(why.to_string()));
-    if member("issuer")?.as_deref() != Some(issuer) {
-        return Err(bad(format!("the document is not for the issuer {issuer:?}")));
-    }
-    let jwks = member("jwks_uri")?.ok_or_else(|| bad("there is no `jwks_uri`".to_owned()))?;
-    if !may_point_at(&url, &jwks) {
-        return Err(bad("its `jwks_uri` points at this machine".to_owned()));
-    }
-    parse_set(&fetch::get(&jwks).await?, &jwks, assumed)
-}
-
-/// A document from elsewhere must not make this machine ask itself.
-fn may_point_at(document: &str, jwks: &str) -> bool {
-    let is_loopback = |url: &str| KeyUrl::parse(url).is_ok_and(|url| url.is_loopback());
-    is_loopback(document) || !is_loopback(jwks)
-}
-
-/// The keys of the configuration at hand.
-async fn own(context: &Context<'_>) -> Outcome<(KeySet, Option<String>)> {
-    if !context.file().exists() {
-        return Err(usage(
-            "say whose keys to verify with: --issuer URL or --jwks FILE|URL (there is no configuration here)",
-        ));
-    }
-    let config = context.load()?;
-    let authority = Authority::open(&config, context.environment).await?;
-    let keyring = authority::with_environment_keys(&config, authority.keyring.load().await?);
-    let public = keyring.rings().flat_map(|(_, ring)| ring.public_keys());
-    let keys = public.map(|jwk| VerifyingKey::new(&jwk.key, jwk.algorithm, Some(jwk.kid.clone())));
-    let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| refused(why.code(), why))?;
-    Ok((KeySet::from(keys), Some(config.issuer.to_string())))
 }
 
 #[cfg(test)]
@@ -172,13 +235,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_document_of_this_machine_may_point_at_this_machine() {
-        let (remote, local) = ("https://a.example/x", "http://127.0.0.1:8080/x");
-        assert!(may_point_at(remote, "https://keys.example/jwks"));
-        assert!(may_point_at(local, "http://localhost:1/jwks"));
-        assert!(may_point_at(local, "https://keys.example/jwks"));
-        for jwks in [local, "https://localhost/jwks", "http://[::1]/jwks", "https://127.9.9.9/jwks"] {
-            assert!(!may_point_at(remote, jwks), "{jwks}");
+    fn the_algorithm_named_comes_first_and_no_secret_is_taken_from_the_network() {
+        for assumed in [None, Some(Algorithm::PS256), Some(Algorithm::Ed25519), Some(Algorithm::HS256)] {
+            let algorithms = published(assumed);
+            assert_eq!(algorithms.len(), 11, "{assumed:?}");
+            assert!(!algorithms.iter().any(|algorithm| algorithm.is_symmetric()));
+            let first = assumed.filter(|a| !a.is_symmetric()).unwrap_or(Algorithm::RS256);
+            assert_eq!(algorithms.first(), Some(&first));
         }
+    }
+
+    #[test]
+    fn a_file_without_a_usable_key_is_refused_with_the_reason() {
+        let of = |text: &str| from_file(text.into(), "keys", None).unwrap_err().message().to_owned();
+        assert!(of(r#"{"keys":[]}"#).contains("no key to verify with"));
+        assert!(of(r#"{"keys":[{"kty":"unheard-of"}]}"#).contains("no key to verify with ("));
+        assert!(of("<html>").contains("keys: not a JWKS"));
+        assert!(of("-----BEGIN PUBLIC KEY-----\n").contains("--jwks keys: "));
     }
 }
