@@ -30,13 +30,12 @@ pub(crate) struct ReportedCheck<'a> {
 
 /// The checks for scripts.
 pub(crate) fn reported(checks: &[Check]) -> Vec<ReportedCheck<'_>> {
-    let report = |check: &'_ Check| match &check.verdict {
-        Verdict::Passed => ("passed", None),
-        Verdict::Failed { code, .. } => ("failed", Some(*code)),
-        Verdict::NotReached => ("not_reached", None),
-    };
     let rows = checks.iter().map(|check| {
-        let (verdict, code) = report(check);
+        let (verdict, code) = match &check.verdict {
+            Verdict::Passed => ("passed", None),
+            Verdict::Failed { code, .. } => ("failed", Some(*code)),
+            Verdict::NotReached => ("not_reached", None),
+        };
         ReportedCheck { name: &check.name, expected: &check.expected, found: &check.found, verdict, code }
     });
     rows.collect()

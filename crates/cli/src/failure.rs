@@ -51,6 +51,11 @@ impl Failure {
         self.message = format!("{what}: {}", self.message);
         self
     }
+
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 /// Prints a failure and gives its exit code.

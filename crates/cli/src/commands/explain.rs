@@ -7,7 +7,12 @@ use super::{
     Context,
     verify::{self, Asked},
 };
-use crate::{args::VerifyArgs, failure::Outcome, output};
+use crate::{
+    args::VerifyArgs,
+    checks::{self, ReportedCheck},
+    failure::Outcome,
+    output,
+};
 use countersign_store::{Clock, SystemClock};
 use countersign_verifier::{Check, Explanation, Verdict};
 use serde::Serialize;
@@ -36,16 +41,7 @@ fn told(mut explanation: Explanation) -> Explanation {
 }
 
 fn lines(explanation: &Explanation, unchecked: &[&str]) -> Vec<String> {
-    let width = explanation.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
-    let line = |Check { name, expected, found, verdict }: &Check| match verdict {
-        Verdict::Passed => format!("✓ {name:width$}  expected {expected}; found {found}"),
-        Verdict::Failed { why, .. } if found.is_empty() => {
-            format!("✗ {name:width$}  expected {expected}: {why}")
-        }
-        Verdict::Failed { why, .. } => format!("✗ {name:width$}  expected {expected}; found {found}: {why}"),
-        Verdict::NotReached => format!("– {name:width$}  expected {expected}; not reached"),
-    };
-    let mut lines: Vec<String> = explanation.checks.iter().map(line).collect();
+    let mut lines = checks::lines(&explanation.checks);
     lines.push(match &explanation.outcome {
         Ok(_) => "valid".to_owned(),
         Err(why) => format!("refused: {why}"),
@@ -62,28 +58,10 @@ struct Report<'a> {
     error: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct ReportedCheck<'a> {
-    name: &'a str,
-    expected: &'a str,
-    found: &'a str,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
-}
-
 fn report(explanation: &Explanation) -> Report<'_> {
-    let checks = explanation.checks.iter().map(|Check { name, expected, found, verdict }| {
-        let (verdict, code) = match verdict {
-            Verdict::Passed => ("passed", None),
-            Verdict::Failed { code, .. } => ("failed", Some(*code)),
-            Verdict::NotReached => ("not_reached", None),
-        };
-        ReportedCheck { name, expected, found, verdict, code }
-    });
     Report {
         valid: explanation.outcome.is_ok(),
-        checks: checks.collect(),
+        checks: checks::reported(&explanation.checks),
         error: explanation.outcome.as_ref().err().map(verify::code),
     }
 }
