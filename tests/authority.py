@@ -38,7 +38,7 @@ def configuration(algorithm):
 
 def clean_environment(extra=None):
     """The environment of this process without anything that Countersign would read, and with `extra`."""
-    own = ("COUNTERSIGN_", "JAAS_", "PRIVATE_KEY")
+    own = ("COUNTERSIGN_", "JAAS_", "PRIVATE_KEY", "JWT_", "AUTHORIZED_APIS")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return environment | (extra or {})
 

@@ -154,6 +154,16 @@ pub(crate) fn shown(raw: &RawConfig) -> Outcome<serde_json::Value> {
             }
         }
     }
+    for trust in value.get_mut("trust").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+        for key in ["jwks", "pem"] {
+            // People paste private keys where public ones would do.
+            if let Some(text) =
+                trust.get_mut(key).filter(|t| t.as_str().is_some_and(|t| !t.starts_with("file:")))
+            {
+                *text = "***".into();
+            }
+        }
+    }
     let url: Result<countersign_store::StoreUrl, _> = raw.store.url.parse();
     if let (Some(store), Ok(url)) = (value.get_mut("store"), url) {
         store.as_object_mut().map(|store| store.insert("url".into(), url.to_string().into()));

@@ -1,0 +1,133 @@
+"""`countersign authorize` as a user has it: the exact reply on standard output, reasons beside it, exit codes for scripts."""
+
+import json
+
+import pytest
+from e2e import program
+
+ARN = "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET"
+GATE = """
+[[trust]]
+issuer = "http://127.0.0.1:@PORT@"
+jwks = "file:keys.json"
+algorithms = ["ES256"]
+audiences = ["api://default"]
+
+[[gate.routes]]
+path = "/health"
+public = true
+
+[[gate.routes]]
+path = "/orders/**"
+any_scope = ["orders:read"]
+"""
+
+
+@pytest.fixture
+def world(binary, tmp_path):
+    one = program.World(binary, tmp_path)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+@pytest.fixture
+def gate(world):
+    """A configuration whose gate trusts its own keys, from a file; nothing has to run."""
+    plain = program.CONFIG + program.client("tests")
+    port = world.configure(plain)
+    keys = world.done("keys", "export", "--public") if world.done("sign", "--claims", "{}") else None
+    (world.file.parent / "keys.json").write_text(keys)
+    world.configure(plain + GATE, port)
+    return world
+
+
+def event(token, path="/orders/7"):
+    return json.dumps({"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": f"{ARN}{path}"})
+
+
+def sign(world, **claims):
+    return world.done("sign", "--claims", json.dumps(claims)).strip()
+
+
+def test_a_request_that_is_let_in_prints_the_reply_and_nothing_else(gate):
+    asked = event(sign(gate, sub="alice", scope="orders:read"))
+    done = gate.run("authorize", "--event", "-", input=asked)
+    assert done.returncode == 0, done.stderr
+    reply = json.loads(done.stdout)
+    assert reply["principalId"] == "alice" and len(done.stdout.splitlines()) == 1
+    assert reply["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+    (gate.folder / "event.json").write_text(asked)
+    again = gate.run("authorize", "--event", "event.json")
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+
+
+def test_a_request_that_is_not_let_in_ends_with_1_and_says_why_beside_the_reply(gate):
+    without_scope = gate.run("authorize", "--event", "-", input=event(sign(gate, sub="alice")))
+    assert without_scope.returncode == 1
+    effects = {s["Effect"] for s in json.loads(without_scope.stdout)["policyDocument"]["Statement"]}
+    assert "Deny" in effects
+    assert "countersign: not let in: the token has not the scope that the route needs" in without_scope.stderr
+    nobody = gate.run("authorize", "--event", "-", input=event("x"))
+    assert (nobody.returncode, json.loads(nobody.stdout)) == (1, {"errorMessage": "Unauthorized"})
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"Records":[]}', "null"])
+def test_what_is_no_event_ends_with_2_and_lambdas_error(gate, text):
+    done = gate.run("authorize", "--event", "-", input=text)
+    assert (done.returncode, json.loads(done.stdout)) == (2, {"errorMessage": "Unauthorized"})
+    assert "not an authorizer event" in done.stderr
+
+
+def test_explain_shows_each_check_with_what_was_expected_and_found(gate):
+    asked = event(sign(gate, sub="alice", scope="a b"))
+    shown = gate.run("authorize", "--explain", "--event", "-", input=asked)
+    assert json.loads(shown.stdout)["principalId"] == "alice"
+    lines = [line for line in shown.stderr.splitlines() if line[:1] in "✓✗–"]
+    assert any(line.startswith("✓ signature") for line in lines), shown.stderr
+    assert any(line.startswith("✗ route scope") and "expected orders:read; found a b" in line for line in lines), shown.stderr
+
+    report = json.loads(gate.run("authorize", "--explain", "--json", "--event", "-", input=asked).stdout)
+    assert report["reply"] == json.loads(shown.stdout)
+    verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
+    assert verdicts["event"] == verdicts["route"] == verdicts["aud"] == "passed" and verdicts["route scope"] == "failed"
+    assert all(set(check) >= {"name", "expected", "found", "verdict"} for check in report["checks"])
+
+    expired = gate.run("authorize", "--explain", "--json", "--event", "-", input=event("a.b.c"))
+    checks = json.loads(expired.stdout)["checks"]
+    assert [c["code"] for c in checks if c["verdict"] == "failed"] == ["token_not_base64url"]
+    assert any(c["verdict"] == "not_reached" for c in checks)
+
+
+def test_a_public_route_needs_no_token(gate):
+    done = gate.run("authorize", "--event", "-", input=event("x", "/health"))
+    assert (done.returncode, json.loads(done.stdout)["principalId"]) == (0, "anonymous")
+
+
+def test_settings_that_can_not_work_are_told_by_their_key(gate):
+    text = gate.file.read_text()
+    for wrong, says in [
+        ("[[trust]]\npreset = 'firebase'\n", "trust[1].id"),
+        ("[[gate.proxies]]\nkind = 'nginx'\nnetworks = ['0.0.0.0/0']\n", "gate.proxies[0].networks"),
+        ("[[gate.routes]]\npath = 'x'\n", "gate.routes[2].path"),
+        ("[[trust]]\nissuer = 'https://a.example'\naudience = ['b']\n", "unknown field `audience`"),
+    ]:
+        gate.file.write_text(text + wrong)
+        for command in [("authorize", "--event", "-"), ("config", "check"), ("serve",)]:
+            gate.fails(78, says, *command, input="{}")
+
+
+def test_a_gate_that_trusts_nobody_does_not_start(world):
+    world.configure(program.CONFIG + program.client("tests") + "[[gate.routes]]\npath = '/'\npublic = true\n")
+    world.fails(78, "nobody is trusted", "serve")
+    world.fails(2, "no-such-file", "authorize", "--event", "no-such-file")
+
+
+def test_config_check_shows_no_key_that_was_pasted(gate):
+    keys = json.loads((gate.file.parent / "keys.json").read_text())
+    keys["keys"][0]["d"] = "MARKER"
+    gate.file.write_text(gate.file.read_text().replace('"file:keys.json"', f"'{json.dumps(keys)}'"))
+    for done in [gate.run("config", "check"), gate.run("config", "check", "--json")]:
+        assert done.returncode == 0 and "***" in done.stdout, done.stderr
+        assert "MARKER" not in done.stdout + done.stderr
