@@ -5,7 +5,7 @@
 //! (`RawValue`), so a number beyond 2^53 or `1.0` leaves exactly as it came.
 //! Used for headers, claims, JWKs and the body of `/sign`. Pinned by the tests below and the `json` fuzz target.
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, cell::Cell, collections::HashSet, fmt};
 
@@ -96,6 +96,50 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
         Some(inner) if !inner.contains('\\') => Some(Cow::Borrowed(inner)),
         Some(_) => serde_json::from_str::<String>(text).ok().map(Cow::Owned),
         None => None,
+    }
+}
+
+/// The first member of this name, found without looking at anything behind it: neither duplicates nor what is wrong there
+/// are seen. Only to select what the whole object is checked with later.
+pub(crate) fn peek<'a>(json: &'a [u8], name: &str) -> Result<Option<&'a RawValue>, JsonError> {
+    let (member, found) = (Cell::new(None), Cell::new(None));
+    let mut de = serde_json::Deserializer::from_slice(json);
+    let visited = de.deserialize_any(Peek { name, member: &member, found: &found });
+    match (member.take(), visited) {
+        (Some(raw), _) => Ok(Some(raw)),
+        (None, Ok(())) => Ok(None),
+        (None, Err(why)) => {
+            let malformed = JsonError::Malformed { line: why.line(), column: why.column() };
+            Err(found.take().unwrap_or(malformed))
+        }
+    }
+}
+
+struct Peek<'c, 'a> {
+    name: &'c str,
+    member: &'c Cell<Option<&'a RawValue>>,
+    found: &'c Cell<Option<JsonError>>,
+}
+
+impl<'a> Visitor<'a> for Peek<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.found.set(Some(JsonError::NotAnObject));
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(MemberName(name)) = map.next_key()? {
+            if name == self.name {
+                self.member.set(Some(map.next_value()?));
+                // Nothing else ends the visit before its time.
+                return Err(de::Error::custom("found"));
+            }
+            // Passed over without recursion, however deep it is.
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
     }
 }
 
@@ -309,6 +353,28 @@ mod tests {
         let mut many: String = (0..40).map(|i| format!("\"k{i}\":0,")).collect();
         many = format!("{{{many}\"k3\":1}}");
         assert_eq!(error(&many), JsonError::DuplicateMember);
+    }
+
+    #[test]
+    fn a_peek_finds_the_first_member_of_a_name_and_sees_nothing_behind_it() {
+        let text = |json: &str| peek(json.as_bytes(), "iss").map(|raw| raw.map(|raw| raw.get().to_owned()));
+        let deep = format!("{{\"x\":{}{},\"iss\":1}}", "[".repeat(100_000), "]".repeat(100_000));
+        for (json, expected) in [
+            (r#"{"iss":"a"}"#, Ok(Some("\"a\""))),
+            (r#"{"x":{"iss":"b"},"i\u0073s":["a"],"iss":2}"#, Ok(Some("[\"a\"]"))),
+            (r#"{"iss":null"#, Ok(Some("null"))),
+            (&deep, Ok(Some("1"))),
+            (r#"{"Iss":1,"x":["iss"]}"#, Ok(None)),
+            ("{}", Ok(None)),
+            (r#"["iss"]"#, Err(JsonError::NotAnObject)),
+            (r#""iss""#, Err(JsonError::NotAnObject)),
+        ] {
+            assert_eq!(text(json), expected.map(|raw| raw.map(str::to_owned)), "{json:.80}");
+        }
+        for json in ["", "{", r#"{"iss""#, r#"{"iss":"#, r#"{"iss":"a"#, r#"{"x":01,"iss":1}"#] {
+            assert!(matches!(text(json), Err(JsonError::Malformed { .. })), "{json}");
+        }
+        assert!(matches!(peek(b"{\"iss\":\"\xff\"}", "iss"), Err(JsonError::Malformed { .. })));
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         row(
             &format!("{algorithm} verify, issuer selected"),
             &measure(bench.trusting_verifiers(), plan)?,
-            None,
+            floor,
         );
     }
     Ok(())

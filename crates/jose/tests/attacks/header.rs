@@ -7,7 +7,9 @@ use super::{
     forge::{Es256, SECRET, hs256, hs256_key, input, with_claims, with_header},
     verify,
 };
-use countersign_jose::{PublicKey, TokenError, Unverified, base64url::encode, json::JsonError};
+use countersign_jose::{
+    Policy, PublicKey, Timestamp, TokenError, Unverified, base64url::encode, json::JsonError,
+};
 
 #[test]
 fn refuses_alg_none_in_any_casing_with_and_without_a_signature() {
@@ -156,9 +158,11 @@ fn refuses_nesting_that_would_exhaust_the_stack() {
     assert_eq!(Unverified::parse(&with_header(&deep)), Err(TokenError::Header(JsonError::TooDeep)));
     let deep = format!(r#"{{"iss":"a","x":{}{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
     let token = with_claims(&deep);
-    let error = Unverified::parse(&token).unwrap().unverified_issuer();
-    assert_eq!(error, Err(TokenError::Payload(JsonError::TooDeep)));
-    assert!(verify(&token, &hs256_key()).is_ok(), "any bytes can be signed; only `check` reads them");
+    let issuer = Unverified::parse(&token).unwrap().unverified_issuer();
+    assert_eq!(issuer, Ok(Some("a".into())), "what is behind it is not looked at");
+    let signed = verify(&token, &hs256_key()).expect("any bytes can be signed; only `check` reads them");
+    let error = signed.check(&Policy::new(), Timestamp::from_unix_seconds(0)).unwrap_err();
+    assert_eq!(error, TokenError::Payload(JsonError::TooDeep));
 }
 
 #[test]

@@ -2,15 +2,15 @@
 //! Lines about caches, floods, removed keys and unreachable key sets are in `flood`, `remote_keys`, `hostile_servers`.
 
 use crate::support::{
-    AUDIENCE, FakeFetch, ISSUER, Server, Signer, at, claims, claims_with, code, inline, issuer, jwks,
-    trusting,
+    AUDIENCE, FakeFetch, ISSUER, Server, Signer, at, claims, claims_with, code, explained, inline, issuer,
+    jwks, trusting,
 };
 use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
-use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey, base64url::encode};
+use countersign_jose::{Algorithm, Header, KeySize, PrivateKey, SigningInput, SigningKey, base64url::encode};
 use countersign_verifier::{KeySource, TrustedIssuer, Verifier};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -235,4 +235,22 @@ async fn errors_and_debug_output_hold_no_text_of_the_token() {
     let accepted =
         verifier.verify(&signer.token(&claims_with(json!({ "sub": "MARKER" }))), at(0)).await.unwrap();
     assert!(!format!("{accepted:?} {verifier:?}").contains("MARKER"));
+}
+
+#[tokio::test]
+async fn a_token_with_two_issuers_is_refused_whichever_is_read_first() {
+    let signer = Signer::new("k1");
+    let other = TrustedIssuer::builder("https://b.example").keys(inline(&[&signer]));
+    let other = other.algorithms([Algorithm::ES256]).audiences([AUDIENCE]).build().unwrap();
+    let both = Verifier::builder().trust(issuer(inline(&[&signer])).build().unwrap()).trust(other);
+    let both = both.build().unwrap();
+    let rest = format!(r#""aud":"{AUDIENCE}","exp":{}"#, at(60).unix_seconds());
+    for (first, second) in [(ISSUER, "https://b.example"), ("https://b.example", ISSUER), (ISSUER, ISSUER)] {
+        let payload = format!(r#"{{"iss":"{first}",{rest},"iss":"{second}"}}"#);
+        let header = Header { alg: Algorithm::ES256, kid: Some("k1"), typ: None }.encode();
+        let input = SigningInput::new(&header, payload.as_bytes());
+        let signature = signer.key.sign(&input).unwrap();
+        let explanation = explained(&both, &input.finish(&signature), at(0)).await;
+        assert_eq!(code(&explanation.outcome), "token_claims_malformed", "{first} {second}");
+    }
 }
