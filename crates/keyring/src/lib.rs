@@ -8,6 +8,8 @@
 mod lifecycle;
 mod loaded;
 mod record;
+mod rotation;
+mod rotator;
 mod sealing;
 mod signer;
 mod stored;
@@ -15,6 +17,8 @@ mod stored;
 pub use lifecycle::{Activation, LifecycleError, NewKey};
 pub use loaded::{LoadedKeyring, LoadedRing};
 pub use record::{KeyOrigin, KeyRecord, KeyState, Keyring, Ring, RingName, RingNameError};
+pub use rotation::{Observations, Obstacle, Planned, PolicyError, RotationPolicy, Sighting, Step};
+pub use rotator::{Done, Force};
 pub use sealing::{SealError, SealedKey, SealingKey};
 pub use signer::{LocalSigner, SignError, Signer};
 pub use stored::{ImportedKey, ImportedMaterial, KeyringError, RingSpec, StoredKeyring};

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct LoadedKeyring {
     pub(crate) version: Option<Version>,
     rings: BTreeMap<RingName, LoadedRing>,
+    records: Arc<Keyring>,
 }
 
 /// One ring, ready to sign and to be published.
@@ -59,7 +60,7 @@ impl LoadedKeyring {
             }
             rings.insert(name.clone(), loaded);
         }
-        Ok(Self { version, rings })
+        Ok(Self { version, rings, records: Arc::new(keyring.clone()) })
     }
 
     /// One ring.
@@ -70,6 +71,11 @@ impl LoadedKeyring {
     /// The rings by name.
     pub fn rings(&self) -> impl Iterator<Item = (&RingName, &LoadedRing)> {
         self.rings.iter()
+    }
+
+    /// The document it was opened from: states and times of the keys.
+    pub fn records(&self) -> &Keyring {
+        &self.records
     }
 
     /// Puts a key that is not in the store (one given in the environment) in front as a ring of its own.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// The format this program reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// All signing keys of an issuer and the state each is in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,12 +75,18 @@ pub struct KeyRecord {
     pub origin: KeyOrigin,
     /// When it came into the keyring.
     pub created_at: Timestamp,
+    /// When verifiers were first shown it, if they have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Timestamp>,
     /// When it first signed, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,
     /// When it stopped signing, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<Timestamp>,
+    /// When it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
     /// The public JWK; absent for a shared secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) public: Option<serde_json::Value>,
@@ -106,21 +112,27 @@ impl KeyRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
+    /// Made or brought in, and shown to nobody.
+    Prepared,
     /// In the JWKS, not signing yet: verifiers are learning it.
     Published,
     /// In the JWKS and signing. Exactly one per ring.
     Active,
     /// In the JWKS, no longer signing: tokens it signed still live.
     Retired,
+    /// Out of the JWKS before its time; never to sign or be shown again.
+    Revoked,
 }
 
 impl KeyState {
     /// The word for it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Prepared => "prepared",
             Self::Published => "published",
             Self::Active => "active",
             Self::Retired => "retired",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -128,6 +140,7 @@ impl KeyState {
     pub const fn is_public(self) -> bool {
         match self {
             Self::Published | Self::Active | Self::Retired => true,
+            Self::Prepared | Self::Revoked => false,
         }
     }
 }

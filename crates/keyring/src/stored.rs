@@ -113,6 +113,9 @@ impl KeyringError {
             Self::Key(why) => why.code(),
             Self::Lifecycle(LifecycleError::KidTaken { .. }) => "keyring_kid_taken",
             Self::Lifecycle(LifecycleError::RingFull { .. }) => "keyring_ring_full",
+            Self::Lifecycle(LifecycleError::UnknownKey { .. }) => "keyring_unknown_key",
+            Self::Lifecycle(LifecycleError::NotKnown { .. }) => "keyring_key_not_known_yet",
+            Self::Lifecycle(LifecycleError::WrongState { .. }) => "keyring_wrong_state",
             Self::Lifecycle(LifecycleError::Kid(why)) => why.code(),
             Self::Corrupt(_) => "keyring_corrupt",
             Self::NewerFormat { .. } => "keyring_newer_format",
@@ -132,6 +135,10 @@ impl StoredKeyring {
     /// Names the store and the sealing key; reads nothing yet.
     pub fn new(store: Arc<dyn Store>, sealing: Arc<SealingKey>) -> Self {
         Self { store, sealing }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     /// Whether a store holds a keyring at all.
@@ -252,14 +259,15 @@ impl StoredKeyring {
     }
 
     /// Applies a pure change by compare-and-set, again on the newer document when somebody else was first.
-    async fn change(
+    pub(crate) async fn change(
         &self,
         mut step: impl FnMut(&Keyring) -> Result<Option<Keyring>, KeyringError>,
     ) -> Result<bool, KeyringError> {
         for _ in 0..ATTEMPTS {
             let (keyring, version) = self.read().await?;
             LoadedKeyring::open(&keyring, None, &self.sealing)?;
-            let Some(next) = step(&keyring)? else { return Ok(false) };
+            let Some(mut next) = step(&keyring)? else { return Ok(false) };
+            next.format = FORMAT;
             let bytes = serde_json::to_vec(&next).map_err(|why| KeyringError::Corrupt(why.to_string()))?;
             let expect = version.map_or(Expect::Absent, Expect::Version);
             match self.store.put(&document()?, &bytes, expect, None).await {
@@ -271,7 +279,7 @@ impl StoredKeyring {
         Err(KeyringError::Contended)
     }
 
-    fn generate(&self, spec: &RingSpec) -> Result<NewKey, KeyringError> {
+    pub(crate) fn generate(&self, spec: &RingSpec) -> Result<NewKey, KeyringError> {
         let algorithm = spec.algorithm;
         let (kid, public, secret) = match algorithm.key_kind() {
             KeyKind::Oct { .. } => {

@@ -118,9 +118,9 @@ async fn a_damaged_or_newer_document_is_refused_and_left_alone() {
         let stored = store.get(&Key::parse("keyring").unwrap()).await.unwrap().unwrap();
         assert_eq!(stored.bytes, bytes);
     }
-    damage(store.as_ref(), b"{\"format\":2,\"surprise\":true}").await;
+    damage(store.as_ref(), b"{\"format\":3,\"surprise\":true}").await;
     let why = keyring.load().await.unwrap_err();
-    assert!(matches!(why, KeyringError::NewerFormat { found: 2 }), "{why}");
+    assert!(matches!(why, KeyringError::NewerFormat { found: 3 }), "{why}");
 }
 
 #[tokio::test]

@@ -1,0 +1,124 @@
+//! The plan of a ring: its next steps, when each can happen, and what it waits for. A pure function, asked by the rotator and by people.
+
+use super::{Observations, RotationPolicy};
+use crate::{KeyRecord, KeyState, Ring};
+use countersign_jose::Timestamp;
+use std::time::Duration;
+
+/// How long the name of a revoked key is remembered, so that it does not come back by mistake.
+const REVOKED_MEMORY: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// One step in the life of a ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make a key and publish it; in a ring without an active key, make it active.
+    Make,
+    /// Publish a prepared key.
+    Publish(String),
+    /// Make a published key the active one.
+    Activate(String),
+    /// Forget a key that no living token needs.
+    Remove(String),
+}
+
+/// A step and its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What is to be done.
+    pub step: Step,
+    /// When it can be done at the earliest; in the past if it is due.
+    pub at: Timestamp,
+    /// What it waits for besides the time.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What a step waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The key has not been seen at the public address, or not lately.
+    #[error("the key has not been seen at the public address")]
+    NotSeen,
+}
+
+impl Planned {
+    /// Whether it can be done now.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.obstacle.is_none() && self.at <= now
+    }
+
+    /// Whether it changes what verifiers are shown.
+    pub fn changes_documents(&self) -> bool {
+        match self.step {
+            Step::Make | Step::Publish(_) | Step::Remove(_) => true,
+            Step::Activate(_) => false,
+        }
+    }
+}
+
+impl Ring {
+    /// When verifiers will next be shown something else, as far as it is planned.
+    pub fn next_change(&self, policy: &RotationPolicy, now: Timestamp) -> Option<Timestamp> {
+        let plan = self.plan(policy, &Observations::default(), now);
+        plan.into_iter()
+            .find(|planned| planned.changes_documents() && planned.at > now)
+            .map(|planned| planned.at)
+    }
+
+    /// The next steps, the earliest first.
+    pub fn plan(&self, policy: &RotationPolicy, seen: &Observations, now: Timestamp) -> Vec<Planned> {
+        let mut steps: Vec<Planned> = self.keys().iter().filter_map(|key| removal(key, policy)).collect();
+        steps.extend(self.succession(policy, seen, now));
+        steps.sort_by_key(|planned| planned.at);
+        steps
+    }
+
+    /// The key whose turn is next: the oldest that was published and never signed, else the oldest that is prepared.
+    pub fn successor(&self) -> Option<&KeyRecord> {
+        let waiting = |state| self.keys().iter().find(|key| key.state == state && key.activated_at.is_none());
+        waiting(KeyState::Published).or_else(|| waiting(KeyState::Prepared))
+    }
+
+    /// When a key may become active: after it was seen for as long as the slowest consumer needs.
+    pub fn known_at(
+        &self,
+        kid: &str,
+        policy: &RotationPolicy,
+        seen: &Observations,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let since = seen.seen_since(kid, policy.longest_gap(), now)?;
+        Some(since.plus(policy.propagation))
+    }
+
+    fn succession(&self, policy: &RotationPolicy, seen: &Observations, now: Timestamp) -> Option<Planned> {
+        let planned = |step, at| Some(Planned { step, at, obstacle: None });
+        let Some(active) = self.active() else {
+            // Nothing signs, so nobody can be surprised.
+            let step = match self.successor() {
+                Some(next) if next.state == KeyState::Published => Step::Activate(next.kid.clone()),
+                Some(next) => Step::Publish(next.kid.clone()),
+                None => Step::Make,
+            };
+            return planned(step, now);
+        };
+        let due = active.activated_at.unwrap_or(active.created_at).plus(policy.rotate_every?);
+        let publish_at = due.minus(policy.lead());
+        let Some(next) = self.successor() else { return planned(Step::Make, publish_at) };
+        let kid = next.kid.clone();
+        if next.state == KeyState::Prepared {
+            return planned(Step::Publish(kid), publish_at);
+        }
+        let known_at = self.known_at(&kid, policy, seen, now);
+        let obstacle = known_at.is_none().then_some(Obstacle::NotSeen);
+        Some(Planned { step: Step::Activate(kid), at: known_at.unwrap_or(due).max(due), obstacle })
+    }
+}
+
+fn removal(key: &KeyRecord, policy: &RotationPolicy) -> Option<Planned> {
+    let at = match key.state {
+        KeyState::Retired => key.retired_at?.plus(policy.keep_retired),
+        KeyState::Revoked => key.revoked_at?.plus(REVOKED_MEMORY),
+        KeyState::Prepared | KeyState::Published | KeyState::Active => return None,
+    };
+    Some(Planned { step: Step::Remove(key.kid.clone()), at, obstacle: None })
+}

@@ -1,0 +1,230 @@
+//! The keyring's life in its store: one due step at a time by compare-and-set, and what people ask for by hand.
+//!
+//! Several rotators may run on one store: each step is planned anew on the document it is applied to, so of two that see the same
+//! step due, one does it and the other finds it done. A crash between two steps leaves a keyring that the next run goes on from.
+//! What was seen in public is a document of its own. Called by the program's background task and by `countersign keys`.
+
+use crate::{
+    Activation, KeyState, Keyring, KeyringError, LifecycleError, NewKey, Observations, Ring, RingName,
+    RingSpec, RotationPolicy, Step, StoredKeyring,
+};
+use countersign_jose::Timestamp;
+use countersign_store::{Expect, Key, StoreError, Version};
+use std::{collections::BTreeSet, time::Duration};
+
+/// Where observations are kept.
+const OBSERVATIONS: &str = "keyring-observations";
+/// How often an observation is tried again after somebody else's came in between.
+const ATTEMPTS: usize = 10;
+/// No ring takes more steps than this at once.
+const MAX_STEPS: usize = 100;
+
+/// A step that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The ring.
+    pub ring: RingName,
+    /// The step.
+    pub step: Step,
+    /// The key it was about.
+    pub kid: String,
+}
+
+/// Whether a key may be activated that verifiers may not know yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// No: it must have been seen in public for long enough.
+    No,
+    /// Yes: some verifiers will refuse its tokens for a while.
+    Yes,
+}
+
+impl StoredKeyring {
+    /// Takes every step that is due in this ring, and says which.
+    pub async fn advance(
+        &self,
+        spec: &RingSpec,
+        policy: &RotationPolicy,
+        now: Timestamp,
+    ) -> Result<Vec<Done>, KeyringError> {
+        let seen = self.observations().await?.0;
+        let mut made: Option<NewKey> = None;
+        let mut all = Vec::new();
+        while all.len() < MAX_STEPS {
+            let mut done = None;
+            self.change(|keyring| {
+                done = None;
+                let empty = Ring::default();
+                let ring = keyring.ring(&spec.name).unwrap_or(&empty);
+                let due = ring
+                    .plan(policy, &seen, now)
+                    .into_iter()
+                    .find(|p| may_be_taken(&p.step, spec) && p.is_due(now));
+                let Some(due) = due else { return Ok(None) };
+                let (kid, next) = match &due.step {
+                    Step::Make => {
+                        let key = match &made {
+                            Some(key) => key,
+                            None => made.insert(self.generate(spec)?),
+                        };
+                        (key.kid.clone(), keyring.with_key(&spec.name, key, Activation::IfRingHasNone, now)?)
+                    }
+                    Step::Publish(kid) => (kid.clone(), keyring.with_published(kid, now)?),
+                    Step::Activate(kid) => (kid.clone(), keyring.with_active(kid, now)?),
+                    Step::Remove(kid) => (kid.clone(), keyring.without(kid)?),
+                };
+                done = Some(Done { ring: spec.name.clone(), step: due.step, kid });
+                Ok(next)
+            })
+            .await?;
+            let Some(done) = done else { break };
+            if done.step == Step::Make {
+                made = None;
+            }
+            all.push(done);
+        }
+        Ok(all)
+    }
+
+    /// What was seen in public.
+    pub async fn observations(&self) -> Result<(Observations, Option<Version>), KeyringError> {
+        let Some(document) = self.store().get(&observations()?).await? else { return Ok(Default::default()) };
+        // Sightings that can not be read are none: keys are then seen anew, which only takes longer.
+        let seen = serde_json::from_slice(&document.bytes).unwrap_or_default();
+        Ok((seen, Some(document.version)))
+    }
+
+    /// Adds a look at the public address that found exactly these keys.
+    pub async fn observe(
+        &self,
+        found: &BTreeSet<String>,
+        longest_gap: Duration,
+        now: Timestamp,
+    ) -> Result<Observations, KeyringError> {
+        let (keyring, _) = self.read().await?;
+        let known = keyring.rings().flat_map(|(_, ring)| ring.keys()).map(|key| key.kid.clone()).collect();
+        for _ in 0..ATTEMPTS {
+            let (before, version) = self.observations().await?;
+            let after = before.with_look(found, &known, longest_gap, now);
+            let bytes = serde_json::to_vec(&after).map_err(|why| KeyringError::Corrupt(why.to_string()))?;
+            let expect = version.map_or(Expect::Absent, Expect::Version);
+            match self.store().put(&observations()?, &bytes, expect, None).await {
+                Ok(_) => return Ok(after),
+                Err(StoreError::Conflict { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(KeyringError::Contended)
+    }
+
+    /// Makes a key that waits for its turn unseen. Where one waits already, that one is it.
+    pub async fn prepare(&self, spec: &RingSpec, now: Timestamp) -> Result<(String, bool), KeyringError> {
+        let mut made = None;
+        let mut kid = String::new();
+        let changed = self
+            .change(|keyring| {
+                if let Some(waiting) = keyring.ring(&spec.name).and_then(Ring::successor) {
+                    kid = waiting.kid.clone();
+                    return Ok(None);
+                }
+                let key = match &made {
+                    Some(key) => key,
+                    None => made.insert(self.generate(spec)?),
+                };
+                kid = key.kid.clone();
+                Ok(keyring.with_key(&spec.name, key, Activation::Later, now)?)
+            })
+            .await?;
+        Ok((kid, changed))
+    }
+
+    /// Shows a prepared key to verifiers.
+    pub async fn publish(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
+        self.change(|keyring| Ok(keyring.with_published(kid, now)?)).await
+    }
+
+    /// Makes a key the active one of its ring; without force only if verifiers know it.
+    pub async fn activate(
+        &self,
+        kid: &str,
+        policy: &RotationPolicy,
+        force: Force,
+        now: Timestamp,
+    ) -> Result<bool, KeyringError> {
+        let seen = self.observations().await?.0;
+        self.change(|keyring| {
+            let next = keyring.with_active(kid, now)?;
+            let must_be_known = next.is_some() && force == Force::No;
+            if let Some(ring) = ring_of(keyring, kid).filter(|ring| must_be_known && ring.active().is_some())
+            {
+                let known_at = ring.known_at(kid, policy, &seen, now);
+                if known_at.is_none_or(|at| at > now) {
+                    return Err(LifecycleError::NotKnown { kid: kid.to_owned(), known_at }.into());
+                }
+            }
+            Ok(next)
+        })
+        .await
+    }
+
+    /// Ends the waiting of a published key that is not wanted.
+    pub async fn retire(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
+        self.change(|keyring| Ok(keyring.with_retired(kid, now)?)).await
+    }
+
+    /// Takes a key out of everything at once. `spec` says how a key is made if the ring has none to take over. Returns
+    /// whether anything changed and the key that is active now.
+    pub async fn revoke(
+        &self,
+        kid: &str,
+        spec: &RingSpec,
+        now: Timestamp,
+    ) -> Result<(bool, Option<String>), KeyringError> {
+        let mut made = None;
+        let mut active = None;
+        let changed = self
+            .change(|keyring| {
+                let needs = spec.make_first_key
+                    && ring_of(keyring, kid).is_some_and(|ring| {
+                        ring.successor().is_none() && ring.active().is_some_and(|key| key.kid == kid)
+                    });
+                if needs && made.is_none() {
+                    made = Some(self.generate(spec)?);
+                }
+                let next = keyring.with_revoked(kid, made.as_ref().filter(|_| needs), now)?;
+                let ring = ring_of(next.as_ref().unwrap_or(keyring), kid);
+                active = ring.and_then(|ring| ring.active()).map(|key| key.kid.clone());
+                Ok(next)
+            })
+            .await?;
+        Ok((changed, active))
+    }
+}
+
+/// A key of a ring whose keys come from outside is never made here.
+fn may_be_taken(step: &Step, spec: &RingSpec) -> bool {
+    *step != Step::Make || spec.make_first_key
+}
+
+fn ring_of<'k>(keyring: &'k Keyring, kid: &str) -> Option<&'k Ring> {
+    keyring.find(kid).and_then(|(name, _)| keyring.ring(name))
+}
+
+fn observations() -> Result<Key, StoreError> {
+    Key::parse(OBSERVATIONS).map_err(|why| StoreError::Misconfigured {
+        place: "the observations of the keyring".to_owned(),
+        reason: why.to_string(),
+    })
+}
+
+impl Keyring {
+    /// Whether every ring that has keys which could sign has exactly one that does.
+    pub fn has_one_active_key_per_ring(&self) -> bool {
+        self.rings().all(|(_, ring)| {
+            let count = |state| ring.keys().iter().filter(|key| key.state == state).count();
+            let could =
+                ring.keys().iter().any(|key| !matches!(key.state, KeyState::Revoked | KeyState::Prepared));
+            count(KeyState::Active) == usize::from(could)
+        })
+    }
+}

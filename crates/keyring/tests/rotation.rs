@@ -1,0 +1,258 @@
+//! Rotation step by step: what is due when, what stands in the way, and what people may do by hand.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say what they expect by failing"
+)]
+
+use countersign_jose::{Algorithm, KeySize, Timestamp};
+use countersign_keyring::{
+    Done, Force, KeyState, KeyringError, LifecycleError, Obstacle, PolicyError, RingName, RingSpec,
+    RotationPolicy, SealingKey, Step, StoredKeyring,
+};
+use countersign_store::{ManualClock, MemoryStore};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn keyring() -> StoredKeyring {
+    let store = MemoryStore::new(Arc::new(ManualClock::at(NOW)));
+    StoredKeyring::new(Arc::new(store), Arc::new(SealingKey::generate().unwrap().0))
+}
+
+fn ring() -> RingName {
+    "default".parse().unwrap()
+}
+
+fn spec() -> RingSpec {
+    RingSpec { name: ring(), algorithm: Algorithm::Ed25519, size: KeySize::default(), make_first_key: true }
+}
+
+fn policy() -> RotationPolicy {
+    RotationPolicy {
+        rotate_every: Some(DAY * 30),
+        propagation: HOUR * 2,
+        longest_token: HOUR,
+        skew: MINUTE,
+        signer_lag: MINUTE * 5,
+        keep_retired: HOUR * 2,
+        observe_every: MINUTE * 5,
+    }
+}
+
+fn of(kids: &[&str]) -> BTreeSet<String> {
+    kids.iter().map(|kid| (*kid).to_owned()).collect()
+}
+
+async fn states(keyring: &StoredKeyring) -> Vec<KeyState> {
+    let (keyring, _) = keyring.read().await.unwrap();
+    keyring.ring(&ring()).map(|ring| ring.keys().iter().map(|key| key.state).collect()).unwrap_or_default()
+}
+
+async fn advance(keyring: &StoredKeyring, now: Timestamp) -> Vec<Done> {
+    let done = keyring.advance(&spec(), &policy(), now).await.unwrap();
+    let (stored, _) = keyring.read().await.unwrap();
+    assert!(stored.has_one_active_key_per_ring());
+    done
+}
+
+/// Looks every five minutes from `from` until `until`, and finds these keys.
+async fn look(keyring: &StoredKeyring, kids: &[&str], from: Timestamp, until: Timestamp) {
+    let mut now = from;
+    while now <= until {
+        keyring.observe(&of(kids), MINUTE * 15, now).await.unwrap();
+        now = now.plus(MINUTE * 5);
+    }
+}
+
+#[tokio::test]
+async fn a_ring_lives_by_itself_from_its_first_key_to_the_removal_of_that_key() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await;
+    assert!(matches!(first.as_slice(), [Done { step: Step::Make, .. }]), "{first:?}");
+    assert_eq!(states(&keyring).await, [KeyState::Active]);
+    let first = first[0].kid.clone();
+
+    // Nothing to do for a long time; the next key comes before its turn, by the time it takes to become known.
+    let due = NOW.plus(DAY * 30);
+    let publish = due.minus(policy().lead());
+    assert_eq!(advance(&keyring, publish.minus(MINUTE)).await, []);
+    let second = advance(&keyring, publish).await;
+    assert!(matches!(second.as_slice(), [Done { step: Step::Make, .. }]), "{second:?}");
+    assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Published]);
+    let second = second[0].kid.clone();
+
+    // It waits for its turn although it is known, and would wait longer if it were not.
+    look(&keyring, &[&first, &second], publish, due).await;
+    assert_eq!(advance(&keyring, due.minus(MINUTE)).await, []);
+    let turn = advance(&keyring, due).await;
+    assert_eq!(turn, [Done { ring: ring(), step: Step::Activate(second.clone()), kid: second.clone() }]);
+    assert_eq!(states(&keyring).await, [KeyState::Retired, KeyState::Active]);
+
+    assert_eq!(advance(&keyring, due.plus(HOUR * 2).minus(MINUTE)).await, []);
+    let removed = advance(&keyring, due.plus(HOUR * 2)).await;
+    assert_eq!(removed, [Done { ring: ring(), step: Step::Remove(first.clone()), kid: first }]);
+    assert_eq!(states(&keyring).await, [KeyState::Active]);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_seen_without_a_break_never_takes_over() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let publish = NOW.plus(DAY * 30).minus(policy().lead());
+    let second = advance(&keyring, publish).await[0].kid.clone();
+    let far = NOW.plus(DAY * 40);
+    let (stored, _) = keyring.read().await.unwrap();
+
+    // Never seen.
+    assert_eq!(advance(&keyring, far).await, []);
+    let seen = keyring.observations().await.unwrap().0;
+    let plan = stored.ring(&ring()).unwrap().plan(&policy(), &seen, far);
+    assert_eq!(plan[0].obstacle, Some(Obstacle::NotSeen));
+    // Seen for a while, then missing once.
+    look(&keyring, &[&first, &second], far, far.plus(HOUR)).await;
+    look(&keyring, &[&first], far.plus(HOUR + MINUTE), far.plus(HOUR + MINUTE)).await;
+    look(&keyring, &[&first, &second], far.plus(HOUR + MINUTE * 2), far.plus(HOUR * 2)).await;
+    assert_eq!(advance(&keyring, far.plus(HOUR * 2)).await, []);
+    // Seen again, but nobody looked for a while.
+    let later = far.plus(HOUR * 3);
+    look(&keyring, &[&first, &second], later, later.plus(HOUR * 2)).await;
+    let known = later.plus(HOUR * 2);
+    assert_eq!(advance(&keyring, known.plus(MINUTE * 16)).await, [], "nobody has looked for 16 minutes");
+    assert_eq!(advance(&keyring, known).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_proves_nothing() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let publish = NOW.plus(DAY * 30).minus(policy().lead());
+    let second = advance(&keyring, publish).await[0].kid.clone();
+    look(&keyring, &[&first, &second], publish.plus(DAY), publish.plus(DAY + HOUR * 3)).await;
+    look(&keyring, &[&first, &second], publish, publish).await;
+    assert_eq!(advance(&keyring, NOW.plus(DAY * 30)).await, []);
+}
+
+#[tokio::test]
+async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let (second, changed) = keyring.prepare(&spec(), NOW).await.unwrap();
+    assert!(changed);
+    assert_eq!(keyring.prepare(&spec(), NOW).await.unwrap(), (second.clone(), false));
+    assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Prepared]);
+    assert!(
+        keyring
+            .load()
+            .await
+            .unwrap()
+            .ring(&ring())
+            .unwrap()
+            .public_keys()
+            .iter()
+            .all(|key| key.kid != second)
+    );
+    assert!(keyring.publish(&second, NOW).await.unwrap() && !keyring.publish(&second, NOW).await.unwrap());
+
+    let too_early = keyring.activate(&second, &policy(), Force::No, NOW).await.unwrap_err();
+    let KeyringError::Lifecycle(LifecycleError::NotKnown { known_at: None, .. }) = &too_early else {
+        panic!("{too_early}")
+    };
+    look(&keyring, &[&first, &second], NOW, NOW.plus(HOUR)).await;
+    let early = keyring.activate(&second, &policy(), Force::No, NOW.plus(HOUR)).await.unwrap_err();
+    assert!(early.to_string().contains("may not be known to all verifiers before"), "{early}");
+    look(&keyring, &[&first, &second], NOW.plus(HOUR), NOW.plus(HOUR * 2)).await;
+    assert!(keyring.activate(&second, &policy(), Force::No, NOW.plus(HOUR * 2)).await.unwrap());
+    assert!(!keyring.activate(&second, &policy(), Force::No, NOW.plus(HOUR * 2)).await.unwrap());
+    assert!(keyring.activate(&first, &policy(), Force::Yes, NOW.plus(HOUR * 2)).await.unwrap());
+    assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Retired]);
+}
+
+#[tokio::test]
+async fn revoking_is_at_once_and_the_next_key_signs_at_once() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let (changed, active) = keyring.revoke(&first, &spec(), NOW).await.unwrap();
+    let second = active.unwrap();
+    assert!(changed && second != first);
+    assert_eq!(states(&keyring).await, [KeyState::Revoked, KeyState::Active]);
+    let loaded = keyring.load().await.unwrap();
+    let public: Vec<_> =
+        loaded.ring(&ring()).unwrap().public_keys().iter().map(|key| key.kid.clone()).collect();
+    assert_eq!(public, std::slice::from_ref(&second));
+    assert_eq!(keyring.revoke(&first, &spec(), NOW).await.unwrap(), (false, Some(second.clone())));
+
+    // With one waiting, that one takes over.
+    let (third, _) = keyring.prepare(&spec(), NOW).await.unwrap();
+    assert_eq!(keyring.revoke(&second, &spec(), NOW).await.unwrap(), (true, Some(third)));
+    for refused in [
+        keyring.activate(&first, &policy(), Force::Yes, NOW).await,
+        keyring.publish(&first, NOW).await,
+        keyring.retire(&first, NOW).await,
+    ] {
+        assert!(matches!(refused, Err(KeyringError::Lifecycle(LifecycleError::WrongState { .. }))));
+    }
+    // Its name is remembered for a year.
+    assert!(advance(&keyring, NOW.plus(DAY * 364)).await.iter().all(|done| done.kid != first));
+    assert!(advance(&keyring, NOW.plus(DAY * 366)).await.iter().any(|done| done.kid == first));
+}
+
+#[tokio::test]
+async fn the_active_key_is_never_retired_or_removed_without_a_successor() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let why = keyring.retire(&first, NOW).await.unwrap_err().to_string();
+    assert!(why.contains("a ring always has one active key"), "{why}");
+    let (stored, _) = keyring.read().await.unwrap();
+    assert!(stored.without(&first).is_err());
+    let unknown = keyring.activate("nobody", &policy(), Force::Yes, NOW).await.unwrap_err();
+    assert!(matches!(unknown, KeyringError::Lifecycle(LifecycleError::UnknownKey { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_rotators_at_once_one_makes_the_next_key() {
+    let keyring = keyring();
+    advance(&keyring, NOW).await;
+    let publish = NOW.plus(DAY * 30).minus(policy().lead());
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let keyring = keyring.clone();
+            tokio::spawn(async move { keyring.advance(&spec(), &policy(), publish).await.unwrap().len() })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += task.await.unwrap();
+    }
+    assert_eq!((made, states(&keyring).await.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_ring_whose_keys_come_from_outside_never_makes_one() {
+    let keyring = keyring();
+    let imported = RingSpec { make_first_key: false, ..spec() };
+    assert_eq!(keyring.advance(&imported, &policy(), NOW).await.unwrap(), []);
+    assert_eq!(states(&keyring).await, []);
+}
+
+#[test]
+fn times_that_do_not_fit_together_are_refused_with_their_numbers() {
+    let good = policy();
+    assert_eq!(good.check(), Ok(()));
+    let short = RotationPolicy { keep_retired: HOUR, ..good };
+    let why = short.check().unwrap_err();
+    assert!(matches!(why, PolicyError::RetiredTooShort { .. }));
+    assert!(why.to_string().contains("3600s") && why.to_string().contains("60s"), "{why}");
+    let often = RotationPolicy { rotate_every: Some(HOUR), ..good };
+    assert!(matches!(often.check(), Err(PolicyError::RotatesTooOften { .. })));
+    let crowded = RotationPolicy { rotate_every: Some(HOUR * 6), keep_retired: DAY * 3, ..good };
+    assert!(matches!(crowded.check(), Err(PolicyError::TooManyKeys { keys: 14, .. })));
+    let blind = RotationPolicy { observe_every: HOUR * 2, ..good };
+    assert!(matches!(blind.check(), Err(PolicyError::ObservesTooSeldom { .. })));
+    assert_eq!(RotationPolicy { rotate_every: None, ..good }.check(), Ok(()));
+}

@@ -1,0 +1,376 @@
+//! Ten years of rotation on a virtual clock: no live token is refused, and exactly one key is active at every instant.
+//!
+//! Real: the keyring, its plan, its store and every step between. Simulated: two instances that sign and serve the keys they last
+//! read, a content network of three edges that keeps the document and is late, a thousand verifiers that cache it for 0 s to 2 h
+//! (some never look again for an unknown `kid`), two rotators, clocks off by the allowed skew, store outages, and writes whose
+//! author dies before or after them. The same world shows refused tokens when a rule is taken away, so that the test can fail.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
+
+use async_trait::async_trait;
+use countersign_jose::{Algorithm, KeySize, Timestamp};
+use countersign_keyring::{
+    Keyring, LoadedKeyring, RingName, RingSpec, RotationPolicy, SealingKey, StoredKeyring,
+};
+use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+/// How far any clock may be off.
+const SKEW: u64 = MINUTE;
+/// How long an edge keeps the document, and how late it may be besides.
+const MAX_AGE: u64 = 5 * MINUTE;
+const LATE: u64 = 30 * MINUTE;
+/// How long an instance goes on without the store.
+const MAX_STALE: u64 = 10 * MINUTE;
+
+/// A small generator: the same seed is the same world.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// A clock that shows another time.
+    fn skewed(&mut self, now: Timestamp) -> Timestamp {
+        now.plus(Duration::from_secs(self.below(2 * SKEW + 1))).minus(Duration::from_secs(SKEW))
+    }
+}
+
+/// A store that is away at times, and whose writers die.
+#[derive(Debug)]
+struct Flaky {
+    inner: MemoryStore,
+    /// 0: works. 1: away. 2: the next write dies before it is done. 3: the next write is done, and its author dies.
+    mood: AtomicU64,
+}
+
+impl Flaky {
+    fn away() -> StoreError {
+        StoreError::Unavailable { place: "simulation".into(), reason: "away".into() }
+    }
+}
+
+#[async_trait]
+impl Store for Flaky {
+    async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        if self.mood.load(Ordering::SeqCst) == 1 { Err(Self::away()) } else { self.inner.get(key).await }
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        bytes: &[u8],
+        expect: Expect,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Version, StoreError> {
+        match self.mood.load(Ordering::SeqCst) {
+            0 => self.inner.put(key, bytes, expect, expires_at).await,
+            3 => {
+                self.mood.store(0, Ordering::SeqCst);
+                self.inner.put(key, bytes, expect, expires_at).await?;
+                Err(Self::away())
+            }
+            mood => {
+                if mood == 2 {
+                    self.mood.store(0, Ordering::SeqCst);
+                }
+                Err(Self::away())
+            }
+        }
+    }
+
+    async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+        self.inner.delete(key, version).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
+        self.inner.list(prefix).await
+    }
+}
+
+/// A server: signs with the keys it last read, and serves them.
+struct Instance {
+    loaded: LoadedKeyring,
+    read_at: Timestamp,
+}
+
+impl Instance {
+    fn published(&self, ring: &RingName) -> BTreeSet<String> {
+        let keys = self.loaded.ring(ring).map(|ring| ring.public_keys()).unwrap_or_default();
+        keys.iter().map(|key| key.kid.clone()).collect()
+    }
+}
+
+/// A copy of the document and until when it is used.
+#[derive(Clone, Default)]
+struct Copy {
+    kids: BTreeSet<String>,
+    until: Option<Timestamp>,
+}
+
+#[derive(Clone)]
+struct Verifier {
+    cache: u64,
+    refetches: bool,
+    copy: Copy,
+}
+
+struct Token {
+    kid: String,
+    expires_at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    rotations: u64,
+    verified: u64,
+    refused: u64,
+    instants_without_one_active_key: u64,
+}
+
+struct World {
+    dice: Dice,
+    now: Timestamp,
+    store: Arc<Flaky>,
+    keyring: StoredKeyring,
+    spec: RingSpec,
+    policy: RotationPolicy,
+    instances: Vec<Instance>,
+    edges: Vec<Copy>,
+    verifiers: Vec<Verifier>,
+    tokens: Vec<Token>,
+    outage_until: Timestamp,
+    active: Option<String>,
+    tally: Tally,
+}
+
+fn policy() -> RotationPolicy {
+    let policy = RotationPolicy {
+        rotate_every: Some(Duration::from_secs(30 * DAY)),
+        // The slowest verifier, and the network between.
+        propagation: Duration::from_secs(2 * HOUR + MAX_AGE + LATE),
+        longest_token: Duration::from_secs(DAY),
+        skew: Duration::from_secs(2 * SKEW),
+        signer_lag: Duration::from_secs(MAX_STALE + 15 * MINUTE),
+        keep_retired: Duration::ZERO,
+        observe_every: Duration::from_secs(15 * MINUTE),
+    };
+    RotationPolicy { keep_retired: policy.least_keep_retired(), ..policy }
+}
+
+impl World {
+    async fn new(seed: u64, policy: RotationPolicy) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = Arc::new(Flaky { inner: MemoryStore::new(clock), mood: AtomicU64::new(0) });
+        let sealing = Arc::new(SealingKey::generate().unwrap().0);
+        let keyring = StoredKeyring::new(store.clone(), sealing);
+        let ring: RingName = "default".parse().unwrap();
+        let spec = RingSpec {
+            name: ring,
+            algorithm: Algorithm::Ed25519,
+            size: KeySize::default(),
+            make_first_key: true,
+        };
+        let loaded = keyring.ensure(std::slice::from_ref(&spec), START).await.unwrap();
+        let instance = || Instance { loaded: loaded.clone(), read_at: START };
+        let caches = [0, 10 * MINUTE, HOUR, 2 * HOUR];
+        let verifier =
+            |n: usize| Verifier { cache: caches[n % 4], refetches: n % 8 < 4, copy: Copy::default() };
+        Self {
+            dice: Dice(seed),
+            now: START,
+            keyring,
+            spec,
+            policy,
+            instances: vec![instance(), instance()],
+            edges: vec![Copy::default(); 3],
+            verifiers: (0..1000).map(verifier).collect(),
+            tokens: Vec::new(),
+            outage_until: START,
+            active: None,
+            tally: Tally::default(),
+            store,
+        }
+    }
+
+    fn fetch(&mut self, edge: usize) -> BTreeSet<String> {
+        if self.edges[edge].until.is_none_or(|until| until <= self.now) {
+            let from = self.dice.below(2) as usize;
+            let kids = self.instances[from].published(&self.spec.name);
+            let keep = MAX_AGE + self.dice.below(LATE);
+            self.edges[edge] = Copy { kids, until: Some(self.now.plus(Duration::from_secs(keep))) };
+        }
+        self.edges[edge].kids.clone()
+    }
+
+    fn mint(&mut self) {
+        for index in 0..2 {
+            let instance = &self.instances[index];
+            if self.now.since(instance.read_at).as_secs() > MAX_STALE {
+                continue;
+            }
+            let Some(signer) = instance.loaded.ring(&self.spec.name).and_then(|ring| ring.active()) else {
+                continue;
+            };
+            let kid = signer.kid().to_owned();
+            let lifetime = Duration::from_secs(MINUTE + self.dice.below(DAY - MINUTE + 1));
+            // The clock of the instance may be ahead.
+            let expires_at = self.dice.skewed(self.now).plus(lifetime);
+            self.tokens.push(Token { kid, expires_at });
+        }
+        let now = self.now;
+        self.tokens.retain(|token| token.expires_at > now.minus(Duration::from_secs(SKEW)));
+    }
+
+    fn verify(&mut self) {
+        for _ in 0..40 {
+            let (which, edge) = (self.dice.below(1000) as usize, self.dice.below(3) as usize);
+            let token = self.dice.below(self.tokens.len().max(1) as u64) as usize;
+            let Some(token) = self.tokens.get(token) else { return };
+            let (kid, expires_at) = (token.kid.clone(), token.expires_at);
+            if self.dice.skewed(self.now) >= expires_at {
+                continue;
+            }
+            let stale = self.verifiers[which].copy.until.is_none_or(|until| until <= self.now);
+            let unknown = !self.verifiers[which].copy.kids.contains(&kid);
+            if stale || (unknown && self.verifiers[which].refetches) {
+                let kids = self.fetch(edge);
+                let until = Some(self.now.plus(Duration::from_secs(self.verifiers[which].cache)));
+                self.verifiers[which].copy = Copy { kids, until };
+            }
+            self.tally.verified += 1;
+            self.tally.refused += u64::from(!self.verifiers[which].copy.kids.contains(&kid));
+        }
+    }
+
+    async fn look_at_the_store(&mut self) {
+        let mood = match () {
+            () if self.now < self.outage_until => 1,
+            () if self.dice.one_in(200) => {
+                self.outage_until = self.now.plus(Duration::from_secs(self.dice.below(3 * HOUR)));
+                1
+            }
+            () if self.dice.one_in(5) => 2,
+            () if self.dice.one_in(5) => 3,
+            () => 0,
+        };
+        self.store.mood.store(mood, Ordering::SeqCst);
+    }
+
+    async fn rotate(&mut self) {
+        for _ in 0..2 {
+            if self.dice.one_in(4) {
+                continue;
+            }
+            let now = self.dice.skewed(self.now);
+            if !self.dice.one_in(10) {
+                let found = self.fetch(0);
+                let _ = self.keyring.observe(&found, self.policy.observe_every * 3, now).await;
+            }
+            let _ = self.keyring.advance(&self.spec, &self.policy, now).await;
+        }
+    }
+
+    async fn check_the_keyring(&mut self) {
+        let mood = self.store.mood.swap(0, Ordering::SeqCst);
+        let (keyring, _): (Keyring, _) = self.keyring.read().await.unwrap();
+        self.store.mood.store(mood, Ordering::SeqCst);
+        self.tally.instants_without_one_active_key += u64::from(!keyring.has_one_active_key_per_ring());
+        let active = keyring.ring(&self.spec.name).and_then(|ring| ring.active()).map(|key| key.kid.clone());
+        if active != self.active {
+            self.tally.rotations += u64::from(self.active.is_some());
+            self.active = active;
+        }
+    }
+
+    async fn reload(&mut self) {
+        for index in 0..2 {
+            if self.dice.one_in(20) {
+                // It does not reach the store this time, alone.
+                continue;
+            }
+            match self.keyring.reload(&self.instances[index].loaded).await {
+                Ok(changed) => {
+                    let loaded = changed.unwrap_or_else(|| self.instances[index].loaded.clone());
+                    self.instances[index] = Instance { loaded, read_at: self.now };
+                }
+                Err(_) => continue,
+            }
+        }
+    }
+
+    /// Small steps while something is about to happen, larger ones while nothing is.
+    async fn until_the_next_moment(&mut self) -> u64 {
+        let mood = self.store.mood.swap(0, Ordering::SeqCst);
+        let (keyring, _) = self.keyring.read().await.unwrap();
+        self.store.mood.store(mood, Ordering::SeqCst);
+        let keys = keyring.ring(&self.spec.name).map(|ring| ring.keys().to_vec()).unwrap_or_default();
+        let alone = keys.len() == 1;
+        let age = keys.first().and_then(|key| key.activated_at).map_or(0, |at| self.now.since(at).as_secs());
+        let soon = self.policy.rotate_every.unwrap().saturating_sub(self.policy.lead()).as_secs();
+        if alone && age + 8 * HOUR < soon { 4 * HOUR } else { 10 * MINUTE + self.dice.below(10 * MINUTE) }
+    }
+
+    async fn live(mut self, years: u64) -> Tally {
+        let end = START.plus(Duration::from_secs(years * 365 * DAY));
+        while self.now < end {
+            self.look_at_the_store().await;
+            self.reload().await;
+            self.mint();
+            self.verify();
+            self.rotate().await;
+            self.check_the_keyring().await;
+            self.verify();
+            let step = self.until_the_next_moment().await;
+            self.now = self.now.plus(Duration::from_secs(step));
+        }
+        self.tally
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_ten_years_no_live_token_is_refused_and_one_key_is_active_at_every_instant() {
+    let policy = policy();
+    policy.check().unwrap();
+    let worlds =
+        [7, 42].map(|seed| tokio::spawn(async move { World::new(seed, policy).await.live(10).await }));
+    for world in worlds {
+        let tally = world.await.unwrap();
+        assert_eq!((tally.refused, tally.instants_without_one_active_key), (0, 0), "{tally:?}");
+        assert!(tally.rotations > 110 && tally.verified > 500_000, "{tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_waiting_until_a_key_was_seen_tokens_are_refused() {
+    let hasty = RotationPolicy { propagation: Duration::ZERO, ..policy() };
+    let tally = World::new(7, hasty).await.live(2).await;
+    assert!(tally.refused > 0 && tally.rotations > 20, "{tally:?}");
+}
+
+#[tokio::test]
+async fn without_keeping_retired_keys_for_the_life_of_a_token_tokens_are_refused() {
+    let forgetful = RotationPolicy { keep_retired: Duration::from_secs(HOUR), ..policy() };
+    assert!(forgetful.check().is_err());
+    let tally = World::new(7, forgetful).await.live(2).await;
+    assert!(tally.refused > 0 && tally.rotations > 20, "{tally:?}");
+}
