@@ -120,8 +120,43 @@ pub(crate) struct AuthorizeArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Show every key: ring, state, algorithm, age
+    /// Show every key: ring, state, algorithm, age, and what happens next and when
     List,
+    /// Make the next key of a ring, shown to nobody yet
+    Prepare {
+        /// The ring
+        #[arg(long, default_value = "default")]
+        ring: countersign_keyring::RingName,
+    },
+    /// Show a prepared key to verifiers
+    Publish {
+        /// The key
+        kid: String,
+    },
+    /// Sign with a key from now on; refused as long as some verifier may not know it
+    Activate {
+        /// The key
+        kid: String,
+        /// Even if some verifiers will refuse its tokens for a while
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give up a published key that never signed; it leaves the JWKS when retired keys do
+    Retire {
+        /// The key
+        kid: String,
+    },
+    /// Take a key out of the JWKS at once, for ever; if it signed, the next one signs from now on
+    Revoke {
+        /// The key
+        kid: String,
+    },
+    /// Look at the JWKS as the world sees it and take the rotation steps that are due
+    Rotate {
+        /// Say that one turn is meant; a running server takes turns by itself
+        #[arg(long, required = true)]
+        once: bool,
+    },
     /// Print public keys
     Export {
         /// Say that public keys are meant; private keys are never exported

@@ -10,7 +10,7 @@ use crate::{
 };
 use countersign_issuer::{Issuer, IssuerSettings};
 use countersign_jose::Timestamp;
-use countersign_keyring::{LoadedKeyring, SealingKey, StoredKeyring};
+use countersign_keyring::{LoadedKeyring, RingSpec, SealingKey, StoredKeyring};
 use countersign_settings::{Environment, SecretRef};
 use countersign_store::{Clock, Store, SystemClock};
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
@@ -35,9 +35,10 @@ impl Authority {
 
     /// Makes the first keys where there are none, and loads all.
     pub(crate) async fn load(&self, config: &Config) -> Outcome<LoadedKeyring> {
-        let keyring = self.keyring.ensure(&config.rings, self.clock.now()).await?;
+        let specs: Vec<RingSpec> = config.rings.iter().map(|ring| ring.spec.clone()).collect();
+        let keyring = self.keyring.ensure(&specs, self.clock.now()).await?;
         self.warn_if_the_clock_went_back().await?;
-        for spec in &config.rings {
+        for spec in &specs {
             let active = keyring.ring(&spec.name).and_then(|ring| ring.active());
             if let Some(signer) = active.filter(|s| s.algorithm() != spec.algorithm && spec.make_first_key) {
                 tracing::warn!(
@@ -97,6 +98,7 @@ pub(crate) fn issuer(config: Config, keyring: LoadedKeyring, clock: Arc<dyn Cloc
         limits: config.limits.request,
         rates: config.rates,
         max_stale: config.max_stale,
+        max_stale_signing: config.max_stale_signing,
     };
     Ok(Issuer::new(settings, keyring, clock)?)
 }

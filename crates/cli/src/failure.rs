@@ -136,6 +136,7 @@ impl From<MintError> for Failure {
         let kind = match why {
             MintError::Sign(_) | MintError::NoRandomness => Kind::Internal,
             MintError::NoKey => Kind::Configuration,
+            MintError::Stale => Kind::Internal,
             _ => Kind::Refused,
         };
         Self { kind, code: why.code(), message: why.to_string() }

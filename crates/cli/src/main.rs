@@ -11,6 +11,7 @@ mod config;
 mod failure;
 mod files;
 mod output;
+mod rotation;
 mod scaffold;
 mod serve;
 

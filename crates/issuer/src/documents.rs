@@ -42,7 +42,8 @@ impl PublicDocuments {
 /// The paths of the documents, all below the issuer.
 pub(crate) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 pub(crate) const OAUTH_AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
-pub(crate) const JWKS: &str = "/.well-known/jwks.json";
+/// Where the JWKS is.
+pub const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) const PUBLIC_KEYS: &str = "/public-keys";
 
 /// Renders every public document from the public keys of the issuer.

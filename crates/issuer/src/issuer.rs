@@ -32,7 +32,7 @@ pub struct IssuerSettings {
     pub profiles: Vec<Arc<dyn Profile>>,
     /// Rings whose public keys are not in the JWKS.
     pub unpublished_rings: BTreeSet<RingName>,
-    /// How long verifiers may keep the public documents.
+    /// How long verifiers may keep the public documents, at most.
     pub jwks_max_age: Duration,
     /// How far `iat` and `nbf` lie before now.
     pub backdate: Duration,
@@ -40,8 +40,10 @@ pub struct IssuerSettings {
     pub limits: RequestLimits,
     /// How often.
     pub rates: RateLimits,
-    /// How long the keys last read are good for while the store does not answer.
+    /// How long this issuer counts as ready while the store does not answer.
     pub max_stale: Duration,
+    /// How long tokens are minted with the keys last read while the store does not answer.
+    pub max_stale_signing: Duration,
 }
 
 /// Sizes of what comes in and goes out.
@@ -80,6 +82,8 @@ pub(crate) struct Keys {
     ready: BTreeMap<&'static str, Ready>,
     documents: PublicDocuments,
     answers: Answers,
+    /// How long verifiers may keep the documents.
+    max_age: Duration,
 }
 
 /// What signs the tokens of one profile.
@@ -98,7 +102,11 @@ impl Keys {
         &self.answers
     }
 
-    fn new(settings: &IssuerSettings, keyring: LoadedKeyring) -> Result<Self, IssuerError> {
+    fn new(
+        settings: &IssuerSettings,
+        keyring: LoadedKeyring,
+        max_age: Duration,
+    ) -> Result<Self, IssuerError> {
         let mut ready = BTreeMap::new();
         for profile in &settings.profiles {
             let Some(signer) = keyring.ring(profile.ring()).and_then(|ring| ring.active()) else { continue };
@@ -110,9 +118,9 @@ impl Keys {
         }
         let published = keyring.rings().filter(|(name, _)| !settings.unpublished_rings.contains(name));
         let public: Vec<PublicJwk> = published.flat_map(|(_, ring)| ring.public_keys().to_vec()).collect();
-        let documents = documents::render(&settings.issuer, &public, settings.jwks_max_age);
+        let documents = documents::render(&settings.issuer, &public, max_age);
         let answers = Answers::new(&documents, &settings.issuer);
-        Ok(Self { keyring, ready, documents, answers })
+        Ok(Self { keyring, ready, documents, answers, max_age })
     }
 }
 
@@ -123,7 +131,7 @@ impl Issuer {
         keyring: LoadedKeyring,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IssuerError> {
-        let keys = Keys::new(&settings, keyring)?;
+        let keys = Keys::new(&settings, keyring, settings.jwks_max_age)?;
         let metrics = Metrics::new();
         let seen_at = AtomicI64::new(clock.now().unix_seconds());
         Ok(Self { settings, clock, keys: ArcSwap::from_pointee(keys), seen_at, metrics })
@@ -131,7 +139,8 @@ impl Issuer {
 
     /// Replaces the keys and the documents made from them.
     pub fn replace_keys(&self, keyring: LoadedKeyring) -> Result<(), IssuerError> {
-        self.keys.store(Arc::new(Keys::new(&self.settings, keyring)?));
+        let max_age = self.keys.load().max_age;
+        self.keys.store(Arc::new(Keys::new(&self.settings, keyring, max_age)?));
         Ok(())
     }
 
@@ -147,9 +156,16 @@ impl Issuer {
 
     /// Whether tokens can be minted with keys known to be current.
     pub fn is_ready(&self) -> bool {
-        let seen_at = Timestamp::from_unix_seconds(self.seen_at.load(Ordering::Relaxed));
-        let fresh = self.clock.now().since(seen_at) <= self.settings.max_stale;
-        fresh && !self.keys.load().ready.is_empty()
+        self.unseen_for(self.clock.now()) <= self.settings.max_stale && !self.keys.load().ready.is_empty()
+    }
+
+    /// Whether the keys last read may still sign: others may have retired them since.
+    pub(crate) fn may_sign(&self, now: Timestamp) -> bool {
+        self.unseen_for(now) <= self.settings.max_stale_signing
+    }
+
+    fn unseen_for(&self, now: Timestamp) -> Duration {
+        now.since(Timestamp::from_unix_seconds(self.seen_at.load(Ordering::Relaxed)))
     }
 
     /// The settings.
@@ -171,6 +187,16 @@ impl Issuer {
     /// The metrics of this issuer.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Renders the documents anew if verifiers are to keep them for another time than now.
+    pub fn set_max_age(&self, max_age: Duration) -> Result<(), IssuerError> {
+        let keys = self.keys.load();
+        if keys.max_age != max_age {
+            let keyring = keys.keyring.clone();
+            self.keys.store(Arc::new(Keys::new(&self.settings, keyring, max_age)?));
+        }
+        Ok(())
     }
 
     pub(crate) fn keys(&self) -> arc_swap::Guard<Arc<Keys>> {

@@ -85,6 +85,9 @@ pub enum MintError {
     /// The ring has no key to sign with.
     #[error("the ring of this profile has no active key")]
     NoKey,
+    /// The store has not answered for too long to know that the keys may still sign.
+    #[error("the keys could not be read for too long; tokens are minted again when the store answers")]
+    Stale,
     /// Signing failed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -102,6 +105,7 @@ impl MintError {
             Self::Denied(_) => "outside_policy",
             Self::TooLong { .. } => "token_too_long",
             Self::NoKey => "no_active_key",
+            Self::Stale => "keys_stale",
             Self::Sign(_) => "signing_failed",
             Self::NoRandomness => "no_randomness",
         }
@@ -165,6 +169,9 @@ impl Issuer {
         };
         let shaped = profile.shape(request, policy, &facts)?;
 
+        if !self.may_sign(now) {
+            return Err(MintError::Stale);
+        }
         let keys = self.keys();
         let ready = keys.ready(profile.name()).ok_or(MintError::NoKey)?;
         let input = SigningInput::new(&ready.header, &shaped.payload);

@@ -1,11 +1,6 @@
 //! Rotation step by step: what is due when, what stands in the way, and what people may do by hand.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say what they expect by failing"
-)]
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{

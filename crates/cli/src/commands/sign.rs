@@ -14,14 +14,19 @@ use countersign_issuer::{
     RequestLimits, SignRequest, http::RateLimits,
 };
 use countersign_jose::MAX_TOKEN_BYTES;
-use countersign_keyring::LoadedKeyring;
+use countersign_keyring::{LoadedKeyring, RingName};
 use countersign_settings::log;
 use countersign_store::{Clock, SystemClock};
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     let claims = claims(&args.claims)?;
-    let (issuer, first_audience, clock) = issuer(context, args).await?;
+    let (issuer, first_audience, clock, longest) = issuer(context, args).await?;
     let depth = issuer.settings().limits.json_depth;
     let profile = args.profile.as_deref().map(Cow::Borrowed);
     let mut request =
@@ -32,6 +37,13 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     request.duration = args.lifetime;
     if args.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0) {
         return Err(usage("--lifetime must be at least 1s"));
+    }
+    let longest = longest_of(&issuer, args.profile.as_deref(), &longest);
+    if args.lifetime.zip(longest).is_some_and(|(lifetime, longest)| lifetime > longest) {
+        let longest = humantime::format_duration(longest.unwrap_or_default());
+        return Err(usage(format!(
+            "--lifetime: the ring signs tokens of {longest} at most, so that its keys can be retired; see rings.NAME.longest_token"
+        )));
     }
     request.audience = match args.audience.as_slice() {
         [] if args.profile.as_deref().is_none_or(|p| p == "jwt") => {
@@ -70,7 +82,19 @@ fn claims(argument: &str) -> Outcome<String> {
     if text.trim().is_empty() { Err(usage("--claims is empty; give a JSON object")) } else { Ok(text) }
 }
 
-async fn issuer(context: &Context<'_>, args: &SignArgs) -> Outcome<(Issuer, Option<String>, Arc<dyn Clock>)> {
+/// The longest token of each ring.
+type Longest = BTreeMap<RingName, Duration>;
+
+fn longest_of(issuer: &Issuer, profile: Option<&str>, longest: &Longest) -> Option<Duration> {
+    let name = profile.unwrap_or("jwt");
+    let profile = issuer.settings().profiles.iter().find(|profile| profile.name() == name)?;
+    longest.get(profile.ring()).copied()
+}
+
+async fn issuer(
+    context: &Context<'_>,
+    args: &SignArgs,
+) -> Outcome<(Issuer, Option<String>, Arc<dyn Clock>, Longest)> {
     // The three JaaS variables are enough by themselves: no configuration, no store.
     if !context.file().exists() && args.profile.as_deref() == Some("jaas") {
         log::start("info")?;
@@ -79,14 +103,16 @@ async fn issuer(context: &Context<'_>, args: &SignArgs) -> Outcome<(Issuer, Opti
         let key = JaasKey::from_environment(context.environment)?.ok_or_else(|| {
             configuration("profile jaas needs JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY in the environment, or a configuration")
         })?;
-        return Ok((jaas_issuer(key, Arc::clone(&clock))?, None, clock));
+        return Ok((jaas_issuer(key, Arc::clone(&clock))?, None, clock, Longest::new()));
     }
     let config = context.load()?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let first_audience = config.first_audience.clone();
     let clock = Arc::clone(&authority.clock);
-    Ok((authority::issuer(config, keyring, Arc::clone(&clock))?, first_audience, clock))
+    let longest =
+        config.rings.iter().map(|ring| (ring.spec.name.clone(), ring.rotation.longest_token)).collect();
+    Ok((authority::issuer(config, keyring, Arc::clone(&clock))?, first_audience, clock, longest))
 }
 
 fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
@@ -102,6 +128,8 @@ fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
         limits: RequestLimits { body_bytes: 0, json_depth: 16, token_bytes: MAX_TOKEN_BYTES },
         rates: RateLimits::default(),
         max_stale: Duration::ZERO,
+        // Nothing is read from a store.
+        max_stale_signing: Duration::MAX,
     };
     let keyring = LoadedKeyring::default().with_ring(key.ring, key.signer);
     Issuer::new(settings, keyring, clock).map_err(|why| refused("jaas_key", why))

@@ -6,10 +6,11 @@
 mod raw;
 mod reference;
 mod resolve;
+mod rotation;
 
 pub(crate) use raw::RawConfig;
 pub(crate) use reference::{json_schema, markdown};
-pub(crate) use resolve::{Config, JaasKey, Limits};
+pub(crate) use resolve::{Config, JaasKey, Limits, RingConfig};
 
 use crate::failure::Outcome;
 use countersign_issuer::HttpIssuer;

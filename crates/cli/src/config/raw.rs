@@ -29,6 +29,9 @@ pub(crate) struct RawConfig {
     /// The public keys as verifiers see them.
     #[serde(default)]
     pub(crate) jwks: RawJwks,
+    /// What the rotation of all rings has in common.
+    #[serde(default)]
+    pub(crate) rotation: RawRotation,
     /// Sizes, times and rates.
     #[serde(default)]
     pub(crate) limits: RawLimits,
@@ -60,13 +63,20 @@ pub(crate) struct RawStore {
     pub(crate) url: String,
     /// How often a running server looks whether the keys have changed.
     pub(crate) refresh: String,
-    /// How long `/readyz` stays ready while the store does not answer. Tokens are minted with the keys last read.
+    /// How long `/readyz` stays ready while the store does not answer.
     pub(crate) max_stale: String,
+    /// How long tokens are minted with the keys last read while the store does not answer; then `/sign` answers 503.
+    pub(crate) max_stale_signing: String,
 }
 
 impl Default for RawStore {
     fn default() -> Self {
-        Self { url: "sqlite:countersign.db".into(), refresh: "5s".into(), max_stale: "5m".into() }
+        Self {
+            url: "sqlite:countersign.db".into(),
+            refresh: "5s".into(),
+            max_stale: "5m".into(),
+            max_stale_signing: "1h".into(),
+        }
     }
 }
 
@@ -122,13 +132,28 @@ impl Default for RawTokens {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawJwks {
-    /// `Cache-Control: max-age` of discovery and JWKS.
+    /// `Cache-Control: max-age` of discovery and JWKS, at most. Less when the keys change sooner.
     pub(crate) max_age: String,
 }
 
 impl Default for RawJwks {
     fn default() -> Self {
         Self { max_age: "5m".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawRotation {
+    /// How often a running server looks at its own JWKS as the world sees it, and takes the steps that are due. At most 1h.
+    pub(crate) observe_every: String,
+    /// How far the clocks of issuer and verifiers may differ.
+    pub(crate) skew: String,
+}
+
+impl Default for RawRotation {
+    fn default() -> Self {
+        Self { observe_every: "5m".into(), skew: "1m".into() }
     }
 }
 
@@ -182,11 +207,34 @@ pub(crate) struct RawRing {
     /// Whether its public keys are in the JWKS. Default: yes, but not for the ring of profile `jaas`, whose key 8x8 is
     /// given by hand.
     pub(crate) publish: Option<bool>,
+    /// How long a key signs before the next one takes over, like `90days`. Not set: by hand, with `countersign keys`.
+    pub(crate) rotate_every: Option<String>,
+    /// Who verifies its tokens; a new key waits until the slowest of them knows it: `aws-http-api`, `aws-rest-api`, `aws-alb`,
+    /// `aws-iam`, `aws-cognito`, `aws-appsync`, `aws-verified-permissions`, `envoy`, `jitsi`, `countersign`, `jose`, `pyjwt`,
+    /// `aws-jwt-verify`, or `other` (a day).
+    pub(crate) consumers: Vec<String>,
+    /// How long a new key must be seen in public before it signs. Default: the longest key cache of the consumers, and
+    /// `jwks.max_age`.
+    pub(crate) propagation: Option<String>,
+    /// The longest lifetime of a token it signs. Default: the longest `max_lifetime` of a client, and a day at least.
+    pub(crate) longest_token: Option<String>,
+    /// How long a key stays in the JWKS after it has stopped signing. Default, and the least it may be: `longest_token`,
+    /// `rotation.skew`, `store.max_stale_signing` and `store.refresh` together.
+    pub(crate) keep_retired: Option<String>,
 }
 
 impl Default for RawRing {
     fn default() -> Self {
-        Self { algorithm: Algorithm::RS256, rsa_bits: 2048, publish: None }
+        Self {
+            algorithm: Algorithm::RS256,
+            rsa_bits: 2048,
+            publish: None,
+            rotate_every: None,
+            consumers: vec!["other".into()],
+            propagation: None,
+            longest_token: None,
+            keep_retired: None,
+        }
     }
 }
 

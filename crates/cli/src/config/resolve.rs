@@ -1,6 +1,9 @@
 //! Raw → resolved: every text becomes what it stands for, and what can not work is refused with the key that is wrong.
 
-use super::raw::{RawClient, RawConfig, RawRing, jaas_ring};
+use super::{
+    raw::{RawClient, RawConfig, RawRing, jaas_ring},
+    rotation,
+};
 use crate::{
     failure::{Failure, Outcome, configuration},
     files,
@@ -13,7 +16,7 @@ use countersign_issuer::{
     is_jaas_kid,
 };
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey};
-use countersign_keyring::{LocalSigner, RingName, RingSpec, Signer};
+use countersign_keyring::{LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
 use countersign_settings::{Environment, SecretRef};
 use ipnet::IpNet;
 use std::{
@@ -37,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) sealing: SecretRef,
     pub(crate) refresh: Duration,
     pub(crate) max_stale: Duration,
+    pub(crate) max_stale_signing: Duration,
     pub(crate) listen: SocketAddr,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) metrics_allow: Vec<IpNet>,
@@ -44,7 +48,7 @@ pub(crate) struct Config {
     pub(crate) jwks_max_age: Duration,
     pub(crate) limits: Limits,
     pub(crate) rates: RateLimits,
-    pub(crate) rings: Vec<RingSpec>,
+    pub(crate) rings: Vec<RingConfig>,
     pub(crate) unpublished_rings: BTreeSet<RingName>,
     pub(crate) profiles: Vec<Arc<dyn Profile>>,
     pub(crate) jaas_key: Option<JaasKey>,
@@ -53,6 +57,13 @@ pub(crate) struct Config {
     pub(crate) gate: Option<GateConfig>,
     /// The audience of the first client, the default of `countersign sign`.
     pub(crate) first_audience: Option<String>,
+}
+
+/// One ring: how its keys are made, and how they change.
+#[derive(Debug, Clone)]
+pub(crate) struct RingConfig {
+    pub(crate) spec: RingSpec,
+    pub(crate) rotation: RotationPolicy,
 }
 
 /// A JaaS key that came from the environment and is in no store.
@@ -104,10 +115,12 @@ pub(super) fn resolve(
     let mut specs = Vec::new();
     for (name, ring) in &rings {
         let spec = ring_spec(name, ring, &jaas_rings)?;
-        if !ring.publish.unwrap_or(!jaas_rings.contains(&spec.name)) {
+        let published = ring.publish.unwrap_or(!jaas_rings.contains(&spec.name));
+        if !published {
             unpublished_rings.insert(spec.name.clone());
         }
-        specs.push(spec);
+        let rotation = rotation::policy(&raw, name, ring, published)?;
+        specs.push(RingConfig { spec, rotation });
     }
     let issuer = IssuerUrl::parse(&raw.issuer, http).map_err(|why| at("issuer", why))?;
     let limits = limits(&raw)?;
@@ -123,6 +136,7 @@ pub(super) fn resolve(
         sealing: parse("sealing.key", &raw.sealing.key)?,
         refresh: duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100)),
         max_stale: duration("store.max_stale", &raw.store.max_stale)?,
+        max_stale_signing: duration("store.max_stale_signing", &raw.store.max_stale_signing)?,
         listen: parse("server.listen", &raw.server.listen)?,
         trusted_proxies: proxies(&raw)?,
         metrics_allow: networks("server.metrics_allow", &raw.server.metrics_allow)?,
@@ -141,7 +155,7 @@ pub(super) fn resolve(
     })
 }
 
-fn at(key: &str, why: impl Display) -> Failure {
+pub(super) fn at(key: &str, why: impl Display) -> Failure {
     configuration(format!("{key}: {why}"))
 }
 
@@ -149,7 +163,7 @@ fn parse<T: std::str::FromStr<Err: Display>>(key: &str, text: &str) -> Outcome<T
     text.parse().map_err(|why| at(key, why))
 }
 
-fn duration(key: &str, text: &str) -> Outcome<Duration> {
+pub(super) fn duration(key: &str, text: &str) -> Outcome<Duration> {
     humantime::parse_duration(text)
         .map_err(|_| at(key, format!("{text:?} is not a time; write 30s, 15m, 1h or 7days")))
 }

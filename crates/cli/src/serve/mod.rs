@@ -4,6 +4,7 @@ mod gate;
 mod listener;
 mod peer;
 mod refresh;
+mod rotator;
 
 use crate::{
     args::ServeArgs,
@@ -11,13 +12,16 @@ use crate::{
     commands::Context,
     config::Config,
     failure::{Outcome, configuration, internal},
-    output, scaffold,
+    output,
+    rotation::Rotation,
+    scaffold,
 };
 use countersign_issuer::http;
 use countersign_settings::log;
 use gate::GateRoute;
 use ipnet::IpNet;
 use listener::Listener;
+use refresh::Refresh;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -53,7 +57,14 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         metrics_allow: config.metrics_allow.clone(),
         gate: gate_route(&mut config, &authority),
     };
-    let (refresh, jaas_key) = (config.refresh, config.jaas_key.clone());
+    let rotation = Rotation::new(&config, &authority);
+    let refresh = Refresh {
+        keyring: authority.keyring.clone(),
+        every: config.refresh,
+        jaas_key: config.jaas_key.clone(),
+        rotation: rotation.clone(),
+        clock: Arc::clone(&authority.clock),
+    };
     let issuer = Arc::new(authority::issuer(config, keyring, Arc::clone(&authority.clock))?);
     for profile in issuer.profiles_without_key() {
         tracing::warn!(
@@ -61,6 +72,7 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
             "this profile has no key to sign with; bring one in with `countersign keys import`"
         );
     }
+    refresh.shorten_max_age(&issuer);
     // Before anyone is told that the server runs.
     let stop = StopSignal::install()?;
     announce(context, &issuer, address, first.as_ref());
@@ -68,9 +80,11 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     let metrics_allow = listener.metrics_allow.clone();
     let may_read_metrics = move |address: IpAddr| contains(&metrics_allow, address);
     let routes = http::Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
-    let refresher = tokio::spawn(refresh::run(Arc::clone(&issuer), authority.keyring, refresh, jaas_key));
+    let refresher = tokio::spawn(refresh.run(Arc::clone(&issuer)));
+    let rotator = tokio::spawn(rotator::run(rotation, authority.clock));
     listener.run(socket, routes, issuer, stop.received()).await;
     refresher.abort();
+    rotator.abort();
     tracing::info!("stopped");
     Ok(())
 }

@@ -51,7 +51,9 @@ impl HttpError {
                 | MintError::UnknownProfile(_)
                 | MintError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
                 MintError::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
-                MintError::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+                MintError::NoKey | MintError::Stale => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+                }
                 MintError::Sign(_) | MintError::NoRandomness => {
                     (StatusCode::INTERNAL_SERVER_ERROR, "server_error")
                 }

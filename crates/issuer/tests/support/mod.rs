@@ -73,6 +73,7 @@ impl House {
             limits: RequestLimits { body_bytes: 16 * 1024, json_depth: 16, token_bytes: 8192 },
             rates,
             max_stale: Duration::from_secs(300),
+            max_stale_signing: Duration::from_secs(3600),
         };
         let clock = Arc::new(ManualClock::at(NOW));
         let issuer_handle = Arc::new(Issuer::new(settings, keyring(), Arc::clone(&clock) as _).unwrap());

@@ -45,23 +45,23 @@ impl Planned {
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.obstacle.is_none() && self.at <= now
     }
-
-    /// Whether it changes what verifiers are shown.
-    pub fn changes_documents(&self) -> bool {
-        match self.step {
-            Step::Make | Step::Publish(_) | Step::Remove(_) => true,
-            Step::Activate(_) => false,
-        }
-    }
 }
 
 impl Ring {
     /// When verifiers will next be shown something else, as far as it is planned.
     pub fn next_change(&self, policy: &RotationPolicy, now: Timestamp) -> Option<Timestamp> {
-        let plan = self.plan(policy, &Observations::default(), now);
-        plan.into_iter()
-            .find(|planned| planned.changes_documents() && planned.at > now)
-            .map(|planned| planned.at)
+        let after_a_turn = |turn: Timestamp| {
+            let next = policy.rotate_every.map(|every| every.saturating_sub(policy.lead()));
+            turn.max(now).plus(next.map_or(policy.keep_retired, |next| next.min(policy.keep_retired)))
+        };
+        let changes =
+            self.plan(policy, &Observations::default(), now).into_iter().map(|planned| match planned.step {
+                Step::Make | Step::Publish(_) | Step::Remove(_) => planned.at,
+                // It changes nothing that is shown, but what follows from it does.
+                Step::Activate(_) => after_a_turn(planned.at),
+            });
+        // What is due is done any moment.
+        changes.map(|at| at.max(now)).min()
     }
 
     /// The next steps, the earliest first.

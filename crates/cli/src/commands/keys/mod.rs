@@ -1,4 +1,7 @@
-//! `countersign keys`: look at keys, export public ones, import private ones.
+//! `countersign keys`: look at keys and move them along, export public ones, import private ones.
+
+mod life;
+mod list;
 
 use super::Context;
 use crate::{
@@ -8,13 +11,18 @@ use crate::{
     failure::{Outcome, refused, usage},
     files, output,
 };
-use countersign_jose::{Algorithm, Jwk, KeyError, PrivateKey, PublicJwk, Timestamp};
+use countersign_jose::{Algorithm, Jwk, KeyError, PrivateKey, PublicJwk};
 use countersign_keyring::{Activation, ImportedKey, ImportedMaterial, RingName};
-use std::time::{Duration, SystemTime};
 
 pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
     match command {
-        KeysCommand::List => list(context).await,
+        KeysCommand::List => list::run(context).await,
+        KeysCommand::Prepare { ring } => life::prepare(context, &ring).await,
+        KeysCommand::Publish { kid } => life::publish(context, &kid).await,
+        KeysCommand::Activate { kid, force } => life::activate(context, &kid, force).await,
+        KeysCommand::Retire { kid } => life::retire(context, &kid).await,
+        KeysCommand::Revoke { kid } => life::revoke(context, &kid).await,
+        KeysCommand::Rotate { once: _ } => life::rotate(context).await,
         KeysCommand::Export { public: _, format, ring } => export(context, format, ring.as_ref()).await,
         KeysCommand::Import { file, env, ring, kid, algorithm, activate } => {
             let text = match (file, env) {
@@ -35,41 +43,6 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
             import(context, &zeroize::Zeroizing::new(text), &ring, kid, algorithm, activation).await
         }
     }
-}
-
-async fn list(context: &Context<'_>) -> Outcome {
-    let config = context.load()?;
-    let authority = Authority::open(&config, context.environment).await?;
-    let (keyring, _) = authority.keyring.read().await?;
-    let keys = keyring.rings().flat_map(|(ring, r)| r.keys().iter().map(move |key| (ring, key)));
-    if context.json {
-        let rows: Vec<_> = keys
-            .map(|(ring, key)| {
-                serde_json::json!({
-                    "ring": ring, "kid": key.kid, "algorithm": key.algorithm, "state": key.state,
-                    "origin": key.origin, "created_at": key.created_at, "activated_at": key.activated_at,
-                    "retired_at": key.retired_at, "bits": key.public_key().map(|public| public.bits()),
-                })
-            })
-            .collect();
-        output::line(&serde_json::Value::Array(rows).to_string());
-        return Ok(());
-    }
-    let mut rows = vec![["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "KID"].map(str::to_owned)];
-    for (ring, key) in keys {
-        rows.push([
-            ring.to_string(),
-            key.state.name().to_owned(),
-            key.algorithm.to_string(),
-            date(key.created_at),
-            key.origin.name().to_owned(),
-            key.kid.clone(),
-        ]);
-    }
-    for line in table(&rows) {
-        output::line(&line);
-    }
-    Ok(())
 }
 
 async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingName>) -> Outcome {
@@ -147,7 +120,7 @@ async fn import(
 /// The ring's algorithm if the key fits it, else the usual one of its kind.
 fn usual(config: &Config, ring: &RingName, key: &ImportedMaterial) -> Option<Algorithm> {
     let ImportedMaterial::Private(key) = key else { return None };
-    let ring = config.rings.iter().find(|spec| spec.name == *ring).map(|spec| spec.algorithm);
+    let ring = config.rings.iter().find(|r| r.spec.name == *ring).map(|r| r.spec.algorithm);
     ring.filter(|a| a.key_kind() == key.kind()).or_else(|| Algorithm::default_for(key.kind()))
 }
 
@@ -173,27 +146,6 @@ fn read(text: &str) -> Result<Vec<Read>, KeyError> {
                 ImportedMaterial::Secret(jwk.into_symmetric_key().ok_or(KeyError::NotPrivate)?)
             };
             Ok(Read { material, kid, algorithm })
-        })
-        .collect()
-}
-
-fn date(at: Timestamp) -> String {
-    let seconds = Duration::from_secs(at.unix_seconds().try_into().unwrap_or_default());
-    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + seconds).to_string()
-}
-
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    rows.iter()
-        .map(|row| {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         })
         .collect()
 }

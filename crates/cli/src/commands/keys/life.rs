@@ -1,0 +1,149 @@
+//! Moving keys along by hand: prepare, publish, activate, retire, revoke, and one turn of the rotation. All of it twice is once.
+
+use super::Context;
+use crate::{
+    authority::Authority,
+    config::{Config, RingConfig},
+    failure::{Outcome, refused},
+    output,
+    rotation::{self, Rotation},
+};
+use countersign_keyring::{Force, RingName};
+
+struct Opened {
+    config: Config,
+    authority: Authority,
+}
+
+impl Opened {
+    async fn new(context: &Context<'_>) -> Outcome<Self> {
+        let config = context.load()?;
+        let authority = Authority::open(&config, context.environment).await?;
+        Ok(Self { config, authority })
+    }
+
+    fn ring(&self, name: &RingName) -> Outcome<&RingConfig> {
+        let found = self.config.rings.iter().find(|ring| ring.spec.name == *name);
+        let none = || refused("ring_unknown", format!("there is no ring {name} in the configuration"));
+        found.ok_or_else(none)
+    }
+
+    async fn ring_of(&self, kid: &str) -> Outcome<&RingConfig> {
+        let (keyring, _) = self.authority.keyring.read().await?;
+        let unknown = || {
+            let why = format!(
+                "there is no key {kid:?} in the keyring; `countersign keys list` shows those that are"
+            );
+            refused("keyring_unknown_key", why)
+        };
+        self.ring(keyring.find(kid).ok_or_else(unknown)?.0)
+    }
+}
+
+/// Says what became of a key.
+async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, changed: bool) -> Outcome {
+    let (keyring, _) = opened.authority.keyring.read().await?;
+    let (ring, state) =
+        keyring.find(kid).map(|(ring, key)| (ring.to_string(), key.state.name())).unwrap_or_default();
+    if context.json {
+        let line = serde_json::json!({ "ring": ring, "kid": kid, "state": state, "changed": changed });
+        output::line(&line.to_string());
+    } else {
+        let already = if changed { "" } else { " already" };
+        output::line(&format!("key {kid} in ring {ring} is {state}{already}"));
+    }
+    Ok(())
+}
+
+pub(super) async fn prepare(context: &Context<'_>, ring: &RingName) -> Outcome {
+    let opened = Opened::new(context).await?;
+    let spec = &opened.ring(ring)?.spec;
+    if !spec.make_first_key {
+        return Err(refused(
+            "ring_imports",
+            "the keys of this ring are made elsewhere; use `countersign keys import`",
+        ));
+    }
+    let (kid, changed) = opened.authority.keyring.prepare(spec, opened.authority.clock.now()).await?;
+    tell(context, &opened, &kid, changed).await
+}
+
+pub(super) async fn publish(context: &Context<'_>, kid: &str) -> Outcome {
+    let opened = Opened::new(context).await?;
+    let changed = opened.authority.keyring.publish(kid, opened.authority.clock.now()).await?;
+    tell(context, &opened, kid, changed).await
+}
+
+pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> Outcome {
+    let opened = Opened::new(context).await?;
+    let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
+    let (policy, keyring) = (&ring.rotation, &opened.authority.keyring);
+    if force {
+        // Asked for its reason, which is what goes wrong now.
+        let (before, _) = keyring.read().await?;
+        let (seen, _) = keyring.observations().await?;
+        let known_at = before.ring(&ring.spec.name).and_then(|ring| ring.known_at(kid, policy, &seen, now));
+        if known_at.is_none_or(|at| at > now) {
+            tracing::warn!(
+                kid,
+                "activated by force: verifiers that read the keys before this one was there refuse its tokens, for up to {}",
+                humantime::format_duration(policy.propagation)
+            );
+        }
+    }
+    let changed = keyring.activate(kid, policy, if force { Force::Yes } else { Force::No }, now).await?;
+    tell(context, &opened, kid, changed).await
+}
+
+pub(super) async fn retire(context: &Context<'_>, kid: &str) -> Outcome {
+    let opened = Opened::new(context).await?;
+    let changed = opened.authority.keyring.retire(kid, opened.authority.clock.now()).await?;
+    tell(context, &opened, kid, changed).await
+}
+
+pub(super) async fn revoke(context: &Context<'_>, kid: &str) -> Outcome {
+    let opened = Opened::new(context).await?;
+    let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
+    let (changed, active) = opened.authority.keyring.revoke(kid, &ring.spec, now).await?;
+    tell(context, &opened, kid, changed).await?;
+    if changed && !context.json {
+        output::line("Verifiers refuse its tokens when they read the JWKS again; some keep keys for hours.");
+        output::line(&match active {
+            Some(active) => format!("Key {active} signs in ring {} now.", ring.spec.name),
+            None => format!("Ring {} has no key to sign with now; import one.", ring.spec.name),
+        });
+    }
+    Ok(())
+}
+
+pub(super) async fn rotate(context: &Context<'_>) -> Outcome {
+    let opened = Opened::new(context).await?;
+    let rotation = Rotation::new(&opened.config, &opened.authority);
+    let turn = rotation.turn(opened.authority.clock.now()).await?;
+    if context.json {
+        let done = turn.done.iter().map(|done| {
+            serde_json::json!({ "ring": done.ring, "step": rotation::name(&done.step), "kid": done.kid })
+        });
+        let (seen, failure) = match &turn.look {
+            None => (None, None),
+            Some(Ok(count)) => (Some(count), None),
+            Some(Err(why)) => (None, Some(why)),
+        };
+        let report =
+            serde_json::json!({ "seen": seen, "look_failed": failure, "done": done.collect::<Vec<_>>() });
+        output::line(&report.to_string());
+        return Ok(());
+    }
+    match &turn.look {
+        None => {}
+        Some(Ok(count)) => output::line(&format!("seen {count} keys at {}", rotation.address)),
+        Some(Err(why)) => output::line(&format!("nothing seen at {}: {why}", rotation.address)),
+    }
+    for done in &turn.done {
+        output::line(&format!("{} key {} in ring {}", rotation::name(&done.step), done.kid, done.ring));
+    }
+    if turn.done.is_empty() {
+        output::line("nothing is due");
+    }
+    Ok(())
+}

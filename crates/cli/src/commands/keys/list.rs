@@ -1,0 +1,174 @@
+//! `countersign keys list`: every key, its state, what happens next and when, and a picture of all of it in time.
+
+use super::Context;
+use crate::{authority::Authority, config::RingConfig, failure::Outcome, output, rotation};
+use countersign_jose::Timestamp;
+use countersign_keyring::{KeyRecord, KeyState, Planned, Ring, RingName, RotationPolicy, Step};
+use std::time::Duration;
+
+/// How wide the picture is.
+const COLUMNS: u64 = 48;
+
+pub(super) async fn run(context: &Context<'_>) -> Outcome {
+    let config = context.load()?;
+    let authority = Authority::open(&config, context.environment).await?;
+    let (keyring, _) = authority.keyring.read().await?;
+    let (seen, _) = authority.keyring.observations().await?;
+    let now = authority.clock.now();
+    let policy = |name: &RingName| {
+        let known = config.rings.iter().find(|ring| ring.spec.name == *name);
+        known.or_else(|| config.rings.first()).map(|RingConfig { rotation, .. }| *rotation)
+    };
+    let mut rows = Vec::new();
+    let mut pictures = Vec::new();
+    for (name, ring) in keyring.rings() {
+        let Some(policy) = policy(name) else { continue };
+        let plan = ring.plan(&policy, &seen, now);
+        rows.extend(ring.keys().iter().map(|key| Row { ring: name, key, next: next(ring, key, &plan) }));
+        pictures.push(picture(name, ring, &policy, &plan, now));
+    }
+    if context.json {
+        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        output::line(&serde_json::Value::Array(rows).to_string());
+        return Ok(());
+    }
+    let head = ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KID"].map(str::to_owned);
+    let table: Vec<_> = std::iter::once(head).chain(rows.iter().map(|row| row.cells(now))).collect();
+    for line in aligned(&table).into_iter().chain(pictures.into_iter().flatten()) {
+        output::line(&line);
+    }
+    Ok(())
+}
+
+struct Row<'k> {
+    ring: &'k RingName,
+    key: &'k KeyRecord,
+    next: Option<Planned>,
+}
+
+/// The planned step that is about this key; making the next one is the active key's business.
+fn next(ring: &Ring, key: &KeyRecord, plan: &[Planned]) -> Option<Planned> {
+    let mut steps = plan.iter().cloned();
+    steps.find(|planned| match &planned.step {
+        Step::Make => ring.active().is_some_and(|active| active.kid == key.kid),
+        Step::Publish(kid) | Step::Activate(kid) | Step::Remove(kid) => *kid == key.kid,
+    })
+}
+
+impl Row<'_> {
+    fn json(&self) -> serde_json::Value {
+        let Self { ring, key, next } = self;
+        serde_json::json!({
+            "ring": ring, "kid": key.kid, "algorithm": key.algorithm, "state": key.state,
+            "origin": key.origin, "created_at": key.created_at, "published_at": key.published_at,
+            "activated_at": key.activated_at, "retired_at": key.retired_at, "revoked_at": key.revoked_at,
+            "bits": key.public_key().map(|public| public.bits()),
+            "next": next.as_ref().map(|planned| serde_json::json!({
+                "step": rotation::name(&planned.step), "at": planned.at,
+                "waits_for": planned.obstacle.map(|obstacle| obstacle.to_string()),
+            })),
+        })
+    }
+
+    fn cells(&self, now: Timestamp) -> [String; 7] {
+        let Self { ring, key, next } = self;
+        let next = next.as_ref().map_or_else(String::new, |planned| {
+            let when = match planned.obstacle {
+                Some(_) => "once it was seen".to_owned(),
+                None if planned.at <= now => "now".to_owned(),
+                None => format!("in {}", rough(planned.at.since(now))),
+            };
+            let what =
+                if planned.step == Step::Make { "make the next" } else { rotation::name(&planned.step) };
+            format!("{what} {when}")
+        });
+        [
+            ring.to_string(),
+            key.state.name().to_owned(),
+            key.algorithm.to_string(),
+            key.created_at.to_string(),
+            key.origin.name().to_owned(),
+            next,
+            key.kid.clone(),
+        ]
+    }
+}
+
+/// A time in its two largest units.
+fn rough(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    let (days, hours, minutes) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
+    match (days, hours) {
+        (0, 0) if minutes == 0 => format!("{}s", time.as_secs()),
+        (0, 0) => format!("{minutes}m"),
+        (0, _) => format!("{hours}h {minutes}m"),
+        (1..=9, _) => format!("{days}d {hours}h"),
+        _ => format!("{days}d"),
+    }
+}
+
+/// A line for each key from the first one's beginning to the last planned step: `·` unseen, `-` published, `#` signing,
+/// `=` retired, `|` now.
+fn picture(
+    name: &RingName,
+    ring: &Ring,
+    policy: &RotationPolicy,
+    plan: &[Planned],
+    now: Timestamp,
+) -> Vec<String> {
+    let begin = ring.keys().iter().map(|key| key.created_at).min().unwrap_or(now);
+    let ends =
+        plan.iter().map(|planned| planned.at).filter(|at| at.since(now) < Duration::from_secs(400 * 86_400));
+    let end = ends.chain([now]).max().unwrap_or(now).plus(Duration::from_secs(60));
+    let span = end.since(begin).as_secs().max(1);
+    let place = |at: Timestamp| at.since(begin).as_secs().saturating_mul(COLUMNS) / span;
+    let mut lines = vec![String::new(), format!("{name}: {begin} to {end}, | is now")];
+    for key in ring.keys() {
+        let columns = (0..=COLUMNS).map(|column| {
+            if column == place(now) {
+                return '|';
+            }
+            let at = begin.plus(Duration::from_secs(span.saturating_mul(column) / COLUMNS));
+            let passed = |instant: Option<Timestamp>| instant.is_some_and(|instant| instant <= at);
+            let activated = key.activated_at.or_else(|| planned_for(plan, &key.kid, "activate"));
+            let retired = key.retired_at.or_else(|| {
+                let successor = ring.successor().filter(|_| key.state == KeyState::Active)?;
+                planned_for(plan, &successor.kid, "activate")
+            });
+            let gone = key.revoked_at.or_else(|| retired.map(|at| at.plus(policy.keep_retired)));
+            match () {
+                () if key.created_at > at || passed(gone) => ' ',
+                () if passed(retired) => '=',
+                () if passed(activated) => '#',
+                () if passed(key.published_at.or_else(|| planned_for(plan, &key.kid, "publish"))) => '-',
+                () => '·',
+            }
+        });
+        lines.push(format!("  {}  {}", columns.collect::<String>(), key.kid));
+    }
+    lines
+}
+
+fn planned_for(plan: &[Planned], kid: &str, step: &str) -> Option<Timestamp> {
+    let about = |planned: &&Planned| match &planned.step {
+        Step::Make => false,
+        Step::Publish(of) | Step::Activate(of) | Step::Remove(of) => of == kid,
+    };
+    plan.iter().filter(about).find(|planned| rotation::name(&planned.step) == step).map(|planned| planned.at)
+}
+
+/// Columns as wide as their widest cell.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}

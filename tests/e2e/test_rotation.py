@@ -1,0 +1,157 @@
+"""Rotation as it happens: a server whose keys live for seconds, and verifiers that read its JWKS as the world does."""
+
+import json
+import time
+
+import jwt
+import pytest
+from e2e import wire
+from e2e.program import SECRET, secret_hash, until
+
+#: Everything in seconds: a key is published 8 s before its turn, must be seen for 2 s, signs for 12 s, and stays 6 s.
+RINGS = """
+[store]
+refresh = "1s"
+max_stale = "1s"
+max_stale_signing = "1s"
+
+[rotation]
+observe_every = "1s"
+skew = "1s"
+
+[rings.default]
+algorithm = "ES256"
+rotate_every = "12s"
+propagation = "2s"
+longest_token = "3s"
+keep_retired = "6s"
+"""
+CLIENT = """
+[[clients]]
+id = "tests"
+secret_hashes = ["@HASH@"]
+audiences = ["api://default"]
+max_lifetime = "3s"
+claims = { allow = ["*"] }
+"""
+
+
+def configuration(rings=RINGS):
+    head = 'issuer = "http://127.0.0.1:@PORT@"\n[server]\nlisten = "127.0.0.1:@PORT@"\n'
+    return head + rings + CLIENT.replace("@HASH@", secret_hash())
+
+
+def mint(issuer):
+    headers = {"Authorization": wire.basic("tests", SECRET), "Content-Type": "application/json"}
+    body = json.dumps({"data": {"sub": "a"}, "metadata": {"duration": 3}}).encode()
+    answer = wire.ask(issuer, "POST", "/sign", headers, body)
+    assert answer.status == 200, answer
+    return json.loads(answer.body)["access_token"]
+
+
+def jwks(issuer):
+    answer = wire.get(issuer, "/.well-known/jwks.json")
+    keys = {key["kid"]: jwt.PyJWK(key) for key in json.loads(answer.body)["keys"]}
+    return keys, int(answer.headers["cache-control"].rsplit("=", 1)[1])
+
+
+def test_a_server_rotates_by_itself_and_every_token_verifies_for_as_long_as_it_lives(world):
+    port = world.configure(configuration())
+    world.serve()
+    issuer = f"http://127.0.0.1:{port}"
+    kids, live, ages, end = [], [], [], time.monotonic() + 45
+    while time.monotonic() < end and len(kids) < 4:
+        token = mint(issuer)
+        kid = jwt.get_unverified_header(token)["kid"]
+        if kid not in kids:
+            kids.append(kid)
+        live.append(token)
+        keys, age = jwks(issuer)
+        ages.append(age)
+        still = []
+        for token in live:
+            key = keys.get(jwt.get_unverified_header(token)["kid"])
+            try:
+                assert key, f"a live token's key is gone: {sorted(keys)}\n{world.log}"
+                jwt.decode(token, key, algorithms=["ES256"], audience="api://default", issuer=issuer)
+                still.append(token)
+            except jwt.ExpiredSignatureError:
+                pass
+            except AssertionError:
+                claims = jwt.decode(token, options={"verify_signature": False})
+                assert claims["exp"] <= time.time(), world.log
+        live = still
+        time.sleep(0.1)
+    assert len(kids) >= 3, f"{kids}\n{world.log}"
+    # Never for longer than until the next planned change, which is a rotation away at most; the floor is 10 s.
+    assert max(ages) <= 13 and min(ages) == 10
+    steps = [event["step"] for event in world.events() if event.get("decision") == "rotated"]
+    assert steps.count("make") >= 2 and steps.count("activate") >= 2 and "remove" in steps
+    states = [key["state"] for key in world.keys()]
+    assert states.count("active") == 1
+
+
+def test_keys_are_moved_along_by_hand_and_the_server_follows(world):
+    rings = RINGS.replace('rotate_every = "12s"\n', "")
+    port = world.configure(configuration(rings))
+    world.serve()
+    issuer = f"http://127.0.0.1:{port}"
+    first = world.keys()[0]["kid"]
+    second = json.loads(world.done("keys", "prepare", "--json"))
+    assert second["state"] == "prepared" and second["changed"]
+    assert json.loads(world.done("keys", "prepare", "--json")) == second | {"changed": False}
+    second = second["kid"]
+    assert set(jwks(issuer)[0]) == {first}
+    world.done("keys", "publish", second)
+    until(lambda: set(jwks(issuer)[0]) == {first, second}, "both keys are published")
+    world.fails(1, "may not be known to all verifiers", "keys", "activate", second)
+    # The running server looks at its own JWKS every second.
+    until(lambda: world.run("keys", "activate", second).returncode == 0, "the key is known")
+    until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] == second, "the server signs with it")
+    assert set(jwks(issuer)[0]) == {first, second}
+
+    world.fails(1, "a ring always has one active key", "keys", "retire", second)
+    told = world.done("keys", "revoke", second)
+    assert "Verifiers refuse its tokens when they read the JWKS again" in told
+    until(lambda: second not in jwks(issuer)[0], "the revoked key is gone")
+    active = [key["kid"] for key in world.keys() if key["state"] == "active"]
+    until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] == active[0] not in (first, second), "the next one signs")
+    world.fails(1, "a revoked key never comes back", "keys", "activate", second)
+    listed = world.done("keys", "list")
+    assert "revoked" in listed and "| is now" in listed
+
+
+def test_rotate_once_is_a_turn_for_schedulers(world):
+    world.configure(configuration())
+    world.done("sign", "--claims", "{}", "--lifetime", "1s")
+    assert world.done("keys", "rotate", "--once") == "nothing is due\n"
+    time.sleep(4.5)
+    made = json.loads(world.done("keys", "rotate", "--once", "--json"))
+    assert [done["step"] for done in made["done"]] == ["make"], made
+    time.sleep(1)
+    blind = json.loads(world.done("keys", "rotate", "--once", "--json"))
+    assert blind["done"] == [] and blind["look_failed"], "nobody serves the JWKS, so nothing can be seen"
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('keep_retired = "5s"', "keep_retired 5s is shorter than the longest token 3s"),
+        ('rotate_every = "5s"', "rotate_every 5s is shorter than a key takes to become known"),
+        ('consumers = ["nobody"]', "is not a known consumer"),
+        ('longest_token = "2s"', "tokens of client \"tests\" may live 3s"),
+        ('rotate_every = "12s"\npublish = false', "the ring is not published"),
+    ],
+)
+def test_times_that_clash_do_not_start_and_the_message_has_the_numbers(world, setting, says):
+    name = setting.split(" =")[0]
+    lines = [line for line in RINGS.splitlines() if not line.startswith(f"{name} =")]
+    world.configure(configuration("\n".join(lines) + f"\n{setting}\n"))
+    for command in [("serve",), ("config", "check"), ("keys", "list")]:
+        world.fails(78, says, *command)
+
+
+def test_the_operator_mints_no_token_that_outlives_its_key(world):
+    world.configure(configuration())
+    world.fails(2, "the ring signs tokens of 3s at most", "sign", "--claims", "{}", "--lifetime", "4s")
+    world.done("sign", "--claims", "{}", "--lifetime", "3s")
