@@ -155,3 +155,13 @@ def test_the_operator_mints_no_token_that_outlives_its_key(world):
     world.configure(configuration())
     world.fails(2, "the ring signs tokens of 3s at most", "sign", "--claims", "{}", "--lifetime", "4s")
     world.done("sign", "--claims", "{}", "--lifetime", "3s")
+
+
+def test_a_kid_that_begins_with_a_hyphen_is_a_kid(world):
+    world.configure(configuration())
+    world.done("sign", "--claims", "{}", "--lifetime", "1s")
+    for command in [
+        ("keys", "activate", "-Cx"), ("keys", "activate", "--force", "-Cx"), ("keys", "activate", "-Cx", "--force"),
+        ("keys", "publish", "-Cx"), ("keys", "retire", "-Cx"), ("keys", "revoke", "-Cx"),
+    ]:
+        world.fails(1, 'there is no key "-Cx"', *command)

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     /// Declare who may ask for tokens
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Write the public documents into a folder, for a web server or a bucket: an issuer without a server
+    Publish(PublishArgs),
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -130,12 +132,14 @@ pub(crate) enum KeysCommand {
     },
     /// Show a prepared key to verifiers
     Publish {
-        /// The key
+        /// The key; its name may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Sign with a key from now on; refused as long as some verifier may not know it
     Activate {
-        /// The key
+        /// The key; its name may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Even if some verifiers will refuse its tokens for a while
         #[arg(long)]
@@ -143,12 +147,14 @@ pub(crate) enum KeysCommand {
     },
     /// Give up a published key that never signed; it leaves the JWKS when retired keys do
     Retire {
-        /// The key
+        /// The key; its name may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Take a key out of the JWKS at once, for ever; if it signed, the next one signs from now on
     Revoke {
-        /// The key
+        /// The key; its name may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Look at the JWKS as the world sees it and take the rotation steps that are due
@@ -181,7 +187,7 @@ pub(crate) enum KeysCommand {
         #[arg(long, default_value = "default")]
         ring: countersign_keyring::RingName,
         /// Its kid [default: the JWK's own, else the RFC 7638 thumbprint]
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         kid: Option<String>,
         /// Its algorithm [default: the JWK's own, else the ring's]
         #[arg(long, value_name = "A")]
@@ -212,6 +218,16 @@ pub(crate) enum ClientCommand {
         #[arg(long, value_name = "NAME")]
         claim: Vec<String>,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PublishArgs {
+    /// The folder that is served at the issuer's URL; made if it is not there
+    #[arg(value_name = "DIR", required_unless_present = "check")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Write nothing; compare what the issuer's URL serves with what it should
+    #[arg(long, conflicts_with = "folder")]
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, Subcommand)]

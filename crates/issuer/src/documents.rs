@@ -1,12 +1,12 @@
 //! The public documents: discovery and JWKS, rendered once per change of the keys by one pure function.
 //!
-//! `serve` answers from the result and `publish` will write the same bytes; no request renders anything. Paths are
+//! `serve` answers from the result and `publish` writes the same bytes; no request renders anything. Paths are
 //! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §5.
 
 use crate::IssuerUrl;
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use countersign_jose::{Algorithm, PublicJwk, base64url};
+use countersign_jose::{Algorithm, KeyKind, PublicJwk, base64url};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +25,7 @@ pub struct Document {
 
 /// All public documents by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PublicDocuments(BTreeMap<&'static str, Document>);
+pub struct PublicDocuments(BTreeMap<String, Document>);
 
 impl PublicDocuments {
     /// The document at a path below the issuer.
@@ -34,8 +34,8 @@ impl PublicDocuments {
     }
 
     /// Paths and documents.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Document)> {
-        self.0.iter().map(|(path, document)| (*path, document))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Document)> {
+        self.0.iter().map(|(path, document)| (path.as_str(), document))
     }
 }
 
@@ -45,6 +45,7 @@ pub(crate) const OAUTH_AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authoriz
 /// Where the JWKS is.
 pub const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) const PUBLIC_KEYS: &str = "/public-keys";
+pub(crate) const JWKS_RSA: &str = "/.well-known/jwks-rsa.json";
 
 /// Renders every public document from the public keys of the issuer.
 pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> PublicDocuments {
@@ -70,12 +71,28 @@ pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> Publ
         }),
     );
     let jwks = document("application/jwk-set+json", text(&JwkSet { keys }));
-    PublicDocuments(BTreeMap::from([
-        (OPENID_CONFIGURATION, discovery.clone()),
-        (OAUTH_AUTHORIZATION_SERVER, discovery),
-        (JWKS, jwks.clone()),
-        (PUBLIC_KEYS, jwks),
-    ]))
+    let rsa: Vec<&PublicJwk> = keys.iter().filter(|key| key.key.kind() == KeyKind::Rsa).collect();
+    let jwks_rsa = document("application/jwk-set+json", text(&JwkSet { keys: &rsa }));
+    let mut documents = BTreeMap::from([
+        (OPENID_CONFIGURATION.to_owned(), discovery.clone()),
+        (OAUTH_AUTHORIZATION_SERVER.to_owned(), discovery),
+        (JWKS.to_owned(), jwks.clone()),
+        (PUBLIC_KEYS.to_owned(), jwks),
+        (JWKS_RSA.to_owned(), jwks_rsa),
+    ]);
+    for key in keys {
+        // A key that is in a JWKS has a PEM form too.
+        let Ok(pem) = key.key.to_pem() else { continue };
+        documents.insert(asap_path(&key.kid), document("application/x-pem-file", pem));
+    }
+    PublicDocuments(documents)
+}
+
+/// Where Jitsi's Prosody looks for a key: the SHA-256 of the `kid` in hexadecimal (jitsi-meet, `asap_key_server`).
+fn asap_path(kid: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, kid.as_bytes());
+    let name: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("/asap/{name}.pem")
 }
 
 /// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization or token endpoint, so no response type and no
@@ -91,8 +108,8 @@ struct Discovery<'a> {
 }
 
 #[derive(Serialize)]
-struct JwkSet<'a> {
-    keys: &'a [PublicJwk],
+struct JwkSet<'a, K> {
+    keys: &'a [K],
 }
 
 /// Strings and lists of strings: serialising them can not fail.

@@ -6,6 +6,7 @@ mod config;
 mod explain;
 mod init;
 mod keys;
+mod publish;
 mod sign;
 mod verify;
 
@@ -62,6 +63,7 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<ExitCo
         Command::Explain(args) => return explain::run(&context, &args).await,
         Command::Keys(command) => keys::run(&context, command).await,
         Command::Client(command) => client::run(&context, command),
+        Command::Publish(args) => publish::run(&context, &args).await,
         Command::Config(command) => config::run(&context, &command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,0 +1,105 @@
+"""An issuer without a server: `countersign publish` writes the documents, nginx serves them, `countersign sign` mints."""
+
+import hashlib
+import json
+import subprocess
+
+import jwt
+import pytest
+from e2e import wire
+from e2e.program import CONFIG, client, until
+
+NGINX = """
+daemon off; master_process off; worker_processes 1;
+pid @FOLDER@/nginx.pid; error_log @FOLDER@/nginx.log;
+events {}
+http {
+  access_log off;
+  client_body_temp_path @FOLDER@/t1; proxy_temp_path @FOLDER@/t2; fastcgi_temp_path @FOLDER@/t3; uwsgi_temp_path @FOLDER@/t4; scgi_temp_path @FOLDER@/t5;
+  server { listen 127.0.0.1:@PORT@; root @FOLDER@/site; default_type application/json; }
+}
+"""
+
+
+@pytest.fixture
+def static(world):
+    """A configuration, and nginx in front of the folder `site` at the issuer's address."""
+    port = world.configure(CONFIG + client("tests"))
+    (world.folder / "site").mkdir()
+    file = world.folder / "nginx.conf"
+    file.write_text(NGINX.replace("@PORT@", str(port)).replace("@FOLDER@", str(world.folder)))
+    nginx = subprocess.Popen(["nginx", "-p", str(world.folder), "-c", str(file)], stderr=subprocess.PIPE)
+    world.issuer = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: port_is_open(world.issuer) or nginx.poll() is not None, "nginx serves")
+        assert nginx.poll() is None, nginx.stderr.read()
+        yield world
+    finally:
+        nginx.terminate()
+        nginx.wait(10)
+        nginx.stderr.close()
+
+
+def port_is_open(issuer):
+    try:
+        return wire.get(issuer, "/").status > 0
+    except OSError:
+        return False
+
+
+def files(world):
+    site = world.folder / "site"
+    return {"/" + str(path.relative_to(site)): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+
+
+def test_what_is_published_is_what_a_server_would_answer(static):
+    static.done("publish", "site")
+    published = files(static)
+    assert {"/.well-known/openid-configuration", "/.well-known/jwks.json", "/.well-known/jwks-rsa.json"} < set(published)
+    server = static.serve("--listen", "127.0.0.1:0")
+    for path, body in published.items():
+        answer = wire.get(f"http://{server.printed['listen']}", path)
+        assert (answer.status, answer.body) == (200, body), path
+
+
+def test_verifiers_need_nothing_but_the_folder(static):
+    static.done("publish", "site")
+    assert "are what they should be" in static.done("publish", "--check")
+    token = static.done("sign", "--claims", '{"sub":"alice"}').strip()
+    key = jwt.PyJWKClient(f"{static.issuer}/.well-known/jwks.json").get_signing_key_from_jwt(token)
+    claims = jwt.decode(token, key, algorithms=["ES256"], issuer=static.issuer, audience="api://default")
+    assert claims["sub"] == "alice"
+    static.done("verify", "--issuer", static.issuer, "--audience", "api://default", token)
+    # Jitsi's key server: the SHA-256 of the kid, as PEM.
+    kid = jwt.get_unverified_header(token)["kid"]
+    pem = wire.get(static.issuer, f"/asap/{hashlib.sha256(kid.encode()).hexdigest()}.pem").body
+    jwt.decode(token, pem.decode(), algorithms=["ES256"], issuer=static.issuer, audience="api://default")
+
+
+def test_only_what_changed_is_written_and_keys_that_are_gone_leave(static):
+    static.done("publish", "site")
+    before = files(static)
+    again = json.loads(static.done("publish", "site", "--json"))
+    assert not any(document["written"] for document in again["documents"]) and again["removed"] == []
+    first = static.keys()[0]["kid"]
+    second = json.loads(static.done("keys", "prepare", "--json"))["kid"]
+    static.done("keys", "publish", second)
+    static.fails(1, "is not what it should be", "publish", "--check")
+    changed = json.loads(static.done("publish", "site", "--json"))
+    written = {document["path"] for document in changed["documents"] if document["written"]}
+    assert "/.well-known/jwks.json" in written and "/.well-known/openid-configuration" not in written
+    static.done("keys", "revoke", first)
+    removed = json.loads(static.done("publish", "site", "--json"))["removed"]
+    gone = f"/asap/{hashlib.sha256(first.encode()).hexdigest()}.pem"
+    assert removed == [gone] and gone in before and gone not in files(static)
+    static.done("publish", "--check")
+
+
+def test_a_file_of_somebody_else_stays_and_a_folder_that_can_not_be_written_is_told(static):
+    asap = static.folder / "site" / "asap"
+    asap.mkdir()
+    (asap / "notes.pem").write_text("mine")
+    static.done("publish", "site")
+    assert (asap / "notes.pem").read_text() == "mine"
+    (static.folder / "file").write_text("")
+    static.fails(78, "can not be written", "publish", "file")
