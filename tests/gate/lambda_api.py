@@ -187,6 +187,12 @@ class Authorizer:
         """The lines of its log; every one must be JSON."""
         return [json.loads(line) for line in self.log.splitlines()]
 
+    @property
+    def refusals(self):
+        """Why requests were refused, in their order."""
+        gate = [record for record in self.records() if record["target"] == "countersign::gate"]
+        return [record["code"] for record in gate if record["decision"] == "deny"]
+
     def terminate(self):
         """SIGTERM; gives the exit code."""
         self.process.send_signal(signal.SIGTERM)
