@@ -1,4 +1,4 @@
-"""Fixtures for both folders: the binary under test, and authorities that it runs.
+"""Fixtures for all folders: the binary under test, and authorities that it runs.
 
 `binary` comes from COUNTERSIGN_BIN and from nowhere else, so a test can not pass on another build than the one meant.
 `authority` is a factory; every authority it starts listens on 127.0.0.1, has a folder of its own, is ready when it is
