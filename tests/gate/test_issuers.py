@@ -109,6 +109,11 @@ def test_takes_the_longest_subject_and_every_audience_that_is_meant(judge):
             assert judge(token, ALL[name]).exit == 0
 
 
+@pytest.mark.xfail(reason="the limit is counted in bytes, and Firebase counts characters")
+def test_takes_the_longest_subject_in_any_script(judge):
+    assert judge(FIREBASE.token({"sub": "ü" * 128}), FIREBASE).exit == 0
+
+
 @pytest.mark.parametrize("name", TENANTS)
 def test_a_key_of_one_entra_tenant_verifies_no_other_tenants_tokens(name, gate, server):
     issuer, personal, document = ALL[name], issuers.Key("personal"), ALL[name].document()

@@ -164,6 +164,13 @@ def test_without_a_variable_of_the_runtime_it_ends_with_78_and_one_line_that_nam
     assert server.asked.count("/keys") <= 1
 
 
+@pytest.mark.xfail(reason="the runtime panics where it reads the variable")
+def test_a_variable_of_the_runtime_that_is_no_number_ends_it_with_78_and_one_line_that_names_it(authorizer, server):
+    code, said = authorizer(config(server), {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "lots"}).run()
+    assert "panicked" not in said
+    assert code == 78 and said.count("\n") == 1 and "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" in said
+
+
 def test_a_configuration_that_can_not_work_ends_it_with_78_and_one_line(authorizer, server):
     trust = AUTH0.trust | {"keys_url": server.url()}
     for wrong, named in [
@@ -231,3 +238,10 @@ def test_the_log_says_why_a_request_was_refused_and_under_which_name(authorizer,
     refused = next(record for record in one.records() if record.get("code") == "token_expired")
     named = json.loads(event("rest-request", ""))["requestContext"]["requestId"]
     assert (refused["request_id"], refused["level"]) == (named, "INFO")
+
+
+@pytest.mark.xfail(reason="the runtime logs each error that is handed back, at the level ERROR")
+def test_a_refused_token_is_no_error_in_the_log(authorizer, server):
+    one = authorizer(config(server)).start()
+    assert one.ask(AUTH0.token({"exp": 1})).unauthorized
+    assert [record["level"] for record in one.records()] == ["INFO"]
