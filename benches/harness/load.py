@@ -9,22 +9,9 @@ from pathlib import Path
 
 from harness import contract
 from harness.servers import BENCHES, LOAD_CORE, SERVER_CORE, Server
+from harness.turns import Rate
 
 CONNECTIONS = 16
-
-
-@dataclass(frozen=True)
-class Rate:
-    """What one turn gave."""
-
-    per_second: float
-    per_cpu_second: float
-    """The same per second of processor time that was used: what a core to itself would give, if it is shared."""
-
-    @property
-    def busy(self) -> float:
-        """The part of its core that it used; well below 1, something else set the pace."""
-        return self.per_second / self.per_cpu_second
 
 
 @dataclass(frozen=True)
