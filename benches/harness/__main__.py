@@ -10,18 +10,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import contract, over_http, servers
+from harness import contract, in_process, over_http, servers
+from harness.turns import Plan
 
 
 def main() -> None:
     arguments = parse()
     describe_machine()
-    if arguments.only != "http":
-        pinned = ["taskset", "-c", str(servers.SERVER_CORE), str(arguments.programs / "in_process")]
-        print(subprocess.run(pinned, check=True, capture_output=True, text=True).stdout, flush=True)
-    if arguments.only != "in-process":
-        with tempfile.TemporaryDirectory(prefix="countersign-bench-") as folder:
-            over_http.measure(arguments.programs, arguments.rounds, arguments.seconds, Path(folder))
+    # What runs in process needs no network and no client: shorter turns, and more of them.
+    quick = Plan(arguments.rounds * 3, arguments.seconds / 20, min(2, arguments.seconds))
+    with tempfile.TemporaryDirectory(prefix="countersign-bench-") as name:
+        folder = Path(name)
+        if arguments.only in (None, "in-process"):
+            in_process.measure(arguments.programs, quick)
+        if arguments.only in (None, "http"):
+            over_http.measure(arguments.programs, arguments.rounds, arguments.seconds, folder)
 
 
 def parse() -> argparse.Namespace:

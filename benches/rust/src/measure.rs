@@ -4,6 +4,7 @@
 //! so a round that was disturbed counts once and not more.
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// Something to be timed. One call is one operation; it fails if its own result is wrong.
@@ -16,6 +17,15 @@ pub struct Plan {
     pub rounds: usize,
     /// About how long a contender runs in one round.
     pub turn: Duration,
+}
+
+/// Operations per second, of time and of processor time; the two differ where the core is shared.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Rate {
+    /// Per second.
+    pub per_second: f64,
+    /// Per second of processor time of this thread.
+    pub per_cpu_second: f64,
 }
 
 /// Nanoseconds per operation, by contender and round.
@@ -54,6 +64,24 @@ pub fn compare(contenders: &mut [Operation<'_>], plan: Plan) -> Result<Measured>
         }
     }
     Ok(Measured(measured))
+}
+
+/// Runs one operation for a while, as the programs in other languages do it: the clock is looked at after every batch.
+pub fn rate(operation: &mut Operation<'_>, turn: Duration) -> Result<Rate> {
+    const BATCH: u32 = 64;
+    let (used, mut took, mut count) = (cpu_seconds()?, Duration::ZERO, 0_u32);
+    while took < turn {
+        took += time(operation, BATCH)?;
+        count += BATCH;
+    }
+    let count = f64::from(count);
+    Ok(Rate { per_second: count / took.as_secs_f64(), per_cpu_second: count / (cpu_seconds()? - used) })
+}
+
+/// Processor time of this thread: the first figure of schedstat, in nanoseconds (proc(5)).
+fn cpu_seconds() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(text.split(' ').next().context("no figure")?.parse::<f64>()? / 1e9)
 }
 
 /// How many operations take about as long as `turn`.
