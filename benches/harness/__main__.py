@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import contract, in_process, over_http, servers
+from harness import authorizer, contract, in_process, over_http, servers
 from harness.turns import Plan
 
 
@@ -23,6 +23,8 @@ def main() -> None:
         folder = Path(name)
         if arguments.only in (None, "in-process"):
             in_process.measure(arguments.programs, quick)
+        if arguments.only in (None, "authorizer"):
+            authorizer.measure(arguments.programs, quick, arguments.rounds, folder)
         if arguments.only in (None, "http"):
             over_http.measure(arguments.programs, arguments.rounds, arguments.seconds, folder)
 
@@ -31,7 +33,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each server [default: 7]")
     parser.add_argument("--seconds", type=float, default=5, help="length of a turn [default: 5]")
-    parser.add_argument("--only", choices=["in-process", "http"], help="only this part")
+    parser.add_argument("--only", choices=["in-process", "authorizer", "http"], help="only this part")
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.rounds < 1 or not arguments.seconds > 0:
