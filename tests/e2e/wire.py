@@ -29,11 +29,12 @@ class Answer:
 
 
 class Connection:
-    """One connection to a server, closed at the end of `with`."""
+    """One connection to a server, closed at the end of `with`; `source` is an address of this machine to come from."""
 
-    def __init__(self, url, seconds=SECONDS):
+    def __init__(self, url, seconds=SECONDS, source=None):
         place = urlsplit(url)
-        self.socket = socket.create_connection((place.hostname, place.port), timeout=seconds)
+        own = (source, 0) if source else None
+        self.socket = socket.create_connection((place.hostname, place.port), timeout=seconds, source_address=own)
 
     def __enter__(self):
         return self
@@ -80,9 +81,9 @@ def message(method, path, headers=(), body=None, host="127.0.0.1"):
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 
-def ask(url, method, path, headers=(), body=None, host="127.0.0.1", seconds=SECONDS):
+def ask(url, method, path, headers=(), body=None, host="127.0.0.1", seconds=SECONDS, source=None):
     """One request on a connection of its own."""
-    with Connection(url, seconds) as connection:
+    with Connection(url, seconds, source) as connection:
         return connection.send(message(method, path, headers, body, host)).receive(method)
 
 
