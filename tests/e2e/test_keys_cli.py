@@ -67,9 +67,11 @@ def by_kid(world, kid):
 def test_list_shows_every_key_to_people_and_programs(ready):
     [key] = ready.keys()
     assert (key["ring"], key["state"], key["algorithm"], key["origin"]) == ("default", "active", "ES256", "generated")
-    heading, row = ready.done("keys", "list").splitlines()
-    assert heading.split() == ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "KID"]
+    heading, row, empty, picture, line = ready.done("keys", "list").splitlines()
+    assert heading.split() == ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KID"]
     assert row.split()[0:3] == ["default", "active", "ES256"] and row.split()[-1] == key["kid"]
+    assert empty == "" and picture.startswith("default: 20") and picture.endswith("| is now")
+    assert line.split()[-1] == key["kid"] and "#" in line
 
 
 def test_export_gives_public_keys_only(ready):

@@ -30,6 +30,11 @@ const INTERNAL: u8 = 70;
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
+    let memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+    if memory.is_some_and(|memory| memory.parse::<i32>().is_err()) {
+        eprintln!("countersign-authorizer: AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not a number");
+        return ExitCode::from(BAD_CONFIGURATION);
+    }
     if let Some(missing) = NEEDED.into_iter().find(|name| environment.get(name).is_none()) {
         eprintln!(
             "countersign-authorizer {}: {missing} is not set; this program is the `bootstrap` of an AWS Lambda function. \

@@ -77,7 +77,7 @@ pub enum Refusal {
     #[error("the claim `{0}` can not be put into a header")]
     UnfitForHeader(String),
     /// The request carries an identity header in another spelling.
-    #[error("the request has an identity header spelt with underscores")]
+    #[error("the request has an identity header in another spelling, such as with underscores")]
     SpoofedHeader,
     /// Whoever asks is no proxy that may.
     #[error("the connection is from no configured proxy (gate.proxies)")]

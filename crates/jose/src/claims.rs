@@ -28,7 +28,7 @@ pub struct Policy {
     audience_fallback: Option<String>,
     typ: Option<String>,
     subject: Option<String>,
-    max_subject_bytes: Option<usize>,
+    max_subject_chars: Option<usize>,
     required: Vec<(String, Option<Value>)>,
     leeway: Duration,
     max_age: Option<Duration>,
@@ -57,7 +57,7 @@ impl Policy {
             audience_fallback: None,
             typ: None,
             subject: None,
-            max_subject_bytes: None,
+            max_subject_chars: None,
             required: Vec::new(),
             leeway: Duration::ZERO,
             max_age: None,
@@ -101,10 +101,10 @@ impl Policy {
         self
     }
 
-    /// Requires a `sub` of 1 to `max` bytes.
+    /// Requires a `sub` of 1 to `max` characters.
     #[must_use]
-    pub fn max_subject_bytes(mut self, max: usize) -> Self {
-        self.max_subject_bytes = Some(max);
+    pub fn max_subject_chars(mut self, max: usize) -> Self {
+        self.max_subject_chars = Some(max);
         self
     }
 

@@ -59,7 +59,7 @@ fn policies() -> Vec<Policy> {
             .audience_fallback("client_id")
             .require("tenant")
             .require_value("roles", json!(["x"]))
-            .max_subject_bytes(8)
+            .max_subject_chars(8)
             .max_age(Duration::from_secs(600))
             .leeway(Duration::from_secs(10))
     };
@@ -70,7 +70,7 @@ fn policies() -> Vec<Policy> {
         full().allow_missing_expiry(),
         full().dangerously_ignore_expiry(),
         Policy::new().audiences(Vec::<String>::new()),
-        Policy::new().require("iss").require("exp").max_subject_bytes(3),
+        Policy::new().require("iss").require("exp").max_subject_chars(3),
     ]
 }
 

@@ -10,8 +10,9 @@ use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
 };
+pub use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
+    filter::Targets,
     fmt::{
         self, FmtContext, FormatEvent, FormatFields,
         format::Writer,
@@ -43,8 +44,18 @@ impl Default for RawLog {
 ///
 /// [`SettingsError::LogLevel`] when `level` is neither, [`SettingsError::LogStarted`] the second time.
 pub fn start(level: &str) -> Result<(), SettingsError> {
+    start_below(level, &[])
+}
+
+/// Starts logging at `level`, but some targets never above a level of their own, whatever `level` says of them or of their parts.
+///
+/// # Errors
+///
+/// As [`start`].
+pub fn start_below(level: &str, most: &[(&str, LevelFilter)]) -> Result<(), SettingsError> {
     let filter = parse(level).ok_or_else(|| SettingsError::LogLevel { level: level.to_owned() })?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let most = Targets::new().with_default(LevelFilter::TRACE).with_targets(most.iter().copied());
+    let registry = tracing_subscriber::registry().with(filter).with(most);
     let layer = fmt::layer().with_writer(std::io::stderr);
     let started = if std::io::stderr().is_terminal() {
         registry.with(layer.with_target(false)).try_init()

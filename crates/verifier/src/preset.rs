@@ -130,7 +130,7 @@ fn firebase(project: &str) -> Option<TrustedIssuerBuilder> {
             ))
             .algorithms([RS256])
             .audiences([project])
-            .max_subject_bytes(128),
+            .max_subject_chars(128),
     )
 }
 

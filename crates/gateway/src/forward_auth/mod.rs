@@ -2,8 +2,8 @@
 //!
 //! 200 with identity headers, each of them always there and empty where there is nothing to say, so that the proxy overwrites
 //! whatever the client sent; 401 and 403 with `WWW-Authenticate` (RFC 6750 §3); 503 when an issuer's keys can not be had. Only
-//! addresses of configured proxies may ask. A request that carries an identity header spelt with underscores is refused: many
-//! services take `X_Auth_Subject` for `X-Auth-Subject`. Refusals say no more than the standard error; the log has the reason.
+//! addresses of configured proxies may ask. A request that carries an identity header in another spelling is refused: many services
+//! take `X_Auth_Subject` or `X.Auth.Subject` for `X-Auth-Subject`. Refusals say no more than the standard error; the log has the reason.
 //! Called by the server of the program. Pinned by `tests/forward_auth.rs`, and by real proxies in the end-to-end tests.
 
 mod proxy;
@@ -92,12 +92,14 @@ impl ForwardAuth {
         }
     }
 
-    /// Header names are in lower case already.
+    /// Whether a header is one of the identity headers to a service that folds what is no letter or digit, as CGI, WSGI and PHP
+    /// do, and another one to the proxy. Header names are in lower case already.
     fn has_spoofed_header(&self, headers: &HeaderMap) -> bool {
         let spoofs = |name: &str| {
-            let read = name.replace('_', "-");
-            name.contains('_')
-                && self.identity_headers.iter().any(|(header, _)| header.as_str().replace('_', "-") == read)
+            let same = |(header, _): &(HeaderName, String)| {
+                header.as_str() != name && folded(header.as_str()).eq(folded(name))
+            };
+            self.identity_headers.iter().any(same)
         };
         headers.keys().any(|name| spoofs(name.as_str()))
     }
@@ -116,6 +118,11 @@ impl ForwardAuth {
         }
         Ok(headers)
     }
+}
+
+/// A header name as such a service reads it.
+fn folded(name: &str) -> impl Iterator<Item = u8> + '_ {
+    name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' })
 }
 
 fn refuse(refusal: &Refusal) -> Response<String> {

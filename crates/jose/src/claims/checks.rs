@@ -50,12 +50,12 @@ impl Policy {
                 About::new(format!("claim {}", excerpt(name)), expected, shown(claims, name))
             })?;
         }
-        if let Some(max) = self.max_subject_bytes {
-            let bytes = registered.sub.as_ref().map(String::len);
-            let fits = bytes.is_some_and(|bytes| (1..=max).contains(&bytes));
+        if let Some(max) = self.max_subject_chars {
+            let chars = registered.sub.as_ref().map(|sub| sub.chars().count());
+            let fits = chars.is_some_and(|chars| (1..=max).contains(&chars));
             sink.take(if fits { Ok(()) } else { Err(ClaimError::UnacceptableSubject) }, || {
-                let found = bytes.map_or_else(|| shown(claims, "sub"), |bytes| format!("{bytes} bytes"));
-                About::new("sub length", format!("1 to {max} bytes"), found)
+                let found = chars.map_or_else(|| shown(claims, "sub"), |chars| format!("{chars} characters"));
+                About::new("sub length", format!("1 to {max} characters"), found)
             })?;
         }
         Ok(registered)

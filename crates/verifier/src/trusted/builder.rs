@@ -26,7 +26,7 @@ pub struct TrustedIssuerBuilder {
     pub(super) fallback: Option<AudienceFallback>,
     pub(super) typ: Option<String>,
     pub(super) required: Vec<(String, Option<Value>)>,
-    pub(super) max_subject_bytes: Option<usize>,
+    pub(super) max_subject_chars: Option<usize>,
     pub(super) leeway: Duration,
     pub(super) ignore_expiry: bool,
     pub(super) refresh: RefreshPolicy,
@@ -46,7 +46,7 @@ impl TrustedIssuerBuilder {
             fallback: None,
             typ: None,
             required: Vec::new(),
-            max_subject_bytes: None,
+            max_subject_chars: None,
             leeway: DEFAULT_LEEWAY,
             ignore_expiry: false,
             refresh: RefreshPolicy::default(),
@@ -127,9 +127,9 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Requires a `sub` of 1 to `max` bytes.
-    pub fn max_subject_bytes(mut self, max: usize) -> Self {
-        self.max_subject_bytes = Some(max);
+    /// Requires a `sub` of 1 to `max` characters.
+    pub fn max_subject_chars(mut self, max: usize) -> Self {
+        self.max_subject_chars = Some(max);
         self
     }
 

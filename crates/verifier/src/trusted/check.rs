@@ -196,8 +196,8 @@ impl TrustedIssuerBuilder {
         if let Some(fallback) = self.fallback {
             policy = policy.audience_fallback(fallback.claim());
         }
-        if let Some(max) = self.max_subject_bytes {
-            policy = policy.max_subject_bytes(max);
+        if let Some(max) = self.max_subject_chars {
+            policy = policy.max_subject_chars(max);
         }
         Identity { iss, tenant, policy }
     }

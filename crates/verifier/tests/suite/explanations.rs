@@ -47,7 +47,7 @@ fn verifiers(signer: &Signer) -> Vec<Verifier> {
         .require("jti")
         .require_value("roles", json!(["a"]))
         .audience_fallback(AudienceFallback::ClientId)
-        .max_subject_bytes(10);
+        .max_subject_chars(10);
     let pem = signer.key.public_key().unwrap().to_pem().unwrap();
     [
         Verifier::builder().trust(inline()),
@@ -189,7 +189,7 @@ async fn a_good_token_passes_every_check_in_the_order_of_the_proof() {
 #[tokio::test]
 async fn what_comes_after_a_failure_is_listed_as_not_reached() {
     let signer = Signer::new("k1");
-    let verifier = trusting(issuer(inline(&[&signer])).require("roles").max_subject_bytes(9));
+    let verifier = trusting(issuer(inline(&[&signer])).require("roles").max_subject_chars(9));
     let claims = "-exp -nbf -iat -iss -aud -claim roles -sub length";
     for (token, expected) in [
         ("garbage".to_owned(), "!form -issuer -alg -keys -kid -signature"),
@@ -219,7 +219,7 @@ async fn what_comes_after_a_failure_is_listed_as_not_reached() {
 #[tokio::test]
 async fn claims_that_may_be_read_are_all_reported() {
     let signer = Signer::new("k1");
-    let verifier = trusting(issuer(inline(&[&signer])).require("roles").max_subject_bytes(4));
+    let verifier = trusting(issuer(inline(&[&signer])).require("roles").max_subject_chars(4));
     let bad = signer.token(&claims_with(json!({ "exp": 1, "aud": "else", "nbf": at(60).unix_seconds() })));
     let explanation = explained(&verifier, &bad, at(0)).await;
     assert_eq!(code(&explanation.outcome), "token_expired");
