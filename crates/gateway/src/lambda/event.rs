@@ -82,7 +82,7 @@ pub(super) struct Event<'a> {
     #[serde(borrow, default)]
     cookies: Option<Vec<Text<'a>>>,
     #[serde(borrow, default)]
-    identity_source: Option<Sources<'a>>,
+    identity_source: Option<OneOrMany<'a>>,
     #[serde(borrow, default)]
     request_context: Option<Context<'a>>,
 }
@@ -166,7 +166,7 @@ impl<'a> Event<'a> {
     /// Whether the route is among the identity sources, so that answers are cached for each route apart.
     pub(super) fn is_cached_per_route(&self) -> bool {
         let Some(route) = text(&self.route_key) else { return false };
-        self.identity_source.as_ref().is_some_and(|sources| sources.0.iter().any(|source| source.0 == route))
+        self.identity_source.as_ref().is_some_and(|sources| sources.has(route))
     }
 
     /// The request it is about. Where the answer is a policy, the ARN says method and path: it is what API Gateway compares
@@ -249,6 +249,7 @@ fn text<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
 }
 
 /// A string, borrowed where it has no escapes.
+#[derive(Clone)]
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -270,53 +271,59 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// `identitySource`: a list in payload 2.0, one text with commas before.
-struct Sources<'a>(Vec<Text<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Sources<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValuesVisitor).map(Sources)
-    }
+/// A string, or several, or null for none: the values of a map, and `identitySource`.
+enum OneOrMany<'a> {
+    One(Text<'a>),
+    Many(Vec<Text<'a>>),
 }
 
-/// A member of a map: one string, or several, or null for none.
-struct ValuesVisitor;
-
-impl<'de> Visitor<'de> for ValuesVisitor {
-    type Value = Vec<Text<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or a list of strings")
-    }
-    fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
-        Ok(vec![Text(Cow::Borrowed(v))])
-    }
-    fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
-        Ok(vec![Text(Cow::Owned(v.to_owned()))])
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Vec::new())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element::<Option<Text<'de>>>()? {
-            values.extend(value);
+impl OneOrMany<'_> {
+    fn has(&self, text: &str) -> bool {
+        match self {
+            Self::One(one) => one.0 == text,
+            Self::Many(many) => many.iter().any(|one| one.0 == text),
         }
-        Ok(values)
     }
 }
 
-/// A map of strings, or of lists of strings, as pairs in their order; null is an empty map.
+impl<'de: 'a, 'a> Deserialize<'de> for OneOrMany<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValuesVisitor;
+        impl<'de> Visitor<'de> for ValuesVisitor {
+            type Value = OneOrMany<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Text(Cow::Borrowed(v))))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Text(Cow::Owned(v.to_owned()))))
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(OneOrMany::Many(Vec::new()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element::<Option<Text<'de>>>()? {
+                    values.extend(value);
+                }
+                Ok(OneOrMany::Many(values))
+            }
+        }
+        deserializer.deserialize_any(ValuesVisitor)
+    }
+}
+
+/// A map of strings, or of lists of strings, as pairs in their order, a name with several values several times; null is an empty
+/// map.
 #[derive(Default)]
-struct Pairs<'a>(Vec<(Text<'a>, Vec<Text<'a>>)>);
+struct Pairs<'a>(Vec<(Text<'a>, Text<'a>)>);
 
 impl<'a> Pairs<'a> {
     fn add_to<'e>(&'e self, pairs: &mut Vec<(Cow<'e, str>, Cow<'e, str>)>) {
-        for (name, values) in &self.0 {
-            let pair =
-                |value: &'e Text<'a>| (Cow::Borrowed(name.0.as_ref()), Cow::Borrowed(value.0.as_ref()));
-            pairs.extend(values.iter().map(pair));
-        }
+        pairs.reserve(self.0.len());
+        pairs.extend(self.0.iter().map(|(name, value)| (Cow::Borrowed(&*name.0), Cow::Borrowed(&*value.0))));
     }
 }
 
@@ -334,8 +341,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::with_capacity(16);
                 while let Some(name) = map.next_key::<Text<'de>>()? {
-                    let Sources(values) = map.next_value()?;
-                    pairs.push((name, values));
+                    match map.next_value::<OneOrMany<'de>>()? {
+                        OneOrMany::One(value) => pairs.push((name, value)),
+                        OneOrMany::Many(values) => {
+                            pairs.extend(values.into_iter().map(|v| (name.clone(), v)))
+                        }
+                    }
                 }
                 Ok(Pairs(pairs))
             }

@@ -179,5 +179,8 @@ impl ApiSettings {
 }
 
 fn json(reply: &impl Serialize) -> Option<String> {
-    serde_json::to_string(reply).ok()
+    // Most replies fit; growing costs more than a little room.
+    let mut json = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut json, reply).ok()?;
+    String::from_utf8(json).ok()
 }
