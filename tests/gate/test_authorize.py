@@ -1,9 +1,14 @@
 """`countersign authorize` as a user has it: the exact reply on standard output, reasons beside it, exit codes for scripts."""
 
 import json
+from pathlib import Path
 
 import pytest
 from e2e import program
+from e2e.blocks import blocks, environment, run
+from gate.proxies import with_ports
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api-gateway.md"
 
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET"
 GATE = """
@@ -131,3 +136,11 @@ def test_config_check_shows_no_key_that_was_pasted(gate):
     for done in [gate.run("config", "check"), gate.run("config", "check", "--json")]:
         assert done.returncode == 0 and "***" in done.stdout, done.stderr
         assert "MARKER" not in done.stdout + done.stderr
+
+
+def test_the_page_about_api_gateway_does_what_it_says(binary, tmp_path):
+    found = blocks(with_ports(PAGE.read_text(encoding="utf-8"), {"8080": program.free_port()}))
+    assert [block.name for block in found] == ["serve", "event"]
+    folder = tmp_path / "work"
+    folder.mkdir()
+    run(found, folder, environment(binary, tmp_path))

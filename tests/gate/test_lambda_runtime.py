@@ -236,3 +236,30 @@ def test_a_refused_token_is_no_error_in_the_log(authorizer, server):
     one = authorizer(config(server)).start()
     assert one.ask(AUTH0.token({"exp": 1})).unauthorized
     assert [record["level"] for record in one.records()] == ["INFO"]
+
+
+def warnings(one, text):
+    return [record for record in one.records() if record["level"] == "WARN" and text in record.get("message", "")]
+
+
+def test_a_cached_answer_that_would_count_for_all_routes_is_warned_of_once(authorizer, server):
+    trust = AUTH0.trust | {"keys_url": server.url()}
+    one = authorizer(configuration(trust, gate=COOKIE) + '\n[[gate.routes]]\npath = "/**"\n').start()
+    # With $context.routeKey among its identity sources there is nothing to warn of.
+    assert one.ask(AUTH0.token(), "http-v2").let_in
+    assert warnings(one, "$context.routeKey") == []
+    for _ in range(3):
+        assert one.ask(AUTH0.token(), "http-v2-cookie").let_in
+    assert len(warnings(one, "$context.routeKey")) == 1
+    plain = authorizer(configuration(trust, gate=COOKIE)).start()
+    assert plain.ask(AUTH0.token(), "http-v2-cookie").let_in
+    assert warnings(plain, "$context.routeKey") == []
+
+
+def test_rules_that_no_policy_can_say_are_warned_of_once(authorizer, server):
+    trust = AUTH0.trust | {"keys_url": server.url()}
+    rules = '[[gate.routes]]\npath = "/orders/{id}"\n[[gate.routes]]\npath = "/secret/**"\nany_scope = ["none"]\n'
+    one = authorizer(f"{configuration(trust)}\n{rules}").start()
+    for _ in range(3):
+        assert one.ask(AUTH0.token(), "rest-token").let_in
+    assert len(warnings(one, "can not be said in a policy")) == 1
