@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use countersign_jose::Timestamp;
+
 use crate::{Key, StoreError};
 
 /// The longest document, in bytes: 350 KiB.
@@ -21,6 +23,8 @@ pub struct Document {
     pub bytes: Vec<u8>,
     /// The state this content belongs to; pass it back to change or delete the document.
     pub version: Version,
+    /// From when on it is absent; `None`: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Shows the length only: documents hold sealed keys and token hashes, which have no place in a log.
@@ -29,6 +33,7 @@ impl std::fmt::Debug for Document {
         f.debug_struct("Document")
             .field("bytes", &format_args!("({} bytes)", self.bytes.len()))
             .field("version", &self.version)
+            .field("expires_at", &self.expires_at)
             .finish()
     }
 }

@@ -17,6 +17,8 @@ mod key;
 mod memory;
 mod open;
 #[cfg(feature = "sqlite")]
+mod sql;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
 mod sweep;

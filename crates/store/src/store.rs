@@ -23,7 +23,7 @@ use crate::{Document, Expect, Key, StoreError, Version};
 pub trait Store: Send + Sync + Debug {
     /// The live document under `key`, or `None` when there is none or it has expired.
     ///
-    /// Sees every `put` and `delete` that returned before this was called.
+    /// Sees every `put` and `delete` that returned before this was called. The document says when it expires.
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError>;
 
     /// Writes `bytes` under `key` if `expect` holds and returns the new version; the document is durable then.

@@ -19,6 +19,19 @@ pub(super) async fn a_document_is_absent_from_its_expiry_on(bench: &Bench) -> Ou
     Ok(())
 }
 
+pub(super) async fn a_document_says_when_it_expires(bench: &Bench) -> Outcome {
+    let name = key("k");
+    let expires_at =
+        async || Ok::<_, StoreError>(bench.store.get(&name).await?.map(|found| found.expires_at));
+    let version = bench.store.put(&name, b"x", Expect::Absent, bench.after(10)).await?;
+    assert_eq!(expires_at().await?, Some(bench.after(10)));
+    let version = bench.store.put(&name, b"x", Expect::Version(version), None).await?;
+    assert_eq!(expires_at().await?, Some(None));
+    bench.store.put(&name, b"x", Expect::Version(version), bench.after(4_000_000_000)).await?;
+    assert_eq!(expires_at().await?, Some(bench.after(4_000_000_000)));
+    Ok(())
+}
+
 pub(super) async fn an_expired_document_can_be_created_but_not_replaced(bench: &Bench) -> Outcome {
     let name = key("k");
     let old = bench.store.put(&name, b"old", Expect::Absent, bench.after(10)).await?;

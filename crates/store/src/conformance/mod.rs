@@ -82,6 +82,7 @@ where
         conflicts::a_version_belongs_to_one_key,
         conflicts::a_version_is_never_used_again,
         expiry::a_document_is_absent_from_its_expiry_on,
+        expiry::a_document_says_when_it_expires,
         expiry::an_expired_document_can_be_created_but_not_replaced,
         expiry::deleting_an_expired_document_succeeds_and_spares_its_successor,
         expiry::replacing_sets_the_expiry_anew,

@@ -16,21 +16,13 @@ use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document, 
 /// Documents in the memory of this process.
 #[derive(Debug)]
 pub struct MemoryStore {
-    documents: Mutex<BTreeMap<Key, Entry>>,
+    documents: Mutex<BTreeMap<Key, Document>>,
     clock: Arc<dyn Clock>,
     sweep: Sweep,
 }
 
-#[derive(Debug)]
-struct Entry {
-    document: Document,
-    expires_at: Option<Timestamp>,
-}
-
-impl Entry {
-    fn is_live(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|end| now < end)
-    }
+fn is_live(document: &Document, now: Timestamp) -> bool {
+    document.expires_at.is_none_or(|end| now < end)
 }
 
 impl MemoryStore {
@@ -40,7 +32,7 @@ impl MemoryStore {
     }
 
     /// A panic elsewhere cannot leave the map half changed: every change is one call.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Document>> {
         self.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -49,7 +41,7 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let now = self.clock.now();
-        Ok(self.lock().get(key).filter(|entry| entry.is_live(now)).map(|entry| entry.document.clone()))
+        Ok(self.lock().get(key).filter(|document| is_live(document, now)).cloned())
     }
 
     async fn put(
@@ -63,18 +55,18 @@ impl Store for MemoryStore {
         let version = Version::fresh("the memory store")?;
         let mut documents = self.lock();
         let now = self.clock.now();
-        let live = documents.get(key).filter(|entry| entry.is_live(now));
+        let live = documents.get(key).filter(|document| is_live(document, now));
         let holds = match &expect {
             Expect::Absent => live.is_none(),
-            Expect::Version(expected) => live.is_some_and(|entry| entry.document.version == *expected),
+            Expect::Version(expected) => live.is_some_and(|document| document.version == *expected),
         };
         if !holds {
             return Err(StoreError::Conflict { key: key.clone() });
         }
-        let document = Document { bytes: bytes.to_vec(), version: version.clone() };
-        documents.insert(key.clone(), Entry { document, expires_at });
+        let document = Document { bytes: bytes.to_vec(), version: version.clone(), expires_at };
+        documents.insert(key.clone(), document);
         if let Some(cutoff) = self.sweep.due(now) {
-            documents.retain(|_, entry| entry.is_live(cutoff));
+            documents.retain(|_, document| is_live(document, cutoff));
         }
         Ok(version)
     }
@@ -82,9 +74,9 @@ impl Store for MemoryStore {
     async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
         let mut documents = self.lock();
         let now = self.clock.now();
-        match documents.get(key).filter(|entry| entry.is_live(now)) {
+        match documents.get(key).filter(|document| is_live(document, now)) {
             None => Ok(()),
-            Some(entry) if entry.document.version == *version => {
+            Some(document) if document.version == *version => {
                 documents.remove(key);
                 Ok(())
             }
@@ -98,7 +90,7 @@ impl Store for MemoryStore {
         }
         let now = self.clock.now();
         let documents = self.lock();
-        let live = documents.iter().filter(|(_, entry)| entry.is_live(now)).map(|(key, _)| key);
+        let live = documents.iter().filter(|(_, document)| is_live(document, now)).map(|(key, _)| key);
         Ok(live.filter(|key| key.as_str().starts_with(prefix)).cloned().collect())
     }
 }

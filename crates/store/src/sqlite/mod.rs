@@ -1,9 +1,8 @@
 //! The SQLite engine: one file, shared by all processes of one machine. The embedded default.
 //!
-//! Every change is one statement whose `WHERE` carries the expectation, so SQLite's write lock makes it a
-//! compare-and-set across processes; with `synchronous=FULL` it is on disk when it returns. One connection
-//! writes, so tasks of this process queue here instead of polling for the file's lock; up to three read.
-//! Versions are made by the writer, so no statement needs `RETURNING` and all run unchanged on Postgres.
+//! Every change is one statement of [`crate::sql`], which SQLite's write lock makes a compare-and-set across
+//! processes; with `synchronous=FULL` it is on disk when it returns. One connection writes, so tasks of this
+//! process queue here instead of polling for the file's lock; up to three read.
 //!
 //! `connect` opens and checks the file, `schema` is its shape, `error` translates. Pinned by
 //! `tests/sqlite.rs`, `tests/sqlite_files.rs` and `tests/sqlite_processes.rs`.
@@ -20,29 +19,7 @@ use countersign_jose::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
 pub use self::config::SqliteConfig;
-use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document, sweep, sweep::Sweep};
-
-const GET: &str =
-    "SELECT version, bytes FROM documents WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)";
-
-/// An expired document counts as absent and is replaced in place.
-const CREATE: &str = "INSERT INTO documents (key, version, bytes, expires_at) VALUES ($1, $2, $3, $4) \
-     ON CONFLICT (key) DO UPDATE SET version = excluded.version, bytes = excluded.bytes, \
-     expires_at = excluded.expires_at WHERE documents.expires_at <= $5";
-
-const REPLACE: &str = "UPDATE documents SET version = $2, bytes = $3, expires_at = $4 \
-     WHERE key = $1 AND version = $6 AND (expires_at IS NULL OR expires_at > $5)";
-
-const DELETE: &str = "DELETE FROM documents WHERE key = $1 AND version = $2";
-
-const IS_LIVE: &str = "SELECT 1 FROM documents WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)";
-
-/// A range and not `LIKE`: no wildcards, and the index is used. Key bytes are all below 0x7F, `$2`'s last.
-const LIST: &str = "SELECT key FROM documents WHERE key >= $1 AND key < $2 \
-     AND (expires_at IS NULL OR expires_at > $3) ORDER BY key";
-
-const SWEEP: &str = "DELETE FROM documents WHERE key IN \
-     (SELECT key FROM documents WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document, sql, sweep, sweep::Sweep};
 
 /// Documents in one SQLite file.
 pub struct SqliteStore {
@@ -90,7 +67,7 @@ impl SqliteStore {
     /// Gives space back. Its failure is not the caller's: the put has succeeded, and the next round tries again.
     async fn sweep(&self, connection: &mut SqliteConnection) {
         if let Some(cutoff) = self.sweep.due(self.clock.now()) {
-            let round = sqlx::query(SWEEP).bind(cutoff.unix_seconds()).bind(sweep::BATCH);
+            let round = sqlx::query(sql::SWEEP).bind(cutoff.unix_seconds()).bind(sweep::BATCH);
             let _ = round.execute(connection).await;
         }
     }
@@ -100,13 +77,17 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         self.check_file()?;
-        let row: Option<(String, Vec<u8>)> = sqlx::query_as(GET)
+        let row: Option<(String, Vec<u8>, Option<i64>)> = sqlx::query_as(sql::GET)
             .bind(key.as_str())
             .bind(self.clock.now().unix_seconds())
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.error(error))?;
-        Ok(row.map(|(version, bytes)| Document { bytes, version: Version::from_engine(version) }))
+        Ok(row.map(|(version, bytes, expires_at)| Document {
+            bytes,
+            version: Version::from_engine(version),
+            expires_at: expires_at.map(Timestamp::from_unix_seconds),
+        }))
     }
 
     async fn put(
@@ -121,8 +102,8 @@ impl Store for SqliteStore {
         let version = Version::fresh(&error::place(&self.path))?;
         let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
         let statement = sqlx::query(match &expect {
-            Expect::Absent => CREATE,
-            Expect::Version(_) => REPLACE,
+            Expect::Absent => sql::CREATE,
+            Expect::Version(_) => sql::REPLACE,
         });
         let statement = statement
             .bind(key.as_str())
@@ -145,7 +126,7 @@ impl Store for SqliteStore {
     async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
         self.check_file()?;
         let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
-        let done = sqlx::query(DELETE)
+        let done = sqlx::query(sql::DELETE)
             .bind(key.as_str())
             .bind(version.as_str())
             .execute(&mut *writer)
@@ -155,7 +136,7 @@ impl Store for SqliteStore {
             return Ok(());
         }
         // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
-        let live: Option<(i64,)> = sqlx::query_as(IS_LIVE)
+        let live: Option<(i64,)> = sqlx::query_as(sql::IS_LIVE)
             .bind(key.as_str())
             .bind(self.clock.now().unix_seconds())
             .fetch_optional(&mut *writer)
@@ -169,9 +150,9 @@ impl Store for SqliteStore {
             return Ok(Vec::new());
         }
         self.check_file()?;
-        let rows: Vec<(String,)> = sqlx::query_as(LIST)
+        let rows: Vec<(String,)> = sqlx::query_as(sql::LIST)
             .bind(prefix)
-            .bind(format!("{prefix}\u{7f}"))
+            .bind(sql::end_of(prefix))
             .bind(self.clock.now().unix_seconds())
             .fetch_all(&self.readers)
             .await
