@@ -3,7 +3,7 @@
 //! Guarantees, on every engine: a `put` or `delete` takes effect whole or not at all and only if its
 //! expectation held; when `put` has returned, the document is durable; a version is never used twice for a
 //! key; an expired document is absent at once. Refuses: keys outside the safe alphabet, documents above
-//! [`MAX_DOCUMENT_BYTES`], files that are not its own.
+//! [`MAX_DOCUMENT_BYTES`], files and tables that are not its own.
 //!
 //! The keyring, refresh families and replay protection are built on this and on nothing else. The rules are
 //! written down as code in the `conformance` module (feature `conformance`), which every engine runs.
@@ -16,7 +16,9 @@ mod error;
 mod key;
 mod memory;
 mod open;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -29,7 +31,9 @@ pub use document::{Document, Expect, MAX_DOCUMENT_BYTES, Version};
 pub use error::StoreError;
 pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
-pub use open::open;
+pub use open::{Missing, open, open_existing};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresConfig, PostgresStore, TlsMode};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteConfig, SqliteStore};
 pub use store::Store;

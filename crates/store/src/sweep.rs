@@ -15,7 +15,7 @@ use countersign_jose::Timestamp;
 /// Puts between two rounds, so that most of them pay nothing.
 pub(crate) const EVERY: u32 = 16;
 /// The most documents one round removes, so that no put takes long.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) const BATCH: u32 = 64;
 /// How long expired documents are left lying: a process whose clock is somewhat fast must not destroy what
 /// is still alive for the others.

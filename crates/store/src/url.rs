@@ -8,7 +8,7 @@ use std::{fmt, path::Path, str::FromStr};
 
 use crate::StoreError;
 
-/// Where documents are kept: `memory:`, `sqlite:PATH`, or the URL of an engine that other builds contain.
+/// Where documents are kept: `memory:`, `sqlite:PATH`, `postgres://…`, or the URL of an engine that no build contains yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     engine: Engine,
@@ -54,7 +54,8 @@ impl Engine {
         match self {
             Self::Memory => true,
             Self::Sqlite => cfg!(feature = "sqlite"),
-            Self::Postgres | Self::DynamoDb | Self::MongoDb | Self::S3 => false,
+            Self::Postgres => cfg!(feature = "postgres"),
+            Self::DynamoDb | Self::MongoDb | Self::S3 => false,
         }
     }
 
@@ -124,6 +125,12 @@ impl StoreUrl {
             }
             _ => Ok(Path::new(path)),
         }
+    }
+
+    /// What follows the scheme's colon, if the URL is `engine`'s. As typed, so with everything that is secret.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn location_of(&self, engine: Engine) -> Option<&str> {
+        (self.engine == engine).then_some(self.location.as_str())
     }
 
     /// The location without what may be secret.

@@ -43,9 +43,7 @@ async fn refuses_urls_that_cannot_be_right_and_says_what_to_write() {
         ("sqlite::memory:", "`memory:`"),
         ("sqlite://store.db", "sqlite:///ABSOLUTE/PATH"),
         ("sqlite:store.db?mode=ro", "without `?`"),
-        ("postgres://host/db", "does not contain the postgres engine; it contains `memory:`, `sqlite:`"),
-        ("postgresql://host/db", "does not contain the postgres engine"),
-        ("dynamodb://table", "does not contain the dynamodb engine"),
+        ("dynamodb://table", "does not contain the dynamodb engine; it contains `memory:`, `sqlite:`"),
         ("mongodb+srv://host/db", "does not contain the mongodb engine"),
         ("s3://bucket/prefix", "does not contain the s3 engine"),
     ] {
@@ -56,29 +54,53 @@ async fn refuses_urls_that_cannot_be_right_and_says_what_to_write() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
 }
 
+#[cfg(not(feature = "postgres"))]
+#[tokio::test]
+async fn a_build_without_an_engine_says_which_build_has_it() {
+    for url in ["postgres://host/db", "postgresql://host/db"] {
+        let error = open(url, Path::new("/")).await.unwrap_err();
+        assert_eq!(error.code(), "store_misconfigured");
+        assert!(error.to_string().ends_with("or build it with --features postgres"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_has_to_be_there_is_not_made() {
+    let dir = tempdir().unwrap();
+    let existing = async |url| countersign_store::open_existing(url, dir.path(), Arc::new(SystemClock)).await;
+    for url in ["sqlite:a.db", "memory:"] {
+        let error = existing(url).await.unwrap_err();
+        assert_eq!(error.code(), "store_misconfigured");
+        assert!(error.to_string().contains("there is no such store"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+    open("sqlite:a.db", dir.path()).await.unwrap();
+    existing("sqlite:a.db").await.unwrap();
+}
+
 #[tokio::test]
 async fn never_repeats_credentials_of_a_url() {
     let dir = tempdir().unwrap();
     for url in [
-        "postgres://me:SECRET@host/db",
-        "postgres://SECRET@host/db",
-        "postgres://me:SEC/SECRET@host/db",
-        "postgres://me:a?SECRET@host/db",
-        "postgres://me:a#SECRET@host/db",
-        "postgres://me:a@SECRET@host/db",
-        "postgres://host/db?password=SECRET",
-        "postgres://host/db?password=a@SECRET",
-        "postgres://host/db#SECRET",
-        "postgres:me:SECRET@host/db",
+        "postgres://me:SECRET@127.0.0.1:1/db",
+        "postgres://SECRET@127.0.0.1:1/db",
+        "postgres://me:SEC/SECRET@127.0.0.1:1/db",
+        "postgres://me:a?SECRET@127.0.0.1:1/db",
+        "postgres://me:a#SECRET@127.0.0.1:1/db",
+        "postgres://me:a@SECRET@127.0.0.1:1/db",
+        "postgres://127.0.0.1:1/db?password=SECRET",
+        "postgres://127.0.0.1:1/db?password=a@SECRET",
+        "postgres://127.0.0.1:1/db#SECRET",
+        "postgres:me:SECRET@127.0.0.1:1/db",
         "mongodb://me:SECRET@host1,host2/db?authSource=SECRET",
         "s3://AKIA:SECRET@bucket/prefix",
         "s3://bucket/prefix?secret_access_key=SECRET",
         "dynamodb://table?secret=SECRET",
-        "postgress://me:SECRET@host/db",
+        "postgress://me:SECRET@127.0.0.1:1/db",
         "SECRET:SECRET",
         "SECRET",
         "memory:SECRET",
-        "sqlite://me:SECRET@host/db",
+        "sqlite://me:SECRET@127.0.0.1:1/db",
     ] {
         let error = open(url, dir.path()).await.unwrap_err();
         let url = StoreUrl::parse(url);

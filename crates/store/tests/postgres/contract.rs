@@ -1,0 +1,225 @@
+//! The Postgres engine keeps the contract of every store, and what is its own about that.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use countersign_jose::Timestamp;
+use countersign_store::{Clock, Expect, ManualClock, PostgresStore, Store, StoreError, conformance};
+use sqlx::Connection;
+
+use crate::{cluster, key};
+
+fn manual_clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_postgres_engine_conforms() {
+    let database = cluster::database().await;
+    let cases = AtomicU32::new(0);
+    conformance::run(|clock| {
+        let schema = format!("?schema=case_{}", cases.fetch_add(1, Ordering::Relaxed));
+        let config = cluster::config(&database.url(&schema));
+        async move { Arc::new(PostgresStore::open(config, clock).await.unwrap()) as Arc<dyn Store> }
+    })
+    .await;
+    assert!(cases.into_inner() > 20);
+}
+
+#[tokio::test]
+async fn opens_by_url_over_the_network_and_over_the_socket() {
+    let database = cluster::database().await;
+    let clock: Arc<dyn Clock> = manual_clock();
+    let (port, name) = (database.cluster.port(), &database.name);
+    let folder = database.cluster.folder().display();
+    let mut version = None;
+    for url in [
+        database.url(""),
+        database.url("").replace("postgres:", "POSTGRESQL:"),
+        format!("postgres://tester@:{port}/{name}?host={folder}"),
+    ] {
+        let store = countersign_store::open(&url, "/".as_ref(), Arc::clone(&clock)).await.unwrap();
+        let expect = version.take().map_or(Expect::Absent, Expect::Version);
+        version = Some(store.put(&key("k"), b"content", expect, None).await.unwrap());
+        assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"content");
+    }
+}
+
+#[tokio::test]
+async fn two_stores_on_one_database_see_each_others_changes() {
+    let database = cluster::database().await;
+    let (one, other) = (database.open().await.unwrap(), database.open().await.unwrap());
+    let k = key("k");
+    let version = one.put(&k, b"1", Expect::Absent, None).await.unwrap();
+    assert_eq!(other.get(&k).await.unwrap().unwrap().bytes, b"1");
+    let next = other.put(&k, b"2", Expect::Version(version.clone()), None).await.unwrap();
+    assert_eq!(one.get(&k).await.unwrap().unwrap().bytes, b"2");
+    let late = one.put(&k, b"3", Expect::Version(version), None).await;
+    assert_eq!(late, Err(StoreError::Conflict { key: k.clone() }));
+    one.delete(&k, &next).await.unwrap();
+    assert_eq!(other.get(&k).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn two_schemas_of_one_database_are_two_stores() {
+    let database = cluster::database().await;
+    let one = database.open().await.unwrap();
+    let other = cluster::open(&database.url("?schema=staging")).await.unwrap();
+    one.put(&key("k"), b"1", Expect::Absent, None).await.unwrap();
+    assert_eq!(other.get(&key("k")).await.unwrap(), None);
+    other.put(&key("k"), b"2", Expect::Absent, None).await.unwrap();
+    assert_eq!(one.get(&key("k")).await.unwrap().unwrap().bytes, b"1");
+    assert_eq!(database.number("SELECT count(*) FROM countersign.documents").await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM staging.documents").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_tasks_that_open_an_empty_database_at_once_all_succeed_and_one_creates_the_document() {
+    let database = cluster::database().await;
+    for round in 0..6 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let url = database.url(&format!("?schema=round_{round}"));
+            tasks.spawn(async move {
+                let store = cluster::open(&url).await?;
+                store.put(&key("k"), b"x", Expect::Absent, None).await
+            });
+        }
+        let (won, lost): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+        assert_eq!(won.len(), 1, "round {round}: {lost:?}");
+        let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
+        assert!(conflicts, "{round}: {lost:?}");
+    }
+}
+
+/// Five stores, each with its own connections, as five processes would be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_hundred_tasks_on_five_stores_one_wins_each_round() {
+    let database = cluster::database().await;
+    let mut stores = Vec::new();
+    for _ in 0..5 {
+        stores.push(Arc::new(database.open().await.unwrap()));
+    }
+    let mut expect = Expect::Absent;
+    for round in 0..10 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..100_u8 {
+            let (store, expect) = (Arc::clone(&stores[usize::from(number) % 5]), expect.clone());
+            tasks.spawn(
+                async move { store.put(&key("k"), &[number], expect, None).await.map(|v| (number, v)) },
+            );
+        }
+        let (won, lost): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+        let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
+        assert!(won.len() == 1 && conflicts, "round {round}: {won:?} {lost:?}");
+        let (number, version) = won.into_iter().next().unwrap().unwrap();
+        let found = stores[round % 5].get(&key("k")).await.unwrap().unwrap();
+        assert_eq!((found.bytes.as_slice(), &found.version), (&[number][..], &version));
+        expect = Expect::Version(version);
+    }
+}
+
+#[tokio::test]
+async fn sweeping_gives_the_space_of_long_expired_documents_back() {
+    let database = cluster::database().await;
+    let clock = manual_clock();
+    let store = PostgresStore::open(cluster::config(&database.url("")), clock.clone()).await.unwrap();
+    let put = async |name: String, lifetime: Option<u64>| {
+        let expires_at = lifetime.map(|seconds| clock.now().plus(Duration::from_secs(seconds)));
+        store.put(&key(&name), b"x", Expect::Absent, expires_at).await.unwrap();
+    };
+    let count = async || database.number("SELECT count(*) FROM countersign.documents").await;
+    for number in 0..100 {
+        put(format!("short/{number}"), Some(60)).await;
+    }
+    clock.advance(Duration::from_secs(30 * 60));
+    for number in 0..40 {
+        put(format!("a/{number}"), None).await;
+    }
+    assert_eq!(count().await, 140, "expired, but not for long");
+    clock.advance(Duration::from_secs(60 * 60));
+    for number in 0..40 {
+        put(format!("b/{number}"), None).await;
+    }
+    assert_eq!(count().await, 80);
+}
+
+/// The sweep finds a document expired and then waits for the one who is just replacing it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sweeping_spares_a_document_that_takes_an_expired_ones_place_at_that_moment() {
+    let database = cluster::database().await;
+    let clock = manual_clock();
+    let store = PostgresStore::open(cluster::config(&database.url("")), clock.clone()).await.unwrap();
+    let store = Arc::new(store);
+    store.put(&key("old"), b"old", Expect::Absent, Some(clock.now())).await.unwrap();
+    clock.advance(Duration::from_secs(2 * 60 * 60));
+    for number in 0..14 {
+        store.put(&key(&format!("a/{number}")), b"x", Expect::Absent, None).await.unwrap();
+    }
+    let mut other = database.connection().await;
+    let mut replacing = other.begin().await.unwrap();
+    let replace =
+        "UPDATE countersign.documents SET bytes = 'new', version = 'v', expires_at = NULL WHERE key = 'old'";
+    sqlx::raw_sql(replace).execute(&mut *replacing).await.unwrap();
+    let sixteenth = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.put(&key("a/15"), b"x", Expect::Absent, None).await }
+    });
+    while database.number("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    replacing.commit().await.unwrap();
+    sixteenth.await.unwrap().unwrap();
+    assert_eq!(store.get(&key("old")).await.unwrap().unwrap().bytes, b"new");
+}
+
+/// A foreign hand can put into a text column what no [`countersign_store::Key`] is.
+#[tokio::test]
+async fn a_key_that_is_none_is_reported_and_not_skipped() {
+    let database = cluster::database().await;
+    let store = database.open().await.unwrap();
+    store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
+    database.run("INSERT INTO countersign.documents VALUES ('k/../SECRET', 'v', 'x', NULL)").await;
+    let error = store.list("").await.unwrap_err();
+    assert_eq!(error.code(), "store_corrupt");
+    assert!(!error.to_string().contains("SECRET"), "{error}");
+    assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"x", "the others can be read");
+}
+
+/// Documents are judged by the clock of the program alone, as on SQLite: the server's plays no part.
+#[tokio::test]
+async fn the_servers_clock_does_not_count() {
+    let database = cluster::database().await;
+    let clock = manual_clock();
+    let store = PostgresStore::open(cluster::config(&database.url("")), clock.clone()).await.unwrap();
+    for start in [10, 4_000_000_000, 253_402_300_000] {
+        clock.set(Timestamp::from_unix_seconds(start));
+        let name = key(&format!("k/{start}"));
+        let end = clock.now().plus(Duration::from_secs(5));
+        store.put(&name, b"x", Expect::Absent, Some(end)).await.unwrap();
+        clock.advance(Duration::from_secs(4));
+        assert_eq!(store.get(&name).await.unwrap().unwrap().expires_at, Some(end), "{start}");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(store.get(&name).await.unwrap(), None, "{start}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_keeps_to_its_number_of_connections_and_uses_them_again() {
+    let database = cluster::database().await;
+    let store = Arc::new(database.open().await.unwrap());
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { store.put(&key(&format!("k/{number}")), b"x", Expect::Absent, None).await });
+    }
+    assert!(tasks.join_all().await.iter().all(Result::is_ok));
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'countersign' AND datname = ";
+    let open = database.number(&format!("{open}'{}'", database.name)).await;
+    assert!((1..=4).contains(&open), "{open}");
+}
