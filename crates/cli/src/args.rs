@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Look at signing keys, export public ones, import private ones
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Look through a store, or move one to another
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Declare who may ask for tokens
     #[command(subcommand)]
     Client(ClientCommand),
@@ -202,6 +205,22 @@ pub(crate) enum KeysCommand {
 pub(crate) enum ExportFormat {
     Jwks,
     Pem,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Read every document and open every key; exit code 1 when something is damaged
+    Check {
+        /// The store: its URL, env:NAME or file:PATH [default: the configuration's store.url]
+        url: Option<String>,
+    },
+    /// Copy every document to an empty store; run again, it finishes what was interrupted
+    Copy {
+        /// The store to read: its URL, env:NAME or file:PATH
+        from: String,
+        /// The store to fill, in the same forms; made if it is not there yet
+        to: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

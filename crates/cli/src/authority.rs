@@ -6,7 +6,7 @@
 use crate::{
     config::Config,
     failure::{Failure, Outcome, configuration},
-    files,
+    files, stores,
 };
 use countersign_issuer::{Issuer, IssuerSettings};
 use countersign_jose::Timestamp;
@@ -27,8 +27,7 @@ impl Authority {
     pub(crate) async fn open(config: &Config, environment: &Environment) -> Outcome<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         check_clock(clock.now())?;
-        let store =
-            countersign_store::open(&config.raw.store.url, &config.folder, Arc::clone(&clock)).await?;
+        let store = stores::of(config, environment, Arc::clone(&clock)).await?;
         let sealing = sealing_key(config, environment, store.as_ref()).await?;
         Ok(Self { clock, keyring: StoredKeyring::new(store, Arc::new(sealing)) })
     }

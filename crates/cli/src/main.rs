@@ -14,6 +14,7 @@ mod output;
 mod rotation;
 mod scaffold;
 mod serve;
+mod stores;
 
 use args::Args;
 use clap::Parser;

@@ -7,6 +7,7 @@ use crate::{
     config::{self, RawConfig},
     failure::{Outcome, configuration, internal, refused},
     files::{self, Created},
+    stores,
 };
 use countersign_issuer::{ClientSecret, HttpIssuer, IssuerUrl};
 use countersign_jose::Algorithm;
@@ -164,9 +165,8 @@ pub(crate) fn shown(raw: &RawConfig) -> Outcome<serde_json::Value> {
             }
         }
     }
-    let url: Result<countersign_store::StoreUrl, _> = raw.store.url.parse();
-    if let (Some(store), Ok(url)) = (value.get_mut("store"), url) {
-        store.as_object_mut().map(|store| store.insert("url".into(), url.to_string().into()));
+    if let Some(store) = value.get_mut("store").and_then(serde_json::Value::as_object_mut) {
+        store.insert("url".into(), stores::shown(&raw.store.url).into());
     }
     Ok(value)
 }

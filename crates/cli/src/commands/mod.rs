@@ -8,6 +8,7 @@ mod init;
 mod keys;
 mod publish;
 mod sign;
+mod store;
 mod verify;
 
 use crate::{
@@ -62,6 +63,7 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<ExitCo
         Command::Authorize(args) => return authorize::run(&context, &args).await,
         Command::Explain(args) => return explain::run(&context, &args).await,
         Command::Keys(command) => keys::run(&context, command).await,
+        Command::Store(command) => store::run(&context, &command).await,
         Command::Client(command) => client::run(&context, command),
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::Config(command) => config::run(&context, &command),

@@ -1,0 +1,73 @@
+//! From what is typed to a store: a URL as it is, or a reference to one, so that its password stands in no file and on
+//! no command line.
+
+use crate::{
+    config::Config,
+    failure::{Outcome, configuration},
+};
+use countersign_settings::{Environment, SecretRef};
+use countersign_store::{Clock, Store};
+use std::{path::Path, sync::Arc};
+use zeroize::Zeroizing;
+
+/// The store of a configuration; made if it is not there yet.
+pub(crate) async fn of(
+    config: &Config,
+    environment: &Environment,
+    clock: Arc<dyn Clock>,
+) -> Outcome<Arc<dyn Store>> {
+    let url =
+        url(&config.raw.store.url, &config.folder, environment).map_err(|why| why.about("store.url"))?;
+    Ok(countersign_store::open(&url, &config.folder, clock).await?)
+}
+
+/// The URL that is meant. Relative files of references begin in `folder`.
+pub(crate) fn url(typed: &str, folder: &Path, environment: &Environment) -> Outcome<Zeroizing<String>> {
+    let Ok(reference) = typed.parse::<SecretRef>() else { return Ok(Zeroizing::new(typed.to_owned())) };
+    let url = reference
+        .read(folder, environment)
+        .map_err(|why| configuration(why).about(format!("the store URL {reference}")))?;
+    Ok(Zeroizing::new(url.trim().to_owned()))
+}
+
+/// What may be shown of what was typed: a reference as it is, a URL without what is secret in it.
+pub(crate) fn shown(typed: &str) -> String {
+    if typed.parse::<SecretRef>().is_ok() {
+        return typed.to_owned();
+    }
+    match typed.parse::<countersign_store::StoreUrl>() {
+        Ok(url) => url.to_string(),
+        Err(_) => "***".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_itself_or_what_a_reference_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("url"), "postgres://me:SECRET@host/db\n").unwrap();
+        let environment = Environment::of(&[("DATABASE_URL", "postgres://me:SECRET@host/db")]);
+        for typed in ["postgres://me:SECRET@host/db", "env:DATABASE_URL", "file:url"] {
+            let url = url(typed, folder.path(), &environment).unwrap();
+            assert_eq!(url.as_str(), "postgres://me:SECRET@host/db", "{typed}");
+        }
+        let why = url("env:OTHER", folder.path(), &environment).unwrap_err();
+        assert!(why.message().contains("env:OTHER: the environment variable OTHER is not set"), "{why:?}");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_url_holds_no_secret() {
+        for (typed, text) in [
+            ("sqlite:countersign.db", "sqlite:countersign.db"),
+            ("env:DATABASE_URL", "env:DATABASE_URL"),
+            ("file:url", "file:url"),
+            ("postgres://me:SECRET@host/db?x=SECRET", "postgres://***@host/db?***"),
+            ("postgress://me:SECRET@host/db", "***"),
+        ] {
+            assert_eq!(shown(typed), text);
+        }
+    }
+}
