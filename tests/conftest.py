@@ -1,6 +1,7 @@
 """Fixtures for all folders: the binary under test, and authorities that it runs.
 
-`binary` comes from COUNTERSIGN_BIN and from nowhere else, so a test can not pass on another build than the one meant.
+`binary` comes from COUNTERSIGN_BIN and from nowhere else, so a test can not pass on another build than the one meant;
+`full_binary`, the build with every feature, from COUNTERSIGN_FULL_BIN.
 `authority` is a factory; every authority it starts listens on 127.0.0.1, has a folder of its own, is ready when it is
 handed out, and is stopped with SIGTERM at the end of the test, which must end it with exit code 0.
 """
@@ -15,11 +16,21 @@ from authority import authorities
 @pytest.fixture(scope="session")
 def binary():
     """The program under test, named by COUNTERSIGN_BIN."""
-    path = os.environ.get("COUNTERSIGN_BIN")
+    return named_by("COUNTERSIGN_BIN", "cargo build")
+
+
+@pytest.fixture(scope="session")
+def full_binary():
+    """The program with every feature, named by COUNTERSIGN_FULL_BIN."""
+    return named_by("COUNTERSIGN_FULL_BIN", "cargo build --features full")
+
+
+def named_by(variable, build):
+    path = os.environ.get(variable)
     if not path:
-        pytest.fail("set COUNTERSIGN_BIN to the countersign binary to test", pytrace=False)
+        pytest.fail(f"set {variable} to the countersign binary to test", pytrace=False)
     if not os.access(path, os.X_OK):
-        pytest.fail(f"COUNTERSIGN_BIN={path}: no program there; run `cargo build` first", pytrace=False)
+        pytest.fail(f"{variable}={path}: no program there; run `{build}` first", pytrace=False)
     return str(Path(path).resolve())
 
 

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from e2e import postgres as postgres_server
 from e2e import program
 
 
@@ -14,6 +15,26 @@ def world(binary, tmp_path):
         yield one
     finally:
         one.end()
+
+
+@pytest.fixture
+def full_world(full_binary, tmp_path):
+    """The same with the program that has everything in it."""
+    one = program.World(full_binary, tmp_path)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A running Postgres; a test that stops it starts it again."""
+    server = postgres_server.Postgres()
+    try:
+        yield server
+    finally:
+        server.end()
 
 
 def openssl(*arguments, input=None):

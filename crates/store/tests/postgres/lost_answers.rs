@@ -37,7 +37,7 @@ async fn relay(server: u16) -> (u16, Arc<AtomicBool>) {
                     if count == 0 || swallow.swap(false, Ordering::SeqCst) {
                         break;
                     }
-                    if to_client.write_all(&buffer[..count]).await.is_err() {
+                    if to_client.write_all(buffer.get(..count).unwrap()).await.is_err() {
                         break;
                     }
                 }

@@ -1,0 +1,265 @@
+"""Keys in a real Postgres: two servers on one database, an outage under a running server, and the way there from SQLite."""
+
+import json
+import sqlite3
+import time
+
+import jwt
+import pytest
+from e2e import wire
+from e2e.postgres import PASSWORD
+from e2e.program import CONFIG, SECRET, client, free_port, until
+
+BODY = b'{"data":{"sub":"alice"}}'
+HEADERS = {"Authorization": wire.basic("tests", SECRET), "Content-Type": "application/json"}
+URL = "COUNTERSIGN_STORE__URL"
+
+
+@pytest.fixture
+def url(postgres):
+    """The URL of an empty database."""
+    return postgres.database()
+
+
+def configuration(store):
+    return CONFIG.replace("[rings", f"[store]\n{store}\n\n[rings") + client("tests")
+
+
+def quick(url):
+    """A configuration on a store that is looked at often."""
+    return configuration(f'url = "{url}"\nrefresh = "200ms"\nmax_stale = "2s"')
+
+
+def sign(issuer):
+    answer = wire.ask(issuer, "POST", "/sign", HEADERS, BODY)
+    assert answer.status == 200, answer
+    return answer.json()["access_token"]
+
+
+def jwks(issuer):
+    return wire.get(issuer, "/.well-known/jwks.json").json()
+
+
+def kid(token):
+    return jwt.get_unverified_header(token)["kid"]
+
+
+def verify(token, keys, issuer):
+    key = jwt.PyJWKSet.from_dict(keys)[kid(token)]
+    return jwt.decode(token, key, algorithms=["ES256"], issuer=issuer, audience="api://default")
+
+
+def ready(issuer, status=200, within=20):
+    until(lambda: wire.get(issuer, "/readyz").status == status, f"/readyz {status}", within)
+
+
+def test_two_servers_on_one_database_make_one_key_and_both_take_up_the_next(full_world, url, pem):
+    full_world.configure(quick(url))
+    other = f"127.0.0.1:{free_port()}"
+    # At the same moment, on a database without a table.
+    first, second = full_world.spawn("serve", "--json"), full_world.spawn("serve", "--json", "--listen", other)
+    issuer = full_world.announcement(first)["issuer"]
+    full_world.announcement(second)
+    both = (issuer, f"http://{other}")
+    for server in both:
+        ready(server)
+    assert len(full_world.keys()) == 1 and jwks(both[0]) == jwks(both[1])
+    old = [sign(server) for server in both]
+    assert kid(old[0]) == kid(old[1])
+
+    full_world.done("keys", "import", pem["ec"], "--activate")
+    assert len(full_world.keys()) == 2
+    for server in both:
+        until(lambda: kid(sign(server)) != kid(old[0]), f"the new key at {server}", within=5)
+    tokens = [*old, *(sign(server) for server in both)]
+    assert len({kid(token) for token in tokens}) == 2
+    for server in both:
+        for token in tokens:
+            assert verify(token, jwks(server), issuer)["sub"] == "alice"
+
+
+def test_a_server_goes_on_through_an_outage_of_postgres_and_says_so_after_max_stale(full_world, postgres, url):
+    full_world.configure(quick(url))
+    issuer = full_world.serve().printed["issuer"]
+    ready(issuer)
+    keys, token = jwks(issuer), sign(issuer)
+    postgres.stop()
+    try:
+        began = time.monotonic()
+        assert wire.get(issuer, "/readyz").status == 200, "not at once"
+        while wire.get(issuer, "/readyz").status == 200:
+            assert verify(sign(issuer), jwks(issuer), issuer)["sub"] == "alice"
+            assert time.monotonic() - began < 10, "it stays ready"
+            time.sleep(0.05)
+        assert time.monotonic() - began > 1
+        assert kid(sign(issuer)) == kid(token) and jwks(issuer) == keys, "and goes on with the keys it has"
+        assert wire.get(issuer, "/healthz").status == 200
+        complaint = full_world.fails(70, "is not available", "keys", "list")
+        assert PASSWORD not in complaint and "postgres://***@127.0.0.1" in complaint
+        full_world.fails(70, "is not available", "serve")
+    finally:
+        postgres.start()
+    ready(issuer)
+    assert verify(sign(issuer), jwks(issuer), issuer)["sub"] == "alice"
+    assert PASSWORD not in full_world.log
+
+
+def documents(path):
+    with sqlite3.connect(path) as database:
+        return database.execute("SELECT key, bytes, expires_at FROM documents ORDER BY key").fetchall()
+
+
+def test_a_store_moves_from_sqlite_to_postgres_and_tokens_made_before_verify_after(full_world, postgres, url):
+    port = full_world.configure()
+    server = full_world.serve()
+    issuer = server.printed["issuer"]
+    before = sign(issuer)
+    server.kill()
+    server.wait()
+    old, file = "sqlite:countersign/countersign.db", full_world.folder / "countersign/countersign.db"
+    later, past = int(time.time()) + 3600, int(time.time()) - 3600
+    with sqlite3.connect(file) as database:
+        for name, expires_at in [("family/1", later), ("family/2", None), ("family/gone", past)]:
+            database.execute("INSERT INTO documents VALUES (?, ?, ?, ?)", (name, f"v-{name}", name.encode(), expires_at))
+    database.close()
+    assert "3 documents; keyrings 1 with 1 keys (every key opens), others 2" in full_world.done("store", "check", old)
+
+    copy = ("store", "copy", old, "env:NEW_STORE", "--json")
+    done = json.loads(full_world.done(*copy, env={"NEW_STORE": url}))
+    assert done == {"copied": 3, "already_there": 0, "verified": 3}
+    database = url.rsplit("/", 1)[1]
+    moved = postgres.run("SELECT key, convert_from(bytes, 'UTF8'), expires_at FROM countersign.documents WHERE key LIKE 'family%'", database)
+    assert moved.splitlines() == [f"family/1|family/1|{later}", "family/2|family/2|"]
+
+    # Interrupted after two of three, and run again; and once more.
+    postgres.run("DELETE FROM countersign.documents WHERE key = 'family/2'", database)
+    for expected in [{"copied": 1, "already_there": 2}, {"copied": 0, "already_there": 3}]:
+        assert json.loads(full_world.done(*copy, env={"NEW_STORE": url})) == expected | {"verified": 3}
+
+    full_world.configure(configuration('url = "env:NEW_STORE"'), port)
+    full_world.environment["NEW_STORE"] = url
+    assert json.loads(full_world.done("store", "check", "--json")) == {
+        "documents": 3, "keyrings": 1, "keys": 1, "keys_opened": True, "others": 2,
+    }
+    file.unlink()
+    assert full_world.serve().printed["issuer"] == issuer
+    ready(issuer)
+    after = sign(issuer)
+    assert kid(after) == kid(before)
+    for token in (before, after):
+        assert verify(token, jwks(issuer), issuer)["sub"] == "alice"
+
+    # And back.
+    done = full_world.done("store", "copy", url, "sqlite:back.db")
+    assert done == "copied 3 documents, 0 were there already; both stores hold the same 3\n"
+    back = [(name, expires_at) for name, _, expires_at in documents(full_world.folder / "back.db")]
+    assert back == [("family/1", later), ("family/2", None), ("keyring", None)]
+
+
+def test_a_copy_overwrites_nothing_and_a_typing_error_makes_nothing(full_world, postgres, url):
+    full_world.configure()
+    full_world.done("keys", "list")
+    full_world.done("sign", "--claims", "{}")
+    old, file = "sqlite:countersign/countersign.db", full_world.folder / "countersign/countersign.db"
+    full_world.done("store", "copy", old, url)
+    database = url.rsplit("/", 1)[1]
+
+    def table():
+        return postgres.run("SELECT * FROM countersign.documents", database)
+
+    for spoil, says in [
+        ("UPDATE countersign.documents SET expires_at = 4000000000", "keyring: TO has this document with another content"),
+        ("UPDATE countersign.documents SET expires_at = NULL, bytes = 'other'", "keyring: TO has this document with another content"),
+        ("UPDATE countersign.documents SET key = 'keyring2'", "TO has a document that FROM has not: keyring2"),
+    ]:
+        postgres.run(spoil, database)
+        before = table()
+        full_world.fails(1, says, "store", "copy", old, url)
+        assert table() == before
+
+    for command, says, code in [
+        (("check", "sqlite:typo.db"), "there is no such store", 78),
+        (("copy", "sqlite:typo.db", url), "FROM: ", 78),
+        (("copy", f"{url}?schema=typo", "sqlite:new.db"), 'no store in its schema "typo"', 78),
+        (("copy", old, "memory:"), "gone when this command ends", 2),
+        (("copy", "memory:", "sqlite:new.db"), "there is no such store", 78),
+        (("copy", old, "env:NOT_SET"), "the environment variable NOT_SET is not set", 78),
+        (("copy", old, "sqlite:no-folder/new.db"), "TO: ", 78),
+    ]:
+        assert PASSWORD not in full_world.fails(code, says, "store", *command)
+    assert {path.name for path in full_world.folder.iterdir()} <= {"countersign", "log"}
+    assert postgres.run("SELECT count(*) FROM pg_namespace WHERE nspname = 'typo'", database) == "0"
+    assert file.exists()
+
+
+def test_check_names_what_is_damaged(full_world, postgres, url):
+    full_world.configure(configuration(f'url = "{url}"'))
+    full_world.done("sign", "--claims", "{}")
+    assert "1 documents; keyrings 1 with 1 keys (every key opens)" in full_world.done("store", "check")
+    database = url.rsplit("/", 1)[1]
+    good = postgres.run("SELECT encode(bytes, 'hex') FROM countersign.documents", database)
+
+    key = full_world.folder / "countersign/sealing.key"
+    right = key.read_text()
+    key.write_text("A" * 42 + "E=\n")
+    full_world.fails(1, "sealed under sealing key", "store", "check")
+    key.unlink()
+    full_world.fails(78, "there is no file", "store", "check")
+    assert not key.exists(), "check makes nothing"
+    key.write_text(right)
+
+    sealed = json.loads(bytes.fromhex(good))
+    sealed["rings"]["default"]["keys"][0]["private"]["ciphertext"] = "AAAA" + sealed["rings"]["default"]["keys"][0]["private"]["ciphertext"][4:]
+    for damaged, says in [
+        (json.dumps(sealed).encode(), "was altered and does not open"),
+        (bytes.fromhex(good)[:-10], "not a keyring document"),
+        (b'{"format":99,"rings":{}}', "format 99"),
+    ]:
+        postgres.run(f"UPDATE countersign.documents SET bytes = decode('{damaged.hex()}', 'hex')", database)
+        assert "1 of 1 documents damaged: keyring: " in full_world.fails(1, says, "store", "check", url)
+    postgres.run("UPDATE countersign.documents SET key = '../up'", database)
+    full_world.fails(1, "was written by something else", "store", "check")
+    postgres.run("ALTER TABLE countersign.documents DROP COLUMN bytes", database)
+    full_world.fails(78, "is damaged", "keys", "list")
+
+    full_world.file.unlink()
+    postgres.run("DROP SCHEMA countersign CASCADE", database)
+    full_world.fails(78, "there is no store", "store", "check", url)
+    full_world.fails(78, "countersign init", "store", "check")
+
+
+def test_the_password_of_a_url_is_never_shown(full_world, url):
+    full_world.configure(configuration(f'url = "{url.replace(PASSWORD, PASSWORD + "-wrong")}"'))
+    for command in [("serve",), ("keys", "list"), ("sign", "--claims", "{}"), ("store", "check")]:
+        complaint = full_world.fails(78, "the password is wrong", *command)
+        assert PASSWORD not in complaint and "tester" not in complaint
+    shown = full_world.run("config", "check")
+    assert shown.returncode == 0 and "postgres://***@127.0.0.1" in shown.stdout and PASSWORD not in shown.stdout + shown.stderr
+    # Mistyped so that it is no URL any more.
+    for wrong in [url.replace("postgres:", "postgress:"), url.replace("postgres://", "postgres:"), url + "?sslmode=" + PASSWORD]:
+        full_world.configure(configuration(f'url = "{wrong}"'))
+        for command in [("keys", "list"), ("config", "check")]:
+            done = full_world.run(*command)
+            assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_the_url_can_come_from_a_variable_or_a_file(full_world, url):
+    (full_world.folder / "countersign").mkdir()
+    (full_world.folder / "countersign/store.url").write_text(url + "\n")
+    kids = set()
+    for store, env in [("env:DATABASE_URL", {"DATABASE_URL": url}), ("file:store.url", {}), (url, {})]:
+        full_world.configure(configuration(f'url = "{store}"'))
+        kids.add(kid(full_world.done("sign", "--claims", "{}", env=env).strip()))
+        shown = full_world.done("config", "check", env=env)
+        assert (f'url = "{store}"' in shown) == (store != url) and PASSWORD not in shown
+    full_world.configure(configuration('url = "env:DATABASE_URL"'))
+    full_world.fails(78, "store.url: the store URL env:DATABASE_URL: the environment variable DATABASE_URL is not set", "keys", "list")
+    assert len(kids) == 1
+
+
+def test_a_build_without_postgres_says_which_one_has_it(world):
+    world.configure()
+    for command in [("sign", "--claims", "{}"), ("serve",)]:
+        complaint = world.fails(78, "build it with --features postgres", *command, env={URL: f"postgres://me:{PASSWORD}@host/db"})
+        assert PASSWORD not in complaint
+    assert not list(world.folder.rglob("*.db"))
