@@ -2,6 +2,7 @@
 # input, however that comes about, the server and its folder go away, so a test that is killed leaves nothing behind.
 # $1: the server's programs, $2: the folder, with `data` in it.
 pid=
+trap '' HUP INT TERM # a Ctrl-C is for whoever writes the lines; their end is then the end here
 
 start() {
   "$1/postgres" -D "$2/data" >>"$2/log" 2>&1 </dev/null &
