@@ -53,6 +53,11 @@ impl Failure {
     }
 
     #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -23,6 +23,14 @@ enum Standing {
     Different,
 }
 
+/// How many documents were written, were there before, and are the same in both at the end.
+#[derive(Debug, PartialEq, Eq)]
+struct Counts {
+    copied: usize,
+    already_there: usize,
+    verified: usize,
+}
+
 pub(super) async fn run(context: &Context<'_>, from: &str, to: &str) -> Outcome {
     let source = existing(context, from).await.map_err(|why| why.about("FROM"))?;
     let target_url = stores::url(to, &context.environment.folder, context.environment)?;
@@ -32,20 +40,7 @@ pub(super) async fn run(context: &Context<'_>, from: &str, to: &str) -> Outcome 
     let target = countersign_store::open(&target_url, &context.environment.folder, clock()?)
         .await
         .map_err(|why| Failure::from(why).about("TO"))?;
-    let (source, target) = (source.as_ref(), target.as_ref());
-
-    let keys = source.list("").await?;
-    refuse_what_is_not_a_copy(source, target, &keys).await?;
-    let (mut copied, mut already_there) = (0_usize, 0_usize);
-    for key in &keys {
-        let Some(document) = source.get(key).await? else { continue }; // it has expired since
-        match put(target, key, &document).await? {
-            Standing::Missing => copied += 1,
-            Standing::Same => already_there += 1,
-            Standing::Different => return Err(not_a_copy(key)),
-        }
-    }
-    let verified = verify(source, target).await?;
+    let Counts { copied, already_there, verified } = transfer(source.as_ref(), target.as_ref()).await?;
     if context.json {
         let body =
             serde_json::json!({ "copied": copied, "already_there": already_there, "verified": verified });
@@ -56,6 +51,21 @@ pub(super) async fn run(context: &Context<'_>, from: &str, to: &str) -> Outcome 
         ));
     }
     Ok(())
+}
+
+async fn transfer(source: &dyn Store, target: &dyn Store) -> Outcome<Counts> {
+    let keys = source.list("").await?;
+    refuse_what_is_not_a_copy(source, target, &keys).await?;
+    let (mut copied, mut already_there) = (0, 0);
+    for key in &keys {
+        let Some(document) = source.get(key).await? else { continue }; // it has expired since
+        match put(target, key, &document).await? {
+            Standing::Missing => copied += 1,
+            Standing::Same => already_there += 1,
+            Standing::Different => return Err(not_a_copy(key)),
+        }
+    }
+    Ok(Counts { copied, already_there, verified: verify(source, target).await? })
 }
 
 async fn refuse_what_is_not_a_copy(source: &dyn Store, target: &dyn Store, keys: &[Key]) -> Outcome {
@@ -122,4 +132,124 @@ async fn verify(source: &dyn Store, target: &dyn Store) -> Outcome<usize> {
 fn not_a_copy(key: &impl Display) -> Failure {
     let why = "TO has this document with another content, and nothing is overwritten; name an empty store";
     refused("store_not_empty", format!("{key}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use countersign_jose::Timestamp;
+    use countersign_store::{ManualClock, MemoryStore, Version};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    /// A store in which somebody else creates or replaces `k/1` at one of our looks at it, or which is gone from then on.
+    #[derive(Debug)]
+    struct Busy {
+        store: MemoryStore,
+        looks: AtomicUsize,
+        happens_at: usize,
+        what: Event,
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum Event {
+        Change(&'static [u8]),
+        Outage,
+    }
+
+    impl Busy {
+        async fn of(names: &[&str], happens_at: usize, what: Event) -> Self {
+            let clock = Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000)));
+            let store = MemoryStore::new(clock);
+            for name in names {
+                store.put(&key(name), name.as_bytes(), Expect::Absent, None).await.unwrap();
+            }
+            Self { store, looks: AtomicUsize::new(0), happens_at, what }
+        }
+
+        async fn idle(names: &[&str]) -> Self {
+            Self::of(names, usize::MAX, Event::Outage).await
+        }
+    }
+
+    #[async_trait]
+    impl Store for Busy {
+        async fn get(&self, name: &Key) -> Result<Option<Document>, StoreError> {
+            let found = self.store.get(name).await?;
+            if *name == key("k/1") {
+                let look = self.looks.fetch_add(1, Ordering::SeqCst);
+                match self.what {
+                    Event::Change(bytes) if look == self.happens_at => {
+                        let expect = found.as_ref().map(|found| Expect::Version(found.version.clone()));
+                        self.store.put(name, bytes, expect.unwrap_or(Expect::Absent), None).await?;
+                    }
+                    Event::Outage if look >= self.happens_at => {
+                        return Err(StoreError::Unavailable { place: "it".into(), reason: "gone".into() });
+                    }
+                    Event::Change(_) | Event::Outage => {}
+                }
+            }
+            Ok(found)
+        }
+
+        async fn put(
+            &self,
+            key: &Key,
+            bytes: &[u8],
+            expect: Expect,
+            expires_at: Option<Timestamp>,
+        ) -> Result<Version, StoreError> {
+            self.store.put(key, bytes, expect, expires_at).await
+        }
+
+        async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+            self.store.delete(key, version).await
+        }
+
+        async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
+            self.store.list(prefix).await
+        }
+    }
+
+    fn key(text: &str) -> Key {
+        Key::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_source_that_changes_while_it_is_copied_is_noticed_at_the_end() {
+        // Looked at before the first write, to be copied, and to be compared: a change after either of the first two.
+        for (happens_at, code) in [(0, Ok(2)), (1, Err("store_changed"))] {
+            let source = Busy::of(&["k/1", "k/2"], happens_at, Event::Change(b"changed")).await;
+            let target = Busy::idle(&[]).await;
+            let outcome = transfer(&source, &target).await;
+            let outcome = outcome.map(|counts| counts.verified).map_err(|why| why.code());
+            assert_eq!(outcome, code, "after look {happens_at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_copies_at_once_the_slower_one_finds_the_document_there() {
+        let source = Busy::idle(&["k/1", "k/2"]).await;
+        let target = Busy::of(&[], 1, Event::Change(b"k/1")).await;
+        let counts = transfer(&source, &target).await.unwrap();
+        assert_eq!(counts, Counts { copied: 1, already_there: 1, verified: 2 });
+
+        let target = Busy::of(&[], 1, Event::Change(b"another's")).await;
+        assert_eq!(transfer(&source, &target).await.unwrap_err().code(), "store_not_empty");
+        assert_eq!(target.store.get(&key("k/1")).await.unwrap().unwrap().bytes, b"another's");
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_copy_is_finished_by_the_next() {
+        let names = ["a", "k/1", "z"];
+        let source = Busy::of(&names, 1, Event::Outage).await;
+        let target = Busy::idle(&[]).await;
+        assert_eq!(transfer(&source, &target).await.unwrap_err().code(), "store_unavailable");
+        assert_eq!(target.list("").await.unwrap(), [key("a")]);
+        let counts = transfer(&Busy::idle(&names).await, &target).await.unwrap();
+        assert_eq!(counts, Counts { copied: 2, already_there: 1, verified: 3 });
+    }
 }
