@@ -9,12 +9,14 @@ use crate::{
     failure::{Outcome, configuration, refused},
     output, stores,
 };
-use countersign_keyring::{KeyringError, SealingKey, StoredKeyring};
+use countersign_keyring::{KeyringError, Observations, SealingKey, StoredKeyring};
 use countersign_store::{Store, StoreError};
 use std::sync::Arc;
 
-/// The one kind of document that this version knows.
+/// The keys.
 const KEYRING: &str = "keyring";
+/// What was seen of them in public.
+const OBSERVATIONS: &str = "keyring-observations";
 
 /// What was found.
 #[derive(Default)]
@@ -70,6 +72,17 @@ async fn look_through(store: &Arc<dyn Store>, sealing: Option<&Arc<SealingKey>>)
     };
     for key in keys {
         match store.get(&key).await {
+            Ok(Some(document)) if key.as_str() == OBSERVATIONS => {
+                found.documents += 1;
+                if let Err(why) = serde_json::from_slice::<Observations>(&document.bytes) {
+                    found.damaged.push(format!(
+                        "{key}: not observations (line {}, column {}); a rotator will make them anew",
+                        why.line(),
+                        why.column()
+                    ));
+                }
+                continue;
+            }
             Ok(Some(_)) => {}
             Ok(None) => continue, // it has expired since
             Err(why @ StoreError::Corrupt { .. }) => {
