@@ -8,12 +8,12 @@ import pytest
 from e2e import wire
 from e2e.program import SECRET, secret_hash, until
 
-#: Everything in seconds: a key is published 8 s before its turn, must be seen for 2 s, signs for 12 s, and stays 6 s.
+#: Everything in seconds: a key is published 8 s before its turn, must be seen for 2 s, signs for 12 s, and stays 10 s.
 RINGS = """
 [store]
 refresh = "1s"
 max_stale = "1s"
-max_stale_signing = "1s"
+max_stale_signing = "5s"
 
 [rotation]
 observe_every = "1s"
@@ -24,7 +24,7 @@ algorithm = "ES256"
 rotate_every = "12s"
 propagation = "2s"
 longest_token = "3s"
-keep_retired = "6s"
+keep_retired = "10s"
 """
 CLIENT = """
 [[clients]]
@@ -141,12 +141,15 @@ def test_rotate_once_is_a_turn_for_schedulers(world):
         ('consumers = ["nobody"]', "is not a known consumer"),
         ('longest_token = "2s"', "tokens of client \"tests\" may live 3s"),
         ('rotate_every = "12s"\npublish = false', "the ring is not published"),
+        ('max_stale_signing = "2s"', "store.max_stale_signing: 2s is less than three times store.refresh"),
     ],
 )
 def test_times_that_clash_do_not_start_and_the_message_has_the_numbers(world, setting, says):
     name = setting.split(" =")[0]
     lines = [line for line in RINGS.splitlines() if not line.startswith(f"{name} =")]
-    world.configure(configuration("\n".join(lines) + f"\n{setting}\n"))
+    section = "[store]" if name in RINGS.split("[rotation]")[0] else "[rings.default]"
+    lines.insert(lines.index(section) + 1, setting)
+    world.configure(configuration("\n".join(lines) + "\n"))
     for command in [("serve",), ("config", "check"), ("keys", "list")]:
         world.fails(78, says, *command)
 

@@ -129,14 +129,22 @@ pub(super) fn resolve(
         per_address: rate("limits.per_address", &raw.limits.per_address)?,
     };
     let clients = clients(&raw, &profiles, &folder)?;
+    let refresh = duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100));
+    let max_stale_signing = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
+    if max_stale_signing < refresh * 3 {
+        let why = format!(
+            "{max_stale_signing:?} is less than three times store.refresh, {refresh:?}; one slow answer would stop /sign"
+        );
+        return Err(at("store.max_stale_signing", why));
+    }
     let gate = gate(&raw, &folder, environment)?;
     Ok(Config {
         gate,
         issuer,
         sealing: parse("sealing.key", &raw.sealing.key)?,
-        refresh: duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100)),
+        refresh,
         max_stale: duration("store.max_stale", &raw.store.max_stale)?,
-        max_stale_signing: duration("store.max_stale_signing", &raw.store.max_stale_signing)?,
+        max_stale_signing,
         listen: parse("server.listen", &raw.server.listen)?,
         trusted_proxies: proxies(&raw)?,
         metrics_allow: networks("server.metrics_allow", &raw.server.metrics_allow)?,
