@@ -83,7 +83,11 @@ impl SigningKey {
 
     /// The JWS signature over `input`: RSA as is, ECDSA as fixed-width R‖S (RFC 7518 §3.4), Ed25519 64 bytes.
     pub fn sign(&self, input: &SigningInput) -> Result<Vec<u8>, KeyError> {
-        let message = input.as_bytes();
+        self.sign_bytes(input.as_bytes())
+    }
+
+    /// A signature of the same form over bytes that are no token: the inside of the key's own certificate.
+    pub fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let rng = SystemRandom::new();
         match &self.pair {
             Pair::Rsa(pair, encoding) => {
