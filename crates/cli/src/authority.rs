@@ -93,6 +93,7 @@ pub(crate) fn issuer(config: Config, keyring: LoadedKeyring, clock: Arc<dyn Cloc
         profiles: config.profiles,
         unpublished_rings: config.unpublished_rings,
         jwks_max_age: config.jwks_max_age,
+        jwks_certificates: config.jwks_certificates,
         backdate: config.backdate,
         limits: config.limits.request,
         rates: config.rates,

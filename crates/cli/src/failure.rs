@@ -105,7 +105,7 @@ impl From<KeyringError> for Failure {
             | KeyringError::Corrupt(_)
             | KeyringError::NewerFormat { .. } => Kind::Configuration,
             KeyringError::Key(_) | KeyringError::Lifecycle(_) => Kind::Refused,
-            KeyringError::Contended => Kind::Internal,
+            KeyringError::Contended | KeyringError::Certificate { .. } => Kind::Internal,
         };
         Self { kind, code, message }
     }

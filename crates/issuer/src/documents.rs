@@ -1,12 +1,13 @@
-//! The public documents: discovery and JWKS, rendered once per change of the keys by one pure function.
+//! The public documents: discovery, JWKS and the map of certificates, rendered once per change of the keys by one pure function.
 //!
 //! `serve` answers from the result and `publish` writes the same bytes; no request renders anything. Paths are
-//! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §5.
+//! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §4.7, §4.9 and §5.
 
 use crate::IssuerUrl;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use countersign_jose::{Algorithm, KeyKind, PublicJwk, base64url};
+use countersign_keyring::{Certificate, PublishedKey};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -46,9 +47,25 @@ pub(crate) const OAUTH_AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authoriz
 pub const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) const PUBLIC_KEYS: &str = "/public-keys";
 pub(crate) const JWKS_RSA: &str = "/.well-known/jwks-rsa.json";
+pub(crate) const X509: &str = "/.well-known/x509.json";
+
+/// What the keys of a JWKS have beside their own members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum JwksCertificates {
+    /// Nothing: the set is as small as it can be. Nobody needs certificates there, and some read 150 KB at most (ALB).
+    #[default]
+    Left,
+    /// `x5c` and `x5t#S256`, where a key has a certificate.
+    Shown,
+}
 
 /// Renders every public document from the public keys of the issuer.
-pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> PublicDocuments {
+pub fn render(
+    issuer: &IssuerUrl,
+    keys: &[PublishedKey],
+    certificates: JwksCertificates,
+    max_age: Duration,
+) -> PublicDocuments {
     let cache_control = format!("public, max-age={}", max_age.as_secs());
     let document = |content_type, body: String| {
         let body = Bytes::from(body);
@@ -56,7 +73,7 @@ pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> Publ
         let etag = format!("\"{}\"", base64url::encode(hash.as_ref().get(..16).unwrap_or_default()));
         Document { content_type, cache_control: cache_control.clone(), etag, body }
     };
-    let mut algorithms: Vec<Algorithm> = keys.iter().map(|key| key.algorithm).collect();
+    let mut algorithms: Vec<Algorithm> = keys.iter().map(|key| key.jwk.algorithm).collect();
     algorithms.sort();
     algorithms.dedup();
     let discovery = document(
@@ -70,22 +87,40 @@ pub fn render(issuer: &IssuerUrl, keys: &[PublicJwk], max_age: Duration) -> Publ
             id_token_signing_alg_values_supported: algorithms,
         }),
     );
-    let jwks = document("application/jwk-set+json", text(&JwkSet { keys }));
-    let rsa: Vec<&PublicJwk> = keys.iter().filter(|key| key.key.kind() == KeyKind::Rsa).collect();
+    let jwk = |key| JwkWithCertificate::new(key, certificates);
+    let all: Vec<_> = keys.iter().map(jwk).collect();
+    let jwks = document("application/jwk-set+json", text(&JwkSet { keys: &all }));
+    let rsa: Vec<_> = keys.iter().filter(|key| key.jwk.key.kind() == KeyKind::Rsa).map(jwk).collect();
     let jwks_rsa = document("application/jwk-set+json", text(&JwkSet { keys: &rsa }));
+    let certified = keys.iter().filter_map(|key| Some((&key.jwk, key.certificate.as_ref()?)));
+    let x509 = document("application/json", x509_map(certified));
     let mut documents = BTreeMap::from([
         (OPENID_CONFIGURATION.to_owned(), discovery.clone()),
         (OAUTH_AUTHORIZATION_SERVER.to_owned(), discovery),
         (JWKS.to_owned(), jwks.clone()),
         (PUBLIC_KEYS.to_owned(), jwks),
         (JWKS_RSA.to_owned(), jwks_rsa),
+        (X509.to_owned(), x509),
     ]);
     for key in keys {
         // A key that is in a JWKS has a PEM form too.
-        let Ok(pem) = key.key.to_pem() else { continue };
-        documents.insert(asap_path(&key.kid), document("application/x-pem-file", pem));
+        let Ok(pem) = key.jwk.key.to_pem() else { continue };
+        documents.insert(asap_path(&key.jwk.kid), document("application/x-pem-file", pem));
     }
     PublicDocuments(documents)
+}
+
+/// The x509 map: `kid` to certificate as PEM, for RSA and EC keys, as Firebase publishes its own and Jitsi's
+/// `cache_keys_url` reads them. Its readers know an Ed25519 certificate as little as an Ed25519 JWK.
+pub fn x509_map<'a>(keys: impl IntoIterator<Item = (&'a PublicJwk, &'a Certificate)>) -> String {
+    let map: BTreeMap<&str, String> = keys
+        .into_iter()
+        .filter(|(jwk, _)| matches!(jwk.key.kind(), KeyKind::Rsa | KeyKind::Ec(_)))
+        // With a member `keys` it is taken for a JWKS, with `error` for a failure: one such key would hide all others.
+        .filter(|(jwk, _)| !matches!(jwk.kid.as_str(), "keys" | "error"))
+        .map(|(jwk, certificate)| (jwk.kid.as_str(), certificate.to_pem()))
+        .collect();
+    text(&map)
 }
 
 /// Where Jitsi's Prosody looks for a key: the SHA-256 of the `kid` in hexadecimal (jitsi-meet, `asap_key_server`).
@@ -112,7 +147,31 @@ struct JwkSet<'a, K> {
     keys: &'a [K],
 }
 
-/// Strings and lists of strings: serialising them can not fail.
+#[derive(Serialize)]
+struct JwkWithCertificate<'a> {
+    #[serde(flatten)]
+    jwk: &'a PublicJwk,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x5c: Option<[String; 1]>,
+    #[serde(rename = "x5t#S256", skip_serializing_if = "Option::is_none")]
+    x5t_s256: Option<String>,
+}
+
+impl<'a> JwkWithCertificate<'a> {
+    fn new(key: &'a PublishedKey, certificates: JwksCertificates) -> Self {
+        let certificate = match certificates {
+            JwksCertificates::Left => None,
+            JwksCertificates::Shown => key.certificate.as_ref(),
+        };
+        Self {
+            jwk: &key.jwk,
+            x5c: certificate.map(|certificate| [certificate.to_base64()]),
+            x5t_s256: certificate.map(Certificate::thumbprint),
+        }
+    }
+}
+
+/// Strings, and lists and maps of strings: serialising them can not fail.
 fn text(document: &impl Serialize) -> String {
     serde_json::to_string(document).unwrap_or_default()
 }

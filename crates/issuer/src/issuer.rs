@@ -4,13 +4,13 @@
 //! looked up when the snapshot is made, so minting does not search.
 
 use crate::{
-    Clients, IssuerUrl, ProfileError, PublicDocuments, documents,
+    Clients, IssuerUrl, JwksCertificates, ProfileError, PublicDocuments, documents,
     http::{Answers, Metrics, RateLimits},
     profile::Profile,
 };
 use arc_swap::ArcSwap;
-use countersign_jose::{EncodedHeader, Header, PublicJwk, Timestamp};
-use countersign_keyring::{LoadedKeyring, RingName, Signer};
+use countersign_jose::{EncodedHeader, Header, Timestamp};
+use countersign_keyring::{LoadedKeyring, PublishedKey, RingName, Signer};
 use countersign_store::Clock;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +34,8 @@ pub struct IssuerSettings {
     pub unpublished_rings: BTreeSet<RingName>,
     /// How long verifiers may keep the public documents, at most.
     pub jwks_max_age: Duration,
+    /// Whether the JWKS has certificates.
+    pub jwks_certificates: JwksCertificates,
     /// How far `iat` and `nbf` lie before now.
     pub backdate: Duration,
     /// Sizes.
@@ -117,8 +119,8 @@ impl Keys {
             ready.insert(profile.name(), Ready { signer: Arc::clone(signer), header });
         }
         let published = keyring.rings().filter(|(name, _)| !settings.unpublished_rings.contains(name));
-        let public: Vec<PublicJwk> = published.flat_map(|(_, ring)| ring.public_keys().to_vec()).collect();
-        let documents = documents::render(&settings.issuer, &public, max_age);
+        let public: Vec<PublishedKey> = published.flat_map(|(_, ring)| ring.public_keys().to_vec()).collect();
+        let documents = documents::render(&settings.issuer, &public, settings.jwks_certificates, max_age);
         let answers = Answers::new(&documents, &settings.issuer);
         Ok(Self { keyring, ready, documents, answers, max_age })
     }

@@ -17,7 +17,7 @@ mod profile;
 mod request;
 
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
-pub use documents::{Document, JWKS as JWKS_PATH, PublicDocuments, render};
+pub use documents::{Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, render, x509_map};
 pub use issuer::{Issuer, IssuerError, IssuerSettings, RequestLimits};
 pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
 pub use mint::{Caller, MintError, Minted};

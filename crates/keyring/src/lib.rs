@@ -3,8 +3,10 @@
 //! The keyring is a value (`record`); what may happen to it are pure functions of it and a passed-in time
 //! (`lifecycle`); every change is one compare-and-set on the store (`stored`), so of two processes that make the
 //! first key at the same moment exactly one wins. Private keys leave memory only sealed (`sealing`) and are used
-//! through [`Signer`], which a KMS can be as well as a key in memory.
+//! through [`Signer`], which a KMS can be as well as a key in memory. Every key that is published has its certificate
+//! (`certificate`).
 
+mod certificate;
 mod lifecycle;
 mod loaded;
 mod record;
@@ -14,8 +16,9 @@ mod sealing;
 mod signer;
 mod stored;
 
+pub use certificate::{Certificate, CertificateError, UnsignedCertificate};
 pub use lifecycle::{Activation, LifecycleError, NewKey};
-pub use loaded::{LoadedKeyring, LoadedRing};
+pub use loaded::{LoadedKeyring, LoadedRing, PublishedKey};
 pub use record::{KeyOrigin, KeyRecord, KeyState, Keyring, Ring, RingName, RingNameError};
 pub use rotation::{Observations, Obstacle, Planned, PolicyError, RotationPolicy, Sighting, Step};
 pub use rotator::{Done, Force};

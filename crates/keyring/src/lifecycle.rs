@@ -123,6 +123,8 @@ impl Keyring {
                 retired_at: None,
                 revoked_at: None,
                 public: key.public.as_ref().and_then(|jwk| serde_json::to_value(jwk).ok()),
+                // It takes a signature, so it is made where the change is written.
+                certificate: None,
                 private: key.private.clone(),
             });
         }

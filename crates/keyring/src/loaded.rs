@@ -1,8 +1,8 @@
 //! A keyring opened for use: every key unsealed and parsed once, as an immutable snapshot that many requests share.
 
 use crate::{
-    KeyOrigin, KeyRecord, KeyState, Keyring, KeyringError, LocalSigner, RingName, SealingKey, Signer,
-    stored::context,
+    Certificate, KeyOrigin, KeyRecord, KeyState, Keyring, KeyringError, LocalSigner, RingName, SealingKey,
+    Signer, stored::context,
 };
 use countersign_jose::{Algorithm, KeyKind, PrivateKey, PublicJwk, SigningKey, SymmetricKey};
 use countersign_store::Version;
@@ -20,7 +20,16 @@ pub struct LoadedKeyring {
 #[derive(Debug, Clone, Default)]
 pub struct LoadedRing {
     active: Option<Arc<dyn Signer>>,
-    public: Vec<PublicJwk>,
+    public: Vec<PublishedKey>,
+}
+
+/// A key as verifiers are shown it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedKey {
+    /// The public key.
+    pub jwk: PublicJwk,
+    /// Its certificate, if it has one: keys from the environment have none, since each instance would make another.
+    pub certificate: Option<Certificate>,
 }
 
 impl LoadedRing {
@@ -30,7 +39,7 @@ impl LoadedRing {
     }
 
     /// The public keys verifiers are shown, oldest first. Shared secrets are never among them.
-    pub fn public_keys(&self) -> &[PublicJwk] {
+    pub fn public_keys(&self) -> &[PublishedKey] {
         &self.public
     }
 }
@@ -48,11 +57,12 @@ impl LoadedKeyring {
             for record in ring.keys() {
                 let key = signing_key(name, record, sealing)?;
                 if let Some(public) = key.public_key().filter(|_| record.state.is_public()) {
-                    loaded.public.push(PublicJwk {
+                    let jwk = PublicJwk {
                         kid: record.kid.clone(),
                         algorithm: record.algorithm,
                         key: public.clone(),
-                    });
+                    };
+                    loaded.public.push(PublishedKey { jwk, certificate: record.certificate.clone() });
                 }
                 if record.state == KeyState::Active {
                     loaded.active = Some(Arc::new(LocalSigner::new(record.kid.clone(), key)));
@@ -81,10 +91,9 @@ impl LoadedKeyring {
     /// Puts a key that is not in the store (one given in the environment) in front as a ring of its own.
     #[must_use]
     pub fn with_ring(mut self, name: RingName, signer: Arc<dyn Signer>) -> Self {
-        let public = signer.public_key().map(|key| PublicJwk {
-            kid: signer.kid().to_owned(),
-            algorithm: signer.algorithm(),
-            key: key.clone(),
+        let public = signer.public_key().map(|key| PublishedKey {
+            jwk: PublicJwk { kid: signer.kid().to_owned(), algorithm: signer.algorithm(), key: key.clone() },
+            certificate: None,
         });
         self.rings.insert(name, LoadedRing { active: Some(signer), public: public.into_iter().collect() });
         self
@@ -96,7 +105,8 @@ impl LoadedKeyring {
     }
 }
 
-fn signing_key(
+/// Opens one key, and checks that what is shown of it is its own.
+pub(crate) fn signing_key(
     ring: &RingName,
     record: &KeyRecord,
     sealing: &SealingKey,
@@ -115,6 +125,10 @@ fn signing_key(
     // What is published must be what signs.
     if key.public_key().cloned() != record.public_key() {
         return Err(KeyringError::Corrupt(format!("key {:?} does not match its public half", record.kid)));
+    }
+    let others = |c: &Certificate| !key.public_key().is_some_and(|key| c.certifies(key));
+    if record.certificate.as_ref().is_some_and(others) {
+        return Err(KeyringError::Corrupt(format!("the certificate of key {:?} is not its own", record.kid)));
     }
     Ok(key)
 }

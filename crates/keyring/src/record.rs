@@ -3,13 +3,13 @@
 //! Serialised as JSON with a format number, so that an older program refuses a newer document instead of losing what
 //! it does not know. A record holds the public key in clear and the private key sealed, never otherwise.
 
-use crate::SealedKey;
+use crate::{Certificate, SealedKey};
 use countersign_jose::{Algorithm, Jwk, PublicJwk, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// The format this program reads and writes.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// All signing keys of an issuer and the state each is in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +90,9 @@ pub struct KeyRecord {
     /// The public JWK; absent for a shared secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) public: Option<serde_json::Value>,
+    /// Its certificate; absent for a shared secret, and in a document of format 1 or 2 until the keyring changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<Certificate>,
     /// The private key or shared secret, sealed.
     pub(crate) private: SealedKey,
 }
@@ -100,6 +103,11 @@ impl KeyRecord {
         let json = serde_json::to_vec(self.public.as_ref()?).ok()?;
         let key = Jwk::parse(&json).ok()?.public_key()?;
         Some(PublicJwk { kid: self.kid.clone(), algorithm: self.algorithm, key })
+    }
+
+    /// The certificate of the public key, if it has one yet.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// The public key, as `public_jwk` gives it.

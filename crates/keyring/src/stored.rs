@@ -5,8 +5,8 @@
 //! key at hand, so a wrong one can never add a second, unreadable half to a keyring.
 
 use crate::{
-    Activation, KeyOrigin, KeyState, Keyring, LifecycleError, LoadedKeyring, LocalSigner, NewKey, RingName,
-    SealError, SealingKey, record::FORMAT,
+    Activation, CertificateError, KeyOrigin, KeyState, Keyring, LifecycleError, LoadedKeyring, LocalSigner,
+    NewKey, RingName, SealError, SealingKey, UnsignedCertificate, loaded::signing_key, record::FORMAT,
 };
 use countersign_jose::{
     Algorithm, KeyError, KeyKind, KeySize, PrivateKey, PublicJwk, SigningKey, SymmetricKey, Timestamp,
@@ -86,6 +86,14 @@ pub enum KeyringError {
     /// A key can not be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A key's certificate can not be made.
+    #[error("the certificate of key {kid:?} can not be made: {why}")]
+    Certificate {
+        /// The key's name.
+        kid: String,
+        /// Why not.
+        why: CertificateError,
+    },
     /// The change is refused.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
@@ -111,6 +119,7 @@ impl KeyringError {
             Self::Seal { why: SealError::WrongKey { .. }, .. } => "keyring_wrong_sealing_key",
             Self::Seal { .. } | Self::Sealing(_) => "keyring_sealing",
             Self::Key(why) => why.code(),
+            Self::Certificate { why, .. } => why.code(),
             Self::Lifecycle(LifecycleError::KidTaken { .. }) => "keyring_kid_taken",
             Self::Lifecycle(LifecycleError::RingFull { .. }) => "keyring_ring_full",
             Self::Lifecycle(LifecycleError::UnknownKey { .. }) => "keyring_unknown_key",
@@ -267,6 +276,7 @@ impl StoredKeyring {
             let (keyring, version) = self.read().await?;
             LoadedKeyring::open(&keyring, None, &self.sealing)?;
             let Some(mut next) = step(&keyring)? else { return Ok(false) };
+            self.certify(&mut next)?;
             next.format = FORMAT;
             let bytes = serde_json::to_vec(&next).map_err(|why| KeyringError::Corrupt(why.to_string()))?;
             let expect = version.map_or(Expect::Absent, Expect::Version);
@@ -277,6 +287,27 @@ impl StoredKeyring {
             }
         }
         Err(KeyringError::Contended)
+    }
+
+    /// Gives every key that has none its certificate: new keys, and those of older documents. It is kept from then on.
+    fn certify(&self, keyring: &mut Keyring) -> Result<(), KeyringError> {
+        for (name, ring) in &mut keyring.rings {
+            for record in &mut ring.keys {
+                if record.certificate.is_some() || record.state == KeyState::Revoked {
+                    continue;
+                }
+                let Some(public) = record.public_jwk() else { continue };
+                let key = signing_key(name, record, &self.sealing)?;
+                let mut random = [0; 16];
+                aws_lc_rs::rand::fill(&mut random).map_err(|_| KeyError::Crypto)?;
+                let made = UnsignedCertificate::new(&public, record.created_at, random);
+                let made = made.and_then(|certificate| certificate.sign(&key));
+                let certificate =
+                    made.map_err(|why| KeyringError::Certificate { kid: record.kid.clone(), why })?;
+                record.certificate = Some(certificate);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn generate(&self, spec: &RingSpec) -> Result<NewKey, KeyringError> {

@@ -150,7 +150,7 @@ async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
             .unwrap()
             .public_keys()
             .iter()
-            .all(|key| key.kid != second)
+            .all(|key| key.jwk.kid != second)
     );
     assert!(keyring.publish(&second, NOW).await.unwrap() && !keyring.publish(&second, NOW).await.unwrap());
 
@@ -178,7 +178,7 @@ async fn revoking_is_at_once_and_the_next_key_signs_at_once() {
     assert_eq!(states(&keyring).await, [KeyState::Revoked, KeyState::Active]);
     let loaded = keyring.load().await.unwrap();
     let public: Vec<_> =
-        loaded.ring(&ring()).unwrap().public_keys().iter().map(|key| key.kid.clone()).collect();
+        loaded.ring(&ring()).unwrap().public_keys().iter().map(|key| key.jwk.kid.clone()).collect();
     assert_eq!(public, std::slice::from_ref(&second));
     assert_eq!(keyring.revoke(&first, &spec(), NOW).await.unwrap(), (false, Some(second.clone())));
 

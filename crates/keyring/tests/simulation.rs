@@ -116,7 +116,7 @@ struct Instance {
 impl Instance {
     fn published(&self, ring: &RingName) -> BTreeSet<String> {
         let keys = self.loaded.ring(ring).map(|ring| ring.public_keys()).unwrap_or_default();
-        keys.iter().map(|key| key.kid.clone()).collect()
+        keys.iter().map(|key| key.jwk.kid.clone()).collect()
     }
 }
 

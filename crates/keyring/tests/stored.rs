@@ -4,8 +4,8 @@
 
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SymmetricKey, Timestamp};
 use countersign_keyring::{
-    Activation, ImportedKey, ImportedMaterial, KeyOrigin, KeyState, KeyringError, LifecycleError, RingName,
-    RingSpec, SealError, SealingKey, StoredKeyring,
+    Activation, Certificate, ImportedKey, ImportedMaterial, KeyOrigin, KeyState, KeyringError,
+    LifecycleError, LoadedKeyring, RingName, RingSpec, SealError, SealingKey, StoredKeyring,
 };
 use countersign_store::{Expect, Key, ManualClock, MemoryStore, Store};
 use std::sync::Arc;
@@ -118,9 +118,9 @@ async fn a_damaged_or_newer_document_is_refused_and_left_alone() {
         let stored = store.get(&Key::parse("keyring").unwrap()).await.unwrap().unwrap();
         assert_eq!(stored.bytes, bytes);
     }
-    damage(store.as_ref(), b"{\"format\":3,\"surprise\":true}").await;
+    damage(store.as_ref(), b"{\"format\":4,\"surprise\":true}").await;
     let why = keyring.load().await.unwrap_err();
-    assert!(matches!(why, KeyringError::NewerFormat { found: 3 }), "{why}");
+    assert!(matches!(why, KeyringError::NewerFormat { found: 4 }), "{why}");
 }
 
 #[tokio::test]
@@ -265,4 +265,73 @@ async fn neither_the_stored_document_nor_debug_shows_a_private_key() {
         assert!(!shown.contains(form));
     }
     assert!(!text.contains("\"d\""));
+}
+
+/// The stored document, changed.
+async fn edit(store: &dyn Store, change: impl FnOnce(&mut serde_json::Value)) {
+    let stored = store.get(&Key::parse("keyring").unwrap()).await.unwrap().unwrap();
+    let mut document = serde_json::from_slice(&stored.bytes).unwrap();
+    change(&mut document);
+    damage(store, &serde_json::to_vec(&document).unwrap()).await;
+}
+
+fn certificates(keyring: &LoadedKeyring, name: &str) -> Vec<Option<Certificate>> {
+    keyring.ring(&ring(name)).unwrap().public_keys().iter().map(|key| key.certificate.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_key_gets_its_certificate_when_it_comes_and_keeps_it() {
+    let (store, sealing) = (store(), sealing());
+    let keyring = StoredKeyring::new(Arc::clone(&store), Arc::clone(&sealing));
+    let made = keyring.ensure(&[spec("default", Algorithm::ES256)], NOW).await.unwrap();
+    let first = certificates(&made, "default");
+    let [Some(certificate)] = first.as_slice() else { panic!("{first:?}") };
+    assert!(certificate.certifies(&made.ring(&ring("default")).unwrap().public_keys()[0].jwk.key));
+
+    let other = StoredKeyring::new(store, sealing);
+    assert_eq!(certificates(&other.load().await.unwrap(), "default"), first);
+    let imported = [private(Algorithm::ES384, Some("k1")), secret(&[7; 32], "k2")];
+    other.import(&ring("default"), &imported, Activation::Now, NOW).await.unwrap();
+    let both = certificates(&keyring.load().await.unwrap(), "default");
+    assert!(both.len() == 2 && both[0] == first[0] && both[1].is_some(), "{both:?}");
+}
+
+#[tokio::test]
+async fn a_keyring_of_an_older_format_works_as_it_is_and_gets_its_certificates_when_it_changes() {
+    for format in [1, 2] {
+        let store = store();
+        let keyring = StoredKeyring::new(Arc::clone(&store), sealing());
+        let specs = [spec("default", Algorithm::ES256)];
+        keyring.ensure(&specs, NOW).await.unwrap();
+        edit(store.as_ref(), |document| {
+            document["format"] = format.into();
+            let key = document["rings"]["default"]["keys"][0].as_object_mut().unwrap();
+            assert!(key.remove("certificate").is_some());
+        })
+        .await;
+        let before = store.get(&Key::parse("keyring").unwrap()).await.unwrap();
+        let loaded = keyring.ensure(&specs, NOW).await.unwrap();
+        assert!(loaded.ring(&ring("default")).unwrap().active().is_some());
+        assert_eq!(certificates(&loaded, "default"), [None]);
+        assert_eq!(store.get(&Key::parse("keyring").unwrap()).await.unwrap(), before);
+
+        keyring.prepare(&specs[0], NOW).await.unwrap();
+        let loaded = keyring.load().await.unwrap();
+        assert!(certificates(&loaded, "default")[0].is_some());
+        assert!(loaded.records().rings().flat_map(|(_, r)| r.keys()).all(|k| k.certificate().is_some()));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_key_is_refused() {
+    let store = store();
+    let keyring = StoredKeyring::new(Arc::clone(&store), sealing());
+    keyring.ensure(&[spec("a", Algorithm::EdDSA), spec("b", Algorithm::EdDSA)], NOW).await.unwrap();
+    edit(store.as_ref(), |document| {
+        let other = document["rings"]["b"]["keys"][0]["certificate"].clone();
+        document["rings"]["a"]["keys"][0]["certificate"] = other;
+    })
+    .await;
+    let why = keyring.load().await.unwrap_err();
+    assert!(matches!(&why, KeyringError::Corrupt(text) if text.contains("is not its own")), "{why}");
 }

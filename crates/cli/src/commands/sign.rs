@@ -10,8 +10,8 @@ use crate::{
     files, output,
 };
 use countersign_issuer::{
-    AudienceRequest, Caller, Clients, Issuer, IssuerSettings, IssuerUrl, MintPolicy, RequestError,
-    RequestLimits, SignRequest, http::RateLimits,
+    AudienceRequest, Caller, Clients, Issuer, IssuerSettings, IssuerUrl, JwksCertificates, MintPolicy,
+    RequestError, RequestLimits, SignRequest, http::RateLimits,
 };
 use countersign_jose::MAX_TOKEN_BYTES;
 use countersign_keyring::{LoadedKeyring, RingName};
@@ -124,6 +124,7 @@ fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
         profiles: vec![Arc::new(key.profile)],
         unpublished_rings: BTreeSet::new(),
         jwks_max_age: Duration::ZERO,
+        jwks_certificates: JwksCertificates::Left,
         backdate: Duration::ZERO,
         limits: RequestLimits { body_bytes: 0, json_depth: 16, token_bytes: MAX_TOKEN_BYTES },
         rates: RateLimits::default(),

@@ -113,7 +113,10 @@ impl Keys {
         let authority = Authority::open(&config, context.environment).await?;
         let keyring = authority::with_environment_keys(&config, authority.keyring.load().await?);
         let public = keyring.rings().flat_map(|(_, ring)| ring.public_keys());
-        let keys = public.map(|jwk| VerifyingKey::new(&jwk.key, jwk.algorithm, Some(jwk.kid.clone())));
+        let keys = public.map(|published| {
+            let jwk = &published.jwk;
+            VerifyingKey::new(&jwk.key, jwk.algorithm, Some(jwk.kid.clone()))
+        });
         let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| refused(why.code(), why))?;
         let issuer = config.issuer.to_string();
         Ok(Self {

@@ -136,11 +136,14 @@ impl Default for RawTokens {
 pub(crate) struct RawJwks {
     /// `Cache-Control: max-age` of discovery and JWKS, at most. Less when the keys change sooner.
     pub(crate) max_age: String,
+    /// Whether the keys in the JWKS have their certificates with them, as `x5c` and `x5t#S256`. It makes the JWKS several times as
+    /// large; `/.well-known/x509.json` has the certificates in any case.
+    pub(crate) x5c: bool,
 }
 
 impl Default for RawJwks {
     fn default() -> Self {
-        Self { max_age: "5m".into() }
+        Self { max_age: "5m".into(), x5c: false }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{
 };
 use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_issuer::{
-    ClaimRules, Client, Clients, HttpIssuer, IssuerUrl, JaasGrant, JaasProfile, JwtProfile, MintPolicy,
-    Profile, RequestLimits, Schema,
+    ClaimRules, Client, Clients, HttpIssuer, IssuerUrl, JaasGrant, JaasProfile, JwksCertificates, JwtProfile,
+    MintPolicy, Profile, RequestLimits, Schema,
     http::{Rate, RateLimits},
     is_jaas_kid,
 };
@@ -46,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) metrics_allow: Vec<IpNet>,
     pub(crate) backdate: Duration,
     pub(crate) jwks_max_age: Duration,
+    pub(crate) jwks_certificates: JwksCertificates,
     pub(crate) limits: Limits,
     pub(crate) rates: RateLimits,
     pub(crate) rings: Vec<RingConfig>,
@@ -150,6 +151,7 @@ pub(super) fn resolve(
         metrics_allow: networks("server.metrics_allow", &raw.server.metrics_allow)?,
         backdate: duration("tokens.backdate", &raw.tokens.backdate)?,
         jwks_max_age: duration("jwks.max_age", &raw.jwks.max_age)?,
+        jwks_certificates: if raw.jwks.x5c { JwksCertificates::Shown } else { JwksCertificates::Left },
         limits,
         rates,
         rings: specs,

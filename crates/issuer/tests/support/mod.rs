@@ -6,8 +6,8 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_issuer::{
-    ClaimRules, Client, ClientSecret, HttpIssuer, Issuer, IssuerSettings, IssuerUrl, JaasProfile, JwtProfile,
-    MintPolicy, Names, Profile, RequestLimits,
+    ClaimRules, Client, ClientSecret, HttpIssuer, Issuer, IssuerSettings, IssuerUrl, JaasProfile,
+    JwksCertificates, JwtProfile, MintPolicy, Names, Profile, RequestLimits,
     http::{self, Peer, Rate, RateLimits},
 };
 use countersign_jose::{Algorithm, KeySize, SigningKey, Timestamp};
@@ -69,6 +69,7 @@ impl House {
             profiles,
             unpublished_rings: BTreeSet::new(),
             jwks_max_age: Duration::from_secs(300),
+            jwks_certificates: JwksCertificates::Left,
             backdate: Duration::from_secs(5),
             limits: RequestLimits { body_bytes: 16 * 1024, json_depth: 16, token_bytes: 8192 },
             rates,
