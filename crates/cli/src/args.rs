@@ -205,6 +205,8 @@ pub(crate) enum KeysCommand {
 pub(crate) enum ExportFormat {
     Jwks,
     Pem,
+    /// A map of certificates by kid, of RSA and EC keys
+    X509,
 }
 
 #[derive(Debug, Subcommand)]

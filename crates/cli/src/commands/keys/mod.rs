@@ -11,8 +11,9 @@ use crate::{
     failure::{Outcome, refused, usage},
     files, output,
 };
+use countersign_issuer::x509_map;
 use countersign_jose::{Algorithm, Jwk, KeyError, PrivateKey, PublicJwk};
-use countersign_keyring::{Activation, ImportedKey, ImportedMaterial, RingName};
+use countersign_keyring::{Activation, Certificate, ImportedKey, ImportedMaterial, RingName};
 
 pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
     match command {
@@ -50,15 +51,30 @@ async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingN
     let authority = Authority::open(&config, context.environment).await?;
     let (keyring, _) = authority.keyring.read().await?;
     let chosen = keyring.rings().filter(|(name, _)| ring.is_none_or(|ring| ring == *name));
-    let keys: Vec<PublicJwk> =
-        chosen.flat_map(|(_, r)| r.keys()).filter_map(|key| key.public_jwk()).collect();
+    let keys: Vec<(PublicJwk, Option<&Certificate>)> = chosen
+        .flat_map(|(_, ring)| ring.keys())
+        .filter_map(|key| Some((key.public_jwk()?, key.certificate())))
+        .collect();
     if keys.is_empty() {
         return Err(refused("no_public_keys", "there are no public keys to export"));
     }
     match format {
-        ExportFormat::Jwks => output::line(&serde_json::json!({ "keys": keys }).to_string()),
+        ExportFormat::Jwks => {
+            let keys: Vec<_> = keys.iter().map(|(jwk, _)| jwk).collect();
+            output::line(&serde_json::json!({ "keys": keys }).to_string());
+        }
+        ExportFormat::X509 => {
+            for (jwk, _) in keys.iter().filter(|(_, certificate)| certificate.is_none()) {
+                tracing::warn!(
+                    kid = jwk.kid,
+                    "this key has no certificate yet; it gets one at the next change of the keyring"
+                );
+            }
+            let certified = keys.iter().filter_map(|(jwk, certificate)| Some((jwk, (*certificate)?)));
+            output::line(&x509_map(certified));
+        }
         ExportFormat::Pem => {
-            for jwk in keys {
+            for (jwk, _) in keys {
                 output::line(jwk.key.to_pem().map_err(|why| refused(why.code(), why))?.trim_end());
             }
         }
