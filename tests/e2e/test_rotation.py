@@ -117,6 +117,7 @@ def test_keys_are_moved_along_by_hand_and_the_server_follows(world):
     active = [key["kid"] for key in world.keys() if key["state"] == "active"]
     until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] == active[0] not in (first, second), "the next one signs")
     world.fails(1, "a revoked key never comes back", "keys", "activate", second)
+    assert second not in world.done("keys", "export", "--public")
     listed = world.done("keys", "list")
     assert "revoked" in listed and "| is now" in listed
 

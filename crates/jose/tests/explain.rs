@@ -170,7 +170,7 @@ fn an_explanation_shows_what_was_expected_and_found() {
             r#"ok aud: one of ["api","web"] | ["api","other"]"#,
             "ok claim tenant: any value but null | 7",
             r#"ok claim roles: ["x"] | ["x"]"#,
-            "ok sub length: 1 to 8 bytes | 5 bytes",
+            "ok sub length: 1 to 8 characters | 5 characters",
         ]
     );
     let bad =

@@ -13,7 +13,7 @@ use crate::{
 };
 use countersign_issuer::x509_map;
 use countersign_jose::{Algorithm, Jwk, KeyError, PrivateKey, PublicJwk};
-use countersign_keyring::{Activation, Certificate, ImportedKey, ImportedMaterial, RingName};
+use countersign_keyring::{Activation, Certificate, ImportedKey, ImportedMaterial, KeyState, RingName};
 
 pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
     match command {
@@ -53,6 +53,8 @@ async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingN
     let chosen = keyring.rings().filter(|(name, _)| ring.is_none_or(|ring| ring == *name));
     let keys: Vec<(PublicJwk, Option<&Certificate>)> = chosen
         .flat_map(|(_, ring)| ring.keys())
+        // Nobody is to take one up again.
+        .filter(|key| key.state != KeyState::Revoked)
         .filter_map(|key| Some((key.public_jwk()?, key.certificate())))
         .collect();
     if keys.is_empty() {
