@@ -1,7 +1,10 @@
-"""Proxies that live as long as the tests of one module."""
+"""Proxies that live as long as the tests of one module, and the folder with the program in it that e2e/ has too."""
 
 import pytest
+from e2e.conftest import world
 from gate import proxies
+
+__all__ = ["guarded", "world"]
 
 
 @pytest.fixture(scope="module", params=list(proxies.COMMANDS))

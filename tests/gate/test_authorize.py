@@ -29,15 +29,6 @@ any_scope = ["orders:read"]
 
 
 @pytest.fixture
-def world(binary, tmp_path):
-    one = program.World(binary, tmp_path)
-    try:
-        yield one
-    finally:
-        one.end()
-
-
-@pytest.fixture
 def gate(world):
     """A configuration whose gate trusts its own keys, from a file; nothing has to run."""
     plain = program.CONFIG + program.client("tests")

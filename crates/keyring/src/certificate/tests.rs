@@ -1,3 +1,5 @@
+//! What a certificate says, read back by a parser, and that it is made once.
+
 use super::*;
 use countersign_jose::{KeySize, PrivateKey};
 use x509_cert::{
