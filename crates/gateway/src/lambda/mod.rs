@@ -1,6 +1,6 @@
 //! The gate as a Lambda authorizer of API Gateway and AppSync: event JSON in, reply JSON out.
 //!
-//! Bytes → [`event`] (recognised, turned into request facts) → gate → [`reply`] (policy, simple response or error). Every event gets
+//! Bytes → `event` (recognised, turned into request facts) → gate → `reply` (policy, simple response or error). Every event gets
 //! a reply that AWS does not turn into a 500, whatever is in it; an event that is none gets the error `Unauthorized`, and the log
 //! says what was wrong. Called by `countersign-authorizer` and `countersign authorize`.
 //! Pinned by `tests/events.rs`, `tests/hostile_events.rs` and `tests/cached_policies.rs`.

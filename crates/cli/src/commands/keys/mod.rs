@@ -118,7 +118,20 @@ async fn import(
         imported.push(key);
     }
     let authority = Authority::open(&config, context.environment).await?;
+    let had_active = authority.keyring.read().await?.0.ring(ring).is_some_and(|ring| ring.active().is_some());
     let report = authority.keyring.import(ring, &imported, activation, authority.clock.now()).await?;
+    if let Some(policy) = config.rings.iter().find(|r| r.spec.name == *ring)
+        && activation == Activation::Now
+        && had_active
+        && report.iter().any(|(_, changed)| *changed)
+    {
+        tracing::warn!(
+            ring = ring.as_str(),
+            "signs at once: verifiers that read the keys before refuse its tokens, for up to {}; without --activate, \
+             `countersign keys activate` waits until they know it",
+            humantime::format_duration(policy.rotation.propagation)
+        );
+    }
     let (keyring, _) = authority.keyring.read().await?;
     for (kid, changed) in report {
         let state = keyring.find(&kid).map(|(_, key)| key.state.name()).unwrap_or_default();
