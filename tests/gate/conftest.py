@@ -1,10 +1,17 @@
-"""Proxies that live as long as the tests of one module, and the folder with the program in it that e2e/ has too."""
+"""What these tests share: authorizers, proxies that live as long as one module, and the folder with the program that e2e/ has too."""
 
 import pytest
 from e2e.conftest import world
 from gate import proxies
+from gate.lambda_api import authorizers
 
 __all__ = ["guarded", "world"]
+
+
+@pytest.fixture
+def authorizer(binary, tmp_path_factory):
+    with authorizers(binary, tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture(scope="module", params=list(proxies.COMMANDS))

@@ -110,12 +110,6 @@ def server():
         yield one
 
 
-@pytest.fixture
-def authorizer(binary, tmp_path_factory):
-    with authorizers(binary, tmp_path_factory) as make:
-        yield make
-
-
 @pytest.fixture(scope="module")
 def started_among_broken(binary, tmp_path_factory, broken):
     """An authorizer that has never seen a key of any issuer but `fine`; and the key server."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from authority import configuration as authority_configuration, until
 from gate import issuers, keyserver
-from gate.lambda_api import authorizers, event
+from gate.lambda_api import event
 from gate.one_shot import configuration
 
 FLOOD, GOOD = 10_000, 1_000
@@ -29,12 +29,6 @@ def server():
     with keyserver.key_server() as one:
         one.serve("/keys", keyserver.answer({"keys": [KEY.jwk()]}, max_age=86400))
         yield one
-
-
-@pytest.fixture
-def authorizer(binary, tmp_path_factory):
-    with authorizers(binary, tmp_path_factory) as make:
-        yield make
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,6 @@ def server():
         yield one
 
 
-@pytest.fixture
-def authorizer(binary, tmp_path_factory):
-    with authorizers(binary, tmp_path_factory) as make:
-        yield make
-
-
 @pytest.fixture(scope="module")
 def running(binary, tmp_path_factory, server):
     """One that runs through this whole file: whatever a test gives it, it has to be there for the next."""
