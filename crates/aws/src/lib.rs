@@ -1,0 +1,55 @@
+//! How Countersign talks to AWS: one configuration for every service.
+//!
+//! Credentials, region and endpoint are found where every AWS tool finds them (environment, profile files, container,
+//! Lambda, instance), as the AWS SDKs and Tools Reference Guide has it; `AWS_ENDPOINT_URL` leads to another server.
+//! Nothing waits for ever: each attempt and each operation has a time-out, and what AWS says may be tried again
+//! (throttling, 5xx, a broken connection) is tried again with exponential back-off and jitter, a bounded number of times.
+//!
+//! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and CloudFront use it.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+
+pub use aws_config::SdkConfig;
+
+/// Until a connection stands.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Until one attempt is answered.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// Until an operation with all its attempts is given up.
+const OPERATION: Duration = Duration::from_secs(10);
+/// How often an operation is attempted at most.
+const ATTEMPTS: u32 = 4;
+/// The longest pause between attempts.
+const BACKOFF: Duration = Duration::from_secs(2);
+
+/// Why AWS can not be asked at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRegion;
+
+impl std::fmt::Display for NoRegion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no AWS region is set; set AWS_REGION, or `region` in the AWS profile")
+    }
+}
+
+impl std::error::Error for NoRegion {}
+
+/// The configuration of this process and machine. Asks for no credentials yet: the first request does.
+///
+/// # Errors
+///
+/// [`NoRegion`] where none is configured: every request would fail with a less helpful message.
+pub async fn configuration() -> Result<SdkConfig, NoRegion> {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build();
+    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(BACKOFF);
+    let config =
+        aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries);
+    let config = config.load().await;
+    if config.region().is_none() { Err(NoRegion) } else { Ok(config) }
+}

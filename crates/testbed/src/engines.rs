@@ -1,0 +1,29 @@
+//! The servers that tests are run against: one of each kind per test process, shared by its tests.
+//!
+//! Tests keep out of each other's way by names (tables, buckets, keys) of their own. Whoever needs a server in a bad
+//! state puts a [`Relay`](crate::Relay) in front, or starts one of its own.
+
+use std::{path::PathBuf, process::Command, sync::OnceLock};
+
+use crate::{
+    Server, free_port,
+    server::{python, tools},
+};
+
+/// Where a server's output goes: read when it does not start.
+fn log(name: &str, port: u16) -> PathBuf {
+    let folder = tools().join("logs");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join(format!("{name}-{port}.log"))
+}
+
+/// AWS's S3 and DynamoDB as moto plays them (not its KMS, which signs the wrong thing for a `DIGEST`).
+pub fn moto() -> &'static Server {
+    static MOTO: OnceLock<Server> = OnceLock::new();
+    MOTO.get_or_init(|| {
+        let port = free_port();
+        let mut command = Command::new(python("venv", "moto_server"));
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        Server::start(&command, port, &log("moto", port))
+    })
+}
