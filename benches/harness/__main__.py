@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import authorizer, contract, in_process, over_http, servers
+from harness import authorizer, contract, disturbed, in_process, over_http, servers
 from harness.turns import Plan
 
 
@@ -27,13 +27,15 @@ def main() -> None:
             authorizer.measure(arguments.programs, quick, arguments.rounds, folder)
         if arguments.only in (None, "http"):
             over_http.measure(arguments.programs, arguments.rounds, arguments.seconds, folder)
+        if arguments.only in (None, "disturbed"):
+            disturbed.measure(arguments.programs, arguments.rounds, arguments.seconds, folder)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each server [default: 7]")
     parser.add_argument("--seconds", type=float, default=5, help="length of a turn [default: 5]")
-    parser.add_argument("--only", choices=["in-process", "authorizer", "http"], help="only this part")
+    parser.add_argument("--only", choices=["in-process", "authorizer", "http", "disturbed"], help="only this part")
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.rounds < 1 or not arguments.seconds > 0:

@@ -12,12 +12,17 @@ import jwt
 AUDIENCE = "api://default"
 DATA = {"sub": "alice", "email": "alice@example.com", "role": "member"}
 DURATION = 600
-BODY = json.dumps({"data": DATA, "metadata": {"duration": DURATION, "audience": AUDIENCE}}, separators=(",", ":"))
 JWKS = "/.well-known/jwks.json"
 
 
 class WrongAnswer(Exception):
     """A server does not keep the contract."""
+
+
+def body(duration: int = DURATION) -> str:
+    """What `/sign` is asked for."""
+    asked = {"data": DATA, "metadata": {"duration": duration, "audience": AUDIENCE}}
+    return json.dumps(asked, separators=(",", ":"))
 
 
 def basic(client_id: str, secret: str) -> str:
@@ -38,7 +43,7 @@ def fetch(port: int, path: str, body: str | None = None, authorization: str = ""
 
 def check_sign(name: str, port: int, issuer: str, client_id: str, secret: str) -> None:
     """A token that PyJWT accepts under the server's own JWKS, with the claims asked for; none for a wrong secret."""
-    status, headers, answer = fetch(port, "/sign", BODY, basic(client_id, secret))
+    status, headers, answer = fetch(port, "/sign", body(), basic(client_id, secret))
     require(name, status == 200, f"/sign answers {status}: {answer[:200]!r}")
     require(name, headers.get("cache-control") == "no-store", "/sign may be cached")
     token = json.loads(answer)["access_token"]
@@ -49,7 +54,7 @@ def check_sign(name: str, port: int, issuer: str, client_id: str, secret: str) -
     require(name, key.key.key_size == 2048, "the key has another size than 2048 bits")
     require(name, DATA.items() <= claims.items(), "the token lacks claims")
     require(name, DURATION <= claims["exp"] - claims["iat"] <= DURATION + 10, "the token has another lifetime")
-    status = fetch(port, "/sign", BODY, basic(client_id, secret + "x"))[0]
+    status = fetch(port, "/sign", body(), basic(client_id, secret + "x"))[0]
     require(name, status == 401, f"a wrong secret gets {status}")
 
 

@@ -22,9 +22,9 @@ class Load(Rate):
     p99_ms: float
 
 
-def sign(server: Server, seconds: float) -> Load:
-    authorization = contract.basic(server.client_id, server.secret)
-    return wrk(server, "/sign", "sign.lua", seconds, {"AUTHORIZATION": authorization, "BODY": contract.BODY})
+def sign(server: Server, seconds: float, duration: int = contract.DURATION) -> Load:
+    asked = {"AUTHORIZATION": contract.basic(server.client_id, server.secret), "BODY": contract.body(duration)}
+    return wrk(server, "/sign", "sign.lua", seconds, asked)
 
 
 def jwks(server: Server, seconds: float) -> Load:

@@ -65,17 +65,29 @@ def wait(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> N
 
 
 @contextlib.contextmanager
-def countersign(programs: Path, folder: Path) -> Iterator[Server]:
-    """`countersign serve` as in production, audit log and all, except that nobody is slowed down by rate limits."""
+def countersign(
+    programs: Path, folder: Path, name: str = "Countersign", more: dict[str, str] | None = None
+) -> Iterator[Server]:
+    """`countersign serve` as in production, audit log and all, except that nobody is slowed down by rate limits.
+
+    `more` are texts of the configuration it makes and what they are replaced by.
+    """
     port = free_port()
     issuer = f"http://127.0.0.1:{port}"
-    program = [str(programs / "countersign"), "--json", "--config", str(folder / "countersign" / "countersign.toml")]
+    configuration = folder / "countersign" / "countersign.toml"
+    program = [str(programs / "countersign"), "--json", "--config", str(configuration)]
     made = subprocess.run([*program, "init", "--issuer", issuer], check=True, capture_output=True, text=True)
     client = json.loads(made.stdout)
+    text = configuration.read_text()
+    for old, new in (more or {}).items():
+        if old not in text:
+            raise RuntimeError(f"the configuration has no {old}")
+        text = text.replace(old, new)
+    configuration.write_text(text)
     environment = {"COUNTERSIGN_LIMITS__PER_CLIENT": "off", "COUNTERSIGN_LIMITS__PER_ADDRESS": "off"}
     command = [*program, "serve", "--listen", f"127.0.0.1:{port}"]
-    with running("Countersign", port, command, environment, folder / "countersign.log") as pid:
-        yield Server("Countersign", port, pid, issuer, client["client_id"], client["client_secret"])
+    with running(name, port, command, environment, folder / "countersign.log") as pid:
+        yield Server(name, port, pid, issuer, client["client_id"], client["client_secret"])
 
 
 @contextlib.contextmanager
