@@ -2,49 +2,20 @@
 
 import hashlib
 import json
-import subprocess
 
 import jwt
 import pytest
 from e2e import wire
-from e2e.program import CONFIG, client, until
-
-NGINX = """
-daemon off; master_process off; worker_processes 1;
-pid @FOLDER@/nginx.pid; error_log @FOLDER@/nginx.log;
-events {}
-http {
-  access_log off;
-  client_body_temp_path @FOLDER@/t1; proxy_temp_path @FOLDER@/t2; fastcgi_temp_path @FOLDER@/t3; uwsgi_temp_path @FOLDER@/t4; scgi_temp_path @FOLDER@/t5;
-  server { listen 127.0.0.1:@PORT@; root @FOLDER@/site; default_type application/json; }
-}
-"""
-
+from e2e.program import CONFIG, client
+from e2e.static_site import nginx
 
 @pytest.fixture
 def static(world):
     """A configuration, and nginx in front of the folder `site` at the issuer's address."""
     port = world.configure(CONFIG + client("tests"))
-    (world.folder / "site").mkdir()
-    file = world.folder / "nginx.conf"
-    file.write_text(NGINX.replace("@PORT@", str(port)).replace("@FOLDER@", str(world.folder)))
-    nginx = subprocess.Popen(["nginx", "-p", str(world.folder), "-c", str(file)], stderr=subprocess.PIPE)
     world.issuer = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: port_is_open(world.issuer) or nginx.poll() is not None, "nginx serves")
-        assert nginx.poll() is None, nginx.stderr.read()
+    with nginx(world.folder, port):
         yield world
-    finally:
-        nginx.terminate()
-        nginx.wait(10)
-        nginx.stderr.close()
-
-
-def port_is_open(issuer):
-    try:
-        return wire.get(issuer, "/").status > 0
-    except OSError:
-        return False
 
 
 def files(world):

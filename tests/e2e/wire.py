@@ -6,6 +6,7 @@ Requests are written by hand; answers are read with http.client, which reads one
 import base64
 import http.client
 import json
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -98,6 +99,12 @@ def basic(client, secret):
 def claims(token):
     """The claims of a token whose signature is not the question, as text."""
     return part(token, 1)
+
+
+def max_age(answer):
+    """How long a public document may be kept, in seconds."""
+    [seconds] = re.fullmatch(r"public, max-age=(\d+)", answer.headers["cache-control"]).groups()
+    return int(seconds)
 
 
 def header(token):

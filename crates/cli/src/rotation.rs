@@ -47,13 +47,12 @@ impl Rotation {
         self.rings.iter().map(|ring| ring.rotation.observe_every).min().unwrap_or(Duration::from_secs(300))
     }
 
-    /// The longest that verifiers may keep the documents now: until the next planned change, within `ceiling`.
-    pub(crate) fn max_age(&self, keyring: &Keyring, ceiling: Duration, now: Timestamp) -> Duration {
-        const FLOOR: Duration = Duration::from_secs(10);
+    /// How long it is until the documents will be others, as far as that is planned.
+    pub(crate) fn until_change(&self, keyring: &Keyring, now: Timestamp) -> Option<Duration> {
         let changes = self.rings.iter().filter(|ring| ring.spec.make_first_key).filter_map(|ring| {
             keyring.ring(&ring.spec.name)?.next_change(&ring.rotation, now).map(|at| at.since(now))
         });
-        changes.min().unwrap_or(ceiling).max(FLOOR).min(ceiling)
+        changes.min()
     }
 
     /// Looks, and takes the steps that are due.

@@ -3,7 +3,7 @@
 //! `serve` answers from the result and `publish` writes the same bytes; no request renders anything. Paths are
 //! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §4.7, §4.9 and §5.
 
-use crate::IssuerUrl;
+use crate::{IssuerUrl, freshness};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use countersign_jose::{Algorithm, KeyKind, PublicJwk, base64url};
@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 pub struct Document {
     /// `Content-Type`.
     pub content_type: &'static str,
-    /// `Cache-Control`.
+    /// `Cache-Control` that allows the longest time; a server answers with one that allows as much or less.
     pub cache_control: String,
     /// A strong `ETag`, with its quotes.
     pub etag: String,
@@ -66,7 +66,7 @@ pub fn render(
     certificates: JwksCertificates,
     max_age: Duration,
 ) -> PublicDocuments {
-    let cache_control = format!("public, max-age={}", max_age.as_secs());
+    let cache_control = freshness::cache_control(max_age.as_secs());
     let document = |content_type, body: String| {
         let body = Bytes::from(body);
         let hash = digest::digest(&digest::SHA256, &body);

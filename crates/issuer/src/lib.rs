@@ -7,6 +7,7 @@
 mod audit;
 mod client;
 mod documents;
+mod freshness;
 pub mod http;
 mod issuer;
 mod issuer_url;
@@ -18,6 +19,7 @@ mod request;
 
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
 pub use documents::{Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, render, x509_map};
+pub use freshness::max_age;
 pub use issuer::{Issuer, IssuerError, IssuerSettings, RequestLimits};
 pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
 pub use mint::{Caller, MintError, Minted};

@@ -227,7 +227,7 @@ impl Verified {
         &self.signed.payload
     }
 
-    /// All claims, in a type of the caller's.
+    /// All claims, in a type of the caller's. The text of the error may hold the value that does not fit.
     pub fn claims<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.signed.payload)
     }

@@ -1,6 +1,6 @@
 //! `SettingsError`: why a program can not have its settings, one variant per reason.
 //!
-//! Messages say what was wrong and where; the value of a variable is never repeated, because it may be a secret typed into
+//! Messages say what was wrong and where; a value of the wrong kind is never repeated, because it may be a secret typed into
 //! the wrong place. What a program offers against a missing file (a command that makes one, an option that names another)
 //! only the program knows, so it adds that to [`SettingsError::Missing`] itself.
 
@@ -33,7 +33,7 @@ pub enum SettingsError {
         path: PathBuf,
         /// Where in it, where that is known.
         place: Option<Place>,
-        /// What is wrong there.
+        /// What is wrong there, without the value.
         why: String,
     },
 

@@ -28,7 +28,7 @@ pub fn load<T: DeserializeOwned>(path: &Path, environment: &Environment) -> Resu
     let malformed = |why: toml::de::Error| SettingsError::Malformed {
         path: path.to_owned(),
         place: why.span().map(|span| Place::of(&text, span.start)),
-        why: why.message().to_owned(),
+        why: told(&why),
     };
     // The file by itself first, for errors with line and column.
     toml::from_str::<T>(&text).map_err(malformed)?;
@@ -116,6 +116,24 @@ mod tests {
                 why.to_string().contains(&format!("settings.toml line {line}, column {column}: ")),
                 "{why}"
             );
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_of_the_file_is_not_repeated() {
+        for text in [
+            "name = 'a'\nsize = 'a-secret'",
+            "name = 'a'\npart = 'a-secret'",
+            "name = 'a'\npart = 'an, expected a-secret'",
+            "name = ['a-secret']",
+            "name = { a-secret = 'a-secret' }",
+            "name = 'a-secret",
+            "name = a-secret",
+            "name = 'a' 'a-secret'",
+            "a-secret",
+        ] {
+            let why = load_text(text, &[]).unwrap_err().to_string();
+            assert!(why.contains("settings.toml line ") && !why.contains("a-secret"), "{why}");
         }
     }
 

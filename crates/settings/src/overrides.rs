@@ -44,9 +44,9 @@ pub(crate) fn is_missing(why: &Error) -> bool {
     why.message().starts_with("missing field `")
 }
 
-/// What is wrong, with the value left out: a variable may hold a secret by mistake.
+/// What is wrong, with the value left out: a secret may stand there by mistake. It may hold the words behind it too.
 pub(crate) fn told(why: &Error) -> String {
-    match why.message().split_once(", expected ") {
+    match why.message().rsplit_once(", expected ") {
         Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
         _ => why.message().to_owned(),
     }
@@ -173,9 +173,11 @@ mod tests {
         for name in
             ["COUNTERSIGN_LIMITS__BODY_BYTES", "COUNTERSIGN_SERVER__TRUSTED_PROXIES", "COUNTERSIGN_STORE"]
         {
-            let why = apply_to(&[(name, "a-secret")]).unwrap_err();
-            let why = why.to_string();
-            assert!(why.contains(name) && !why.contains("a-secret"), "{why}");
+            for value in ["a-secret", "an, expected a-secret"] {
+                let why = apply_to(&[(name, value)]).unwrap_err();
+                let why = why.to_string();
+                assert!(why.contains(name) && !why.contains("a-secret"), "{why}");
+            }
         }
     }
 }

@@ -134,7 +134,8 @@ impl Default for RawTokens {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawJwks {
-    /// `Cache-Control: max-age` of discovery and JWKS, at most. Less when the keys change sooner.
+    /// `Cache-Control: max-age` of discovery and JWKS, at most. Less when the keys change sooner, but 10s at least, and up to a fifth
+    /// less by turns, so that caches do not all come back at one moment.
     pub(crate) max_age: String,
     /// Whether the keys in the JWKS have their certificates with them, as `x5c` and `x5t#S256`. It makes the JWKS several times as
     /// large; `/.well-known/x509.json` has the certificates in any case.

@@ -1,7 +1,7 @@
 //! Watches the store for keys that were changed by another process, and notes when the store last answered.
 
 use crate::{config::JaasKey, rotation::Rotation};
-use countersign_issuer::Issuer;
+use countersign_issuer::{Issuer, max_age};
 use countersign_keyring::StoredKeyring;
 use countersign_store::Clock;
 use std::{sync::Arc, time::Duration};
@@ -17,45 +17,51 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
-    /// Runs until it is aborted. A store that does not answer leaves the keys last read in use.
+    /// Runs until it is aborted.
     pub(super) async fn run(self, issuer: Arc<Issuer>) {
         let mut failing = false;
         loop {
             tokio::time::sleep(self.every).await;
-            match self.keyring.reload(&issuer.keyring()).await {
-                Ok(None) => {}
-                Ok(Some(mut changed)) => {
-                    if let Some(key) = &self.jaas_key {
-                        changed = changed.with_ring(key.ring.clone(), Arc::clone(&key.signer));
-                    }
-                    if let Err(why) = issuer.replace_keys(changed) {
-                        tracing::error!("the changed keys can not be used, the old ones stay: {why}");
-                        continue;
-                    }
-                    tracing::info!("the keys have changed and are in use");
-                }
-                Err(why) => {
-                    if !failing {
-                        tracing::error!("the keys can not be read again, those last read stay in use: {why}");
-                    }
-                    failing = true;
-                    continue;
-                }
-            }
-            if failing {
-                tracing::info!("the keys can be read again");
-            }
-            failing = false;
-            issuer.store_answered();
+            self.look(&issuer, &mut failing).await;
+            // Without the store too: another instance may change the keys meanwhile.
             self.shorten_max_age(&issuer);
         }
     }
 
-    /// Caches must not outlive the next planned change of the documents.
+    /// A store that does not answer leaves the keys last read in use.
+    async fn look(&self, issuer: &Issuer, failing: &mut bool) {
+        match self.keyring.reload(&issuer.keyring()).await {
+            Ok(None) => {}
+            Ok(Some(mut changed)) => {
+                if let Some(key) = &self.jaas_key {
+                    changed = changed.with_ring(key.ring.clone(), Arc::clone(&key.signer));
+                }
+                if let Err(why) = issuer.replace_keys(changed) {
+                    tracing::error!("the changed keys can not be used, the old ones stay: {why}");
+                    return;
+                }
+                tracing::info!("the keys have changed and are in use");
+            }
+            Err(why) => {
+                if !*failing {
+                    tracing::error!("the keys can not be read again, those last read stay in use: {why}");
+                }
+                *failing = true;
+                return;
+            }
+        }
+        if *failing {
+            tracing::info!("the keys can be read again");
+        }
+        *failing = false;
+        issuer.store_answered();
+    }
+
+    /// Caches must not outlive the next planned change of the documents. Answers say the same time until this is done again.
     pub(super) fn shorten_max_age(&self, issuer: &Issuer) {
-        let ceiling = issuer.settings().jwks_max_age;
-        let max_age = self.rotation.max_age(issuer.keyring().records(), ceiling, self.clock.now());
-        if let Err(why) = issuer.set_max_age(max_age) {
+        let next_look = self.clock.now().plus(self.every.saturating_add(Duration::from_secs(1)));
+        let until_change = self.rotation.until_change(issuer.keyring().records(), next_look);
+        if let Err(why) = issuer.set_max_age(max_age(until_change, issuer.settings().jwks_max_age)) {
             tracing::error!("the public documents can not be rendered anew: {why}");
         }
     }

@@ -92,16 +92,12 @@ impl ForwardAuth {
         }
     }
 
-    /// Whether a header is one of the identity headers to a service that folds what is no letter or digit, as CGI, WSGI and PHP
-    /// do, and another one to the proxy. Header names are in lower case already.
+    /// Whether a header is one of the identity headers to some services, and another one to the proxy.
     fn has_spoofed_header(&self, headers: &HeaderMap) -> bool {
-        let spoofs = |name: &str| {
-            let same = |(header, _): &(HeaderName, String)| {
-                header.as_str() != name && folded(header.as_str()).eq(folded(name))
-            };
-            self.identity_headers.iter().any(same)
+        let spoofs = |name: &HeaderName| {
+            self.identity_headers.iter().any(|(header, _)| header != name && is_same_header(header, name))
         };
-        headers.keys().any(|name| spoofs(name.as_str()))
+        headers.keys().any(spoofs)
     }
 
     /// Every identity header, with the caller's claim or empty.
@@ -120,9 +116,13 @@ impl ForwardAuth {
     }
 }
 
-/// A header name as such a service reads it.
-fn folded(name: &str) -> impl Iterator<Item = u8> + '_ {
-    name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' })
+/// Whether two names are one to a service that folds what is no letter or digit, as CGI, WSGI and PHP do. They are in lower case
+/// already.
+pub(crate) fn is_same_header(one: &HeaderName, other: &HeaderName) -> bool {
+    fn folded(name: &HeaderName) -> impl Iterator<Item = u8> + '_ {
+        name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' })
+    }
+    folded(one).eq(folded(other))
 }
 
 fn refuse(refusal: &Refusal) -> Response<String> {

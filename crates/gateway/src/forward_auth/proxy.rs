@@ -6,7 +6,7 @@
 use crate::{decision::Refusal, facts::RequestFacts};
 use http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
-use std::{borrow::Cow, net::IpAddr, str::FromStr};
+use std::{net::IpAddr, str::FromStr};
 
 /// A kind of proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +61,8 @@ impl ProxyKind {
         let mut facts = RequestFacts { method: method.into(), path: path.into(), ..RequestFacts::default() };
         facts.add_raw_query(query);
         for (name, value) in &request.headers {
-            // Tokens are ASCII; a value that is not can hold none.
-            let value = value.to_str().map_or(Cow::Borrowed("\u{fffd}"), Cow::Borrowed);
-            facts.headers.push((name.as_str().into(), value));
+            // Byte by byte: a value that is not UTF-8 must not hide a token beside what is not, and U+FFFD can be in none.
+            facts.headers.push((name.as_str().into(), String::from_utf8_lossy(value.as_bytes())));
         }
         Ok(facts)
     }

@@ -4,7 +4,7 @@ use super::raw::{RawCredentials, RawGate, RawProxies, RawRoute, RawTrust};
 use crate::{
     context::ContextRules,
     credential::CredentialSources,
-    forward_auth::{ForwardAuth, Proxies},
+    forward_auth::{ForwardAuth, Proxies, is_same_header},
     gate::Gate,
     lambda::{ApiSettings, Authorizer, HttpApiResponse},
     route::{Access, Requirement, Route},
@@ -404,7 +404,7 @@ fn proxies(raw: &[RawProxies]) -> Result<Vec<Proxies>, SettingError> {
 }
 
 fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, String)>, SettingError> {
-    let mut headers = Vec::new();
+    let mut headers: Vec<(HeaderName, String)> = Vec::new();
     for (name, claim) in raw {
         let key = || format!("gate.identity_headers.{name}");
         let header = HeaderName::from_str(name).map_err(|_| at(key(), "not a header name"))?;
@@ -419,6 +419,11 @@ fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, S
         }
         if claim.is_empty() {
             return Err(at(key(), "name the claim it is filled from"));
+        }
+        // The second would overwrite the first at the proxy, or in a service that folds names.
+        let mut before = raw.keys().zip(&headers);
+        if let Some((other, _)) = before.find(|(_, (other, _))| is_same_header(other, &header)) {
+            return Err(at(key(), format!("is the same header as {other}; keep one")));
         }
         headers.push((header, claim.clone()));
     }

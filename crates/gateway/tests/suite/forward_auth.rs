@@ -2,7 +2,7 @@
 
 use crate::support::{ISSUER, NOW, forged_token, resolved, token};
 use countersign_gateway::forward_auth::{Answer, ForwardAuth};
-use http::{Request, StatusCode, request::Parts};
+use http::{HeaderName, HeaderValue, Request, StatusCode, request::Parts};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -225,4 +225,54 @@ async fn two_credentials_in_the_original_request_are_refused_wherever_they_are()
         nginx("GET", "/orders/1", Some(&one), &[("Authorization", &second)]).await.code,
         "credential_ambiguous"
     );
+}
+
+/// As nginx asks about `GET /orders/1` of a gate that also looks into the cookie `session`, with headers of any bytes.
+async fn nginx_with_cookies(headers: &[(&str, &[u8])]) -> &'static str {
+    let mut settings = gate();
+    settings["credentials"] = json!({ "cookie": "session" });
+    let forward_auth = resolved(settings).unwrap().into_forward_auth().unwrap();
+    let mut request =
+        parts("GET", "/authorize", &[("X-Original-Method", "GET"), ("X-Original-URI", "/orders/1")]);
+    for (name, value) in headers {
+        let name = HeaderName::try_from(*name).unwrap();
+        request.headers.append(name, HeaderValue::from_bytes(value).unwrap());
+    }
+    forward_auth.answer(&request, "", "127.0.0.1".parse().unwrap(), NOW).await.code
+}
+
+#[tokio::test]
+async fn bytes_beyond_ascii_do_not_hide_a_second_credential() {
+    let (one, two) = (format!("Bearer {}", token(json!({}))), token(json!({ "sub": "bob" })));
+    for beside in [b"n\xc3\xa9".as_slice(), b"\xe9", b"\xff\xfe", b"\xc3"] {
+        let cookie = [b"a=", beside, b"; session=", two.as_bytes(), b"; b=", beside].concat();
+        let protocols = [beside, b", bearer, ", two.as_bytes(), b", ", beside].concat();
+        let spoiled = [two.as_bytes(), beside].concat();
+        for (name, value) in [
+            ("cookie", cookie),
+            ("sec-websocket-protocol", protocols),
+            ("cookie", [b"session=", spoiled.as_slice()].concat()),
+            ("authorization", [b"Bearer ", spoiled.as_slice()].concat()),
+        ] {
+            let code = nginx_with_cookies(&[("authorization", one.as_bytes()), (name, &value)]).await;
+            assert_eq!(code, "credential_ambiguous", "{name} beside {beside:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_beyond_ascii_in_what_is_no_credential_do_no_harm() {
+    let good = token(json!({}));
+    for beside in [b"n\xc3\xa9".as_slice(), b"\xe9", b"\xff\xfe", b"\xc3"] {
+        let cookie = [b"theme=", beside, b"; session=", good.as_bytes()].concat();
+        let protocols = [beside, b", bearer, ", good.as_bytes()].concat();
+        let bearer = format!("Bearer {good}");
+        for headers in [
+            [("cookie", cookie.as_slice()), ("x-name", beside)],
+            [("sec-websocket-protocol", &protocols), ("referer", beside)],
+            [("authorization", bearer.as_bytes()), ("cookie", beside)],
+        ] {
+            assert_eq!(nginx_with_cookies(&headers).await, "allow", "{headers:?}");
+        }
+    }
 }

@@ -2,9 +2,12 @@
 
 use crate::{
     properties::{self, allows, check_form},
-    support::{authorize, authorizer, event, events, forged_token, token},
+    support::{NOW, authorize, authorizer, event, events, forged_token, token},
 };
-use countersign_gateway::lambda::{Authorizer, Reply};
+use countersign_gateway::{
+    Decision, Denial, Refusal,
+    lambda::{Authorizer, Reply},
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
@@ -123,6 +126,55 @@ fn mutate(event: &mut Value, path: &[prop::sample::Index], mutation: Mutation) {
         }
         (Mutation::Swap(_), _) => {}
     }
+}
+
+/// The JSON pointers of everything below a value.
+fn pointers(value: &Value) -> Vec<String> {
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(name, inner)| (name.clone(), inner)).collect(),
+        Value::Array(list) => list.iter().enumerate().map(|(at, inner)| (at.to_string(), inner)).collect(),
+        _ => Vec::new(),
+    };
+    let below = members.into_iter().flat_map(|(name, inner)| {
+        let here = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let deeper: Vec<_> = pointers(inner).iter().map(|rest| format!("{here}{rest}")).collect();
+        std::iter::once(here).chain(deeper)
+    });
+    below.collect()
+}
+
+#[tokio::test]
+async fn a_token_in_the_wrong_place_of_an_event_is_never_repeated() {
+    const CANARY: &str = "eyJhbGciOiJFUzI1NiJ9.eyJjYW5hcnkiOiJ5ZXMifQ.c2lnbmF0dXJl";
+    let long = CANARY.repeat(2000);
+    let mut hostile = vec![json!(CANARY), json!([CANARY]), json!({ "cookies": { CANARY: 1 } })];
+    for value in [json!(long), json!([long]), json!([[long]]), json!({ "a": long }), json!({ &long: [7] })] {
+        for name in
+            ["cookies", "headers", "requestContext", "type", "identitySource", "queryStringParameters"]
+        {
+            hostile.push(json!({ name: value }));
+        }
+    }
+    for name in events() {
+        let whole = event(&name, CANARY);
+        for pointer in pointers(&whole) {
+            for value in [json!(CANARY), json!({ CANARY: [[CANARY]] }), json!([{ CANARY: CANARY }])] {
+                let mut misshapen = whole.clone();
+                *misshapen.pointer_mut(&pointer).unwrap() = value;
+                hostile.push(misshapen);
+            }
+        }
+    }
+    let mut misshapen = 0;
+    for event in hostile {
+        let (outcome, checks) = GATES[0].explain(event.to_string().as_bytes(), NOW).await;
+        let Decision::Deny(Denial { refusal: Refusal::Event(why), .. }) = &outcome.decision else { continue };
+        misshapen += 1;
+        let told = format!("{why} {checks:?} {:?}", outcome.reply);
+        assert!(!told.contains("eyJ") && !told.contains("c2lnbmF0dXJl"), "{told:.500}\n{event:.500}");
+        assert!(why.len() < 100, "{why}");
+    }
+    assert!(misshapen > 500, "{misshapen}");
 }
 
 proptest! {

@@ -119,6 +119,14 @@ fn what_can_not_work_is_refused_with_its_key() {
         (json!({ "identity_headers": { "Host": "sub" } }), "X-"),
         (json!({ "identity_headers": { "X Auth": "sub" } }), "not a header name"),
         (json!({ "identity_headers": { "X-Auth": "" } }), "name the claim"),
+        (
+            json!({ "identity_headers": { "X-Auth-Subject": "sub", "x-auth-subject": "name" } }),
+            "gate.identity_headers.x-auth-subject: is the same header as X-Auth-Subject; keep one",
+        ),
+        (
+            json!({ "identity_headers": { "X-A.B": "sub", "X-A-B": "sub" } }),
+            "gate.identity_headers.X-A.B: is the same header as X-A-B; keep one",
+        ),
         (json!({ "http_api_response": "maybe" }), "neither simple nor policy"),
         (json!({ "authorized_apis": ["*", "arn:aws:execute-api:a:1:b/*"] }), "one or the other"),
         (json!({ "authorized_apis": ["arn:aws:s3:::bucket"] }), "not an ARN"),

@@ -1,28 +1,31 @@
 //! The public documents over HTTP: answered from memory with `ETag`, `304`, `HEAD`, CORS and `Cache-Control`.
 //!
 //! Nothing is rendered, routed or looked up twice: `Answers` is made once per change of the keys and maps every path a
-//! document is found at to its ready headers and body.
+//! document is found at to its ready headers and body. `Cache-Control` takes turns, see `freshness`.
 
 use super::error::HttpError;
 use crate::{
     IssuerUrl,
     documents::{Document, OAUTH_AUTHORIZATION_SERVER, PublicDocuments},
+    freshness::Freshness,
 };
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 /// What is answered at each path.
-#[derive(Debug, Default)]
-pub(crate) struct Answers(HashMap<String, Answer>);
+#[derive(Debug)]
+pub(crate) struct Answers {
+    by_path: HashMap<String, Answer>,
+    freshness: Freshness,
+}
 
 #[derive(Debug, Clone)]
 struct Answer {
     content_type: HeaderValue,
-    cache_control: HeaderValue,
     etag: HeaderValue,
     body: Bytes,
 }
@@ -30,27 +33,28 @@ struct Answer {
 impl Answers {
     /// Documents are found below the issuer's path and at the root. RFC 8414 §3.1 puts the well-known part between host
     /// and path, OpenID Connect appends it.
-    pub(crate) fn new(documents: &PublicDocuments, issuer: &IssuerUrl) -> Self {
+    pub(crate) fn new(documents: &PublicDocuments, issuer: &IssuerUrl, max_age: Duration) -> Self {
         let prefix = issuer.path();
-        let mut answers = HashMap::new();
+        let mut by_path = HashMap::new();
         for (path, document) in documents.iter() {
             let Some(answer) = Answer::new(document) else { continue };
-            answers.insert(path.to_owned(), answer.clone());
-            answers.insert(format!("{prefix}{path}"), answer.clone());
+            by_path.insert(path.to_owned(), answer.clone());
+            by_path.insert(format!("{prefix}{path}"), answer.clone());
             if path == OAUTH_AUTHORIZATION_SERVER {
-                answers.insert(format!("{path}{prefix}"), answer);
+                by_path.insert(format!("{path}{prefix}"), answer);
             }
         }
-        Self(answers)
+        Self { by_path, freshness: Freshness::new(max_age) }
     }
 
     /// The response to a request for a document; `None` where there is none.
     pub(crate) fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
-        let answer = self.0.get(path)?;
+        let answer = self.by_path.get(path)?;
+        let get = |body| answer.get(headers, body, self.freshness.next());
         Some(match *method {
-            Method::GET => answer.get(headers, Body::from(answer.body.clone())),
+            Method::GET => get(Body::from(answer.body.clone())),
             Method::HEAD => {
-                let mut response = answer.get(headers, Body::empty());
+                let mut response = get(Body::empty());
                 if response.status() == StatusCode::OK {
                     response.headers_mut().insert(header::CONTENT_LENGTH, answer.body.len().into());
                 }
@@ -73,13 +77,12 @@ impl Answer {
     fn new(document: &Document) -> Option<Self> {
         Some(Self {
             content_type: HeaderValue::from_static(document.content_type),
-            cache_control: HeaderValue::from_str(&document.cache_control).ok()?,
             etag: HeaderValue::from_str(&document.etag).ok()?,
             body: document.body.clone(),
         })
     }
 
-    fn get(&self, request: &HeaderMap, body: Body) -> Response {
+    fn get(&self, request: &HeaderMap, body: Body, cache_control: Option<&HeaderValue>) -> Response {
         let known = request.get_all(header::IF_NONE_MATCH).iter().any(|value| matches(value, &self.etag));
         let mut response = Response::new(if known { Body::empty() } else { body });
         if known {
@@ -90,7 +93,9 @@ impl Answer {
             headers.insert(header::CONTENT_TYPE, self.content_type.clone());
         }
         headers.insert(header::ETAG, self.etag.clone());
-        headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
+        if let Some(value) = cache_control {
+            headers.insert(header::CACHE_CONTROL, value.clone());
+        }
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
         response
     }
