@@ -1,14 +1,16 @@
 """Rotation as it happens: a server whose keys live for seconds, and verifiers that read its JWKS as the world does."""
 
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 import pytest
 from e2e import wire
 from e2e.program import SECRET, secret_hash, until
 
-#: Everything in seconds: a key is published 8 s before its turn, must be seen for 2 s, signs for 12 s, and stays 10 s.
+#: Everything in seconds: a key is published 9 s before its turn, must be seen for 2 s and the skew, signs for 12 s, and stays 10 s.
 RINGS = """
 [store]
 refresh = "1s"
@@ -92,11 +94,11 @@ def test_a_server_rotates_by_itself_and_every_token_verifies_for_as_long_as_it_l
 
 
 def test_caches_come_back_at_different_moments_before_the_next_planned_change(world):
-    # The next key is published 8.2 s before the turn of the first one, 102 s after that began to sign.
+    # The next key is published 9.2 s before the turn of the first one, 101 s after that began to sign.
     port = world.configure(configuration(RINGS.replace('rotate_every = "12s"', 'rotate_every = "110s"')))
     world.serve()
     [first] = world.keys()
-    assert first["next"]["step"] == "make" and first["next"]["at"] == first["activated_at"] + 102
+    assert first["next"]["step"] == "make" and first["next"]["at"] == first["activated_at"] + 101
     ages = set()
 
     def spread():
@@ -138,6 +140,46 @@ def test_keys_are_moved_along_by_hand_and_the_server_follows(world):
     assert second not in world.done("keys", "export", "--public")
     listed = world.done("keys", "list")
     assert "revoked" in listed and "| is now" in listed
+
+
+def test_another_key_under_the_name_of_a_key_is_not_that_key(world):
+    """Two stages of one service that import a key under the same kid, and an address that leads to the other stage."""
+    public = {}
+
+    class Address(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(public).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Address) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        rings = RINGS.replace('rotate_every = "12s"\n', "")
+        world.configure(configuration(rings).replace("127.0.0.1:@PORT@", f"127.0.0.1:{server.server_port}"))
+        world.done("sign", "--claims", "{}", "--lifetime", "1s")
+        second = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+        world.done("keys", "publish", second)
+        right = json.loads(world.done("keys", "export", "--public"))
+        wrong = json.loads(json.dumps(right))
+        mine, other = (next(key for key in wrong["keys"] if (key["kid"] == second) == own) for own in (True, False))
+        mine["x"], mine["y"] = other["x"], other["y"]
+
+        def look(document):
+            public.clear()
+            public.update(document)
+            return json.loads(world.done("keys", "rotate", "--once", "--json"))
+
+        for _ in range(5):
+            look(wrong)
+            time.sleep(1)
+        world.fails(1, "it was not seen at the public address", "keys", "activate", second)
+        until(lambda: look(right) and world.run("keys", "activate", second).returncode == 0, "it is known when it is seen")
+        server.shutdown()
 
 
 def test_rotate_once_is_a_turn_for_schedulers(world):

@@ -8,9 +8,10 @@ use crate::{
     config::{Config, RingConfig},
 };
 use countersign_issuer::JWKS_PATH;
-use countersign_jose::{Timestamp, json};
+use countersign_jose::{Jwk, PublicKey, Timestamp, json};
 use countersign_keyring::{Done, Keyring, KeyringError, Step, StoredKeyring};
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
+use serde_json::value::RawValue;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Everything a turn needs.
@@ -58,9 +59,11 @@ impl Rotation {
     /// Looks, and takes the steps that are due.
     pub(crate) async fn turn(&self, now: Timestamp) -> Result<Turn, KeyringError> {
         let look = if self.somebody_waits().await? { Some(self.look(now).await?) } else { None };
-        let mut done = Vec::new();
+        let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
-            done.extend(self.keyring.advance(&ring.spec, &ring.rotation, now).await?);
+            // One ring that can not go on holds up no other, and what was done before it failed was done.
+            let outcome = self.keyring.advance(&ring.spec, &ring.rotation, now, &mut done).await;
+            failed = failed.and(outcome);
         }
         for step in &done {
             tracing::info!(
@@ -68,7 +71,7 @@ impl Rotation {
                 decision = "rotated", step = name(&step.step), ring = step.ring.as_str(), kid = step.kid
             );
         }
-        Ok(Turn { look, done })
+        failed.map(|()| Turn { look, done })
     }
 
     /// Whether a published key waits until verifiers know it.
@@ -79,26 +82,36 @@ impl Rotation {
     }
 
     async fn look(&self, now: Timestamp) -> Result<Result<usize, String>, KeyringError> {
-        let found = match self.fetch_kids().await {
+        let found = match self.fetch_keys().await {
             Ok(found) => found,
             Err(why) => {
                 tracing::warn!("the keys can not be seen at {}: {why}", self.address);
                 return Ok(Err(why));
             }
         };
-        let gap = self.every().saturating_mul(3);
-        self.keyring.observe(&found, gap, now).await?;
-        Ok(Ok(found.len()))
+        let (keyring, _) = self.keyring.read().await?;
+        // A key of that name is not yet this key.
+        let ours = |(kid, key): &(String, PublicKey)| {
+            keyring.find(kid).and_then(|(_, record)| record.public_key()).as_ref() == Some(key)
+        };
+        let seen: BTreeSet<_> = found.into_iter().filter(ours).map(|(kid, _)| kid).collect();
+        let rotations = self.rings.iter().map(|ring| &ring.rotation);
+        let skew = rotations.map(|rotation| rotation.skew).max().unwrap_or_default();
+        self.keyring.observe(&seen, self.every().saturating_mul(3), skew, now).await?;
+        Ok(Ok(seen.len()))
     }
 
-    async fn fetch_kids(&self) -> Result<BTreeSet<String>, String> {
+    async fn fetch_keys(&self) -> Result<Vec<(String, PublicKey)>, String> {
         let url = KeyUrl::parse(&self.address).map_err(|why| why.to_string())?;
         let body = self.fetch.fetch(&url).await.map_err(|why| why.to_string())?.body;
         let set = json::Object::parse(&body, json::DEFAULT_DEPTH).map_err(|why| why.to_string())?;
         let keys = set.get("keys").ok_or("there is no `keys`")?;
-        let keys: Vec<serde_json::Value> =
-            serde_json::from_str(keys.get()).map_err(|_| "`keys` is not a list")?;
-        Ok(keys.iter().filter_map(|key| key.get("kid")?.as_str().map(str::to_owned)).collect())
+        let keys: Vec<&RawValue> = serde_json::from_str(keys.get()).map_err(|_| "`keys` is not a list")?;
+        let key = |raw: &RawValue| {
+            let jwk = Jwk::parse(raw.get().as_bytes()).ok()?;
+            Some((jwk.kid()?.to_owned(), jwk.public_key()?))
+        };
+        Ok(keys.into_iter().filter_map(key).collect())
     }
 }
 

@@ -40,17 +40,17 @@ pub enum Force {
 }
 
 impl StoredKeyring {
-    /// Takes every step that is due in this ring, and says which.
+    /// Takes every step that is due in this ring, and adds each to `all` when it has been taken.
     pub async fn advance(
         &self,
         spec: &RingSpec,
         policy: &RotationPolicy,
         now: Timestamp,
-    ) -> Result<Vec<Done>, KeyringError> {
+        all: &mut Vec<Done>,
+    ) -> Result<(), KeyringError> {
         let seen = self.observations().await?.0;
         let mut made: Option<NewKey> = None;
-        let mut all = Vec::new();
-        while all.len() < MAX_STEPS {
+        for _ in 0..MAX_STEPS {
             let mut done = None;
             self.change(|keyring| {
                 done = None;
@@ -83,7 +83,7 @@ impl StoredKeyring {
             }
             all.push(done);
         }
-        Ok(all)
+        Ok(())
     }
 
     /// What was seen in public.
@@ -99,13 +99,14 @@ impl StoredKeyring {
         &self,
         found: &BTreeSet<String>,
         longest_gap: Duration,
+        skew: Duration,
         now: Timestamp,
     ) -> Result<Observations, KeyringError> {
         let (keyring, _) = self.read().await?;
         let known = keyring.rings().flat_map(|(_, ring)| ring.keys()).map(|key| key.kid.clone()).collect();
         for _ in 0..ATTEMPTS {
             let (before, version) = self.observations().await?;
-            let after = before.with_look(found, &known, longest_gap, now);
+            let after = before.with_look(found, &known, longest_gap, skew, now);
             let bytes = serde_json::to_vec(&after).map_err(|why| KeyringError::Corrupt(why.to_string()))?;
             let expect = version.map_or(Expect::Absent, Expect::Version);
             match self.store().put(&observations()?, &bytes, expect, None).await {

@@ -50,7 +50,8 @@ async fn states(keyring: &StoredKeyring) -> Vec<KeyState> {
 }
 
 async fn advance(keyring: &StoredKeyring, now: Timestamp) -> Vec<Done> {
-    let done = keyring.advance(&spec(), &policy(), now).await.unwrap();
+    let mut done = Vec::new();
+    keyring.advance(&spec(), &policy(), now, &mut done).await.unwrap();
     let (stored, _) = keyring.read().await.unwrap();
     assert!(stored.has_one_active_key_per_ring());
     done
@@ -60,7 +61,7 @@ async fn advance(keyring: &StoredKeyring, now: Timestamp) -> Vec<Done> {
 async fn look(keyring: &StoredKeyring, kids: &[&str], from: Timestamp, until: Timestamp) {
     let mut now = from;
     while now <= until {
-        keyring.observe(&of(kids), MINUTE * 15, now).await.unwrap();
+        keyring.observe(&of(kids), policy().longest_gap(), policy().skew, now).await.unwrap();
         now = now.plus(MINUTE * 5);
     }
 }
@@ -116,8 +117,8 @@ async fn a_key_that_is_not_seen_without_a_break_never_takes_over() {
     assert_eq!(advance(&keyring, far.plus(HOUR * 2)).await, []);
     // Seen again, but nobody looked for a while.
     let later = far.plus(HOUR * 3);
-    look(&keyring, &[&first, &second], later, later.plus(HOUR * 2)).await;
-    let known = later.plus(HOUR * 2);
+    let known = later.plus(HOUR * 2 + policy().skew);
+    look(&keyring, &[&first, &second], later, known).await;
     assert_eq!(advance(&keyring, known.plus(MINUTE * 16)).await, [], "nobody has looked for 16 minutes");
     assert_eq!(advance(&keyring, known).await.len(), 1);
 }
@@ -131,6 +132,24 @@ async fn a_clock_that_was_set_back_proves_nothing() {
     look(&keyring, &[&first, &second], publish.plus(DAY), publish.plus(DAY + HOUR * 3)).await;
     look(&keyring, &[&first, &second], publish, publish).await;
     assert_eq!(advance(&keyring, NOW.plus(DAY * 30)).await, []);
+}
+
+#[tokio::test]
+async fn looks_on_clocks_that_differ_by_the_skew_add_up() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let due = NOW.plus(DAY * 30);
+    let publish = due.minus(policy().lead());
+    let second = advance(&keyring, publish).await[0].kid.clone();
+    // One who is ahead looks, and a moment later one who is not.
+    let mut now = publish;
+    while now <= due {
+        look(&keyring, &[&first, &second], now.plus(policy().skew), now.plus(policy().skew)).await;
+        look(&keyring, &[&first, &second], now, now).await;
+        now = now.plus(MINUTE * 5);
+    }
+    let turn = advance(&keyring, due).await;
+    assert_eq!(turn, [Done { ring: ring(), step: Step::Activate(second.clone()), kid: second }]);
 }
 
 #[tokio::test]
@@ -161,9 +180,13 @@ async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
     look(&keyring, &[&first, &second], NOW, NOW.plus(HOUR)).await;
     let early = keyring.activate(&second, &policy(), Force::No, NOW.plus(HOUR)).await.unwrap_err();
     assert!(early.to_string().contains("may not be known to all verifiers before"), "{early}");
-    look(&keyring, &[&first, &second], NOW.plus(HOUR), NOW.plus(HOUR * 2)).await;
-    assert!(keyring.activate(&second, &policy(), Force::No, NOW.plus(HOUR * 2)).await.unwrap());
-    assert!(!keyring.activate(&second, &policy(), Force::No, NOW.plus(HOUR * 2)).await.unwrap());
+    // Whoever saw it first may have had a clock that was behind.
+    let known = NOW.plus(HOUR * 2 + policy().skew);
+    look(&keyring, &[&first, &second], NOW.plus(HOUR), known).await;
+    let early = keyring.activate(&second, &policy(), Force::No, known.minus(MINUTE)).await.unwrap_err();
+    assert!(early.to_string().contains("may not be known to all verifiers before"), "{early}");
+    assert!(keyring.activate(&second, &policy(), Force::No, known).await.unwrap());
+    assert!(!keyring.activate(&second, &policy(), Force::No, known).await.unwrap());
     assert!(keyring.activate(&first, &policy(), Force::Yes, NOW.plus(HOUR * 2)).await.unwrap());
     assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Retired]);
 }
@@ -217,7 +240,11 @@ async fn of_many_rotators_at_once_one_makes_the_next_key() {
     let tasks: Vec<_> = (0..20)
         .map(|_| {
             let keyring = keyring.clone();
-            tokio::spawn(async move { keyring.advance(&spec(), &policy(), publish).await.unwrap().len() })
+            tokio::spawn(async move {
+                let mut done = Vec::new();
+                keyring.advance(&spec(), &policy(), publish, &mut done).await.unwrap();
+                done.len()
+            })
         })
         .collect();
     let mut made = 0;
@@ -231,7 +258,9 @@ async fn of_many_rotators_at_once_one_makes_the_next_key() {
 async fn a_ring_whose_keys_come_from_outside_never_makes_one() {
     let keyring = keyring();
     let imported = RingSpec { make_first_key: false, ..spec() };
-    assert_eq!(keyring.advance(&imported, &policy(), NOW).await.unwrap(), []);
+    let mut done = Vec::new();
+    keyring.advance(&imported, &policy(), NOW, &mut done).await.unwrap();
+    assert_eq!(done, []);
     assert_eq!(states(&keyring).await, []);
 }
 

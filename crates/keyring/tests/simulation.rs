@@ -284,9 +284,9 @@ impl World {
             let now = self.dice.skewed(self.now);
             if !self.dice.one_in(10) {
                 let found = self.fetch(0);
-                let _ = self.keyring.observe(&found, self.policy.observe_every * 3, now).await;
+                let _ = self.keyring.observe(&found, self.policy.longest_gap(), self.policy.skew, now).await;
             }
-            let _ = self.keyring.advance(&self.spec, &self.policy, now).await;
+            let _ = self.keyring.advance(&self.spec, &self.policy, now, &mut Vec::new()).await;
         }
     }
 

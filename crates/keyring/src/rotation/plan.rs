@@ -86,8 +86,9 @@ impl Ring {
         seen: &Observations,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let since = seen.seen_since(kid, policy.longest_gap(), now)?;
-        Some(since.plus(policy.propagation))
+        let since = seen.seen_since(kid, policy.longest_gap(), policy.skew, now)?;
+        // Whoever saw it first may have been behind.
+        Some(since.plus(policy.propagation.saturating_add(policy.skew)))
     }
 
     fn succession(&self, policy: &RotationPolicy, seen: &Observations, now: Timestamp) -> Option<Planned> {

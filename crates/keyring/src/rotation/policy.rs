@@ -89,12 +89,13 @@ impl RotationPolicy {
     /// few looks may fail.
     pub fn lead(&self) -> Duration {
         self.propagation
+            .saturating_add(self.skew)
             .saturating_add(self.observe_every.saturating_mul(6))
             .saturating_add(self.propagation / 10)
     }
 
     /// The longest time between two looks after which a key still counts as seen all the time.
-    pub(super) fn longest_gap(&self) -> Duration {
+    pub fn longest_gap(&self) -> Duration {
         self.observe_every.saturating_mul(3)
     }
 
