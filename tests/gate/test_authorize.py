@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jwt
 import pytest
 from e2e import program
 from e2e.blocks import blocks, environment, run
@@ -112,6 +113,31 @@ def test_settings_that_can_not_work_are_told_by_their_key(gate):
         gate.file.write_text(text + wrong)
         for command in [("authorize", "--event", "-"), ("config", "check"), ("serve",)]:
             gate.fails(78, says, *command, input="{}")
+
+
+@pytest.mark.parametrize("reference", ["env:SHARED", "file:shared.txt"])
+def test_a_shared_secret_is_read_where_it_is_referred_to_and_verifies_its_one_algorithm(world, reference):
+    secret, issuer = "a secret that is long enough for HS256 and HS384 alike", "https://partner.example"
+    # An editor puts a line end behind it.
+    (world.folder / "countersign").mkdir()
+    (world.folder / "countersign" / "shared.txt").write_text(f"{secret}\n")
+    world.environment |= {"SHARED": secret}
+    trust = f'issuer = "{issuer}"\nhmac_secret = "{reference}"\nalgorithms = ["HS256"]\naudiences = ["api"]\n'
+    world.configure(f"{program.CONFIG}[[trust]]\n{trust}")
+    claims = {"iss": issuer, "aud": "api", "sub": "alice", "exp": 4_000_000_000}
+
+    def judged(key=secret, algorithm="HS256", **more):
+        token = jwt.encode(claims | more, key, algorithm=algorithm)
+        done = world.run("authorize", "--event", "-", input=event(token))
+        assert secret not in done.stdout + done.stderr
+        return done.returncode
+
+    assert judged() == 0
+    assert judged(key=f"{secret}\n") == judged(algorithm="HS384") == judged(aud="other") == 1
+    assert secret not in world.done("config", "check") and reference in world.done("config", "check")
+    world.environment |= {"SHARED": "short"}
+    (world.folder / "countersign" / "shared.txt").write_text("short\n")
+    world.fails(78, "trust[0]", "config", "check")
 
 
 def test_a_gate_that_trusts_nobody_does_not_start(world):

@@ -19,8 +19,8 @@ pub(crate) fn jwks_uri(body: &[u8], issuer: &str, from: &KeyUrl) -> Result<KeyUr
     let uri =
         document.string("jwks_uri").ok().flatten().ok_or(FetchError::JwksUri(KeyUrlError::Malformed))?;
     let uri = KeyUrl::parse(&uri).map_err(FetchError::JwksUri)?;
-    if uri.is_loopback() && !from.is_loopback() {
-        return Err(FetchError::JwksUri(KeyUrlError::NotHttps));
+    if uri.is_local() && !from.is_local() {
+        return Err(FetchError::JwksUri(KeyUrlError::Local));
     }
     Ok(uri)
 }
@@ -50,14 +50,25 @@ mod tests {
 
     #[test]
     fn a_remote_document_can_not_send_the_fetcher_to_clear_text_or_to_this_machine() {
-        for uri in [
-            "http://b.example/k",
-            "http://169.254.169.254/latest",
-            "http://127.0.0.1/k",
-            "https://localhost/k",
+        for (uri, why) in [
+            ("http://b.example/k", KeyUrlError::NotHttps),
+            ("http://10.0.0.1/k", KeyUrlError::NotHttps),
+            ("http://169.254.169.254/latest", KeyUrlError::NotHttps),
+            ("http://[fd00:ec2::254]/latest", KeyUrlError::NotHttps),
+            ("http://127.0.0.1/k", KeyUrlError::Local),
+            ("https://localhost/k", KeyUrlError::Local),
+            ("https://0.0.0.0/k", KeyUrlError::Local),
+            ("https://169.254.169.254/latest", KeyUrlError::Local),
+            ("https://[::ffff:127.0.0.1]/k", KeyUrlError::Local),
+            ("https://b.example/{tenantid}/k", KeyUrlError::HasPlaceholder),
         ] {
             let document = format!(r#"{{"issuer":"https://a.example","jwks_uri":"{uri}"}}"#);
-            assert_eq!(read(&document), Err(FetchError::JwksUri(KeyUrlError::NotHttps)), "{uri}");
+            assert_eq!(read(&document), Err(FetchError::JwksUri(why)), "{uri}");
+        }
+        // The API server of a Kubernetes cluster names its own address.
+        for uri in ["https://10.0.0.1:6443/openid/v1/jwks", "https://[fd00::1]/k"] {
+            let document = format!(r#"{{"issuer":"https://a.example","jwks_uri":"{uri}"}}"#);
+            assert!(read(&document).is_ok(), "{uri}");
         }
         for document in
             [r#"{"issuer":"https://a.example"}"#, r#"{"issuer":"https://a.example","jwks_uri":7}"#]

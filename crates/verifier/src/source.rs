@@ -5,7 +5,7 @@
 //! templates in it. Used by `trusted` (configuration) and `discovery` (`jwks_uri`).
 
 use countersign_jose::{KeySet, SymmetricKey};
-use std::fmt;
+use std::{fmt, net::IpAddr};
 use url::{Host, Url};
 
 /// Where an issuer's verification keys come from.
@@ -65,11 +65,21 @@ pub enum KeyUrlError {
     /// A user name or password in the URL ends up in logs.
     #[error("a user name or password does not belong into a URL")]
     HasCredentials,
+    /// Nothing is ever put into an address, and least of all what a token says.
+    #[error("an address of keys has no placeholders; write it as it is fetched")]
+    HasPlaceholder,
+    /// A document of another machine names an address of this one, or of its link, where clouds answer with secrets.
+    #[error("a document from elsewhere can not send anybody to this machine or its link")]
+    Local,
 }
 
 impl KeyUrl {
-    /// Checks an address: https, or http on loopback (`localhost`, `127.0.0.0/8`, `::1`); no credentials.
+    /// Checks an address: https, or http on loopback (`localhost`, `127.0.0.0/8`, `::1`); no credentials, no
+    /// braces. Private networks are as good as others: identity providers and Kubernetes are there.
     pub fn parse(text: &str) -> Result<Self, KeyUrlError> {
+        if text.contains(['{', '}']) {
+            return Err(KeyUrlError::HasPlaceholder);
+        }
         let mut url = Url::parse(text).map_err(|_| KeyUrlError::Malformed)?;
         let url_is_loopback = is_loopback(&url);
         if url.host().is_none() {
@@ -104,10 +114,26 @@ impl KeyUrl {
         self.0.as_str()
     }
 
-    /// Whether the address is on this machine.
-    pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.0)
+    /// Whether the address is on this machine, however it is written, or on its link (169.254.0.0/16, fe80::/10).
+    pub(crate) fn is_local(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            Some(Host::Ipv4(ip)) => is_local(ip.into()),
+            Some(Host::Ipv6(ip)) => is_local(IpAddr::V6(ip).to_canonical()),
+            None => false,
+        }
     }
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    let on_link = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    on_link || ip.is_loopback() || ip.is_unspecified()
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -138,8 +164,37 @@ mod tests {
             ("ftp://a.example/", KeyUrlError::NotHttps),
             ("/jwks", KeyUrlError::Malformed),
             ("https://user:pass@a.example/", KeyUrlError::HasCredentials),
+            ("https://a.example/{tenantid}/keys", KeyUrlError::HasPlaceholder),
+            ("https://{iss}/keys", KeyUrlError::HasPlaceholder),
         ] {
             assert_eq!(KeyUrl::parse(bad), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn private_networks_are_not_this_machine_and_every_spelling_of_it_is() {
+        for elsewhere in
+            ["10.0.0.1:6443", "192.168.1.1", "172.16.0.1", "[fd00::1]", "a.example", "localhost.example"]
+        {
+            assert!(!KeyUrl::parse(&format!("https://{elsewhere}/k")).unwrap().is_local(), "{elsewhere}");
+        }
+        for local in [
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "2130706433",
+            "0x7f.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:169.254.169.254]",
+            "[fe80::1]",
+        ] {
+            assert!(KeyUrl::parse(&format!("https://{local}/k")).unwrap().is_local(), "{local}");
         }
     }
 

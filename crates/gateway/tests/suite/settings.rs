@@ -155,6 +155,10 @@ fn what_weakens_a_check_is_said_at_start() {
         "dangerously_accept_any_audience": true, "dangerously_ignore_expiry": true,
     }))
     .unwrap();
+    for says in ["whatever their issuer", "whomever they were made for", "after they have expired"] {
+        let telling = warnings.iter().filter(|warning| warning.contains(says)).count();
+        assert_eq!(telling, 1, "{says}: {warnings:?}");
+    }
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     let two = [
         trust(),

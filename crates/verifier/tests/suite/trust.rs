@@ -55,8 +55,20 @@ fn sources_that_do_not_fit_are_refused_at_start() {
     assert!(matches!(refused(issuer(KeySource::InlineJwks("[]".into()))), TrustError::Keys { .. }));
     let other = issuer(inline(&[&signer])).algorithms([Algorithm::RS256]);
     assert!(matches!(refused(other), TrustError::NoUsableKey { .. }));
-    for url in ["http://issuer.example/jwks", "file:///jwks", "jwks", "https://u:p@issuer.example/"] {
-        assert!(matches!(refused(issuer(KeySource::JwksUrl(url.into()))), TrustError::Url { .. }), "{url}");
+    for url in [
+        "http://issuer.example/jwks",
+        "file:///jwks",
+        "jwks",
+        "https://u:p@issuer.example/",
+        "http://10.0.0.1/jwks",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fd00:ec2::254]/latest/meta-data",
+        "https://issuer.example/{tenantid}/jwks",
+    ] {
+        for source in [KeySource::JwksUrl, KeySource::X509Map, KeySource::KeyDocument, KeySource::DiscoveryAt]
+        {
+            assert!(matches!(refused(issuer(source(url.into()))), TrustError::Url { .. }), "{url}");
+        }
     }
     let nameless = TrustedIssuer::builder("accounts.example").keys(KeySource::Discovery);
     assert!(matches!(refused(nameless.algorithms([ES256]).audiences(["a"])), TrustError::Url { .. }));
