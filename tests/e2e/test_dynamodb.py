@@ -1,9 +1,11 @@
 """Keys in DynamoDB (moto, over the wire): the table, two servers on it, an outage under a running server, the way there and back."""
 
+import base64
 import concurrent.futures
 import json
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 from e2e import aws, wire
@@ -189,6 +191,20 @@ def test_check_names_items_that_are_damaged(dynamo_world, moto, table):
     assert "its `bytes` should be binary (B) and is a string (S)" in complaint and "CONTENT" not in complaint
 
 
+def test_the_table_of_the_documentation_is_one_that_works(dynamo_world, moto, table):
+    page = (Path(__file__).parents[2] / "docs/stores.md").read_text(encoding="utf-8")
+    template = page.split("```yaml\n")[1].split("```")[0]
+    assert template.count("TableName: countersign\n") == 1
+    template = template.replace("TableName: countersign\n", f"TableName: {table}\n")
+    moto.client("cloudformation").create_stack(StackName=table, TemplateBody=template)
+    dynamo_world.configure(configuration(f'url = "dynamodb://{table}"'))
+    dynamo_world.done("sign", "--claims", "{}")
+    assert json.loads(dynamo_world.done("store", "check", "--json"))["keys"] == 1
+    # Moto's CloudFormation passes over these.
+    assert "TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }" in template
+    assert moto.client("dynamodb").describe_table(TableName=table)["Table"]["DeletionProtectionEnabled"]
+
+
 def test_what_keeps_aws_from_answering_is_said_without_a_secret(dynamo_world, gate, table):
     world, url = dynamo_world, f"dynamodb://{table}"
     world.configure(configuration(f'url = "{url}"'))
@@ -233,3 +249,18 @@ def test_a_build_without_dynamodb_says_which_one_has_it(world, table):
     world.configure()
     for command in [("sign", "--claims", "{}"), ("serve",), ("store", "create")]:
         world.fails(78, "build it with --features dynamodb", *command, env={"COUNTERSIGN_STORE__URL": f"dynamodb://{table}"})
+
+
+def test_no_level_of_the_log_shows_what_is_sent_to_aws(dynamo_world, moto, table):
+    world = dynamo_world
+    world.configure(configuration(f'url = "dynamodb://{table}"'))
+    world.done("store", "create")
+    server = world.serve(env={"COUNTERSIGN_LOG__LEVEL": "trace"})
+    ready(server.printed["issuer"])
+    sign(server.printed["issuer"])
+    item = items(moto, table)["keyring"]
+    content = item["bytes"]["B"]
+    assert '"level":"TRACE"' in world.log or '"level":"DEBUG"' in world.log, "the level is in force"
+    private = json.loads(content)["rings"]["default"]["keys"][0]["private"]["ciphertext"]
+    for secret in (aws.KEY_ID, aws.SECRET, aws.TOKEN, private, base64.b64encode(content).decode()[:64]):
+        assert secret not in world.log, secret
