@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     key,
-    tables::{self, JSON, count},
+    tables::{self, JSON, count, refusal},
 };
 
 /// A table of somebody else's making.
@@ -140,18 +140,51 @@ async fn time_to_live_on_another_attribute_is_not_touched() {
     assert!(DynamoDbStore::remarks(config).await.unwrap()[0].contains("\"ttl\""));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_answer_to_making_a_table_may_get_lost() {
     let relay = Relay::to_http(moto().port()).await;
     let name = tables::name();
-    let config = tables::config(&name, &relay.url());
-    let creating = tokio::spawn(async move { DynamoDbStore::create(config, &|_| {}).await });
-    // The first question is whether it is there; the answer to the second is lost, whichever comes first.
-    relay.lose_answers(2);
-    let created = creating.await.unwrap().unwrap();
+    relay.lose_answers_from("DynamoDB_20120810.CreateTable", 1);
+    let created = DynamoDbStore::create(tables::config(&name, &relay.url()), &|_| {}).await.unwrap();
+    assert_eq!(count(&relay, "CreateTable"), 2);
     assert!(created.made, "an attempt whose answer was lost is one's own");
     assert_eq!(count(&relay, "UpdateContinuousBackups"), 1);
     tables::open(&name).await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_switched_on_or_looked_at_is_said_and_stops_nobody() {
+    let relay = Relay::to_http(moto().port()).await;
+    let name = tables::name();
+    let config = tables::config(&name, &relay.url());
+    let denied = refusal("AccessDeniedException");
+    relay.answer_only("UpdateContinuousBackups", usize::MAX, "400 Bad Request", JSON, &denied);
+    let created = DynamoDbStore::create(config.clone(), &|_| {}).await.unwrap();
+    assert!(created.made && created.notes.len() == 1, "{created:?}");
+    assert!(created.notes[0].contains("point-in-time recovery could not be switched on"), "{created:?}");
+
+    relay.answer_only("DescribeTimeToLive", usize::MAX, "400 Bad Request", JSON, &denied);
+    let says = "whether time to live is on can not be seen: dynamodb:DescribeTimeToLive is not allowed";
+    assert_eq!(DynamoDbStore::remarks(config.clone()).await, Ok(vec![says.to_owned()]));
+    let again = DynamoDbStore::create(config, &|_| {}).await.unwrap();
+    assert_eq!((again.made, again.notes), (false, vec![says.to_owned()]));
+
+    let table = foreign_table(&[("key", KeyType::Hash, ScalarAttributeType::S)]).await;
+    relay.answer_only("UpdateTimeToLive", usize::MAX, "400 Bad Request", JSON, &denied);
+    let error = DynamoDbStore::create(tables::config(&table, &relay.url()), &|_| {}).await.unwrap_err();
+    assert_eq!(error.code(), "store_denied", "documents would never go: {error}");
+}
+
+/// AWS takes a moment until a new table can have it.
+#[tokio::test]
+async fn point_in_time_recovery_is_asked_for_until_the_table_can_have_it() {
+    let relay = Relay::to_http(moto().port()).await;
+    let early = refusal("ContinuousBackupsUnavailableException");
+    relay.answer_only("UpdateContinuousBackups", 3, "400 Bad Request", JSON, &early);
+    let created =
+        DynamoDbStore::create(tables::config(&tables::name(), &relay.url()), &|_| {}).await.unwrap();
+    assert!(created.made && created.notes.is_empty(), "{created:?}");
+    assert_eq!(count(&relay, "UpdateContinuousBackups"), 4);
 }
 
 fn description(status: &str) -> String {
