@@ -3,8 +3,8 @@
 import subprocess
 
 import pytest
+from e2e import aws, program
 from e2e import postgres as postgres_server
-from e2e import program
 
 
 @pytest.fixture
@@ -35,6 +35,26 @@ def postgres():
         yield server
     finally:
         server.end()
+
+
+@pytest.fixture(scope="session")
+def moto():
+    """A running moto: AWS's DynamoDB and S3."""
+    server = aws.Moto()
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def gate(moto):
+    """A way to moto that can be shut."""
+    one = aws.Gate(moto.port)
+    try:
+        yield one
+    finally:
+        one.end()
 
 
 def openssl(*arguments, input=None):

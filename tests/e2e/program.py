@@ -81,7 +81,7 @@ def contents(folder):
 class World:
     def __init__(self, binary, folder):
         self.binary, self.folder, self.started = binary, Path(folder), []
-        own = ("COUNTERSIGN_", "JAAS_", "PRIVATE_KEY")
+        own = ("COUNTERSIGN_", "JAAS_", "PRIVATE_KEY", "AWS_")
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
     @property

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 
 pub use aws_config::SdkConfig;
 
@@ -42,14 +42,26 @@ impl std::error::Error for NoRegion {}
 ///
 /// [`NoRegion`] where none is configured: every request would fail with a less helpful message.
 pub async fn configuration() -> Result<SdkConfig, NoRegion> {
+    configuration_in(None).await
+}
+
+/// The same in a `region` that was named, whatever the environment says.
+///
+/// # Errors
+///
+/// [`NoRegion`] where none is named and none is configured.
+pub async fn configuration_in(region: Option<&str>) -> Result<SdkConfig, NoRegion> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(ATTEMPT)
         .operation_timeout(OPERATION)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(BACKOFF);
-    let config =
+    let mut config =
         aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries);
+    if let Some(region) = region {
+        config = config.region(Region::new(region.to_owned()));
+    }
     let config = config.load().await;
     if config.region().is_none() { Err(NoRegion) } else { Ok(config) }
 }

@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Look at signing keys, export public ones, import private ones
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Look through a store, or move one to another
+    /// Make a store, look through one, or move one to another
     #[command(subcommand)]
     Store(StoreCommand),
     /// Declare who may ask for tokens
@@ -211,6 +211,11 @@ pub(crate) enum ExportFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
+    /// Make a store that is not there yet; a DynamoDB table is made here and nowhere else
+    Create {
+        /// The store: its URL, env:NAME or file:PATH [default: the configuration's store.url]
+        url: Option<String>,
+    },
     /// Read every document and open every key; exit code 1 when something is damaged
     Check {
         /// The store: its URL, env:NAME or file:PATH [default: the configuration's store.url]
@@ -220,7 +225,7 @@ pub(crate) enum StoreCommand {
     Copy {
         /// The store to read: its URL, env:NAME or file:PATH
         from: String,
-        /// The store to fill, in the same forms; made if it is not there yet
+        /// The store to fill, in the same forms; made if it is not there yet, except for a DynamoDB table
         to: String,
     },
 }

@@ -12,6 +12,8 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod document;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod error;
 mod key;
 mod memory;
@@ -28,10 +30,12 @@ mod url;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use document::{Document, Expect, MAX_DOCUMENT_BYTES, Version};
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::{DynamoDbConfig, DynamoDbStore};
 pub use error::StoreError;
 pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
-pub use open::{Missing, open, open_existing};
+pub use open::{Created, Missing, create, open, open_existing, remarks};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, TlsMode};
 #[cfg(feature = "sqlite")]

@@ -42,6 +42,56 @@ pub async fn open_existing(
     open_or(Missing::Refuse, url, base_dir, clock).await
 }
 
+/// What [`create`] found or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// Whether there was no store before.
+    pub made: bool,
+    /// What else was changed, and what could not be, for a person to read.
+    pub notes: Vec<String>,
+}
+
+/// Makes the store at `url` if it does not exist yet, with everything that opening it does not make for reasons of rights and
+/// cost: a DynamoDB table is made here alone. Done again, or by many at once, it makes nothing twice. `progress` is told
+/// while something takes long.
+///
+/// # Errors
+///
+/// As [`open`], and [`StoreError::Misconfigured`] for `memory:`, of which nothing would be left.
+pub async fn create(
+    url: &str,
+    base_dir: &Path,
+    clock: Arc<dyn Clock>,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Created, StoreError> {
+    let parsed = StoreUrl::parse(url)?;
+    match parsed.engine() {
+        Engine::Memory => Err(StoreError::Misconfigured {
+            place: format!("the store {parsed}"),
+            reason: "what is in `memory:` is gone when a program ends; there is nothing to make".to_owned(),
+        }),
+        Engine::DynamoDb => create_dynamodb(&parsed, progress).await,
+        _ => {
+            let made = open_existing(url, base_dir, Arc::clone(&clock)).await.is_err();
+            open(url, base_dir, clock).await?;
+            Ok(Created { made, notes: Vec::new() })
+        }
+    }
+}
+
+/// What a person should know about the store at `url` that keeps nobody from using it.
+///
+/// # Errors
+///
+/// Whatever the engine meets.
+pub async fn remarks(url: &str) -> Result<Vec<String>, StoreError> {
+    let url = StoreUrl::parse(url)?;
+    match url.engine() {
+        Engine::DynamoDb => remarks_on_dynamodb(&url).await,
+        _ => Ok(Vec::new()),
+    }
+}
+
 async fn open_or(
     missing: Missing,
     url: &str,
@@ -54,7 +104,8 @@ async fn open_or(
         Engine::Memory => Ok(Arc::new(MemoryStore::new(clock))),
         Engine::Sqlite => open_sqlite(&url, base_dir, clock, missing).await,
         Engine::Postgres => open_postgres(&url, base_dir, clock, missing).await,
-        Engine::DynamoDb | Engine::MongoDb | Engine::S3 => Err(not_built_in(&url)),
+        Engine::DynamoDb => open_dynamodb(&url, clock).await,
+        Engine::MongoDb | Engine::S3 => Err(not_built_in(&url)),
     }
 }
 
@@ -104,6 +155,38 @@ async fn open_postgres(
     Err(not_built_in(url))
 }
 
+/// A table that is missing is never made here.
+#[cfg(feature = "dynamodb")]
+async fn open_dynamodb(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
+    let config = crate::DynamoDbConfig::parse(url)?;
+    Ok(Arc::new(crate::DynamoDbStore::open(config, clock).await?))
+}
+
+#[cfg(not(feature = "dynamodb"))]
+async fn open_dynamodb(url: &StoreUrl, _: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
+    Err(not_built_in(url))
+}
+
+#[cfg(feature = "dynamodb")]
+async fn create_dynamodb(url: &StoreUrl, progress: &(dyn Fn(&str) + Sync)) -> Result<Created, StoreError> {
+    crate::DynamoDbStore::create(crate::DynamoDbConfig::parse(url)?, progress).await
+}
+
+#[cfg(not(feature = "dynamodb"))]
+async fn create_dynamodb(url: &StoreUrl, _: &(dyn Fn(&str) + Sync)) -> Result<Created, StoreError> {
+    Err(not_built_in(url))
+}
+
+#[cfg(feature = "dynamodb")]
+async fn remarks_on_dynamodb(url: &StoreUrl) -> Result<Vec<String>, StoreError> {
+    crate::DynamoDbStore::remarks(crate::DynamoDbConfig::parse(url)?).await
+}
+
+#[cfg(not(feature = "dynamodb"))]
+async fn remarks_on_dynamodb(url: &StoreUrl) -> Result<Vec<String>, StoreError> {
+    Err(not_built_in(url))
+}
+
 fn not_there(url: &StoreUrl) -> StoreError {
     StoreError::Misconfigured {
         place: format!("the store {url}"),
@@ -114,10 +197,10 @@ fn not_there(url: &StoreUrl) -> StoreError {
 fn not_built_in(url: &StoreUrl) -> StoreError {
     let engine = url.engine().scheme();
     let remedy = match url.engine() {
-        Engine::Memory | Engine::Sqlite | Engine::Postgres => {
+        Engine::Memory | Engine::Sqlite | Engine::Postgres | Engine::DynamoDb => {
             format!("choose one of these, or build it with --features {engine}")
         }
-        Engine::DynamoDb | Engine::MongoDb | Engine::S3 => "choose one of these".to_owned(),
+        Engine::MongoDb | Engine::S3 => "choose one of these".to_owned(),
     };
     StoreError::Misconfigured {
         place: format!("the store {url}"),

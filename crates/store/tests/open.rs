@@ -43,7 +43,6 @@ async fn refuses_urls_that_cannot_be_right_and_says_what_to_write() {
         ("sqlite::memory:", "`memory:`"),
         ("sqlite://store.db", "sqlite:///ABSOLUTE/PATH"),
         ("sqlite:store.db?mode=ro", "without `?`"),
-        ("dynamodb://table", "does not contain the dynamodb engine; it contains `memory:`, `sqlite:`"),
         ("mongodb+srv://host/db", "does not contain the mongodb engine"),
         ("s3://bucket/prefix", "does not contain the s3 engine"),
     ] {
@@ -52,6 +51,19 @@ async fn refuses_urls_that_cannot_be_right_and_says_what_to_write() {
         assert!(error.to_string().contains(hint), "{url}: {error}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[cfg(not(feature = "dynamodb"))]
+#[tokio::test]
+async fn a_build_without_dynamodb_says_which_build_has_it() {
+    let error = open("dynamodb://table", Path::new("/")).await.unwrap_err();
+    assert_eq!(error.code(), "store_misconfigured");
+    let text = error.to_string();
+    assert!(
+        text.contains("does not contain the dynamodb engine; it contains `memory:`, `sqlite:`"),
+        "{text}"
+    );
+    assert!(text.ends_with("or build it with --features dynamodb"), "{text}");
 }
 
 #[cfg(not(feature = "postgres"))]

@@ -22,9 +22,16 @@ use tokio::{
 enum Mode {
     Pass,
     LoseAnswers(usize),
+    /// From the first HTTP request whose head holds this text.
+    LoseAnswersFrom(Arc<str>, usize),
     Freeze,
     Refuse,
-    Answer { bytes: Arc<[u8]>, times: usize },
+    /// `only`: requests whose head holds this text; the others pass.
+    Answer {
+        bytes: Arc<[u8]>,
+        times: usize,
+        only: Arc<str>,
+    },
 }
 
 /// An HTTP request that came by.
@@ -102,6 +109,11 @@ impl Relay {
         self.set(Mode::LoseAnswers(times));
     }
 
+    /// The same from the next HTTP request on whose head holds `only`.
+    pub fn lose_answers_from(&self, only: &str, times: usize) {
+        self.set(Mode::LoseAnswersFrom(only.into(), times));
+    }
+
     /// From now on nothing is passed on and nothing is answered, but connections stay open.
     pub fn freeze(&self) {
         self.set(Mode::Freeze);
@@ -114,12 +126,17 @@ impl Relay {
 
     /// The next `times` HTTP requests get this answer and do not reach the server. `usize::MAX`: all from now on.
     pub fn answer(&self, times: usize, status: &str, headers: &[(&str, &str)], body: &str) {
+        self.answer_only("", times, status, headers, body);
+    }
+
+    /// The same for those HTTP requests whose head holds `only`; the others pass.
+    pub fn answer_only(&self, only: &str, times: usize, status: &str, headers: &[(&str, &str)], body: &str) {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let text = format!(
             "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
         );
-        self.set(Mode::Answer { bytes: text.into_bytes().into(), times });
+        self.set(Mode::Answer { bytes: text.into_bytes().into(), times, only: only.into() });
     }
 
     /// Every HTTP request so far, answered or not, in the order in which they were complete.
@@ -157,37 +174,51 @@ async fn questions(
     let mut unfinished = Vec::new();
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let piece = buffer.get(..count).unwrap_or_default();
-        let (mode, made_up) = {
+        let (mode, made_up, spared) = {
             let mut state = state.lock().unwrap();
-            let mut complete = false;
+            let mut complete = None;
             if state.http {
                 unfinished.extend_from_slice(piece);
                 while let Some((asked, length)) = request(&unfinished) {
-                    unfinished.drain(..length);
+                    let bytes: Vec<u8> = unfinished.drain(..length).collect();
+                    complete = Some((asked.head.clone(), bytes));
                     state.asked.push(asked);
-                    complete = true;
                 }
+            }
+            if let Mode::LoseAnswersFrom(only, times) = &state.mode
+                && complete.as_ref().is_some_and(|(head, _)| head.contains(&**only))
+            {
+                state.mode = Mode::LoseAnswers(*times);
             }
             let mode = state.mode.clone();
-            let mut made_up = None;
-            if let Mode::Answer { bytes, times } = &mut state.mode
-                && complete
+            let (mut made_up, mut spared) = (None, None);
+            if let Mode::Answer { bytes, times, only } = &mut state.mode
+                && let Some((head, request)) = complete
             {
-                made_up = Some(Arc::clone(bytes));
-                *times -= usize::from(*times != usize::MAX);
-                if *times == 0 {
-                    state.mode = Mode::Pass;
+                if head.contains(&**only) {
+                    made_up = Some(Arc::clone(bytes));
+                    *times -= usize::from(*times != usize::MAX);
+                    if *times == 0 {
+                        state.mode = Mode::Pass;
+                    }
+                } else {
+                    spared = Some(request);
                 }
             }
-            (mode, made_up)
+            (mode, made_up, spared)
         };
         if let Some(answer) = made_up {
             let _ = back.lock().await.write_all(&answer).await;
             let _ = back.lock().await.shutdown().await;
             return;
         }
+        if let Some(request) = spared
+            && to.write_all(&request).await.is_err()
+        {
+            return;
+        }
         match mode {
-            Mode::Pass | Mode::LoseAnswers(_) => {
+            Mode::Pass | Mode::LoseAnswers(_) | Mode::LoseAnswersFrom(..) => {
                 if to.write_all(piece).await.is_err() {
                     return;
                 }
@@ -214,7 +245,7 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
             mode
         };
         match mode {
-            Mode::Pass | Mode::Answer { .. } => {
+            Mode::Pass | Mode::LoseAnswersFrom(..) | Mode::Answer { .. } => {
                 if to.lock().await.write_all(buffer.get(..count).unwrap_or_default()).await.is_err() {
                     return;
                 }

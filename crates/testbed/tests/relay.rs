@@ -1,5 +1,7 @@
 //! The relay does to a connection what the test said, so that tests that use it mean something.
 
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+
 use countersign_testbed::{Relay, moto};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -25,6 +25,9 @@ use std::{
     process::ExitCode,
 };
 
+/// What AWS's client may log at most: below that it shows whole requests, and the credentials they are signed with.
+pub(crate) const AWS: [(&str, log::LevelFilter); 1] = [("aws_", log::LevelFilter::WARN)];
+
 /// What every command is given.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
@@ -38,7 +41,7 @@ impl Context<'_> {
     /// The configuration, with logging started as it says.
     pub(crate) fn load(&self) -> Outcome<Config> {
         let config = crate::config::load(&self.file, self.environment, self.http)?;
-        log::start(&config.raw.log.level)?;
+        log::start_below(&config.raw.log.level, &AWS)?;
         Ok(config)
     }
 

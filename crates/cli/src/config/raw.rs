@@ -60,8 +60,8 @@ pub(crate) struct RawConfig {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawStore {
     /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE` (in a build with `--features
-    /// postgres`; see stores.md) or `memory:` (lost when the program ends). Or a reference to such a URL: `env:NAME`,
-    /// `file:PATH`.
+    /// postgres`; see stores.md), `dynamodb://TABLE` (`--features dynamodb`) or `memory:` (lost when the program ends). Or a
+    /// reference to such a URL: `env:NAME`, `file:PATH`.
     pub(crate) url: String,
     /// How often a running server looks whether the keys have changed.
     pub(crate) refresh: String,

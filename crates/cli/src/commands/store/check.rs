@@ -3,7 +3,7 @@
 //! Changes nothing. What is damaged ends it with exit code 1; a store that can not be read is another matter and has the
 //! exit codes of every command.
 
-use super::{super::Context, clock, existing};
+use super::{super::Context, clock};
 use crate::{
     config::Config,
     failure::{Outcome, configuration, refused},
@@ -33,14 +33,13 @@ struct Found {
 pub(super) async fn run(context: &Context<'_>, url: Option<&str>) -> Outcome {
     // With a URL a configuration is only needed for its sealing key.
     let config = if url.is_none() || context.file().exists() { Some(context.load()?) } else { None };
-    let store = match (url, &config) {
-        (Some(url), _) => existing(context, url).await?,
-        (None, Some(config)) => {
-            let url = stores::url(&config.raw.store.url, &config.folder, context.environment)?;
-            countersign_store::open_existing(&url, &config.folder, clock()?).await?
-        }
+    let (url, folder) = match (url, &config) {
+        (Some(url), _) => (url, &context.environment.folder),
+        (None, Some(config)) => (config.raw.store.url.as_str(), &config.folder),
         (None, None) => return Err(configuration("name a store, or the configuration that has one")),
     };
+    let url = stores::url(url, folder, context.environment)?;
+    let store = countersign_store::open_existing(&url, folder, clock()?).await?;
     let sealing = match &config {
         Some(config) => Some(Arc::new(sealing_key(config, context)?)),
         None => None,
@@ -53,7 +52,8 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>) -> Outcome {
             format!("{count} of {} documents damaged: {why}", found.documents),
         ));
     }
-    report(context.json, &found, sealing.is_some());
+    let remarks = countersign_store::remarks(&url).await?;
+    report(context.json, &found, sealing.is_some(), &remarks);
     Ok(())
 }
 
@@ -123,12 +123,16 @@ async fn keyring(store: &Arc<dyn Store>, sealing: Option<&Arc<SealingKey>>) -> R
     Ok(keyring.rings().map(|(_, ring)| ring.keys().len()).sum())
 }
 
-fn report(json: bool, found: &Found, opened: bool) {
+/// Remarks are about the engine and not about what is in it, so the store is good all the same.
+fn report(json: bool, found: &Found, opened: bool, remarks: &[String]) {
     let Found { documents, keyrings, keys, others, damaged: _ } = found;
     if json {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "documents": documents, "keyrings": keyrings, "keys": keys, "keys_opened": opened, "others": others,
         });
+        if let (Some(body), false) = (body.as_object_mut(), remarks.is_empty()) {
+            body.insert("remarks".to_owned(), remarks.into());
+        }
         output::line(&body.to_string());
         return;
     }
@@ -136,4 +140,7 @@ fn report(json: bool, found: &Found, opened: bool) {
     output::line(&format!(
         "good: {documents} documents; keyrings {keyrings} with {keys} keys ({opened}), others {others}"
     ));
+    for remark in remarks {
+        output::line(&format!("  {remark}"));
+    }
 }

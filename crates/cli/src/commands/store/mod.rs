@@ -1,7 +1,8 @@
-//! `countersign store`: look through a store, or move one to another.
+//! `countersign store`: make a store, look through one, or move one to another.
 
 mod check;
 mod copy;
+mod create;
 
 use super::Context;
 use crate::{args::StoreCommand, authority, failure::Outcome, stores};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub(super) async fn run(context: &Context<'_>, command: &StoreCommand) -> Outcome {
     match command {
+        StoreCommand::Create { url } => create::run(context, url.as_deref()).await,
         StoreCommand::Check { url } => check::run(context, url.as_deref()).await,
         StoreCommand::Copy { from, to } => copy::run(context, from, to).await,
     }

@@ -1,0 +1,94 @@
+//! The DynamoDB engine keeps the contract of every store, and what is its own about that.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use countersign_store::{Clock, DynamoDbStore, Expect, Store, StoreError, conformance};
+use countersign_testbed::moto;
+
+use crate::{
+    key,
+    tables::{self, count},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_dynamodb_engine_conforms() {
+    conformance::run(|clock| async move {
+        let config = tables::config(&tables::table().await, &moto().url());
+        Arc::new(DynamoDbStore::open(config, clock).await.unwrap()) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_stores_on_one_table_see_each_others_changes() {
+    let table = tables::table().await;
+    let (one, other) = (tables::open(&table).await, tables::open(&table).await);
+    let k = key("k");
+    let version = one.put(&k, b"1", Expect::Absent, None).await.unwrap();
+    assert_eq!(other.get(&k).await.unwrap().unwrap().bytes, b"1");
+    let next = other.put(&k, b"2", Expect::Version(version.clone()), None).await.unwrap();
+    let late = one.put(&k, b"3", Expect::Version(version), None).await;
+    assert_eq!(late, Err(StoreError::Conflict { key: k.clone() }));
+    one.delete(&k, &next).await.unwrap();
+    assert_eq!(other.get(&k).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_item_has_the_attributes_that_are_documented() {
+    let table = tables::table().await;
+    let store = tables::open(&table).await;
+    let end = tables::clock().now().plus(Duration::from_secs(60));
+    let version = store.put(&key("a/b"), b"\0bytes", Expect::Absent, Some(end)).await.unwrap();
+    let key_of_item = AttributeValue::S("a/b".to_owned());
+    let item = async || {
+        let answer = tables::client().get_item().table_name(&table).key("key", key_of_item.clone());
+        answer.send().await.unwrap().item.unwrap()
+    };
+    let found = item().await;
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found["key"], key_of_item);
+    assert_eq!(found["version"], AttributeValue::S(version.as_str().to_owned()));
+    assert_eq!(found["bytes"], AttributeValue::B(b"\0bytes"[..].into()));
+    assert_eq!(found["expires_at"], AttributeValue::N("1800000060".to_owned()));
+    store.put(&key("a/b"), b"", Expect::Version(version), None).await.unwrap();
+    let found = item().await;
+    assert!(
+        found.len() == 3 && !found.contains_key("expires_at"),
+        "time to live takes nothing that has none"
+    );
+}
+
+/// DynamoDB answers a scan in pieces of one megabyte.
+#[tokio::test]
+async fn a_list_goes_on_where_dynamodb_stops() {
+    let (_, store, relay) = tables::relayed(|_| {}).await;
+    let names: Vec<_> = (0..8).map(|number| key(&format!("k/{number}"))).collect();
+    for name in &names {
+        store.put(name, &vec![7; 300_000], Expect::Absent, None).await.unwrap();
+    }
+    assert_eq!(store.list("").await.unwrap(), names);
+    assert!(count(&relay, "Scan") > 1, "{}", count(&relay, "Scan"));
+    assert_eq!(store.list("k/3").await.unwrap(), [key("k/3")]);
+}
+
+#[tokio::test]
+async fn reads_are_strongly_consistent_and_changes_are_one_request_with_a_condition() {
+    let (_, store, relay) = tables::relayed(|_| {}).await;
+    let k = key("k");
+    let version = store.put(&k, b"1", Expect::Absent, None).await.unwrap();
+    let version = store.put(&k, b"2", Expect::Version(version), None).await.unwrap();
+    store.get(&k).await.unwrap();
+    store.list("k").await.unwrap();
+    store.delete(&k, &version).await.unwrap();
+    store.delete(&k, &version).await.unwrap();
+    let asked: Vec<_> =
+        relay.asked().into_iter().map(|asked| String::from_utf8(asked.body).unwrap()).collect();
+    let [_describe, put, replace, get, scan, delete, delete_again, look] = asked.try_into().unwrap();
+    for read in [get, scan, look] {
+        assert!(read.contains(r#""ConsistentRead":true"#), "{read}");
+    }
+    for write in [put, replace, delete, delete_again] {
+        assert!(write.contains("ConditionExpression"), "{write}");
+    }
+}

@@ -1,0 +1,162 @@
+//! Throttling, servers that hang, that are away or are something else: an end within a bound, and a reason.
+
+use std::{sync::Arc, time::Duration};
+
+use countersign_store::{DynamoDbStore, Expect, Store, StoreError};
+use countersign_testbed::{Relay, free_port, moto};
+
+use crate::{
+    key,
+    tables::{self, ATTEMPTS, FIRST_PAUSE, JSON, OPERATION, Pauses, count, refusal},
+};
+
+const THROTTLED: &str = "ProvisionedThroughputExceededException";
+
+/// Far more than any bound here, so that only a wait without one is caught.
+const HANGS: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn what_is_throttled_is_asked_again_until_it_is_let_through() {
+    let (_, store, relay) = tables::relayed(|_| {}).await;
+    let k = key("k");
+    for (times, code) in [(1, THROTTLED), (3, "RequestLimitExceeded"), (2, "ThrottlingException")] {
+        let before = count(&relay, "PutItem");
+        relay.answer(times, "400 Bad Request", JSON, &refusal(code));
+        let version = store.put(&k, b"x", Expect::Absent, None).await.unwrap();
+        assert_eq!(count(&relay, "PutItem") - before, times + 1, "{code}");
+        relay.answer(times, "400 Bad Request", JSON, &refusal(code));
+        assert_eq!(store.get(&k).await.unwrap().unwrap().version, version);
+        relay.answer(times, "400 Bad Request", JSON, &refusal(code));
+        assert_eq!(store.list("").await.unwrap(), std::slice::from_ref(&k));
+        relay.answer(times, "500 Internal Server Error", JSON, &refusal("InternalServerError"));
+        store.delete(&k, &version).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_throttled_for_ever_is_unavailable_and_says_so() {
+    let (_, store, relay) = tables::relayed(|_| {}).await;
+    relay.answer(usize::MAX, "400 Bad Request", JSON, &refusal(THROTTLED));
+    let k = key("k");
+    let put = store.put(&k, b"x", Expect::Absent, None).await.map(drop);
+    let get = store.get(&k).await.map(drop);
+    let list = store.list("").await.map(drop);
+    for outcome in [put, get, list] {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.code(), "store_unavailable");
+        assert!(
+            error.to_string().contains("too many requests (ProvisionedThroughputExceededException)"),
+            "{error}"
+        );
+    }
+    assert_eq!(count(&relay, "PutItem"), ATTEMPTS);
+    relay.pass();
+    assert_eq!(store.get(&k).await, Ok(None), "and is used again when it lets through");
+}
+
+/// Each pause is random, up to a limit that doubles.
+#[tokio::test]
+async fn the_pauses_between_attempts_grow() {
+    const ROUNDS: usize = 10;
+    let pauses = Pauses::timed();
+    let aws = pauses.clone().of(&tables::aws());
+    let (_, store, relay) = tables::relayed(|config| config.aws = Some(aws)).await;
+    relay.answer(usize::MAX, "400 Bad Request", JSON, &refusal(THROTTLED));
+    for _ in 0..ROUNDS {
+        store.get(&key("k")).await.unwrap_err();
+    }
+    let seen = pauses.seen.lock().unwrap().clone();
+    assert_eq!(seen.len(), ROUNDS * (ATTEMPTS - 1));
+    let sum = |nth: usize| seen.iter().skip(nth).step_by(ATTEMPTS - 1).sum::<Duration>();
+    assert!(sum(0) < sum(2) && sum(0) > Duration::ZERO, "{seen:?}");
+    for (number, pause) in seen.iter().enumerate() {
+        let limit = FIRST_PAUSE * 2_u32.pow(u32::try_from(number % (ATTEMPTS - 1)).unwrap());
+        assert!(*pause <= limit, "{pause:?} after {limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_within_the_time_of_an_operation() {
+    let (_, store, relay) = tables::relayed(|_| {}).await;
+    let k = key("k");
+    let version = store.put(&k, b"x", Expect::Absent, None).await.unwrap();
+    relay.freeze();
+    let all = async {
+        tokio::join!(
+            async { store.put(&k, b"y", Expect::Version(version.clone()), None).await.map(drop) },
+            async { store.get(&k).await.map(drop) },
+            async { store.list("").await.map(drop) },
+            async { store.delete(&k, &version).await },
+            async {
+                let config = tables::config("any-table", &relay.url());
+                DynamoDbStore::open(config, tables::clock()).await.map(drop)
+            },
+        )
+    };
+    assert!(OPERATION < HANGS);
+    let (put, get, list, delete, open) = tokio::time::timeout(HANGS, all).await.unwrap();
+    for outcome in [put, get, list, delete, open] {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.code(), "store_unavailable");
+        assert!(error.to_string().contains("did not answer in time"), "{error}");
+    }
+    relay.pass();
+    assert_eq!(store.get(&k).await.unwrap().unwrap().bytes, b"x");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_unavailable_and_used_again_when_it_is_back() {
+    let (table, store, relay) = tables::relayed(|_| {}).await;
+    relay.refuse();
+    let error = store.get(&key("k")).await.unwrap_err();
+    assert_eq!(error.code(), "store_unavailable", "{error}");
+    relay.pass();
+    assert_eq!(store.get(&key("k")).await, Ok(None));
+    let nobody = tables::config(&table, &format!("http://127.0.0.1:{}", free_port()));
+    let error = DynamoDbStore::open(nobody, tables::clock()).await.unwrap_err();
+    assert_eq!(error.code(), "store_unavailable");
+    assert!(error.to_string().contains("can not be reached"), "{error}");
+}
+
+#[tokio::test]
+async fn what_does_not_speak_as_dynamodb_does_is_named() {
+    let relay = Relay::to_http(moto().port()).await;
+    for (status, body) in [
+        ("404 Not Found", "<html>not here</html>"),
+        ("502 Bad Gateway", "<html>bad gateway</html>"),
+        ("200 OK", "<html>welcome</html>"),
+        ("403 Forbidden", ""),
+    ] {
+        relay.answer(usize::MAX, status, &[("content-type", "text/html")], body);
+        let config = tables::config("any-table", &relay.url());
+        let error = DynamoDbStore::open(config, tables::clock()).await.unwrap_err();
+        assert_eq!(error.code(), "store_unavailable", "{error}");
+        let (code, _) = status.split_once(' ').unwrap();
+        let says = format!("(HTTP {code}) does not speak as DynamoDB does");
+        assert!(error.to_string().contains(&says), "{status}: {error}");
+        assert!(!error.to_string().contains("html"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_wait_for_their_turn_and_not_for_ever() {
+    let (_, store, relay) = tables::relayed(|config| {
+        config.in_flight = 1;
+        config.turn_timeout = Duration::from_millis(100);
+    })
+    .await;
+    relay.freeze();
+    let store = Arc::new(store);
+    let first = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.get(&key("k")).await }
+    });
+    while count(&relay, "GetItem") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let error = store.get(&key("k")).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable { reason, .. } if reason.contains("turn")), "{error}");
+    assert_eq!(first.await.unwrap().unwrap_err().code(), "store_unavailable");
+    relay.pass();
+    assert_eq!(store.get(&key("k")).await, Ok(None));
+}
