@@ -178,14 +178,23 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         ring: Option<countersign_keyring::RingName>,
     },
-    /// Bring in a private key: PEM (PKCS#8, PKCS#1, SEC1), a JWK, or a JWKS with private keys
+    /// Seal every private key again that is not under sealing.key; servers that have both keys go on meanwhile
+    Reseal {
+        /// Make a new data key first, where sealing.key is one of KMS
+        #[arg(long)]
+        new_data_key: bool,
+    },
+    /// Bring in a private key: PEM (PKCS#8, PKCS#1, SEC1), a JWK, a JWKS with private keys, or a key that stays in KMS
     Import {
         /// The file, or - for standard input
-        #[arg(value_name = "FILE|-", required_unless_present = "env", conflicts_with = "env")]
+        #[arg(value_name = "FILE|-", required_unless_present_any = ["env", "kms"], conflicts_with_all = ["env", "kms"])]
         file: Option<String>,
         /// Read the key from this environment variable instead; `\n` in it stands for a line end
         #[arg(long, value_name = "NAME")]
         env: Option<String>,
+        /// Sign with this key of AWS KMS, which stays there: its ARN, id or alias/NAME
+        #[arg(long, value_name = "KEY", conflicts_with = "env")]
+        kms: Option<String>,
         /// The ring it joins
         #[arg(long, default_value = "default")]
         ring: countersign_keyring::RingName,

@@ -4,13 +4,13 @@
 //! holds no keys, and a first key only when those that are there open.
 
 use crate::{
-    config::Config,
+    config::{Config, SealingRef},
     failure::{Failure, Outcome, configuration},
-    files, stores,
+    files, kms, stores,
 };
 use countersign_issuer::{Issuer, IssuerSettings};
 use countersign_jose::Timestamp;
-use countersign_keyring::{LoadedKeyring, RingSpec, SealingKey, StoredKeyring};
+use countersign_keyring::{LoadedKeyring, RingSpec, Sealing, SealingKey, StoredKeyring};
 use countersign_settings::{Environment, SecretRef};
 use countersign_store::{Clock, Store, SystemClock};
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
@@ -28,8 +28,9 @@ impl Authority {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         check_clock(clock.now())?;
         let store = stores::of(config, environment, Arc::clone(&clock)).await?;
-        let sealing = sealing_key(config, environment, store.as_ref()).await?;
-        Ok(Self { clock, keyring: StoredKeyring::new(store, Arc::new(sealing)) })
+        make_sealing_key(config, store.as_ref()).await?;
+        let sealing = sealing(config, environment)?;
+        Ok(Self { clock, keyring: keyring(config, store, sealing) })
     }
 
     /// Makes the first keys where there are none, and loads all.
@@ -103,26 +104,54 @@ pub(crate) fn issuer(config: Config, keyring: LoadedKeyring, clock: Arc<dyn Cloc
     Ok(Issuer::new(settings, keyring, clock)?)
 }
 
-async fn sealing_key(config: &Config, environment: &Environment, store: &dyn Store) -> Outcome<SealingKey> {
-    let about = |why: Failure| why.about(format!("sealing.key {}", config.sealing));
-    if let SecretRef::File(path) = &config.sealing {
-        let path = config.folder.join(path);
-        if !path.exists() {
-            // The file is made before the first key: keys without it are real only if it is still not there now.
-            let has_keys = StoredKeyring::exists(store).await?;
-            if has_keys && !path.exists() {
-                return Err(about(configuration(
-                    "the sealing key is missing, but the store holds keys sealed with it; put the file back from a backup (nothing was changed)",
-                )));
-            }
-            if !has_keys {
-                create_sealing_key(&path)?;
-            }
-        }
-        warn_if_readable_by_others(&path);
+/// The keyring of a store, with the service that keeps keys.
+pub(crate) fn keyring(config: &Config, store: Arc<dyn Store>, sealing: Sealing) -> StoredKeyring {
+    let keyring = StoredKeyring::new(store, sealing);
+    match kms::service(config) {
+        Some(service) => keyring.with_service(service),
+        None => keyring,
     }
-    let text = config.sealing.read(&config.folder, environment).map_err(|why| about(configuration(why)))?;
-    SealingKey::from_text(&text).map_err(|why| about(configuration(why)))
+}
+
+/// Makes the sealing key, if it is a file that is not there and there is nothing yet that was sealed with it.
+async fn make_sealing_key(config: &Config, store: &dyn Store) -> Outcome {
+    let SealingRef::Secret(SecretRef::File(path)) = &config.sealing else { return Ok(()) };
+    let path = config.folder.join(path);
+    if path.exists() {
+        return Ok(());
+    }
+    // The file is made before the first key: keys without it are real only if it is still not there now.
+    let has_keys = StoredKeyring::exists(store).await?;
+    if !has_keys {
+        create_sealing_key(&path)?;
+    } else if !path.exists() {
+        let why = "the sealing key is missing, but the store holds keys sealed with it; put the file back from a backup (nothing was changed)";
+        return Err(configuration(why).about(format!("sealing.key {}", config.sealing)));
+    }
+    Ok(())
+}
+
+/// What the configuration says of sealing keys: those that are at hand are read, KMS is asked when it is needed.
+pub(crate) fn sealing(config: &Config, environment: &Environment) -> Outcome<Sealing> {
+    let key = |setting: &str, secret: &SecretRef| -> Outcome<Arc<SealingKey>> {
+        let about = |why: Failure| why.about(format!("{setting} {secret}"));
+        if let SecretRef::File(path) = secret {
+            warn_if_readable_by_others(&config.folder.join(path));
+        }
+        let text = secret.read(&config.folder, environment).map_err(|why| about(configuration(why)))?;
+        SealingKey::from_text(&text).map(Arc::new).map_err(|why| about(configuration(why)))
+    };
+    let mut sealing = match &config.sealing {
+        SealingRef::Secret(secret) => Sealing::new(key("sealing.key", secret)?),
+        SealingRef::Kms(name) => Sealing::wrapped(kms::data_keys(config, name)?),
+    };
+    for also in &config.sealing_also {
+        sealing = match also {
+            SealingRef::Secret(secret) => sealing.also(key("sealing.also", secret)?),
+            SealingRef::Kms(name) => sealing.also_wrapped(kms::data_keys(config, name)?),
+        };
+    }
+    Ok(sealing)
 }
 
 /// Makes a sealing key file, unless another process just did.

@@ -1,7 +1,7 @@
 //! How a command ends when it does not end well: one line for people, or one JSON object, and the right exit code.
 
 use countersign_issuer::{IssuerError, MintError};
-use countersign_keyring::KeyringError;
+use countersign_keyring::{KeyringError, ServiceError};
 use countersign_settings::SettingsError;
 use countersign_store::StoreError;
 use std::{fmt, process::ExitCode};
@@ -100,7 +100,9 @@ impl From<KeyringError> for Failure {
         let (code, message) = (why.code(), why.to_string());
         let kind = match why {
             KeyringError::Store(why) => return why.into(),
+            KeyringError::DataKey { why, .. } | KeyringError::Service(why) => kind_of(&why),
             KeyringError::Seal { .. }
+            | KeyringError::NoService { .. }
             | KeyringError::Sealing(_)
             | KeyringError::Corrupt(_)
             | KeyringError::NewerFormat { .. } => Kind::Configuration,
@@ -108,6 +110,27 @@ impl From<KeyringError> for Failure {
             KeyringError::Contended | KeyringError::Certificate { .. } => Kind::Internal,
         };
         Self { kind, code, message }
+    }
+}
+
+impl From<ServiceError> for Failure {
+    fn from(why: ServiceError) -> Self {
+        Self { kind: kind_of(&why), code: why.code(), message: why.to_string() }
+    }
+}
+
+/// As with a store: what the operator has to change, and what may be otherwise in a minute.
+fn kind_of(why: &ServiceError) -> Kind {
+    match why {
+        ServiceError::Denied(_)
+        | ServiceError::Unusable(_)
+        | ServiceError::Misconfigured(_)
+        | ServiceError::OtherKey
+        | ServiceError::Altered => Kind::Configuration,
+        ServiceError::Busy
+        | ServiceError::Unavailable(_)
+        | ServiceError::WrongSignature
+        | ServiceError::TooLong { .. } => Kind::Internal,
     }
 }
 

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod failure;
 mod files;
+mod kms;
 mod output;
 mod rotation;
 mod scaffold;

@@ -1,11 +1,12 @@
 //! The algorithm table: one row per JOSE signature algorithm, and nothing else enumerates them.
 //!
 //! A row ties the JOSE name (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2) to the one kind of key it takes, the
-//! aws-lc-rs parameters that sign and verify it, and the AWS KMS `SigningAlgorithm` of the same meaning.
+//! aws-lc-rs parameters that sign and verify it, and what AWS KMS calls the same algorithm and its keys.
 //! `none` has no row, so a token that asks for it can not even be parsed.
 
+use crate::key::KeySize;
 use aws_lc_rs::{
-    hmac,
+    digest, hmac,
     signature::{
         self, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, RsaParameters, RsaSignatureEncoding,
     },
@@ -71,49 +72,77 @@ struct Row {
     name: &'static str,
     key: KeyKind,
     kms: Option<&'static str>,
+    /// What is signed is the hash of the message; `None` where it is the message itself.
+    hash: Option<&'static digest::Algorithm>,
     primitive: Primitive,
 }
 
 const fn rsa(
     name: &'static str,
     kms: &'static str,
+    hash: &'static digest::Algorithm,
     sign: &'static RsaSignatureEncoding,
     verify: &'static RsaParameters,
 ) -> Row {
-    Row { name, key: KeyKind::Rsa, kms: Some(kms), primitive: Primitive::Rsa { sign, verify } }
+    Row {
+        name,
+        key: KeyKind::Rsa,
+        kms: Some(kms),
+        hash: Some(hash),
+        primitive: Primitive::Rsa { sign, verify },
+    }
 }
 
 const fn ec(
     name: &'static str,
     curve: Curve,
     kms: &'static str,
+    hash: &'static digest::Algorithm,
     sign: &'static EcdsaSigningAlgorithm,
     verify: &'static EcdsaVerificationAlgorithm,
 ) -> Row {
-    Row { name, key: KeyKind::Ec(curve), kms: Some(kms), primitive: Primitive::Ec { sign, verify } }
+    Row {
+        name,
+        key: KeyKind::Ec(curve),
+        kms: Some(kms),
+        hash: Some(hash),
+        primitive: Primitive::Ec { sign, verify },
+    }
 }
 
 const fn ed25519(name: &'static str) -> Row {
-    Row { name, key: KeyKind::Ed25519, kms: Some("ED25519_SHA_512"), primitive: Primitive::Ed25519 }
+    Row {
+        name,
+        key: KeyKind::Ed25519,
+        kms: Some("ED25519_SHA_512"),
+        hash: None,
+        primitive: Primitive::Ed25519,
+    }
 }
 
 const fn hmac(name: &'static str, min_bytes: usize, algorithm: &'static hmac::Algorithm) -> Row {
-    Row { name, key: KeyKind::Oct { min_bytes }, kms: None, primitive: Primitive::Hmac(algorithm) }
+    Row {
+        name,
+        key: KeyKind::Oct { min_bytes },
+        kms: None,
+        hash: None,
+        primitive: Primitive::Hmac(algorithm),
+    }
 }
 
 #[rustfmt::skip]
 const fn row(algorithm: Algorithm) -> Row {
-    use signature::*;
+    use {digest::{SHA256, SHA384, SHA512}, signature::*};
     match algorithm {
-        Algorithm::RS256 => rsa("RS256", "RSASSA_PKCS1_V1_5_SHA_256", &RSA_PKCS1_SHA256, &RSA_PKCS1_2048_8192_SHA256),
-        Algorithm::RS384 => rsa("RS384", "RSASSA_PKCS1_V1_5_SHA_384", &RSA_PKCS1_SHA384, &RSA_PKCS1_2048_8192_SHA384),
-        Algorithm::RS512 => rsa("RS512", "RSASSA_PKCS1_V1_5_SHA_512", &RSA_PKCS1_SHA512, &RSA_PKCS1_2048_8192_SHA512),
-        Algorithm::PS256 => rsa("PS256", "RSASSA_PSS_SHA_256", &RSA_PSS_SHA256, &RSA_PSS_2048_8192_SHA256),
-        Algorithm::PS384 => rsa("PS384", "RSASSA_PSS_SHA_384", &RSA_PSS_SHA384, &RSA_PSS_2048_8192_SHA384),
-        Algorithm::PS512 => rsa("PS512", "RSASSA_PSS_SHA_512", &RSA_PSS_SHA512, &RSA_PSS_2048_8192_SHA512),
-        Algorithm::ES256 => ec("ES256", Curve::P256, "ECDSA_SHA_256", &ECDSA_P256_SHA256_FIXED_SIGNING, &ECDSA_P256_SHA256_FIXED),
-        Algorithm::ES384 => ec("ES384", Curve::P384, "ECDSA_SHA_384", &ECDSA_P384_SHA384_FIXED_SIGNING, &ECDSA_P384_SHA384_FIXED),
-        Algorithm::ES512 => ec("ES512", Curve::P521, "ECDSA_SHA_512", &ECDSA_P521_SHA512_FIXED_SIGNING, &ECDSA_P521_SHA512_FIXED),
+        Algorithm::RS256 => rsa("RS256", "RSASSA_PKCS1_V1_5_SHA_256", &SHA256, &RSA_PKCS1_SHA256, &RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::RS384 => rsa("RS384", "RSASSA_PKCS1_V1_5_SHA_384", &SHA384, &RSA_PKCS1_SHA384, &RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::RS512 => rsa("RS512", "RSASSA_PKCS1_V1_5_SHA_512", &SHA512, &RSA_PKCS1_SHA512, &RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::PS256 => rsa("PS256", "RSASSA_PSS_SHA_256", &SHA256, &RSA_PSS_SHA256, &RSA_PSS_2048_8192_SHA256),
+        Algorithm::PS384 => rsa("PS384", "RSASSA_PSS_SHA_384", &SHA384, &RSA_PSS_SHA384, &RSA_PSS_2048_8192_SHA384),
+        Algorithm::PS512 => rsa("PS512", "RSASSA_PSS_SHA_512", &SHA512, &RSA_PSS_SHA512, &RSA_PSS_2048_8192_SHA512),
+        Algorithm::ES256 => ec("ES256", Curve::P256, "ECDSA_SHA_256", &SHA256, &ECDSA_P256_SHA256_FIXED_SIGNING, &ECDSA_P256_SHA256_FIXED),
+        Algorithm::ES384 => ec("ES384", Curve::P384, "ECDSA_SHA_384", &SHA384, &ECDSA_P384_SHA384_FIXED_SIGNING, &ECDSA_P384_SHA384_FIXED),
+        Algorithm::ES512 => ec("ES512", Curve::P521, "ECDSA_SHA_512", &SHA512, &ECDSA_P521_SHA512_FIXED_SIGNING, &ECDSA_P521_SHA512_FIXED),
         Algorithm::EdDSA => ed25519("EdDSA"),
         Algorithm::Ed25519 => ed25519("Ed25519"),
         Algorithm::HS256 => hmac("HS256", 32, &hmac::HMAC_SHA256),
@@ -154,6 +183,26 @@ impl Algorithm {
     /// The AWS KMS `SigningAlgorithm`, where KMS has one (KMS API reference, `Sign`).
     pub const fn kms_name(self) -> Option<&'static str> {
         row(self).kms
+    }
+
+    /// The AWS KMS `KeySpec` of keys for this algorithm, where KMS has one; `size` matters to RSA alone (KMS API
+    /// reference, `CreateKey`).
+    pub const fn kms_key_spec(self, size: KeySize) -> Option<&'static str> {
+        match (self.key_kind(), size) {
+            (KeyKind::Rsa, KeySize::Rsa2048) => Some("RSA_2048"),
+            (KeyKind::Rsa, KeySize::Rsa3072) => Some("RSA_3072"),
+            (KeyKind::Rsa, KeySize::Rsa4096) => Some("RSA_4096"),
+            (KeyKind::Ec(Curve::P256), _) => Some("ECC_NIST_P256"),
+            (KeyKind::Ec(Curve::P384), _) => Some("ECC_NIST_P384"),
+            (KeyKind::Ec(Curve::P521), _) => Some("ECC_NIST_P521"),
+            (KeyKind::Ed25519, _) => Some("ECC_NIST_EDWARDS25519"),
+            (KeyKind::Oct { .. }, _) => None,
+        }
+    }
+
+    /// The hash of `message` that is signed in its place; `None` where the algorithm takes the message itself.
+    pub fn digest(self, message: &[u8]) -> Option<Vec<u8>> {
+        row(self).hash.map(|hash| digest::digest(hash, message).as_ref().to_vec())
     }
 
     /// Whether signer and verifier share one secret, which therefore can never be published.
@@ -256,6 +305,23 @@ mod tests {
             assert_eq!(a.name().parse(), Ok(a));
             assert!(Algorithm::ALL.iter().skip(i + 1).all(|b| b.name() != a.name()));
         }
+    }
+
+    #[test]
+    fn what_kms_calls_an_algorithm_has_the_length_of_its_hash_in_it() {
+        for algorithm in Algorithm::ALL {
+            let Some(kms) = algorithm.kms_name() else {
+                assert!(algorithm.is_symmetric() && algorithm.kms_key_spec(KeySize::Rsa2048).is_none());
+                continue;
+            };
+            match algorithm.digest(b"message") {
+                Some(digest) => assert!(kms.ends_with(&format!("SHA_{}", digest.len() * 8)), "{kms}"),
+                None => assert_eq!((algorithm.key_kind(), kms), (KeyKind::Ed25519, "ED25519_SHA_512")),
+            }
+        }
+        let sizes = [KeySize::Rsa2048, KeySize::Rsa3072, KeySize::Rsa4096];
+        let specs = sizes.map(|size| Algorithm::PS384.kms_key_spec(size).unwrap());
+        assert_eq!(specs, ["RSA_2048", "RSA_3072", "RSA_4096"]);
     }
 
     #[test]

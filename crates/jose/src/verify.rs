@@ -98,12 +98,9 @@ impl<'a> Unverified<'a> {
             return Err(TokenError::AlgorithmMismatch { key: key.algorithm, token: self.algorithm });
         }
         let signature = base64url::decode(self.signature).map_err(|_| TokenError::NotBase64Url)?;
-        let message = self.signing_input.as_bytes();
-        match &key.parsed {
-            Parsed::Public(public) => public.verify_sig(message, &signature),
-            Parsed::Secret(secret) => hmac::verify(secret, message, &signature),
+        if !key.verifies(self.signing_input.as_bytes(), &signature) {
+            return Err(TokenError::BadSignature);
         }
-        .map_err(|_| TokenError::BadSignature)?;
         let payload = self.payload.ok_or(TokenError::NotBase64Url)?;
         Ok(Signed { algorithm: self.algorithm, kid: self.kid, typ: self.typ, payload })
     }
@@ -216,6 +213,16 @@ impl VerifyingKey {
     /// The key's name.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// Whether `signature`, in the form it has in a JWS, is one of this key over `message`: to check what somebody else
+    /// signed for us. It proves nothing about a token; that is [`Unverified::verify`]'s to do.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.parsed {
+            Parsed::Public(public) => public.verify_sig(message, signature),
+            Parsed::Secret(secret) => hmac::verify(secret, message, signature),
+        }
+        .is_ok()
     }
 }
 

@@ -6,12 +6,13 @@
 //! What is to be signed and what the signature completes are apart, because the signature may come from elsewhere (a
 //! KMS). Specifications: RFC 5280 §4.1 and §4.2, RFC 4055 §3 and §5, RFC 5758 §3.2, RFC 8410 §3, RFC 7517 §4.7 and §4.9.
 
+use crate::ecdsa;
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_jose::{Algorithm, KeyError, PublicJwk, PublicKey, SigningKey, Timestamp, base64url};
 use der::{
     Any, AnyRef, Decode, Encode, Sequence,
-    asn1::{BitString, ObjectIdentifier, OctetString, SetOfVec, UintRef, Utf8StringRef},
+    asn1::{BitString, ObjectIdentifier, OctetString, SetOfVec, Utf8StringRef},
 };
 use pkcs1::RsaPssParams;
 use serde::{Deserialize, Serialize};
@@ -177,9 +178,9 @@ impl UnsignedCertificate {
     /// The certificate, given the signature in the form it has in a JWS (ECDSA as R‖S).
     pub fn finish(self, signature: &[u8]) -> Result<Certificate, CertificateError> {
         let signature = match self.algorithm {
-            Algorithm::ES256 => ecdsa(signature, 32),
-            Algorithm::ES384 => ecdsa(signature, 48),
-            Algorithm::ES512 => ecdsa(signature, 66),
+            Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => {
+                ecdsa::to_der(signature, self.algorithm)
+            }
             _ if signature.is_empty() => None,
             _ => Some(signature.to_vec()),
         };
@@ -282,12 +283,6 @@ fn pss(hash: ObjectIdentifier, salt_len: u8) -> Result<AlgorithmIdentifierOwned,
     };
     let parameters = Any::from_der(&parameters.to_der()?)?;
     Ok(AlgorithmIdentifier { oid: RSASSA_PSS, parameters: Some(parameters) })
-}
-
-/// `Ecdsa-Sig-Value` (RFC 3279 §2.2.3) of R‖S.
-fn ecdsa(signature: &[u8], width: usize) -> Option<Vec<u8>> {
-    let (r, s) = signature.split_at_checked(width).filter(|(_, s)| s.len() == width)?;
-    [UintRef::new(r).ok()?, UintRef::new(s).ok()?].to_der().ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! the key that was active stays published (`retired`) when another takes over. Doing the same thing twice changes
 //! nothing the second time.
 
-use crate::{KeyOrigin, KeyRecord, KeyState, Keyring, RingName, SealedKey};
+use crate::{KeyOrigin, KeyRecord, KeyState, Keyring, PrivateHalf, RingName};
 use countersign_jose::{Algorithm, KeyError, PublicJwk, Timestamp, check_kid};
 
 /// A key about to enter a ring, already sealed.
@@ -19,7 +19,7 @@ pub struct NewKey {
     /// Its public half; `None` for a shared secret.
     pub public: Option<PublicJwk>,
     /// Its private half or the secret.
-    pub private: SealedKey,
+    pub private: PrivateHalf,
 }
 
 /// Whether a key that enters a ring is to sign at once.

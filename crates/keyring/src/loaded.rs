@@ -1,10 +1,12 @@
 //! A keyring opened for use: every key unsealed and parsed once, as an immutable snapshot that many requests share.
 
 use crate::{
-    Certificate, KeyOrigin, KeyRecord, KeyState, Keyring, KeyringError, LocalSigner, RingName, SealingKey,
-    Signer, stored::context,
+    Certificate, KeyOrigin, KeyRecord, KeyService, KeyState, Keyring, KeyringError, LocalSigner, PrivateHalf,
+    RemoteSigner, RingName, Signer, material::context, sealing::Opening,
 };
-use countersign_jose::{Algorithm, KeyKind, PrivateKey, PublicJwk, SigningKey, SymmetricKey};
+use countersign_jose::{
+    Algorithm, KeyError, KeyKind, PrivateKey, PublicJwk, PublicKey, SigningKey, SymmetricKey,
+};
 use countersign_store::Version;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -45,17 +47,19 @@ impl LoadedRing {
 }
 
 impl LoadedKeyring {
-    /// Opens every key of a keyring. One that does not open fails the whole: half a keyring signs with the wrong key.
+    /// Opens every key of a keyring. One that does not open fails the whole: half a keyring signs with the wrong key. Of a key that
+    /// a service keeps nothing is asked.
     pub(crate) fn open(
         keyring: &Keyring,
         version: Option<Version>,
-        sealing: &SealingKey,
+        opening: &Opening,
+        service: Option<&Arc<dyn KeyService>>,
     ) -> Result<Self, KeyringError> {
         let mut rings = BTreeMap::new();
         for (name, ring) in keyring.rings() {
             let mut loaded = LoadedRing::default();
             for record in ring.keys() {
-                let key = signing_key(name, record, sealing)?;
+                let key = OpenedKey::open(name, record, opening, service)?;
                 if let Some(public) = key.public_key().filter(|_| record.state.is_public()) {
                     let jwk = PublicJwk {
                         kid: record.kid.clone(),
@@ -65,7 +69,7 @@ impl LoadedKeyring {
                     loaded.public.push(PublishedKey { jwk, certificate: record.certificate.clone() });
                 }
                 if record.state == KeyState::Active {
-                    loaded.active = Some(Arc::new(LocalSigner::new(record.kid.clone(), key)));
+                    loaded.active = Some(key.into_signer(&record.kid));
                 }
             }
             rings.insert(name.clone(), loaded);
@@ -105,32 +109,81 @@ impl LoadedKeyring {
     }
 }
 
-/// Opens one key, and checks that what is shown of it is its own.
-pub(crate) fn signing_key(
-    ring: &RingName,
-    record: &KeyRecord,
-    sealing: &SealingKey,
-) -> Result<SigningKey, KeyringError> {
-    let secret = sealing
-        .open(&record.private, &context(ring, &record.kid, record.algorithm))
-        .map_err(|why| KeyringError::Seal { kid: record.kid.clone(), why })?;
-    let algorithm: Algorithm = record.algorithm;
-    let key = match algorithm.key_kind() {
-        KeyKind::Oct { .. } => SigningKey::symmetric(&SymmetricKey::new(secret), algorithm),
-        KeyKind::Rsa | KeyKind::Ec(_) | KeyKind::Ed25519 => {
-            PrivateKey::from_pkcs8_der(&secret).and_then(|key| SigningKey::new(&key, algorithm))
+/// A key that can sign.
+pub(crate) enum OpenedKey {
+    Local(SigningKey),
+    Remote(RemoteSigner),
+}
+
+impl OpenedKey {
+    /// Opens one key, and checks that what is shown of it is its own.
+    pub(crate) fn open(
+        ring: &RingName,
+        record: &KeyRecord,
+        opening: &Opening,
+        service: Option<&Arc<dyn KeyService>>,
+    ) -> Result<Self, KeyringError> {
+        let corrupt = |why: KeyError| KeyringError::Corrupt(format!("key {:?}: {why}", record.kid));
+        let key = match &record.private {
+            PrivateHalf::Sealed(sealed) => {
+                let secret = opening
+                    .open(sealed, &context(ring, &record.kid, record.algorithm))
+                    .map_err(|why| KeyringError::Seal { kid: record.kid.clone(), why })?;
+                let algorithm: Algorithm = record.algorithm;
+                let key = match algorithm.key_kind() {
+                    KeyKind::Oct { .. } => SigningKey::symmetric(&SymmetricKey::new(secret), algorithm),
+                    KeyKind::Rsa | KeyKind::Ec(_) | KeyKind::Ed25519 => {
+                        PrivateKey::from_pkcs8_der(&secret).and_then(|key| SigningKey::new(&key, algorithm))
+                    }
+                };
+                Self::Local(key.map_err(corrupt)?)
+            }
+            PrivateHalf::Remote(name) => {
+                let (kid, name) = (record.kid.clone(), name.as_str().to_owned());
+                let Some(service) = service else { return Err(KeyringError::NoService { kid, name }) };
+                let public = record.public_key().ok_or_else(|| corrupt(KeyError::MissingMember("public")))?;
+                let signer = RemoteSigner::new(kid, name, record.algorithm, public, Arc::clone(service));
+                Self::Remote(signer.map_err(corrupt)?)
+            }
+        };
+        // What is published must be what signs.
+        if key.public_key().cloned() != record.public_key() {
+            return Err(KeyringError::Corrupt(format!(
+                "key {:?} does not match its public half",
+                record.kid
+            )));
         }
-    };
-    let key = key.map_err(|why| KeyringError::Corrupt(format!("key {:?}: {why}", record.kid)))?;
-    // What is published must be what signs.
-    if key.public_key().cloned() != record.public_key() {
-        return Err(KeyringError::Corrupt(format!("key {:?} does not match its public half", record.kid)));
+        let others = |c: &Certificate| !key.public_key().is_some_and(|key| c.certifies(key));
+        if record.certificate.as_ref().is_some_and(others) {
+            return Err(KeyringError::Corrupt(format!(
+                "the certificate of key {:?} is not its own",
+                record.kid
+            )));
+        }
+        Ok(key)
     }
-    let others = |c: &Certificate| !key.public_key().is_some_and(|key| c.certifies(key));
-    if record.certificate.as_ref().is_some_and(others) {
-        return Err(KeyringError::Corrupt(format!("the certificate of key {:?} is not its own", record.kid)));
+
+    fn public_key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::Local(key) => key.public_key(),
+            Self::Remote(signer) => signer.public_key(),
+        }
     }
-    Ok(key)
+
+    fn into_signer(self, kid: &str) -> Arc<dyn Signer> {
+        match self {
+            Self::Local(key) => Arc::new(LocalSigner::new(kid.to_owned(), key)),
+            Self::Remote(signer) => Arc::new(signer),
+        }
+    }
+
+    /// A signature over bytes that are no token.
+    pub(crate) async fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        match self {
+            Self::Local(key) => Ok(key.sign_bytes(message)?),
+            Self::Remote(signer) => Ok(signer.sign_bytes(message).await?),
+        }
+    }
 }
 
 impl KeyOrigin {

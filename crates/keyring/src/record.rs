@@ -1,7 +1,8 @@
 //! What is stored: the keyring document, its rings, and one record per key.
 //!
 //! Serialised as JSON with a format number, so that an older program refuses a newer document instead of losing what
-//! it does not know. A record holds the public key in clear and the private key sealed, never otherwise.
+//! it does not know. A record holds the public key in clear and the private key sealed,
+//! or the name of a key that never leaves its service, and never anything else.
 
 use crate::{Certificate, SealedKey};
 use countersign_jose::{Algorithm, Jwk, PublicJwk, PublicKey, Timestamp};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// The format this program reads and writes.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// All signing keys of an issuer and the state each is in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,8 +94,39 @@ pub struct KeyRecord {
     /// Its certificate; absent for a shared secret, and in a document of format 1 or 2 until the keyring changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<Certificate>,
-    /// The private key or shared secret, sealed.
-    pub(crate) private: SealedKey,
+    /// The private key or shared secret.
+    pub(crate) private: PrivateHalf,
+}
+
+/// Where the private half of a key is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PrivateHalf {
+    /// Here, sealed: the only form before format 4.
+    Sealed(SealedKey),
+    /// With a service that signs.
+    Remote(RemoteName),
+}
+
+/// The name that AWS KMS has for a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteName {
+    /// The ARN.
+    kms: String,
+}
+
+impl PrivateHalf {
+    pub(crate) fn remote(name: String) -> Self {
+        Self::Remote(RemoteName { kms: name })
+    }
+}
+
+impl RemoteName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.kms
+    }
 }
 
 impl KeyRecord {
@@ -108,6 +140,22 @@ impl KeyRecord {
     /// The certificate of the public key, if it has one yet.
     pub fn certificate(&self) -> Option<&Certificate> {
         self.certificate.as_ref()
+    }
+
+    /// The fingerprint of the sealing key it is under; `None` for a key that a service keeps.
+    pub fn sealed_by(&self) -> Option<&str> {
+        match &self.private {
+            PrivateHalf::Sealed(sealed) => Some(sealed.sealed_by()),
+            PrivateHalf::Remote(_) => None,
+        }
+    }
+
+    /// The service's name for it, its ARN; `None` for a key that is kept here.
+    pub fn remote_name(&self) -> Option<&str> {
+        match &self.private {
+            PrivateHalf::Sealed(_) => None,
+            PrivateHalf::Remote(name) => Some(name.as_str()),
+        }
     }
 
     /// The public key, as `public_jwk` gives it.

@@ -5,8 +5,8 @@
 //! What was seen in public is a document of its own. Called by the program's background task and by `countersign keys`.
 
 use crate::{
-    Activation, KeyState, Keyring, KeyringError, LifecycleError, NewKey, Observations, Ring, RingName,
-    RingSpec, RotationPolicy, Step, StoredKeyring,
+    Activation, KeyState, Keyring, KeyringError, LifecycleError, Observations, Ring, RingName, RingSpec,
+    RotationPolicy, Step, StoredKeyring, stored::Next,
 };
 use countersign_jose::Timestamp;
 use countersign_store::{Expect, Key, StoreError, Version};
@@ -49,24 +49,21 @@ impl StoredKeyring {
         all: &mut Vec<Done>,
     ) -> Result<(), KeyringError> {
         let seen = self.observations().await?.0;
-        let mut made: Option<NewKey> = None;
         for _ in 0..MAX_STEPS {
             let mut done = None;
-            self.change(|keyring| {
+            self.change(|attempt| {
                 done = None;
+                let keyring = attempt.keyring;
                 let empty = Ring::default();
                 let ring = keyring.ring(&spec.name).unwrap_or(&empty);
                 let due = ring
                     .plan(policy, &seen, now)
                     .into_iter()
                     .find(|p| may_be_taken(&p.step, spec) && p.is_due(now));
-                let Some(due) = due else { return Ok(None) };
+                let Some(due) = due else { return Ok(Next::Unchanged) };
                 let (kid, next) = match &due.step {
                     Step::Make => {
-                        let key = match &made {
-                            Some(key) => key,
-                            None => made.insert(self.generate(spec)?),
-                        };
+                        let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
                         (key.kid.clone(), keyring.with_key(&spec.name, key, Activation::IfRingHasNone, now)?)
                     }
                     Step::Publish(kid) => (kid.clone(), keyring.with_published(kid, now)?),
@@ -74,13 +71,10 @@ impl StoredKeyring {
                     Step::Remove(kid) => (kid.clone(), keyring.without(kid)?),
                 };
                 done = Some(Done { ring: spec.name.clone(), step: due.step, kid });
-                Ok(next)
+                Ok(next.into())
             })
             .await?;
             let Some(done) = done else { break };
-            if done.step == Step::Make {
-                made = None;
-            }
             all.push(done);
         }
         Ok(())
@@ -120,20 +114,16 @@ impl StoredKeyring {
 
     /// Makes a key that waits for its turn unseen. Where one waits already, that one is it.
     pub async fn prepare(&self, spec: &RingSpec, now: Timestamp) -> Result<(String, bool), KeyringError> {
-        let mut made = None;
         let mut kid = String::new();
         let changed = self
-            .change(|keyring| {
-                if let Some(waiting) = keyring.ring(&spec.name).and_then(Ring::successor) {
+            .change(|attempt| {
+                if let Some(waiting) = attempt.keyring.ring(&spec.name).and_then(Ring::successor) {
                     kid = waiting.kid.clone();
-                    return Ok(None);
+                    return Ok(Next::Unchanged);
                 }
-                let key = match &made {
-                    Some(key) => key,
-                    None => made.insert(self.generate(spec)?),
-                };
+                let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
                 kid = key.kid.clone();
-                Ok(keyring.with_key(&spec.name, key, Activation::Later, now)?)
+                Ok(attempt.keyring.with_key(&spec.name, key, Activation::Later, now)?.into())
             })
             .await?;
         Ok((kid, changed))
@@ -141,7 +131,7 @@ impl StoredKeyring {
 
     /// Shows a prepared key to verifiers.
     pub async fn publish(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
-        self.change(|keyring| Ok(keyring.with_published(kid, now)?)).await
+        self.change(|attempt| Ok(attempt.keyring.with_published(kid, now)?.into())).await
     }
 
     /// Makes a key the active one of its ring; without force only if verifiers know it.
@@ -153,7 +143,8 @@ impl StoredKeyring {
         now: Timestamp,
     ) -> Result<bool, KeyringError> {
         let seen = self.observations().await?.0;
-        self.change(|keyring| {
+        self.change(|attempt| {
+            let keyring = attempt.keyring;
             let next = keyring.with_active(kid, now)?;
             let must_be_known = next.is_some() && force == Force::No;
             if let Some(ring) = ring_of(keyring, kid).filter(|ring| must_be_known && ring.active().is_some())
@@ -163,14 +154,14 @@ impl StoredKeyring {
                     return Err(LifecycleError::NotKnown { kid: kid.to_owned(), known_at }.into());
                 }
             }
-            Ok(next)
+            Ok(next.into())
         })
         .await
     }
 
     /// Ends the waiting of a published key that is not wanted.
     pub async fn retire(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
-        self.change(|keyring| Ok(keyring.with_retired(kid, now)?)).await
+        self.change(|attempt| Ok(attempt.keyring.with_retired(kid, now)?.into())).await
     }
 
     /// Takes a key out of everything at once. `spec` says how a key is made if the ring has none to take over. Returns
@@ -181,21 +172,21 @@ impl StoredKeyring {
         spec: &RingSpec,
         now: Timestamp,
     ) -> Result<(bool, Option<String>), KeyringError> {
-        let mut made = None;
         let mut active = None;
         let changed = self
-            .change(|keyring| {
+            .change(|attempt| {
+                let keyring = attempt.keyring;
                 let needs = spec.make_first_key
                     && ring_of(keyring, kid).is_some_and(|ring| {
                         ring.successor().is_none() && ring.active().is_some_and(|key| key.kid == kid)
                     });
-                if needs && made.is_none() {
-                    made = Some(self.generate(spec)?);
+                if needs && attempt.made.is_none() {
+                    return Ok(Next::Needs(spec.clone()));
                 }
-                let next = keyring.with_revoked(kid, made.as_ref().filter(|_| needs), now)?;
+                let next = keyring.with_revoked(kid, attempt.made.filter(|_| needs), now)?;
                 let ring = ring_of(next.as_ref().unwrap_or(keyring), kid);
                 active = ring.and_then(|ring| ring.active()).map(|key| key.kid.clone());
-                Ok(next)
+                Ok(next.into())
             })
             .await?;
         Ok((changed, active))

@@ -5,12 +5,14 @@
 //! key at hand, so a wrong one can never add a second, unreadable half to a keyring.
 
 use crate::{
-    Activation, CertificateError, KeyOrigin, KeyState, Keyring, LifecycleError, LoadedKeyring, LocalSigner,
-    NewKey, RingName, SealError, SealingKey, UnsignedCertificate, loaded::signing_key, record::FORMAT,
+    Activation, Certificate, ImportedKey, KeyService, KeyState, Keyring, KeyringError, LoadedKeyring, NewKey,
+    RingName, Sealing, SealingKey, UnsignedCertificate,
+    loaded::OpenedKey,
+    material::Material,
+    record::FORMAT,
+    sealing::{DataKeys, Opening},
 };
-use countersign_jose::{
-    Algorithm, KeyError, KeyKind, KeySize, PrivateKey, PublicJwk, SigningKey, SymmetricKey, Timestamp,
-};
+use countersign_jose::{Algorithm, KeyError, KeySize, Timestamp};
 use countersign_store::{Expect, Key, Store, StoreError, Version};
 use std::sync::Arc;
 
@@ -30,124 +32,89 @@ pub struct RingSpec {
     pub size: KeySize,
     /// Whether a first key is made when the ring has none. Not so where the consumer names the key (JaaS).
     pub make_first_key: bool,
+    /// Where its keys are made.
+    pub place: KeyPlace,
 }
 
-/// A key brought from elsewhere.
-#[derive(Debug)]
-pub struct ImportedKey {
-    /// Its name; the thumbprint of a private key when there is none.
-    pub kid: Option<String>,
-    /// The algorithm it is to sign with.
-    pub algorithm: Algorithm,
-    /// The key itself.
-    pub material: ImportedMaterial,
+/// Where a key is made, and then signs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// Here; its private half is sealed in the keyring.
+    #[default]
+    Here,
+    /// With the service that keeps keys; its private half never leaves it.
+    Service,
 }
 
-impl ImportedKey {
-    /// The key as the signer it would become.
-    pub fn signer(&self) -> Result<LocalSigner, KeyError> {
-        let (key, thumbprint) = match &self.material {
-            ImportedMaterial::Private(key) => {
-                (SigningKey::new(key, self.algorithm)?, Some(key.public_key().thumbprint()))
-            }
-            ImportedMaterial::Secret(key) => (SigningKey::symmetric(key, self.algorithm)?, None),
-        };
-        let kid = self.kid.clone().or(thumbprint).ok_or(KeyError::MissingMember("kid"))?;
-        Ok(LocalSigner::new(kid, key))
+/// One attempt at a change: the document it is to be applied to, and what there is to do it with.
+pub(crate) struct Attempt<'a> {
+    pub(crate) keyring: &'a Keyring,
+    /// What new keys are sealed with.
+    pub(crate) sealing: &'a Arc<SealingKey>,
+    /// What opens the keys that are there.
+    pub(crate) opening: &'a Opening,
+    /// The key that an earlier attempt said it needs.
+    pub(crate) made: Option<&'a NewKey>,
+}
+
+/// What a change comes to.
+pub(crate) enum Next {
+    /// Nothing is to be done.
+    Unchanged,
+    /// This is to be written.
+    To(Keyring),
+    /// A new key is needed first; the change is then attempted again.
+    Needs(RingSpec),
+}
+
+impl From<Option<Keyring>> for Next {
+    fn from(next: Option<Keyring>) -> Self {
+        next.map_or(Self::Unchanged, Self::To)
     }
 }
 
-/// A private key or a shared secret.
-#[derive(Debug)]
-pub enum ImportedMaterial {
-    /// A private key.
-    Private(PrivateKey),
-    /// A shared secret.
-    Secret(SymmetricKey),
+/// What became of the document.
+enum Written {
+    /// It is as it was before.
+    No,
+    /// It is this one.
+    Yes(Keyring),
+    /// The store failed while it was written.
+    Unknown,
 }
 
-/// Why the keyring can not be used or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A key does not open.
-    #[error("key {kid:?}: {why}")]
-    Seal {
-        /// The key's name.
-        kid: String,
-        /// Why not.
-        why: SealError,
-    },
-    /// Sealing failed.
-    #[error(transparent)]
-    Sealing(#[from] SealError),
-    /// A key can not be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// A key's certificate can not be made.
-    #[error("the certificate of key {kid:?} can not be made: {why}")]
-    Certificate {
-        /// The key's name.
-        kid: String,
-        /// Why not.
-        why: CertificateError,
-    },
-    /// The change is refused.
-    #[error(transparent)]
-    Lifecycle(#[from] LifecycleError),
-    /// The document is not a keyring this program can read.
-    #[error("the stored keyring is damaged: {0}; restore it from a backup")]
-    Corrupt(String),
-    /// The document was written by a newer version.
-    #[error("the stored keyring has format {found}, this version reads {known}; use a newer version", known = FORMAT)]
-    NewerFormat {
-        /// Its format.
-        found: u64,
-    },
-    /// Others kept changing the keyring at the same time.
-    #[error("the keyring kept changing while this change was tried; try again")]
-    Contended,
-}
-
-impl KeyringError {
-    /// A stable name for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Store(why) => why.code(),
-            Self::Seal { why: SealError::WrongKey { .. }, .. } => "keyring_wrong_sealing_key",
-            Self::Seal { .. } | Self::Sealing(_) => "keyring_sealing",
-            Self::Key(why) => why.code(),
-            Self::Certificate { why, .. } => why.code(),
-            Self::Lifecycle(LifecycleError::KidTaken { .. }) => "keyring_kid_taken",
-            Self::Lifecycle(LifecycleError::RingFull { .. }) => "keyring_ring_full",
-            Self::Lifecycle(LifecycleError::UnknownKey { .. }) => "keyring_unknown_key",
-            Self::Lifecycle(LifecycleError::NotKnown { .. }) => "keyring_key_not_known_yet",
-            Self::Lifecycle(LifecycleError::WrongState { .. }) => "keyring_wrong_state",
-            Self::Lifecycle(LifecycleError::Kid(why)) => why.code(),
-            Self::Corrupt(_) => "keyring_corrupt",
-            Self::NewerFormat { .. } => "keyring_newer_format",
-            Self::Contended => "keyring_contended",
-        }
-    }
-}
-
-/// The keyring of one store under one sealing key.
+/// The keyring of one store, the sealing keys it is under, and the service that keeps keys, if there is one.
 #[derive(Debug, Clone)]
 pub struct StoredKeyring {
     store: Arc<dyn Store>,
-    sealing: Arc<SealingKey>,
+    sealing: Arc<Sealing>,
+    service: Option<Arc<dyn KeyService>>,
 }
 
 impl StoredKeyring {
-    /// Names the store and the sealing key; reads nothing yet.
-    pub fn new(store: Arc<dyn Store>, sealing: Arc<SealingKey>) -> Self {
-        Self { store, sealing }
+    /// Names the store and what seals; reads nothing yet.
+    pub fn new(store: Arc<dyn Store>, sealing: impl Into<Sealing>) -> Self {
+        Self { store, sealing: Arc::new(sealing.into()), service: None }
+    }
+
+    /// Adds the service that keeps keys. Without it a keyring that has such keys does not open.
+    #[must_use]
+    pub fn with_service(mut self, service: Arc<dyn KeyService>) -> Self {
+        self.service = Some(service);
+        self
+    }
+
+    /// What seals and opens.
+    pub fn sealing(&self) -> &Sealing {
+        &self.sealing
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    pub(crate) fn service(&self) -> Option<&Arc<dyn KeyService>> {
+        self.service.as_ref()
     }
 
     /// Whether a store holds a keyring at all.
@@ -169,7 +136,9 @@ impl StoredKeyring {
         };
         let value: serde_json::Value = serde_json::from_slice(&document.bytes).map_err(corrupt)?;
         match value.get("format").and_then(serde_json::Value::as_u64) {
-            Some(found) if found > u64::from(FORMAT) => return Err(KeyringError::NewerFormat { found }),
+            Some(found) if found > u64::from(FORMAT) => {
+                return Err(KeyringError::NewerFormat { found, known: FORMAT });
+            }
             _ => {}
         }
         let keyring: Keyring = serde_json::from_value(value).map_err(corrupt)?;
@@ -181,10 +150,17 @@ impl StoredKeyring {
         Ok((keyring, Some(document.version)))
     }
 
+    /// The data keys that are kept with it, oldest first: the fingerprint of each, and the full name of the key it is under.
+    pub async fn data_keys(&self) -> Result<Vec<(String, String)>, KeyringError> {
+        let (keys, _) = DataKeys::read(self.store()).await?;
+        Ok(keys.entries().iter().map(|entry| (entry.id.clone(), entry.under.clone())).collect())
+    }
+
     /// The keyring, opened.
     pub async fn load(&self) -> Result<LoadedKeyring, KeyringError> {
         let (keyring, version) = self.read().await?;
-        LoadedKeyring::open(&keyring, version, &self.sealing)
+        let opening = self.sealing.opening(self.store(), &keyring).await?;
+        LoadedKeyring::open(&keyring, version, &opening, self.service())
     }
 
     /// The keyring opened anew if it is not the one at hand any more.
@@ -199,17 +175,12 @@ impl StoredKeyring {
     /// Makes the first key of each ring that should have one and has none, and opens the keyring.
     pub async fn ensure(&self, rings: &[RingSpec], now: Timestamp) -> Result<LoadedKeyring, KeyringError> {
         for spec in rings.iter().filter(|spec| spec.make_first_key) {
-            // Made once: a lost race costs another read, not another key.
-            let mut made = None;
-            self.change(|keyring| {
-                if keyring.ring(&spec.name).is_some_and(|ring| ring.active().is_some()) {
-                    return Ok(None);
+            self.change(|attempt| {
+                if attempt.keyring.ring(&spec.name).is_some_and(|ring| ring.active().is_some()) {
+                    return Ok(Next::Unchanged);
                 }
-                let key = match &made {
-                    Some(key) => key,
-                    None => made.insert(self.generate(spec)?),
-                };
-                Ok(keyring.with_key(&spec.name, key, Activation::IfRingHasNone, now)?)
+                let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
+                Ok(attempt.keyring.with_key(&spec.name, key, Activation::IfRingHasNone, now)?.into())
             })
             .await?;
         }
@@ -225,123 +196,128 @@ impl StoredKeyring {
         activation: Activation,
         now: Timestamp,
     ) -> Result<Vec<(String, bool)>, KeyringError> {
-        let new: Vec<NewKey> = keys.iter().map(|key| self.sealed(ring, key)).collect::<Result<_, _>>()?;
+        let new: Vec<Material> = keys.iter().map(Material::imported).collect::<Result<_, _>>()?;
         let mut outcome = Vec::new();
-        self.change(|keyring| {
+        self.change(|attempt| {
             outcome.clear();
             let mut next = None;
             for key in &new {
-                let changed = next.as_ref().unwrap_or(keyring).with_key(ring, key, activation, now)?;
-                outcome.push((key.kid.clone(), changed.is_some()));
+                let key = key.sealed(ring, attempt.sealing)?;
+                let before = next.as_ref().unwrap_or(attempt.keyring);
+                let changed = before.with_key(ring, &key, activation, now)?;
+                outcome.push((key.kid, changed.is_some()));
                 next = changed.or(next);
             }
-            Ok(next)
+            Ok(next.into())
         })
         .await?;
         Ok(outcome)
     }
 
-    fn sealed(&self, ring: &RingName, key: &ImportedKey) -> Result<NewKey, KeyringError> {
-        let algorithm = key.algorithm;
-        let (public, secret) = match &key.material {
-            ImportedMaterial::Private(key) => {
-                SigningKey::new(key, algorithm)?;
-                (Some(key.public_key()), key.to_pkcs8_der()?)
-            }
-            ImportedMaterial::Secret(key) => {
-                SigningKey::symmetric(key, algorithm)?;
-                (None, zeroize::Zeroizing::new(key.expose_secret().to_vec()))
-            }
-        };
-        let kid = match (&key.kid, &public) {
-            (Some(kid), _) => kid.clone(),
-            (None, Some(public)) => public.thumbprint(),
-            (None, None) => return Err(KeyError::MissingMember("kid").into()),
-        };
-        Ok(NewKey {
-            private: self.sealing.seal(&secret, &context(ring, &kid, algorithm))?,
-            public: public.map(|key| PublicJwk { kid: kid.clone(), algorithm, key }),
-            origin: KeyOrigin::Imported,
-            algorithm,
-            kid,
-        })
-    }
-
-    /// Applies a pure change by compare-and-set, again on the newer document when somebody else was first.
+    /// Applies a pure change by compare-and-set, again on the newer document when somebody else was first. A key that the change
+    /// needs is made once, however often it is tried.
     pub(crate) async fn change(
         &self,
-        mut step: impl FnMut(&Keyring) -> Result<Option<Keyring>, KeyringError>,
+        step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
     ) -> Result<bool, KeyringError> {
+        let (mut made, mut written) = (None, Written::No);
+        let outcome = self.attempts(step, &mut made, &mut written).await;
+        let unused = made.as_ref().filter(|made| match &written {
+            Written::No => true,
+            Written::Yes(keyring) => keyring.find(&made.kid).is_none(),
+            // It may be in use.
+            Written::Unknown => false,
+        });
+        if let (Some(name), Some(service)) = (unused.and_then(Material::remote_name), self.service()) {
+            // Somebody else made the key that was needed, or nobody could. What can not be given up is the
+            // service's to tell; the change is what it is.
+            let _ = service.discard(name).await;
+        }
+        outcome
+    }
+
+    async fn attempts(
+        &self,
+        mut step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
+        made: &mut Option<Material>,
+        written: &mut Written,
+    ) -> Result<bool, KeyringError> {
+        let mut ring = None;
         for _ in 0..ATTEMPTS {
             let (keyring, version) = self.read().await?;
-            LoadedKeyring::open(&keyring, None, &self.sealing)?;
-            let Some(mut next) = step(&keyring)? else { return Ok(false) };
-            self.certify(&mut next)?;
+            let opening = self.sealing.opening(self.store(), &keyring).await?;
+            LoadedKeyring::open(&keyring, None, &opening, self.service())?;
+            let sealing = self.sealing.sealing(self.store()).await?;
+            let new = match (&made, &ring) {
+                (Some(made), Some(ring)) => Some(made.sealed(ring, &sealing)?),
+                _ => None,
+            };
+            let attempt =
+                Attempt { keyring: &keyring, sealing: &sealing, opening: &opening, made: new.as_ref() };
+            let mut next = match step(attempt)? {
+                Next::Unchanged => return Ok(false),
+                Next::To(next) => next,
+                Next::Needs(spec) => {
+                    *made = Some(self.make(&spec).await?);
+                    ring = Some(spec.name);
+                    continue;
+                }
+            };
+            self.certify(&mut next, &opening.with(&sealing)).await?;
             next.format = FORMAT;
             let bytes = serde_json::to_vec(&next).map_err(|why| KeyringError::Corrupt(why.to_string()))?;
             let expect = version.map_or(Expect::Absent, Expect::Version);
             match self.store.put(&document()?, &bytes, expect, None).await {
-                Ok(_) => return Ok(true),
+                Ok(_) => {
+                    *written = Written::Yes(next);
+                    return Ok(true);
+                }
                 Err(StoreError::Conflict { .. }) => {}
-                Err(other) => return Err(other.into()),
+                Err(other) => {
+                    *written = Written::Unknown;
+                    return Err(other.into());
+                }
             }
         }
         Err(KeyringError::Contended)
     }
 
+    async fn make(&self, spec: &RingSpec) -> Result<Material, KeyringError> {
+        match (spec.place, self.service()) {
+            (KeyPlace::Here, _) => Material::generated(spec),
+            (KeyPlace::Service, Some(service)) => Material::created(spec, service.as_ref()).await,
+            (KeyPlace::Service, None) => {
+                Err(KeyringError::Service(crate::ServiceError::Misconfigured(format!(
+                    "ring {} is to have its keys there, and this program was built without it",
+                    spec.name
+                ))))
+            }
+        }
+    }
+
     /// Gives every key that has none its certificate: new keys, and those of older documents. It is kept from then on.
-    fn certify(&self, keyring: &mut Keyring) -> Result<(), KeyringError> {
+    async fn certify(&self, keyring: &mut Keyring, opening: &Opening) -> Result<(), KeyringError> {
         for (name, ring) in &mut keyring.rings {
             for record in &mut ring.keys {
                 if record.certificate.is_some() || record.state == KeyState::Revoked {
                     continue;
                 }
                 let Some(public) = record.public_jwk() else { continue };
-                let key = signing_key(name, record, &self.sealing)?;
+                let key = OpenedKey::open(name, record, opening, self.service())?;
                 let mut random = [0; 16];
                 aws_lc_rs::rand::fill(&mut random).map_err(|_| KeyError::Crypto)?;
-                let made = UnsignedCertificate::new(&public, record.created_at, random);
-                let made = made.and_then(|certificate| certificate.sign(&key));
-                let certificate =
-                    made.map_err(|why| KeyringError::Certificate { kid: record.kid.clone(), why })?;
+                let about = |why| KeyringError::Certificate { kid: record.kid.clone(), why };
+                let unsigned = UnsignedCertificate::new(&public, record.created_at, random).map_err(about)?;
+                let signature = key.sign_bytes(unsigned.to_be_signed()).await?;
+                let certificate: Certificate = unsigned.finish(&signature).map_err(about)?;
                 record.certificate = Some(certificate);
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn generate(&self, spec: &RingSpec) -> Result<NewKey, KeyringError> {
-        let algorithm = spec.algorithm;
-        let (kid, public, secret) = match algorithm.key_kind() {
-            KeyKind::Oct { .. } => {
-                let key = SymmetricKey::generate(algorithm)?;
-                // A secret has no public thumbprint; its name must tell nothing about it.
-                let kid = SymmetricKey::generate(Algorithm::HS256)?;
-                let kid = countersign_jose::base64url::encode(kid.expose_secret());
-                (kid, None, zeroize::Zeroizing::new(key.expose_secret().to_vec()))
-            }
-            KeyKind::Rsa | KeyKind::Ec(_) | KeyKind::Ed25519 => {
-                let key = PrivateKey::generate(algorithm, spec.size)?;
-                let public = key.public_key();
-                (public.thumbprint(), Some(public), key.to_pkcs8_der()?)
-            }
-        };
-        Ok(NewKey {
-            private: self.sealing.seal(&secret, &context(&spec.name, &kid, algorithm))?,
-            public: public.map(|key| PublicJwk { kid: kid.clone(), algorithm, key }),
-            origin: KeyOrigin::Generated,
-            algorithm,
-            kid,
-        })
     }
 }
 
 fn document() -> Result<Key, StoreError> {
     Key::parse(DOCUMENT)
         .map_err(|why| StoreError::Misconfigured { place: "the keyring".to_owned(), reason: why.to_string() })
-}
-
-/// What a sealed key is bound to.
-pub(crate) fn context(ring: &RingName, kid: &str, algorithm: Algorithm) -> String {
-    format!("{ring}\n{kid}\n{algorithm}")
 }

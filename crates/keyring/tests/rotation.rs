@@ -4,7 +4,7 @@
 
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Done, Force, KeyState, KeyringError, LifecycleError, Obstacle, PolicyError, RingName, RingSpec,
+    Done, Force, KeyPlace, KeyState, KeyringError, LifecycleError, Obstacle, PolicyError, RingName, RingSpec,
     RotationPolicy, SealingKey, Step, StoredKeyring,
 };
 use countersign_store::{ManualClock, MemoryStore};
@@ -25,7 +25,13 @@ fn ring() -> RingName {
 }
 
 fn spec() -> RingSpec {
-    RingSpec { name: ring(), algorithm: Algorithm::Ed25519, size: KeySize::default(), make_first_key: true }
+    RingSpec {
+        name: ring(),
+        algorithm: Algorithm::Ed25519,
+        size: KeySize::default(),
+        make_first_key: true,
+        place: KeyPlace::Here,
+    }
 }
 
 fn policy() -> RotationPolicy {

@@ -10,7 +10,7 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Keyring, LoadedKeyring, RingName, RingSpec, RotationPolicy, SealingKey, StoredKeyring,
+    KeyPlace, Keyring, LoadedKeyring, RingName, RingSpec, RotationPolicy, SealingKey, StoredKeyring,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
 use std::{
@@ -189,6 +189,7 @@ impl World {
             algorithm: Algorithm::Ed25519,
             size: KeySize::default(),
             make_first_key: true,
+            place: KeyPlace::Here,
         };
         let loaded = keyring.ensure(std::slice::from_ref(&spec), START).await.unwrap();
         let instance = || Instance { loaded: loaded.clone(), read_at: START };

@@ -4,7 +4,7 @@
 
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SymmetricKey, Timestamp};
 use countersign_keyring::{
-    Activation, Certificate, ImportedKey, ImportedMaterial, KeyOrigin, KeyState, KeyringError,
+    Activation, Certificate, ImportedKey, ImportedMaterial, KeyOrigin, KeyPlace, KeyState, KeyringError,
     LifecycleError, LoadedKeyring, RingName, RingSpec, SealError, SealingKey, StoredKeyring,
 };
 use countersign_store::{Expect, Key, ManualClock, MemoryStore, Store};
@@ -25,7 +25,13 @@ fn ring(name: &str) -> RingName {
 }
 
 fn spec(name: &str, algorithm: Algorithm) -> RingSpec {
-    RingSpec { name: ring(name), algorithm, size: KeySize::Rsa2048, make_first_key: true }
+    RingSpec {
+        name: ring(name),
+        algorithm,
+        size: KeySize::Rsa2048,
+        make_first_key: true,
+        place: KeyPlace::Here,
+    }
 }
 
 fn private(algorithm: Algorithm, kid: Option<&str>) -> ImportedKey {
@@ -118,9 +124,9 @@ async fn a_damaged_or_newer_document_is_refused_and_left_alone() {
         let stored = store.get(&Key::parse("keyring").unwrap()).await.unwrap().unwrap();
         assert_eq!(stored.bytes, bytes);
     }
-    damage(store.as_ref(), b"{\"format\":4,\"surprise\":true}").await;
+    damage(store.as_ref(), b"{\"format\":5,\"surprise\":true}").await;
     let why = keyring.load().await.unwrap_err();
-    assert!(matches!(why, KeyringError::NewerFormat { found: 4 }), "{why}");
+    assert!(matches!(why, KeyringError::NewerFormat { found: 5, .. }), "{why}");
 }
 
 #[tokio::test]

@@ -7,10 +7,12 @@ mod raw;
 mod reference;
 mod resolve;
 mod rotation;
+mod sealing;
 
 pub(crate) use raw::RawConfig;
 pub(crate) use reference::{json_schema, markdown};
 pub(crate) use resolve::{Config, JaasKey, Limits, RingConfig};
+pub(crate) use sealing::SealingRef;
 
 use crate::failure::Outcome;
 use countersign_issuer::HttpIssuer;

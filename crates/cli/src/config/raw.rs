@@ -85,14 +85,18 @@ impl Default for RawStore {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSealing {
-    /// A reference to 32 random bytes in base64: `file:PATH` (relative to this file, mode 0600) or `env:NAME`. A file that
-    /// is not there is made, as long as the store holds no keys yet.
+    /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH` (relative to this file, mode
+    /// 0600) or `env:NAME`. A file that is not there is made, as long as the store holds no keys yet. Or, in a build with
+    /// `--features kms`, `kms:KEY`: an AWS KMS key by id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the
+    /// store.
     pub(crate) key: String,
+    /// References to sealing keys that open and do not seal, in the same forms: while the sealing key is changed (see keys.md).
+    pub(crate) also: Vec<String>,
 }
 
 impl Default for RawSealing {
     fn default() -> Self {
-        Self { key: "file:sealing.key".into() }
+        Self { key: "file:sealing.key".into(), also: Vec::new() }
     }
 }
 
@@ -210,6 +214,9 @@ pub(crate) struct RawRing {
     pub(crate) algorithm: Algorithm,
     /// The size of RSA keys made for this ring: 2048, 3072 or 4096.
     pub(crate) rsa_bits: u32,
+    /// Where keys made for this ring are, and sign: `local` (here, sealed) or, in a build with `--features kms`, `kms` (made in AWS
+    /// KMS, and never leaving it; see keys.md).
+    pub(crate) signer: RawSigner,
     /// Whether its public keys are in the JWKS. Default: yes, but not for the ring of profile `jaas`, whose key 8x8 is
     /// given by hand.
     pub(crate) publish: Option<bool>,
@@ -234,6 +241,7 @@ impl Default for RawRing {
         Self {
             algorithm: Algorithm::RS256,
             rsa_bits: 2048,
+            signer: RawSigner::Local,
             publish: None,
             rotate_every: None,
             consumers: vec!["other".into()],
@@ -242,6 +250,14 @@ impl Default for RawRing {
             keep_retired: None,
         }
     }
+}
+
+/// Where a ring's keys are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawSigner {
+    Local,
+    Kms,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

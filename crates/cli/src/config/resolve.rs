@@ -1,12 +1,13 @@
 //! Raw → resolved: every text becomes what it stands for, and what can not work is refused with the key that is wrong.
 
 use super::{
-    raw::{RawClient, RawConfig, RawRing, jaas_ring},
+    raw::{RawClient, RawConfig, RawRing, RawSigner, jaas_ring},
     rotation,
+    sealing::SealingRef,
 };
 use crate::{
     failure::{Failure, Outcome, configuration},
-    files,
+    files, kms,
 };
 use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_issuer::{
@@ -16,8 +17,8 @@ use countersign_issuer::{
     is_jaas_kid,
 };
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey};
-use countersign_keyring::{LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
-use countersign_settings::{Environment, SecretRef};
+use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
+use countersign_settings::Environment;
 use ipnet::IpNet;
 use std::{
     collections::BTreeSet,
@@ -37,7 +38,10 @@ pub(crate) struct Config {
     /// The folder of the file; relative paths begin there.
     pub(crate) folder: PathBuf,
     pub(crate) issuer: IssuerUrl,
-    pub(crate) sealing: SecretRef,
+    /// What seals.
+    pub(crate) sealing: SealingRef,
+    /// What else opens.
+    pub(crate) sealing_also: Vec<SealingRef>,
     pub(crate) refresh: Duration,
     pub(crate) max_stale: Duration,
     pub(crate) max_stale_signing: Duration,
@@ -143,6 +147,12 @@ pub(super) fn resolve(
         gate,
         issuer,
         sealing: parse("sealing.key", &raw.sealing.key)?,
+        sealing_also: raw
+            .sealing
+            .also
+            .iter()
+            .map(|text| parse("sealing.also", text))
+            .collect::<Outcome<_>>()?,
         refresh,
         max_stale: duration("store.max_stale", &raw.store.max_stale)?,
         max_stale_signing,
@@ -265,7 +275,20 @@ fn ring_spec(name: &str, ring: &RawRing, jaas_rings: &BTreeSet<RingName>) -> Out
     };
     // 8x8 names the key of a JaaS ring, so it can only be imported.
     let make_first_key = !jaas_rings.contains(&name);
-    Ok(RingSpec { name, algorithm: ring.algorithm, size, make_first_key })
+    let place = match ring.signer {
+        RawSigner::Local => KeyPlace::Here,
+        RawSigner::Kms => {
+            let at = |why: &str| at(&format!("{key}.signer"), why);
+            if !cfg!(feature = "kms") {
+                return Err(at(kms::NOT_BUILT_IN));
+            }
+            if ring.algorithm.kms_name().is_none() {
+                return Err(at(&format!("AWS KMS has no keys for {}", ring.algorithm)));
+            }
+            KeyPlace::Service
+        }
+    };
+    Ok(RingSpec { name, algorithm: ring.algorithm, size, make_first_key, place })
 }
 
 fn clients(raw: &RawConfig, profiles: &[Arc<dyn Profile>], folder: &Path) -> Outcome<Clients> {

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use countersign_keyring::{ServiceError, SignError};
 use std::time::Duration;
 
 /// A refusal on its way out.
@@ -54,7 +55,19 @@ impl HttpError {
                 MintError::NoKey | MintError::Stale => {
                     (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
                 }
-                MintError::Sign(_) | MintError::NoRandomness => {
+                MintError::Sign(SignError::Service { why, .. }) => match why {
+                    ServiceError::Busy | ServiceError::Unavailable(_) => {
+                        (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+                    }
+                    ServiceError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
+                    ServiceError::Denied(_)
+                    | ServiceError::Unusable(_)
+                    | ServiceError::Misconfigured(_)
+                    | ServiceError::OtherKey
+                    | ServiceError::Altered
+                    | ServiceError::WrongSignature => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+                },
+                MintError::Sign(SignError::Key(_)) | MintError::NoRandomness => {
                     (StatusCode::INTERNAL_SERVER_ERROR, "server_error")
                 }
             },
@@ -75,6 +88,12 @@ impl HttpError {
     /// RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E in a description: nothing that JSON would have to escape.
     fn description(&self) -> String {
         let text = match self {
+            Self::Mint(MintError::Sign(SignError::Service {
+                why: why @ ServiceError::TooLong { .. },
+                ..
+            })) => {
+                format!("{why}; send fewer claims")
+            }
             Self::Mint(MintError::Sign(_) | MintError::NoRandomness) => {
                 "the token could not be signed; the log has the reason under the request id".to_owned()
             }
@@ -104,6 +123,10 @@ impl IntoResponse for HttpError {
             }
             Self::TooManyRequests(wait) => {
                 set(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            }
+            // A quota is counted by the second.
+            Self::Mint(MintError::Sign(SignError::Service { why: ServiceError::Busy, .. })) => {
+                set(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
         }

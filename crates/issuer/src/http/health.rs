@@ -18,7 +18,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
     if app.issuer.is_ready() {
         (no_store, "ready\n").into_response()
     } else {
-        let why = "not ready: no active key, or the store has not answered for too long\n";
+        let why = "not ready: no active key, or the keys in the store could not be read for too long; the log has the reason\n";
         (StatusCode::SERVICE_UNAVAILABLE, no_store, why).into_response()
     }
 }

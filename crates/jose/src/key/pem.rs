@@ -75,6 +75,11 @@ impl PublicKey {
         }
     }
 
+    /// Reads a SubjectPublicKeyInfo in DER: what `to_spki_der` writes.
+    pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+        from_spki_der(der)
+    }
+
     /// `-----BEGIN PUBLIC KEY-----`: SPKI (RFC 5280 §4.1.2.7), with `\n` line ends.
     pub fn to_pem(&self) -> Result<String, KeyError> {
         let der = self.to_spki_der()?;

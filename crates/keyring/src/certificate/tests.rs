@@ -143,8 +143,8 @@ fn the_signature_may_come_from_elsewhere_in_its_form_of_a_jws() {
     let made = unsigned.clone().finish(&signature).unwrap();
     let read = X509::from_der(made.der()).unwrap();
     assert_eq!(read.tbs_certificate().to_der().unwrap(), unsigned.to_be_signed());
-    assert_eq!(read.signature().raw_bytes(), ecdsa(&signature, 32).unwrap());
-    for wrong in [&signature[1..], &ecdsa(&signature, 32).unwrap(), &[]] {
+    assert_eq!(read.signature().raw_bytes(), ecdsa::to_der(&signature, Algorithm::ES256).unwrap());
+    for wrong in [&signature[1..], &ecdsa::to_der(&signature, Algorithm::ES256).unwrap(), &[]] {
         assert_eq!(unsigned.clone().finish(wrong), Err(CertificateError::Signature(Algorithm::ES256)));
     }
 }
@@ -153,7 +153,7 @@ fn the_signature_may_come_from_elsewhere_in_its_form_of_a_jws() {
 fn an_ecdsa_signature_has_integers_of_the_shortest_form() {
     let signature = [&[0; 31][..], &[1], &[0x80], &[0; 31]].concat();
     let expected = [&[0x30, 38, 2, 1, 1, 2, 33, 0, 0x80][..], &[0; 31]].concat();
-    assert_eq!(ecdsa(&signature, 32).unwrap(), expected);
+    assert_eq!(ecdsa::to_der(&signature, Algorithm::ES256).unwrap(), expected);
 }
 
 #[test]

@@ -112,6 +112,12 @@ pub(super) async fn revoke(context: &Context<'_>, kid: &str) -> Outcome {
             Some(active) => format!("Key {active} signs in ring {} now.", ring.spec.name),
             None => format!("Ring {} has no key to sign with now; import one.", ring.spec.name),
         });
+        let (keyring, _) = opened.authority.keyring.read().await?;
+        if let Some(arn) = keyring.find(kid).and_then(|(_, key)| key.remote_name()) {
+            output::line(&format!(
+                "The KMS key itself is still there and signs for whoever may use it: aws kms disable-key --key-id {arn}"
+            ));
+        }
     }
     Ok(())
 }

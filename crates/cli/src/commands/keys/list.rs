@@ -3,8 +3,8 @@
 use super::Context;
 use crate::{authority::Authority, config::RingConfig, failure::Outcome, output, rotation};
 use countersign_jose::Timestamp;
-use countersign_keyring::{KeyRecord, KeyState, Planned, Ring, RingName, RotationPolicy, Step};
-use std::time::Duration;
+use countersign_keyring::{KeyRecord, KeyState, Keyring, Planned, Ring, RingName, RotationPolicy, Step};
+use std::{collections::BTreeMap, time::Duration};
 
 /// How wide the picture is.
 const COLUMNS: u64 = 48;
@@ -32,12 +32,35 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
         output::line(&serde_json::Value::Array(rows).to_string());
         return Ok(());
     }
-    let head = ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KID"].map(str::to_owned);
+    let head = ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KEPT", "KID"].map(str::to_owned);
     let table: Vec<_> = std::iter::once(head).chain(rows.iter().map(|row| row.cells(now))).collect();
     for line in aligned(&table).into_iter().chain(pictures.into_iter().flatten()) {
         output::line(&line);
     }
+    for line in sealing(authority.keyring.sealing().ids(), &keyring) {
+        output::line(&line);
+    }
     Ok(())
+}
+
+/// What is to be said of sealing keys: something only where there is more than one.
+fn sealing(ids: Vec<String>, keyring: &Keyring) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for id in keyring.rings().flat_map(|(_, ring)| ring.keys()).filter_map(KeyRecord::sealed_by) {
+        *counts.entry(id).or_default() += 1;
+    }
+    let Some((current, others)) = ids.split_first() else { return Vec::new() };
+    let behind: usize =
+        counts.iter().filter(|(id, _)| **id != current.as_str()).map(|(_, count)| *count).sum();
+    if others.is_empty() && behind == 0 {
+        return Vec::new();
+    }
+    let mut lines =
+        vec![String::new(), format!("sealing key {current} seals; also known: {}", others.join(", "))];
+    if behind > 0 {
+        lines.push(format!("{behind} keys are under another one; `countersign keys reseal` changes that"));
+    }
+    lines
 }
 
 struct Row<'k> {
@@ -63,6 +86,7 @@ impl Row<'_> {
             "origin": key.origin, "created_at": key.created_at, "published_at": key.published_at,
             "activated_at": key.activated_at, "retired_at": key.retired_at, "revoked_at": key.revoked_at,
             "bits": key.public_key().map(|public| public.bits()),
+            "sealed_by": key.sealed_by(), "kms": key.remote_name(),
             "next": next.as_ref().map(|planned| serde_json::json!({
                 "step": rotation::name(&planned.step), "at": planned.at,
                 "waits_for": planned.obstacle.map(|obstacle| obstacle.to_string()),
@@ -70,7 +94,7 @@ impl Row<'_> {
         })
     }
 
-    fn cells(&self, now: Timestamp) -> [String; 7] {
+    fn cells(&self, now: Timestamp) -> [String; 8] {
         let Self { ring, key, next } = self;
         let next = next.as_ref().map_or_else(String::new, |planned| {
             let when = match planned.obstacle {
@@ -89,6 +113,8 @@ impl Row<'_> {
             key.created_at.to_string(),
             key.origin.name().to_owned(),
             next,
+            // Where its private half is: the ARN, or what it is sealed by.
+            key.remote_name().or(key.sealed_by()).unwrap_or_default().to_owned(),
             key.kid.clone(),
         ]
     }

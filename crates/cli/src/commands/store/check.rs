@@ -5,18 +5,20 @@
 
 use super::{super::Context, clock};
 use crate::{
-    config::Config,
+    authority,
     failure::{Outcome, configuration, refused},
     output, stores,
 };
 use countersign_keyring::{KeyringError, Observations, SealingKey, StoredKeyring};
 use countersign_store::{Store, StoreError};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The keys.
 const KEYRING: &str = "keyring";
 /// What was seen of them in public.
 const OBSERVATIONS: &str = "keyring-observations";
+/// The sealing keys that are kept with them, encrypted.
+const DATA_KEYS: &str = "keyring-data-keys";
 
 /// What was found.
 #[derive(Default)]
@@ -24,6 +26,12 @@ struct Found {
     documents: usize,
     keyrings: usize,
     keys: usize,
+    /// How many of them are under which sealing key.
+    sealed_by: BTreeMap<String, usize>,
+    /// How many are kept by KMS.
+    remote: usize,
+    /// The encrypted sealing keys.
+    data_keys: usize,
     /// Documents of a kind this version does not know: read whole, and no more can be said.
     others: usize,
     /// Why those that are damaged are.
@@ -40,11 +48,18 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>) -> Outcome {
     };
     let url = stores::url(url, folder, context.environment)?;
     let store = countersign_store::open_existing(&url, folder, clock()?).await?;
-    let sealing = match &config {
-        Some(config) => Some(Arc::new(sealing_key(config, context)?)),
-        None => None,
+    let keyring = match &config {
+        Some(config) => {
+            let sealing = authority::sealing(config, context.environment)?;
+            authority::keyring(config, Arc::clone(&store), sealing)
+        }
+        None => {
+            // Reading needs no sealing key; this one opens nothing.
+            let (nobodys, _) = SealingKey::generate().map_err(crate::failure::internal)?;
+            StoredKeyring::new(Arc::clone(&store), Arc::new(nobodys))
+        }
     };
-    let found = look_through(&store, sealing.as_ref()).await?;
+    let found = look_through(&store, &keyring, config.is_some()).await?;
     if !found.damaged.is_empty() {
         let (count, why) = (found.damaged.len(), found.damaged.join("; "));
         return Err(refused(
@@ -53,18 +68,11 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>) -> Outcome {
         ));
     }
     let remarks = countersign_store::remarks(&url).await?;
-    report(context.json, &found, sealing.is_some(), &remarks);
+    report(context.json, &found, config.is_some(), &remarks);
     Ok(())
 }
 
-fn sealing_key(config: &Config, context: &Context<'_>) -> Outcome<SealingKey> {
-    let about = |why: String| configuration(why).about(format!("sealing.key {}", config.sealing));
-    let text =
-        config.sealing.read(&config.folder, context.environment).map_err(|why| about(why.to_string()))?;
-    SealingKey::from_text(&text).map_err(|why| about(why.to_string()))
-}
-
-async fn look_through(store: &Arc<dyn Store>, sealing: Option<&Arc<SealingKey>>) -> Outcome<Found> {
+async fn look_through(store: &Arc<dyn Store>, keyring: &StoredKeyring, opens: bool) -> Outcome<Found> {
     let mut found = Found::default();
     let keys = match store.list("").await {
         Err(why @ StoreError::Corrupt { .. }) => return Err(refused("store_damaged", why)),
@@ -93,13 +101,19 @@ async fn look_through(store: &Arc<dyn Store>, sealing: Option<&Arc<SealingKey>>)
             Err(why) => return Err(why.into()),
         }
         found.documents += 1;
-        if key.as_str() != KEYRING {
-            found.others += 1;
-            continue;
-        }
-        found.keyrings += 1;
-        match keyring(store, sealing).await {
-            Ok(keys) => found.keys += keys,
+        let looked = match key.as_str() {
+            KEYRING => {
+                found.keyrings += 1;
+                look_at_keys(keyring, opens, &mut found).await
+            }
+            DATA_KEYS => keyring.data_keys().await.map(|keys| found.data_keys += keys.len()),
+            _ => {
+                found.others += 1;
+                Ok(())
+            }
+        };
+        match looked {
+            Ok(()) => {}
             Err(KeyringError::Store(why)) if !matches!(why, StoreError::Corrupt { .. }) => {
                 return Err(why.into());
             }
@@ -109,26 +123,29 @@ async fn look_through(store: &Arc<dyn Store>, sealing: Option<&Arc<SealingKey>>)
     Ok(found)
 }
 
-/// How many keys there are; all of them were opened if there is a sealing key.
-async fn keyring(store: &Arc<dyn Store>, sealing: Option<&Arc<SealingKey>>) -> Result<usize, KeyringError> {
-    let (keyring, opens) = match sealing {
-        Some(sealing) => (StoredKeyring::new(Arc::clone(store), Arc::clone(sealing)), true),
-        // Reading needs none; this one opens nothing.
-        None => (StoredKeyring::new(Arc::clone(store), Arc::new(SealingKey::generate()?.0)), false),
-    };
+/// Counts the keys; all of them are opened if there is a sealing key.
+async fn look_at_keys(keyring: &StoredKeyring, opens: bool, found: &mut Found) -> Result<(), KeyringError> {
     if opens {
         keyring.load().await?;
     }
     let (keyring, _) = keyring.read().await?;
-    Ok(keyring.rings().map(|(_, ring)| ring.keys().len()).sum())
+    for key in keyring.rings().flat_map(|(_, ring)| ring.keys()) {
+        found.keys += 1;
+        match key.sealed_by() {
+            Some(id) => *found.sealed_by.entry(id.to_owned()).or_default() += 1,
+            None => found.remote += 1,
+        }
+    }
+    Ok(())
 }
 
 /// Remarks are about the engine and not about what is in it, so the store is good all the same.
 fn report(json: bool, found: &Found, opened: bool, remarks: &[String]) {
-    let Found { documents, keyrings, keys, others, damaged: _ } = found;
+    let Found { documents, keyrings, keys, sealed_by, remote, data_keys, others, damaged: _ } = found;
     if json {
         let mut body = serde_json::json!({
             "documents": documents, "keyrings": keyrings, "keys": keys, "keys_opened": opened, "others": others,
+            "sealed_by": sealed_by, "kms": remote, "data_keys": data_keys,
         });
         if let (Some(body), false) = (body.as_object_mut(), remarks.is_empty()) {
             body.insert("remarks".to_owned(), remarks.into());
@@ -140,6 +157,15 @@ fn report(json: bool, found: &Found, opened: bool, remarks: &[String]) {
     output::line(&format!(
         "good: {documents} documents; keyrings {keyrings} with {keys} keys ({opened}), others {others}"
     ));
+    for (id, count) in sealed_by {
+        output::line(&format!("sealed by {id}: {count} keys"));
+    }
+    if *remote > 0 {
+        output::line(&format!("in KMS: {remote} keys, which were not asked for"));
+    }
+    if *data_keys > 0 {
+        output::line(&format!("data keys, encrypted under a key of KMS: {data_keys}"));
+    }
     for remark in remarks {
         output::line(&format!("  {remark}"));
     }

@@ -1,8 +1,8 @@
-//! Sealing: private keys at rest under AES-256-GCM (NIST SP 800-38D), bound to the ring and name they belong to.
+//! One sealing key, and what it seals: private keys at rest under AES-256-GCM (NIST SP 800-38D), bound to the ring and name they belong to.
 //!
 //! The additional data is ring, kid and algorithm, so a sealed key moved to another record does not open. Each sealed
 //! key names the sealing key it is under by a fingerprint, so a wrong one is told apart from a damaged record.
-//! The sealing key is read by the caller (a file with mode 0600, or an environment variable) and never shown.
+//! The sealing key is read by the caller (a file with mode 0600, an environment variable, a data key) and never shown.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 32;
 
-/// The key that all private keys of a keyring are sealed under.
+/// A key that private keys are sealed under.
 pub struct SealingKey {
     cipher: LessSafeKey,
     id: String,
@@ -55,7 +55,7 @@ pub enum SealError {
     WrongKey {
         /// Fingerprint of the sealing key the record names.
         needed: String,
-        /// Fingerprint of the sealing key at hand.
+        /// Fingerprints of the sealing keys at hand.
         given: String,
     },
     /// The right sealing key does not open it: the record was altered.
@@ -64,6 +64,13 @@ pub enum SealError {
     /// The crypto library failed or gave no random numbers.
     #[error("the crypto library failed")]
     Crypto,
+}
+
+impl SealedKey {
+    /// The fingerprint of the sealing key it is under.
+    pub fn sealed_by(&self) -> &str {
+        &self.sealed_by
+    }
 }
 
 impl SealingKey {
@@ -86,7 +93,7 @@ impl SealingKey {
         Ok((Self::from_bytes(bytes.as_ref())?, text))
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
         if bytes.len() != KEY_BYTES {
             return Err(SealError::MalformedKey);
         }

@@ -1,0 +1,106 @@
+//! Why a keyring can not be read, opened or changed.
+
+use crate::{CertificateError, LifecycleError, SealError, ServiceError, SignError};
+use countersign_jose::KeyError;
+use countersign_store::StoreError;
+
+/// Why the keyring can not be used or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key does not open.
+    #[error("key {kid:?}: {why}")]
+    Seal {
+        /// The key's name.
+        kid: String,
+        /// Why not.
+        why: SealError,
+    },
+    /// Sealing failed.
+    #[error(transparent)]
+    Sealing(#[from] SealError),
+    /// A data key does not open.
+    #[error("data key {id}, which is under {under}: {why}")]
+    DataKey {
+        /// Its fingerprint.
+        id: String,
+        /// What it is encrypted under.
+        under: String,
+        /// Why not.
+        why: ServiceError,
+    },
+    /// The service that keeps keys did not do what was asked.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// A key is kept by a service, and there is none here.
+    #[error("key {kid:?} is {name}, and this program can not use it: it was built without KMS")]
+    NoService {
+        /// The key's name.
+        kid: String,
+        /// The service's name for it.
+        name: String,
+    },
+    /// A key can not be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A key's certificate can not be made.
+    #[error("the certificate of key {kid:?} can not be made: {why}")]
+    Certificate {
+        /// The key's name.
+        kid: String,
+        /// Why not.
+        why: CertificateError,
+    },
+    /// The change is refused.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// The document is not a keyring this program can read.
+    #[error("the stored keyring is damaged: {0}; restore it from a backup")]
+    Corrupt(String),
+    /// The document was written by a newer version.
+    #[error("the stored keyring has format {found}, this version reads {known}; use a newer version")]
+    NewerFormat {
+        /// Its format.
+        found: u64,
+        /// What this version reads.
+        known: u32,
+    },
+    /// Others kept changing the keyring at the same time.
+    #[error("the keyring kept changing while this change was tried; try again")]
+    Contended,
+}
+
+impl From<SignError> for KeyringError {
+    fn from(why: SignError) -> Self {
+        match why {
+            SignError::Key(why) => Self::Key(why),
+            SignError::Service { why, .. } => Self::Service(why),
+        }
+    }
+}
+
+impl KeyringError {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(why) => why.code(),
+            Self::Seal { why: SealError::WrongKey { .. }, .. } => "keyring_wrong_sealing_key",
+            Self::Seal { .. } | Self::Sealing(_) => "keyring_sealing",
+            Self::DataKey { why, .. } | Self::Service(why) => why.code(),
+            Self::NoService { .. } => "keyring_without_kms",
+            Self::Key(why) => why.code(),
+            Self::Certificate { why, .. } => why.code(),
+            Self::Lifecycle(LifecycleError::KidTaken { .. }) => "keyring_kid_taken",
+            Self::Lifecycle(LifecycleError::RingFull { .. }) => "keyring_ring_full",
+            Self::Lifecycle(LifecycleError::UnknownKey { .. }) => "keyring_unknown_key",
+            Self::Lifecycle(LifecycleError::NotKnown { .. }) => "keyring_key_not_known_yet",
+            Self::Lifecycle(LifecycleError::WrongState { .. }) => "keyring_wrong_state",
+            Self::Lifecycle(LifecycleError::Kid(why)) => why.code(),
+            Self::Corrupt(_) => "keyring_corrupt",
+            Self::NewerFormat { .. } => "keyring_newer_format",
+            Self::Contended => "keyring_contended",
+        }
+    }
+}
