@@ -22,9 +22,18 @@ use tokio::{
 enum Mode {
     Pass,
     LoseAnswers(usize),
+    /// Once a request with this method has been passed on, what follows.
+    Then {
+        method: &'static str,
+        next: Box<Mode>,
+    },
     Freeze,
     Refuse,
-    Answer { bytes: Arc<[u8]>, times: usize },
+    Answer {
+        bytes: Arc<[u8]>,
+        times: usize,
+        method: &'static str,
+    },
 }
 
 /// An HTTP request that came by.
@@ -102,6 +111,16 @@ impl Relay {
         self.set(Mode::LoseAnswers(times));
     }
 
+    /// The next HTTP request with this method is done, its answer is dropped and its connection cut.
+    pub fn lose_answer_to(&self, method: &'static str) {
+        self.set(Mode::Then { method, next: Box::new(Mode::LoseAnswers(1)) });
+    }
+
+    /// The next HTTP request with this method is done; its answer is dropped, and then it is as after [`freeze`](Self::freeze).
+    pub fn freeze_after(&self, method: &'static str) {
+        self.set(Mode::Then { method, next: Box::new(Mode::Freeze) });
+    }
+
     /// From now on nothing is passed on and nothing is answered, but connections stay open.
     pub fn freeze(&self) {
         self.set(Mode::Freeze);
@@ -114,18 +133,26 @@ impl Relay {
 
     /// The next `times` HTTP requests get this answer and do not reach the server. `usize::MAX`: all from now on.
     pub fn answer(&self, times: usize, status: &str, headers: &[(&str, &str)], body: &str) {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let text = format!(
-            "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        self.set(Mode::Answer { bytes: text.into_bytes().into(), times });
+        self.set(Mode::Answer { bytes: made_up(status, headers, body), times, method: "" });
+    }
+
+    /// From now on HTTP requests with this method get this answer and do not reach the server; the others pass.
+    pub fn answer_to(&self, method: &'static str, status: &str, body: &str) {
+        self.set(Mode::Answer { bytes: made_up(status, &[], body), times: usize::MAX, method });
     }
 
     /// Every HTTP request so far, answered or not, in the order in which they were complete.
     pub fn asked(&self) -> Vec<Asked> {
         self.state.lock().unwrap().asked.clone()
     }
+}
+
+fn made_up(status: &str, headers: &[(&str, &str)], body: &str) -> Arc<[u8]> {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let text =
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    text.into_bytes().into()
 }
 
 impl Drop for Relay {
@@ -169,8 +196,20 @@ async fn questions(
                 }
             }
             let mode = state.mode.clone();
+            let is = |method: &str| match state.asked.last() {
+                Some(asked) if complete => asked.head.starts_with(method),
+                _ => unfinished.starts_with(method.as_bytes()),
+            };
+            let (mode, next) = match mode {
+                Mode::Answer { method, .. } if !is(method) => (Mode::Pass, None),
+                Mode::Then { method, next } if complete && is(method) => (Mode::Pass, Some(*next)),
+                mode => (mode, None),
+            };
+            if let Some(next) = next {
+                state.mode = next;
+            }
             let mut made_up = None;
-            if let Mode::Answer { bytes, times } = &mut state.mode
+            if let (Mode::Answer { .. }, Mode::Answer { bytes, times, .. }) = (&mode, &mut state.mode)
                 && complete
             {
                 made_up = Some(Arc::clone(bytes));
@@ -187,7 +226,7 @@ async fn questions(
             return;
         }
         match mode {
-            Mode::Pass | Mode::LoseAnswers(_) => {
+            Mode::Pass | Mode::Then { .. } | Mode::LoseAnswers(_) => {
                 if to.write_all(piece).await.is_err() {
                     return;
                 }
@@ -214,7 +253,7 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
             mode
         };
         match mode {
-            Mode::Pass | Mode::Answer { .. } => {
+            Mode::Pass | Mode::Then { .. } | Mode::Answer { .. } => {
                 if to.lock().await.write_all(buffer.get(..count).unwrap_or_default()).await.is_err() {
                     return;
                 }
@@ -222,6 +261,10 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
             Mode::Freeze => {}
             Mode::LoseAnswers(_) | Mode::Refuse => return,
         }
+    }
+    // A server that hangs up is not heard either.
+    if matches!(state.lock().unwrap().mode, Mode::Freeze) {
+        std::future::pending::<()>().await;
     }
 }
 
