@@ -7,22 +7,25 @@
 //!
 //! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and CloudFront use it.
 
+mod names;
+
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 
 pub use aws_config::SdkConfig;
+pub use names::{is_endpoint, is_region};
 
 /// Until a connection stands.
-const CONNECT: Duration = Duration::from_secs(2);
+pub const CONNECT: Duration = Duration::from_secs(2);
 /// Until one attempt is answered.
-const ATTEMPT: Duration = Duration::from_secs(3);
+pub const ATTEMPT: Duration = Duration::from_secs(3);
 /// Until an operation with all its attempts is given up.
-const OPERATION: Duration = Duration::from_secs(10);
+pub const OPERATION: Duration = Duration::from_secs(10);
 /// How often an operation is attempted at most.
-const ATTEMPTS: u32 = 4;
+pub const ATTEMPTS: u32 = 4;
 /// The longest pause between attempts.
-const BACKOFF: Duration = Duration::from_secs(2);
+pub const BACKOFF: Duration = Duration::from_secs(2);
 
 /// Why AWS can not be asked at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +45,26 @@ impl std::error::Error for NoRegion {}
 ///
 /// [`NoRegion`] where none is configured: every request would fail with a less helpful message.
 pub async fn configuration() -> Result<SdkConfig, NoRegion> {
+    configuration_in(None).await
+}
+
+/// The same in a `region` that was named, whatever the environment says.
+///
+/// # Errors
+///
+/// [`NoRegion`] where none is named and none is configured.
+pub async fn configuration_in(region: Option<&str>) -> Result<SdkConfig, NoRegion> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(ATTEMPT)
         .operation_timeout(OPERATION)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(BACKOFF);
-    let config =
+    let mut config =
         aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).retry_config(retries);
+    if let Some(region) = region {
+        config = config.region(Region::new(region.to_owned()));
+    }
     let config = config.load().await;
     if config.region().is_none() { Err(NoRegion) } else { Ok(config) }
 }
