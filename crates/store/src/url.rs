@@ -8,7 +8,7 @@ use std::{fmt, path::Path, str::FromStr};
 
 use crate::StoreError;
 
-/// Where documents are kept: `memory:`, `sqlite:PATH`, `postgres://…`, or the URL of an engine that no build contains yet.
+/// Where documents are kept: `memory:`, `sqlite:PATH`, `postgres://…`, `s3://BUCKET/PREFIX`, or the URL of an engine that no build contains yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     engine: Engine,
@@ -55,7 +55,8 @@ impl Engine {
             Self::Memory => true,
             Self::Sqlite => cfg!(feature = "sqlite"),
             Self::Postgres => cfg!(feature = "postgres"),
-            Self::DynamoDb | Self::MongoDb | Self::S3 => false,
+            Self::S3 => cfg!(feature = "s3"),
+            Self::DynamoDb | Self::MongoDb => false,
         }
     }
 
@@ -128,7 +129,7 @@ impl StoreUrl {
     }
 
     /// What follows the scheme's colon, if the URL is `engine`'s. As typed, so with everything that is secret.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "s3"))]
     pub(crate) fn location_of(&self, engine: Engine) -> Option<&str> {
         (self.engine == engine).then_some(self.location.as_str())
     }
