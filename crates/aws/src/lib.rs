@@ -66,5 +66,6 @@ pub async fn configuration_in(region: Option<&str>) -> Result<SdkConfig, NoRegio
         config = config.region(Region::new(region.to_owned()));
     }
     let config = config.load().await;
-    if config.region().is_none() { Err(NoRegion) } else { Ok(config) }
+    // A variable that is set to nothing sets nothing, and a name that is none would become part of a host's.
+    if config.region().is_some_and(|region| is_region(region.as_ref())) { Ok(config) } else { Err(NoRegion) }
 }
