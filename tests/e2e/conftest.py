@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from e2e import moto as aws_server
 from e2e import postgres as postgres_server
 from e2e import program
 
@@ -35,6 +36,34 @@ def postgres():
         yield server
     finally:
         server.end()
+
+
+@pytest.fixture(scope="session")
+def moto():
+    """AWS, as far as moto plays it. Tests keep apart by buckets."""
+    server = aws_server.Moto()
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def relay(moto):
+    """A port in front of moto, for whoever wants to see or spoil what it is asked."""
+    one = aws_server.Relay(moto.port)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+@pytest.fixture
+def aws_world(full_world, moto):
+    """The program with everything in it, where it finds credentials and a region."""
+    own = {name: value for name, value in full_world.environment.items() if not name.startswith("AWS_")}
+    full_world.environment = own | aws_server.ENVIRONMENT
+    return full_world
 
 
 def openssl(*arguments, input=None):

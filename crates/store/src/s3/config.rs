@@ -16,7 +16,7 @@ use crate::{Engine, Key, Missing, StoreError, StoreUrl};
 #[derive(Clone)]
 pub struct S3Config {
     /// How errors call it.
-    pub(super) place: String,
+    pub place: String,
     pub(super) bucket: String,
     /// With a slash at its end, unless it is empty.
     pub(super) prefix: String,

@@ -89,13 +89,15 @@ pub(super) fn translate(place: &str, bucket: &str, error: &object_store::Error) 
         (Some(401 | 403), "AccessDenied") if !message.is_empty() => denied(
             place,
             &format!(
-                "{}; let this role read, write and list there, and remove `!probe-*`",
+                "{}; give this role s3:GetObject, s3:PutObject, s3:ListBucket and s3:DeleteObject there",
                 message.trim_end_matches('.')
             ),
         ),
         (Some(401 | 403), _) => denied(
             place,
-            &format!("S3 refuses{named}; let this role read, write and list there, and remove `!probe-*`"),
+            &format!(
+                "S3 refuses{named}; give this role s3:GetObject, s3:PutObject, s3:ListBucket and s3:DeleteObject there"
+            ),
         ),
         (Some(501), _) | (_, "NotImplemented") => misconfigured(
             place,

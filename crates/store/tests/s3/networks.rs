@@ -131,9 +131,9 @@ async fn refusals_are_told_without_what_came_with_them() {
             "403 Forbidden",
             denied,
             "store_denied",
-            "is not authorized to perform: s3:PutObject; let this role",
+            "is not authorized to perform: s3:PutObject; give this role",
         ),
-        ("403 Forbidden", "", "store_denied", "S3 refuses; let this role"),
+        ("403 Forbidden", "", "store_denied", "S3 refuses; give this role"),
         (
             "403 Forbidden",
             SIGNATURE,
@@ -173,7 +173,7 @@ async fn a_role_that_may_not_remove_the_probe_is_told_at_the_start() {
     relay.answer_to("DELETE", "403 Forbidden", "<Error><Code>AccessDenied</Code></Error>");
     let error = open(&bucket, "p", relay.port()).await.unwrap_err();
     assert_eq!(error.code(), "store_denied");
-    assert!(error.to_string().contains("remove `!probe-*`"), "{error}");
+    assert!(error.to_string().contains("s3:DeleteObject"), "{error}");
 }
 
 #[tokio::test]

@@ -1,120 +1,131 @@
-//! `countersign publish`: the public documents as files, the same bytes that the server answers.
+//! `countersign publish`: the public documents in a folder or a bucket, the same bytes that the server answers.
 //!
-//! Keys are written before what refers to them, each file whole or not at all, and only where its bytes differ, so that it can be
-//! run again after it was cut off, by two at once, or every minute. Files of keys that are gone are removed last.
+//! Keys are written before what refers to them, each document whole or not at all, and only where it differs, so that it can be
+//! run again after it was cut off, by two at once, or every minute. Documents of keys that are gone are removed last. What was
+//! changed, even by a run that failed on the way, is then taken out of CloudFront's caches if there is one.
+//!
+//! `target` is where documents go, `cloudfront` the caches. Pinned by tests/e2e/test_publish.py and test_publish_bucket.py.
 
+mod cloudfront;
+mod target;
+
+use self::target::Target;
 use super::Context;
 use crate::{
     args::PublishArgs,
     authority::{self, Authority},
-    failure::{Outcome, configuration, refused},
+    failure::{Outcome, configuration, refused, usage},
     output,
 };
-use countersign_issuer::{Issuer, PublicDocuments};
+use countersign_issuer::{Document, Issuer, PublicDocuments};
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
-use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    sync::Arc,
-};
+use std::sync::Arc;
 
-/// The folder of the PEM files, whose names come and go with the keys.
-const ASAP: &str = "asap";
+/// The paths that were changed.
+#[derive(Debug, Default)]
+struct Changes {
+    written: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl Changes {
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.written.iter().chain(&self.removed).map(String::as_str)
+    }
+}
 
 pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
+    // What can not be done is told before anything is opened.
+    let target = match &args.target {
+        Some(typed) => Some(Target::parse(typed).await?),
+        None => None,
+    };
+    let caches = match &args.cloudfront {
+        Some(_) if !target.as_ref().is_some_and(Target::is_bucket) => {
+            return Err(usage("--cloudfront goes with a bucket: `publish s3://BUCKET/PREFIX`"));
+        }
+        Some(distribution) => Some(cloudfront::Distribution::connect(distribution, args.wait).await?),
+        None => None,
+    };
     let config = context.load()?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
-    match &args.folder {
-        Some(folder) => write(context, &issuer.documents(), folder),
-        None => check(context, &issuer).await,
-    }
+    let Some(target) = target else { return check(context, &issuer).await };
+    let documents = in_order(&issuer.documents());
+    let mut changes = Changes::default();
+    let outcome = publish(&documents, &target, &mut changes).await;
+    let invalidation = match &caches {
+        Some(caches) => {
+            let prefix = issuer.settings().issuer.path();
+            caches.forget(changes.paths().map(|path| format!("{prefix}{path}")).collect()).await
+        }
+        None => Ok(None),
+    };
+    // What could not be written goes before what could not be forgotten.
+    outcome?;
+    report(context, &target, &documents, &changes, invalidation?.as_deref());
+    Ok(())
 }
 
-fn write(context: &Context<'_>, documents: &PublicDocuments, folder: &Path) -> Outcome {
-    let about = |path: &Path| {
-        let shown = path.display().to_string();
-        move |why: io::Error| configuration(format!("{shown} can not be written: {why}"))
-    };
-    let mut all: Vec<_> = documents.iter().collect();
-    // Discovery, which refers to the others, comes last.
+/// Discovery, which refers to the others, comes last.
+fn in_order(documents: &PublicDocuments) -> Vec<(String, Document)> {
+    let mut all: Vec<_> =
+        documents.iter().map(|(path, document)| (path.to_owned(), document.clone())).collect();
     all.sort_by_key(|(path, _)| {
         path.contains("openid-configuration") || path.contains("authorization-server")
     });
-    let mut written = Vec::new();
-    for (path, document) in &all {
-        let file = folder.join(path.trim_start_matches('/'));
-        if fs::read(&file).is_ok_and(|bytes| bytes == document.body) {
-            continue;
+    all
+}
+
+async fn publish(documents: &[(String, Document)], target: &Target, changes: &mut Changes) -> Outcome {
+    for (path, document) in documents {
+        if !target.holds(path, document).await? {
+            target.write(path, document).await?;
+            changes.written.push(path.clone());
         }
-        replace(&file, &document.body).map_err(about(&file))?;
-        written.push(*path);
     }
-    let removed = remove_gone(documents, &folder.join(ASAP)).map_err(about(&folder.join(ASAP)))?;
-    if context.json {
-        let rows = all.iter().map(|(path, document)| {
-            serde_json::json!({
-                "path": path, "content_type": document.content_type, "cache_control": document.cache_control,
-                "written": written.contains(path),
-            })
-        });
-        let report = serde_json::json!({ "documents": rows.collect::<Vec<_>>(), "removed": removed });
-        output::line(&report.to_string());
-        return Ok(());
-    }
-    output::line(&format!("{} of {} documents written to {}", written.len(), all.len(), folder.display()));
-    for (path, document) in all {
-        output::line(&format!("  {path}  {}; {}", document.content_type, document.cache_control));
-    }
-    for path in removed {
-        output::line(&format!("  {path}  removed"));
+    for path in target.key_documents().await? {
+        if !documents.iter().any(|(known, _)| *known == path) {
+            target.remove(&path).await?;
+            changes.removed.push(path);
+        }
     }
     Ok(())
 }
 
-/// Puts a file in place of another as a whole; anyone may read it.
-fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let aside = folder.join(format!(".{name}.{}.new", std::process::id()));
-    let placed = (|| {
-        let mut open = fs::OpenOptions::new();
-        let mut new = open.write(true).create(true).truncate(true).mode(0o644).open(&aside)?;
-        new.write_all(bytes)?;
-        new.sync_all()?;
-        fs::rename(&aside, file)
-    })();
-    if placed.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    placed
-}
-
-/// Removes the PEM files of keys that are gone, and nothing that could be somebody else's.
-fn remove_gone(documents: &PublicDocuments, folder: &Path) -> io::Result<Vec<String>> {
-    let mut removed = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(removed),
-        Err(why) => return Err(why),
-    };
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let ours = name.strip_suffix(".pem").is_some_and(|hash| {
-            hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+fn report(
+    context: &Context<'_>,
+    target: &Target,
+    documents: &[(String, Document)],
+    changes: &Changes,
+    invalidation: Option<&str>,
+) {
+    if context.json {
+        let rows = documents.iter().map(|(path, document)| {
+            serde_json::json!({
+                "path": path, "content_type": document.content_type, "cache_control": document.cache_control,
+                "written": changes.written.contains(path),
+            })
         });
-        let path = format!("/{ASAP}/{name}");
-        if ours && documents.get(&path).is_none() {
-            fs::remove_file(folder.join(&name))?;
-            removed.push(path);
-        }
+        let report = serde_json::json!({
+            "documents": rows.collect::<Vec<_>>(), "removed": changes.removed, "invalidation": invalidation,
+        });
+        return output::line(&report.to_string());
     }
-    removed.sort();
-    Ok(removed)
+    output::line(&format!("{} of {} documents written to {target}", changes.written.len(), documents.len()));
+    for (path, document) in documents {
+        output::line(&format!("  {path}  {}; {}", document.content_type, document.cache_control));
+    }
+    for path in &changes.removed {
+        output::line(&format!("  {path}  removed"));
+    }
+    if let Some(id) = invalidation {
+        output::line(&format!(
+            "{} paths leave CloudFront's caches: invalidation {id}",
+            changes.paths().count()
+        ));
+    }
 }
 
 /// Compares what the world is served with what it should be.
