@@ -1,25 +1,24 @@
 """AWS as moto plays it, on loopback: DynamoDB and S3 for programs that look for them where every AWS tool does.
 
 Tests keep out of each other's way by names of tables and buckets. Moto keeps everything in memory, so none stops it: for an
-outage there is a `Gate` in front. Credentials and endpoint go to the program by `AWS_…` variables alone; nothing that this
+outage there is a `Relay` in front. Credentials and endpoint go to the program by `AWS_…` variables alone; nothing that this
 machine may have of its own is looked at.
 """
 
-import select
+import http.client
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
 from e2e.program import free_port, until
 
 KEY_ID, SECRET, TOKEN = "AKIANEVERSHOWN", "SECRET-never-shown", "TOKEN-never-shown"
-REGION = "eu-central-1"
-#: How often a gate looks whether it is shut, in seconds.
-LOOK = 0.05
+REGION = "us-east-1"
 
 
 def variables(endpoint):
@@ -37,7 +36,7 @@ def nowhere():
 
 class Moto:
     def __init__(self):
-        self.port, self.clients = free_port(), {}
+        self.port, self.clients, self.buckets = free_port(), {}, 0
         self.log = tempfile.NamedTemporaryFile(prefix="moto-", suffix=".log")
         program = Path(sys.executable).with_name("moto_server")
         command = [program, "-H", "127.0.0.1", "-p", str(self.port)]
@@ -61,6 +60,19 @@ class Moto:
             )
         return self.clients[service]
 
+    def bucket(self):
+        """The name of a new bucket."""
+        self.buckets += 1
+        name = f"bucket-{self.buckets}"
+        self.client("s3").create_bucket(Bucket=name)
+        return name
+
+    def objects(self, bucket):
+        """Every object by name."""
+        s3 = self.client("s3")
+        names = [found["Key"] for found in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+        return {name: s3.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
+
     def end(self):
         for client in self.clients.values():
             client.close()
@@ -69,52 +81,70 @@ class Moto:
         self.log.close()
 
 
-class Gate:
-    """A port that leads to another until it is shut; shut, it cuts what is open and what comes."""
+class Relay:
+    """A port in front of moto. `asked` has every request as (method, path, headers); `spoil` may answer one instead, with a
+    status and a body, or cut its connection by returning `"away"`. With `reader` it asks in its own name, as CloudFront does
+    for those who ask it, and may read what they may not."""
 
-    def __init__(self, port):
-        self.target, self.open, self.ended = port, True, False
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(LOOK)
-        self.port = self.listener.getsockname()[1]
-        self.threads = [threading.Thread(target=self.accept)]
-        self.threads[0].start()
+    def __init__(self, server, reader=False):
+        relay = self
+        # moto looks at whom a request is for and not at what proves it.
+        own = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/{REGION}/s3/aws4_request, Signature=x"} if reader else {}
+        self.asked, self.spoil = [], lambda method, path: None
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self):
+                try:
+                    super().handle_one_request()
+                except ConnectionError:
+                    self.close_connection = True
+
+            def pass_on(self):
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                relay.asked.append((self.command, self.path, dict(self.headers)))
+                spoiled = relay.spoil(self.command, self.path)
+                if spoiled == "away":
+                    self.close_connection = True
+                    return
+                if spoiled:
+                    status, headers, content = spoiled[0], [], spoiled[1]
+                else:
+                    onward = http.client.HTTPConnection("127.0.0.1", server, timeout=30)
+                    onward.request(self.command, self.path, body, dict(self.headers) | own)
+                    answer = onward.getresponse()
+                    status, headers, content = answer.status, answer.getheaders(), answer.read()
+                    onward.close()
+                self.send_response_only(status)
+                for name, value in headers:
+                    if name.lower() not in ("connection", "content-length", "transfer-encoding"):
+                        self.send_header(name, value)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def accept(self):
-        while not self.ended:
-            try:
-                client, _ = self.listener.accept()
-            except TimeoutError:
-                continue
-            thread = threading.Thread(target=self.connection, args=(client,))
-            self.threads.append(thread)
-            thread.start()
-
-    def connection(self, client):
-        with client, socket.create_connection(("127.0.0.1", self.target)) as server:
-            client.settimeout(60)
-            while self.open and not self.ended:
-                for one in select.select([client, server], [], [], LOOK)[0]:
-                    try:
-                        piece = one.recv(65536)
-                        (server if one is client else client).sendall(piece)
-                    except OSError:
-                        return
-                    if not piece:
-                        return
-
     def shut(self):
-        self.open = False
+        """From now on every connection is cut: the server is away."""
+        self.spoil = lambda method, path: "away"
 
     def unshut(self):
-        self.open = True
+        self.spoil = lambda method, path: None
 
     def end(self):
-        self.ended = True
-        for thread in self.threads:
-            thread.join()
-        self.listener.close()
+        self.server.shutdown()
+        self.server.server_close()

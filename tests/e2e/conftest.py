@@ -39,7 +39,7 @@ def postgres():
 
 @pytest.fixture(scope="session")
 def moto():
-    """A running moto: AWS's DynamoDB and S3."""
+    """A running moto: AWS's DynamoDB and S3. Tests keep apart by tables and buckets."""
     server = aws.Moto()
     try:
         yield server
@@ -48,13 +48,21 @@ def moto():
 
 
 @pytest.fixture
-def gate(moto):
-    """A way to moto that can be shut."""
-    one = aws.Gate(moto.port)
+def relay(moto):
+    """A port in front of moto, for whoever wants to see, spoil or shut off what it is asked."""
+    one = aws.Relay(moto.port)
     try:
         yield one
     finally:
         one.end()
+
+
+@pytest.fixture
+def aws_world(full_world, moto):
+    """The program with everything in it, where it finds credentials and a region."""
+    own = {name: value for name, value in full_world.environment.items() if not name.startswith("AWS_")}
+    full_world.environment = own | aws.variables(moto.url)
+    return full_world
 
 
 def openssl(*arguments, input=None):

@@ -22,9 +22,9 @@ def table():
 
 
 @pytest.fixture
-def dynamo_world(full_world, gate):
+def dynamo_world(full_world, relay):
     """The program with everything in it, in an empty folder, and credentials and endpoint in its environment."""
-    full_world.environment |= aws.variables(gate.url)
+    full_world.environment |= aws.variables(relay.url)
     yield full_world
     shown = full_world.log if (full_world.folder / "log").exists() else ""
     for secret in (aws.KEY_ID, aws.SECRET, aws.TOKEN):
@@ -105,7 +105,7 @@ def test_two_servers_on_one_empty_table_make_one_key_and_both_take_up_the_next(d
             assert verify(token, jwks(server), issuer)["sub"] == "alice"
 
 
-def test_a_server_goes_on_through_an_outage_of_dynamodb_and_says_so_after_max_stale(dynamo_world, gate, table):
+def test_a_server_goes_on_through_an_outage_of_dynamodb_and_says_so_after_max_stale(dynamo_world, relay, table):
     world = dynamo_world
     world.configure(quick(f"dynamodb://{table}"))
     world.done("store", "create")
@@ -113,7 +113,7 @@ def test_a_server_goes_on_through_an_outage_of_dynamodb_and_says_so_after_max_st
     issuer = server.printed["issuer"]
     ready(issuer)
     keys, token = jwks(issuer), sign(issuer)
-    gate.shut()
+    relay.shut()
     began = time.monotonic()
     assert wire.get(issuer, "/readyz").status == 200, "not at once"
     while wire.get(issuer, "/readyz").status == 200:
@@ -125,7 +125,7 @@ def test_a_server_goes_on_through_an_outage_of_dynamodb_and_says_so_after_max_st
     assert wire.get(issuer, "/healthz").status == 200
     assert f"dynamodb://{table}" in world.fails(70, "is not available", "keys", "list")
     world.fails(70, "is not available", "serve")
-    gate.unshut()
+    relay.unshut()
     ready(issuer, within=60)
     assert verify(sign(issuer), jwks(issuer), issuer)["sub"] == "alice"
 
@@ -205,7 +205,7 @@ def test_the_table_of_the_documentation_is_one_that_works(dynamo_world, moto, ta
     assert moto.client("dynamodb").describe_table(TableName=table)["Table"]["DeletionProtectionEnabled"]
 
 
-def test_what_keeps_aws_from_answering_is_said_without_a_secret(dynamo_world, gate, table):
+def test_what_keeps_aws_from_answering_is_said_without_a_secret(dynamo_world, relay, table):
     world, url = dynamo_world, f"dynamodb://{table}"
     world.configure(configuration(f'url = "{url}"'))
     everything = dict(world.environment)
@@ -231,7 +231,7 @@ def test_what_keeps_aws_from_answering_is_said_without_a_secret(dynamo_world, ga
     # Region and endpoint of the URL go before the environment.
     del world.environment["AWS_REGION"]
     world.environment["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
-    world.done("store", "create", f"{url}?region={aws.REGION}&endpoint={gate.url}")
+    world.done("store", "create", f"{url}?region={aws.REGION}&endpoint={relay.url}")
 
 
 def test_store_create_makes_the_other_stores_too(full_world, postgres):

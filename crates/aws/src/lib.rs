@@ -7,22 +7,25 @@
 //!
 //! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and CloudFront use it.
 
+mod names;
+
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 
 pub use aws_config::SdkConfig;
+pub use names::{is_endpoint, is_region};
 
 /// Until a connection stands.
-const CONNECT: Duration = Duration::from_secs(2);
+pub const CONNECT: Duration = Duration::from_secs(2);
 /// Until one attempt is answered.
-const ATTEMPT: Duration = Duration::from_secs(3);
+pub const ATTEMPT: Duration = Duration::from_secs(3);
 /// Until an operation with all its attempts is given up.
-const OPERATION: Duration = Duration::from_secs(10);
+pub const OPERATION: Duration = Duration::from_secs(10);
 /// How often an operation is attempted at most.
-const ATTEMPTS: u32 = 4;
+pub const ATTEMPTS: u32 = 4;
 /// The longest pause between attempts.
-const BACKOFF: Duration = Duration::from_secs(2);
+pub const BACKOFF: Duration = Duration::from_secs(2);
 
 /// Why AWS can not be asked at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,5 +66,6 @@ pub async fn configuration_in(region: Option<&str>) -> Result<SdkConfig, NoRegio
         config = config.region(Region::new(region.to_owned()));
     }
     let config = config.load().await;
-    if config.region().is_none() { Err(NoRegion) } else { Ok(config) }
+    // A variable that is set to nothing sets nothing, and a name that is none would become part of a host's.
+    if config.region().is_some_and(|region| is_region(region.as_ref())) { Ok(config) } else { Err(NoRegion) }
 }

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Declare who may ask for tokens
     #[command(subcommand)]
     Client(ClientCommand),
-    /// Write the public documents into a folder, for a web server or a bucket: an issuer without a server
+    /// Write the public documents into a folder or a bucket: an issuer without a server
     Publish(PublishArgs),
     /// Check or describe the configuration
     #[command(subcommand)]
@@ -257,12 +257,18 @@ pub(crate) enum ClientCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PublishArgs {
-    /// The folder that is served at the issuer's URL; made if it is not there
-    #[arg(value_name = "DIR", required_unless_present = "check")]
-    pub(crate) folder: Option<PathBuf>,
+    /// What is served at the issuer's URL: a folder, made if it is not there, or a bucket of Amazon S3
+    #[arg(value_name = "DIR|s3://BUCKET/PREFIX", required_unless_present = "check")]
+    pub(crate) target: Option<PathBuf>,
     /// Write nothing; compare what the issuer's URL serves with what it should
-    #[arg(long, conflicts_with = "folder")]
+    #[arg(long, conflicts_with = "target")]
     pub(crate) check: bool,
+    /// The CloudFront distribution in front of the bucket: what has changed is taken out of its caches
+    #[arg(long, value_name = "DISTRIBUTION", requires = "target")]
+    pub(crate) cloudfront: Option<String>,
+    /// Wait until CloudFront says that it is done, 10 minutes at most
+    #[arg(long, requires = "cloudfront")]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,6 +20,8 @@ mod memory;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -38,6 +40,8 @@ pub use memory::MemoryStore;
 pub use open::{Created, Missing, create, open, open_existing, remarks};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, TlsMode};
+#[cfg(feature = "s3")]
+pub use s3::{Bucket, Listed, Object, Part, S3Config, S3Store};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteConfig, SqliteStore};
 pub use store::Store;

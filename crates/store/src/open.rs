@@ -105,7 +105,8 @@ async fn open_or(
         Engine::Sqlite => open_sqlite(&url, base_dir, clock, missing).await,
         Engine::Postgres => open_postgres(&url, base_dir, clock, missing).await,
         Engine::DynamoDb => open_dynamodb(&url, clock).await,
-        Engine::MongoDb | Engine::S3 => Err(not_built_in(&url)),
+        Engine::S3 => open_s3(&url, clock, missing).await,
+        Engine::MongoDb => Err(not_built_in(&url)),
     }
 }
 
@@ -187,6 +188,22 @@ async fn remarks_on_dynamodb(url: &StoreUrl) -> Result<Vec<String>, StoreError> 
     Err(not_built_in(url))
 }
 
+#[cfg(feature = "s3")]
+async fn open_s3(
+    url: &StoreUrl,
+    clock: Arc<dyn Clock>,
+    missing: Missing,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let mut config = crate::S3Config::parse(url)?;
+    config.missing = missing;
+    Ok(Arc::new(crate::S3Store::open(config, clock).await?))
+}
+
+#[cfg(not(feature = "s3"))]
+async fn open_s3(url: &StoreUrl, _: Arc<dyn Clock>, _: Missing) -> Result<Arc<dyn Store>, StoreError> {
+    Err(not_built_in(url))
+}
+
 fn not_there(url: &StoreUrl) -> StoreError {
     StoreError::Misconfigured {
         place: format!("the store {url}"),
@@ -197,10 +214,10 @@ fn not_there(url: &StoreUrl) -> StoreError {
 fn not_built_in(url: &StoreUrl) -> StoreError {
     let engine = url.engine().scheme();
     let remedy = match url.engine() {
-        Engine::Memory | Engine::Sqlite | Engine::Postgres | Engine::DynamoDb => {
+        Engine::Memory | Engine::Sqlite | Engine::Postgres | Engine::DynamoDb | Engine::S3 => {
             format!("choose one of these, or build it with --features {engine}")
         }
-        Engine::MongoDb | Engine::S3 => "choose one of these".to_owned(),
+        Engine::MongoDb => "choose one of these".to_owned(),
     };
     StoreError::Misconfigured {
         place: format!("the store {url}"),

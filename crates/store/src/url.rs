@@ -8,7 +8,8 @@ use std::{fmt, path::Path, str::FromStr};
 
 use crate::StoreError;
 
-/// Where documents are kept: `memory:`, `sqlite:PATH`, `postgres://…`, `dynamodb://TABLE`, or the URL of an engine that no build contains yet.
+/// Where documents are kept: `memory:`, `sqlite:PATH`, `postgres://…`, `dynamodb://TABLE`, `s3://BUCKET/PREFIX`, or the URL of an engine that
+/// no build contains yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     engine: Engine,
@@ -56,7 +57,8 @@ impl Engine {
             Self::Sqlite => cfg!(feature = "sqlite"),
             Self::Postgres => cfg!(feature = "postgres"),
             Self::DynamoDb => cfg!(feature = "dynamodb"),
-            Self::MongoDb | Self::S3 => false,
+            Self::S3 => cfg!(feature = "s3"),
+            Self::MongoDb => false,
         }
     }
 
@@ -129,7 +131,7 @@ impl StoreUrl {
     }
 
     /// What follows the scheme's colon, if the URL is `engine`'s. As typed, so with everything that is secret.
-    #[cfg(any(feature = "postgres", feature = "dynamodb"))]
+    #[cfg(any(feature = "postgres", feature = "dynamodb", feature = "s3"))]
     pub(crate) fn location_of(&self, engine: Engine) -> Option<&str> {
         (self.engine == engine).then_some(self.location.as_str())
     }

@@ -22,8 +22,11 @@ use tokio::{
 enum Mode {
     Pass,
     LoseAnswers(usize),
-    /// From the first HTTP request whose head holds this text.
-    LoseAnswersFrom(Arc<str>, usize),
+    /// Once an HTTP request whose head holds this text has been passed on, what follows.
+    Then {
+        only: Arc<str>,
+        next: Box<Mode>,
+    },
     Freeze,
     Refuse,
     /// `only`: requests whose head holds this text; the others pass.
@@ -111,7 +114,12 @@ impl Relay {
 
     /// The same from the next HTTP request on whose head holds `only`.
     pub fn lose_answers_from(&self, only: &str, times: usize) {
-        self.set(Mode::LoseAnswersFrom(only.into(), times));
+        self.set(Mode::Then { only: only.into(), next: Box::new(Mode::LoseAnswers(times)) });
+    }
+
+    /// The next HTTP request whose head holds `only` is done; its answer is dropped, and then it is as after [`freeze`](Self::freeze).
+    pub fn freeze_after(&self, only: &str) {
+        self.set(Mode::Then { only: only.into(), next: Box::new(Mode::Freeze) });
     }
 
     /// From now on nothing is passed on and nothing is answered, but connections stay open.
@@ -131,18 +139,21 @@ impl Relay {
 
     /// The same for those HTTP requests whose head holds `only`; the others pass.
     pub fn answer_only(&self, only: &str, times: usize, status: &str, headers: &[(&str, &str)], body: &str) {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let text = format!(
-            "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        self.set(Mode::Answer { bytes: text.into_bytes().into(), times, only: only.into() });
+        self.set(Mode::Answer { bytes: made_up(status, headers, body), times, only: only.into() });
     }
 
     /// Every HTTP request so far, answered or not, in the order in which they were complete.
     pub fn asked(&self) -> Vec<Asked> {
         self.state.lock().unwrap().asked.clone()
     }
+}
+
+fn made_up(status: &str, headers: &[(&str, &str)], body: &str) -> Arc<[u8]> {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let text =
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    text.into_bytes().into()
 }
 
 impl Drop for Relay {
@@ -185,12 +196,15 @@ async fn questions(
                     state.asked.push(asked);
                 }
             }
-            if let Mode::LoseAnswersFrom(only, times) = &state.mode
-                && complete.as_ref().is_some_and(|(head, _)| head.contains(&**only))
-            {
-                state.mode = Mode::LoseAnswers(*times);
-            }
-            let mode = state.mode.clone();
+            let mode = match &state.mode {
+                Mode::Then { only, next }
+                    if complete.as_ref().is_some_and(|(head, _)| head.contains(&**only)) =>
+                {
+                    state.mode = Mode::clone(next);
+                    Mode::Pass
+                }
+                mode => mode.clone(),
+            };
             let (mut made_up, mut spared) = (None, None);
             if let Mode::Answer { bytes, times, only } = &mut state.mode
                 && let Some((head, request)) = complete
@@ -218,7 +232,7 @@ async fn questions(
             return;
         }
         match mode {
-            Mode::Pass | Mode::LoseAnswers(_) | Mode::LoseAnswersFrom(..) => {
+            Mode::Pass | Mode::Then { .. } | Mode::LoseAnswers(_) => {
                 if to.write_all(piece).await.is_err() {
                     return;
                 }
@@ -245,7 +259,7 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
             mode
         };
         match mode {
-            Mode::Pass | Mode::LoseAnswersFrom(..) | Mode::Answer { .. } => {
+            Mode::Pass | Mode::Then { .. } | Mode::Answer { .. } => {
                 if to.lock().await.write_all(buffer.get(..count).unwrap_or_default()).await.is_err() {
                     return;
                 }
@@ -253,6 +267,10 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
             Mode::Freeze => {}
             Mode::LoseAnswers(_) | Mode::Refuse => return,
         }
+    }
+    // A server that hangs up is not heard either.
+    if matches!(state.lock().unwrap().mode, Mode::Freeze) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,5 +1,4 @@
 //! The relay does to a connection what the test said, so that tests that use it mean something.
-
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
 use countersign_testbed::{Relay, moto};
@@ -37,9 +36,19 @@ async fn answers_pass_are_lost_made_up_and_refused() {
     assert!(timeout(Duration::from_millis(300), ask(relay.port())).await.is_err(), "no answer, no end");
     relay.pass();
     assert!(ask(relay.port()).await.starts_with("HTTP/1.1 200"));
+    relay.lose_answers_from("PUT ", 1);
+    assert!(ask(relay.port()).await.starts_with("HTTP/1.1 200"), "not a PUT");
+    relay.lose_answers_from("GET ", 1);
+    assert_eq!(ask(relay.port()).await, "");
+    assert!(ask(relay.port()).await.starts_with("HTTP/1.1 200"), "one only");
+    relay.freeze_after("GET ");
+    for _ in 0..2 {
+        assert!(timeout(Duration::from_millis(300), ask(relay.port())).await.is_err(), "no answer, no end");
+    }
+    relay.pass();
     let asked = relay.asked();
     assert!(
-        asked.len() >= 5 && asked.iter().all(|asked| asked.head.starts_with("GET /moto-api/")),
+        asked.len() >= 9 && asked.iter().all(|asked| asked.head.starts_with("GET /moto-api/")),
         "{asked:?}"
     );
 }

@@ -1,0 +1,158 @@
+//! `countersign publish`: the public documents in a folder or a bucket, the same bytes that the server answers.
+//!
+//! Keys are written before what refers to them, each document whole or not at all, and only where it differs, so that it can be
+//! run again after it was cut off, by two at once, or every minute. Documents of keys that are gone are removed last. What was
+//! changed, even by a run that failed on the way, is then taken out of CloudFront's caches if there is one.
+//!
+//! `target` is where documents go, `cloudfront` the caches. Pinned by tests/e2e/test_publish.py and test_publish_bucket.py.
+
+mod cloudfront;
+mod target;
+
+use self::target::Target;
+use super::Context;
+use crate::{
+    args::PublishArgs,
+    authority::{self, Authority},
+    failure::{Outcome, configuration, refused, usage},
+    output,
+};
+use countersign_issuer::{Document, Issuer, PublicDocuments};
+use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
+use std::sync::Arc;
+
+/// The paths that were changed.
+#[derive(Debug, Default)]
+struct Changes {
+    written: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl Changes {
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.written.iter().chain(&self.removed).map(String::as_str)
+    }
+}
+
+pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
+    // What can not be done is told before anything is opened.
+    let target = match &args.target {
+        Some(typed) => Some(Target::parse(typed).await?),
+        None => None,
+    };
+    let caches = match &args.cloudfront {
+        Some(_) if !target.as_ref().is_some_and(Target::is_bucket) => {
+            return Err(usage("--cloudfront goes with a bucket: `publish s3://BUCKET/PREFIX`"));
+        }
+        Some(distribution) => Some(cloudfront::Distribution::connect(distribution, args.wait).await?),
+        None => None,
+    };
+    let config = context.load()?;
+    let authority = Authority::open(&config, context.environment).await?;
+    let keyring = authority.load(&config).await?;
+    let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
+    let Some(target) = target else { return check(context, &issuer).await };
+    let documents = in_order(&issuer.documents());
+    let mut changes = Changes::default();
+    let outcome = publish(&documents, &target, &mut changes).await;
+    let invalidation = match &caches {
+        Some(caches) => {
+            let prefix = issuer.settings().issuer.path();
+            caches.forget(changes.paths().map(|path| format!("{prefix}{path}")).collect()).await
+        }
+        None => Ok(None),
+    };
+    // What could not be written goes before what could not be forgotten.
+    outcome?;
+    report(context, &target, &documents, &changes, invalidation?.as_deref());
+    Ok(())
+}
+
+/// Discovery, which refers to the others, comes last.
+fn in_order(documents: &PublicDocuments) -> Vec<(String, Document)> {
+    let mut all: Vec<_> =
+        documents.iter().map(|(path, document)| (path.to_owned(), document.clone())).collect();
+    all.sort_by_key(|(path, _)| {
+        path.contains("openid-configuration") || path.contains("authorization-server")
+    });
+    all
+}
+
+async fn publish(documents: &[(String, Document)], target: &Target, changes: &mut Changes) -> Outcome {
+    for (path, document) in documents {
+        if !target.holds(path, document).await? {
+            target.write(path, document).await?;
+            changes.written.push(path.clone());
+        }
+    }
+    for path in target.key_documents().await? {
+        if !documents.iter().any(|(known, _)| *known == path) {
+            target.remove(&path).await?;
+            changes.removed.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn report(
+    context: &Context<'_>,
+    target: &Target,
+    documents: &[(String, Document)],
+    changes: &Changes,
+    invalidation: Option<&str>,
+) {
+    if context.json {
+        let rows = documents.iter().map(|(path, document)| {
+            serde_json::json!({
+                "path": path, "content_type": document.content_type, "cache_control": document.cache_control,
+                "written": changes.written.contains(path),
+            })
+        });
+        let report = serde_json::json!({
+            "documents": rows.collect::<Vec<_>>(), "removed": changes.removed, "invalidation": invalidation,
+        });
+        return output::line(&report.to_string());
+    }
+    output::line(&format!("{} of {} documents written to {target}", changes.written.len(), documents.len()));
+    for (path, document) in documents {
+        output::line(&format!("  {path}  {}; {}", document.content_type, document.cache_control));
+    }
+    for path in &changes.removed {
+        output::line(&format!("  {path}  removed"));
+    }
+    if let Some(id) = invalidation {
+        output::line(&format!(
+            "{} paths leave CloudFront's caches: invalidation {id}",
+            changes.paths().count()
+        ));
+    }
+}
+
+/// Compares what the world is served with what it should be.
+async fn check(context: &Context<'_>, issuer: &Issuer) -> Outcome {
+    let fetch = HttpsFetch::new(FetchLimits::default());
+    let mut wrong = Vec::new();
+    let documents = issuer.documents();
+    for (path, document) in documents.iter() {
+        let url = issuer.settings().issuer.join(path);
+        let parsed = KeyUrl::parse(&url).map_err(|why| configuration(format!("{url}: {why}")))?;
+        let verdict = match fetch.fetch(&parsed).await {
+            Ok(answer) if answer.body == document.body => None,
+            Ok(_) => Some("is not what it should be".to_owned()),
+            Err(why) => Some(why.to_string()),
+        };
+        if let Some(why) = verdict {
+            wrong.push(format!("{url}: {why}"));
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(refused("published_differs", wrong.join("; ")));
+    }
+    let count = documents.iter().count();
+    if context.json {
+        output::line(&serde_json::json!({ "checked": count }).to_string());
+    } else {
+        output::line(&format!("{count} documents at {} are what they should be", issuer.settings().issuer));
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! A folder that a web server serves: files that anyone may read.
+
+use super::ASAP;
+use crate::failure::{Failure, Outcome, configuration};
+use countersign_issuer::Document;
+use std::{
+    fmt, fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug)]
+pub(in super::super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.0.join(path.trim_start_matches('/'))
+    }
+
+    pub(super) fn holds(&self, path: &str, document: &Document) -> bool {
+        fs::read(self.file(path)).is_ok_and(|bytes| bytes == document.body)
+    }
+
+    pub(super) fn write(&self, path: &str, document: &Document) -> Outcome {
+        let file = self.file(path);
+        replace(&file, &document.body).map_err(|why| about(&file, &why))
+    }
+
+    /// The names of the files in the folder of single keys.
+    pub(super) fn names(&self) -> Outcome<Vec<String>> {
+        let folder = self.file(ASAP);
+        let read = || match fs::read_dir(&folder) {
+            Ok(entries) => {
+                entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+            }
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(why) => Err(why),
+        };
+        read().map_err(|why| about(&folder, &why))
+    }
+
+    /// One that another has removed meanwhile is removed.
+    pub(super) fn remove(&self, path: &str) -> Outcome {
+        let file = self.file(path);
+        match fs::remove_file(&file) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(about(&file, &why)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+fn about(path: &Path, why: &io::Error) -> Failure {
+    configuration(format!("{} can not be written: {why}", path.display()))
+}
+
+/// Puts a file in place of another as a whole; anyone may read it.
+fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let aside = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let placed = (|| {
+        let mut open = fs::OpenOptions::new();
+        let mut new = open.write(true).create(true).truncate(true).mode(0o644).open(&aside)?;
+        new.write_all(bytes)?;
+        new.sync_all()?;
+        fs::rename(&aside, file)
+    })();
+    if placed.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    placed
+}

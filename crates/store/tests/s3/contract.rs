@@ -1,0 +1,166 @@
+//! The S3 engine keeps the contract of every store, and what is its own about that.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use countersign_store::{Clock, Expect, Missing, S3Store, Store, StoreError, conformance};
+use countersign_testbed::moto;
+
+use crate::{bucket, clock, config, get_raw, key, open, put_raw};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_s3_engine_conforms() {
+    let bucket = bucket().await;
+    let cases = AtomicU32::new(0);
+    conformance::run(|clock| {
+        // A case for a prefix that is the beginning of another's.
+        let prefix = format!("case-{}", "x".repeat(cases.fetch_add(1, Ordering::Relaxed) as usize));
+        let config = config(&bucket, &prefix, moto().port());
+        async move { Arc::new(S3Store::open(config, clock).await.unwrap()) as Arc<dyn Store> }
+    })
+    .await;
+    assert!(cases.into_inner() > 20);
+}
+
+#[tokio::test]
+async fn two_prefixes_of_one_bucket_and_the_bucket_itself_are_three_stores() {
+    let bucket = bucket().await;
+    let stores = [
+        open(&bucket, "a", moto().port()).await.unwrap(),
+        open(&bucket, "ab/c", moto().port()).await.unwrap(),
+    ];
+    for (number, store) in stores.iter().enumerate() {
+        assert_eq!(store.get(&key("k")).await.unwrap(), None);
+        store.put(&key("k"), &[u8::try_from(number).unwrap()], Expect::Absent, None).await.unwrap();
+    }
+    for (number, store) in stores.iter().enumerate() {
+        assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, [u8::try_from(number).unwrap()]);
+        assert_eq!(store.list("").await.unwrap(), [key("k")]);
+    }
+    let whole = open(&self::bucket().await, "", moto().port()).await.unwrap();
+    whole.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
+    assert_eq!(whole.list("").await.unwrap(), [key("k")]);
+}
+
+#[tokio::test]
+async fn a_store_leaves_documents_and_its_mark_and_nothing_of_the_probe() {
+    let bucket = bucket().await;
+    let store = open(&bucket, "p", moto().port()).await.unwrap();
+    let version = store.put(&key("k"), b"content", Expect::Absent, None).await.unwrap();
+    let listed = crate::config(&bucket, "", moto().port());
+    let all = countersign_store::Bucket::connect(listed).await.unwrap().list("").await.unwrap();
+    let names: Vec<_> = all.iter().map(|listed| listed.name.as_str()).collect();
+    assert_eq!(names, ["p/!countersign", "p/k"]);
+    let object = String::from_utf8(get_raw(&bucket, "p/k").await.unwrap()).unwrap();
+    assert_eq!(
+        object,
+        format!("countersign document 1\nversion {}\nexpires never\n\ncontent", version.as_str())
+    );
+    store.delete(&key("k"), &version).await.unwrap();
+    let object = String::from_utf8(get_raw(&bucket, "p/k").await.unwrap()).unwrap();
+    assert!(object.ends_with("\nexpires deleted\n\n"), "nothing of the content is left: {object}");
+}
+
+#[tokio::test]
+async fn a_store_that_has_to_be_there_is_not_begun() {
+    let bucket = bucket().await;
+    let existing = async || {
+        let mut config = config(&bucket, "p", moto().port());
+        config.missing = Missing::Refuse;
+        let clock: Arc<dyn Clock> = clock();
+        S3Store::open(config, clock).await.map(|_| ())
+    };
+    let error = existing().await.unwrap_err();
+    assert_eq!(error.code(), "store_misconfigured");
+    assert!(error.to_string().contains("there is no store"), "{error}");
+    assert_eq!(get_raw(&bucket, "p/!countersign").await, None);
+    open(&bucket, "p", moto().port()).await.unwrap();
+    existing().await.unwrap();
+}
+
+#[tokio::test]
+async fn marks_of_others_and_of_newer_versions_are_refused_and_left() {
+    let bucket = bucket().await;
+    for (mark, hint) in [(&b"countersign store 2\n"[..], "newer version"), (b"mine", "not this program's")] {
+        put_raw(&bucket, "p/!countersign", mark).await;
+        let error = open(&bucket, "p", moto().port()).await.unwrap_err();
+        assert_eq!(error.code(), "store_misconfigured");
+        assert!(error.to_string().contains(hint), "{error}");
+        assert_eq!(get_raw(&bucket, "p/!countersign").await.unwrap(), mark);
+    }
+}
+
+#[tokio::test]
+async fn objects_of_others_are_damage_that_is_named_and_never_overwritten() {
+    let bucket = bucket().await;
+    let store = open(&bucket, "p", moto().port()).await.unwrap();
+    let mine = store.put(&key("mine"), b"x", Expect::Absent, None).await.unwrap();
+    for (name, content) in [
+        ("k", &b"hello"[..]),
+        ("k", b""),
+        ("k", b"countersign document 2\nversion 0\n\n"),
+        ("k", &[b'x'; 500_000]),
+        ("not a key", b"x"),
+    ] {
+        put_raw(&bucket, &format!("p/{name}"), content).await;
+        let error = store.list("").await.unwrap_err();
+        assert_eq!(error.code(), "store_corrupt", "{error}");
+        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+        if name != "k" {
+            continue;
+        }
+        let version = mine.clone();
+        for outcome in [
+            store.get(&key("k")).await.map(|_| ()),
+            store.put(&key("k"), b"x", Expect::Absent, None).await.map(|_| ()),
+            store.put(&key("k"), b"x", Expect::Version(version.clone()), None).await.map(|_| ()),
+            store.delete(&key("k"), &version).await,
+        ] {
+            assert_eq!(outcome.unwrap_err().code(), "store_corrupt");
+        }
+        assert_eq!(get_raw(&bucket, "p/k").await.unwrap(), content);
+    }
+    assert_eq!(store.get(&key("mine")).await.unwrap().unwrap().version, mine, "the others are as they were");
+}
+
+#[tokio::test]
+async fn listing_goes_on_behind_the_first_thousand() {
+    let bucket = bucket().await;
+    let store = Arc::new(open(&bucket, "p", moto().port()).await.unwrap());
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..1050 {
+        let store = Arc::clone(&store);
+        tasks.spawn(
+            async move { store.put(&key(&format!("k/{number:04}")), b"x", Expect::Absent, None).await },
+        );
+        if tasks.len() >= 32 {
+            tasks.join_next().await.unwrap().unwrap().unwrap();
+        }
+    }
+    for outcome in tasks.join_all().await {
+        outcome.unwrap();
+    }
+    let keys = store.list("k/").await.unwrap();
+    assert_eq!((keys.len(), keys.first(), keys.last()), (1050, Some(&key("k/0000")), Some(&key("k/1049"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_that_open_an_empty_bucket_at_once_all_succeed_and_one_creates_the_document() {
+    let bucket = bucket().await;
+    for round in 0..3 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let bucket = bucket.clone();
+            tasks.spawn(async move {
+                let store = open(&bucket, &format!("round-{round}"), moto().port()).await?;
+                store.put(&key("k"), b"x", Expect::Absent, None).await
+            });
+        }
+        let (won, lost): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+        assert_eq!(won.len(), 1, "round {round}: {lost:?}");
+        let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
+        assert!(conflicts, "round {round}: {lost:?}");
+    }
+}

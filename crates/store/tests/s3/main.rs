@@ -1,0 +1,99 @@
+//! The S3 engine on moto, which heeds conditions as S3 does: the contract of every store (`contract`), networks and services
+//! in a bad state (`networks`), answers that get lost (`lost_answers`), and services that take conditions and ignore them
+//! (`liars`), which no emulator does on demand.
+#![expect(clippy::unwrap_used, reason = "functions of these files that are no tests serve only tests")]
+
+mod contract;
+mod liars;
+mod lost_answers;
+mod networks;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use countersign_jose::Timestamp;
+use countersign_store::{Clock, Key, ManualClock, S3Config, S3Store, StoreError, StoreUrl};
+use countersign_testbed::moto;
+use object_store::{
+    ObjectStore, ObjectStoreExt, PutPayload,
+    aws::{AmazonS3Builder, AwsCredential},
+    client::StaticCredentialProvider,
+    path::Path,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Who the tests are, and what must be seen nowhere.
+const KEY_ID: &str = "AKIDSECRET";
+const SECRET_KEY: &str = "SECRET-never-shown";
+const TOKEN: &str = "SECRET-token";
+
+fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000)))
+}
+
+/// The name of a bucket that is made now.
+async fn bucket() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("tests-{}", MADE.fetch_add(1, Ordering::Relaxed));
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", moto().port())).await.unwrap();
+    let request = format!(
+        "PUT /{name} HTTP/1.1\r\nhost: s3.amazonaws.com\r\ncontent-length: 0\r\nconnection: close\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    name
+}
+
+/// A configuration for part of a bucket behind some port of this machine.
+fn config(bucket: &str, prefix: &str, port: u16) -> S3Config {
+    let url = format!("s3://{bucket}/{prefix}?region=us-east-1&endpoint=http://127.0.0.1:{port}");
+    let mut config = S3Config::parse(&StoreUrl::parse(&url).unwrap()).unwrap();
+    config.credentials = Some(Arc::new(StaticCredentialProvider::new(AwsCredential {
+        key_id: KEY_ID.to_owned(),
+        secret_key: SECRET_KEY.to_owned(),
+        token: Some(TOKEN.to_owned()),
+    })));
+    config
+}
+
+async fn open(bucket: &str, prefix: &str, port: u16) -> Result<S3Store, StoreError> {
+    let clock: Arc<dyn Clock> = clock();
+    S3Store::open(config(bucket, prefix, port), clock).await
+}
+
+/// The bucket as somebody else sees it.
+fn raw(bucket: &str) -> impl ObjectStore {
+    AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region("us-east-1")
+        .with_endpoint(moto().url())
+        .with_allow_http(true)
+        .with_access_key_id("x")
+        .with_secret_access_key("x")
+        .build()
+        .unwrap()
+}
+
+async fn put_raw(bucket: &str, name: &str, content: &'static [u8]) {
+    raw(bucket).put(&Path::parse(name).unwrap(), PutPayload::from_static(content)).await.unwrap();
+}
+
+async fn get_raw(bucket: &str, name: &str) -> Option<Vec<u8>> {
+    let found = raw(bucket).get(&Path::parse(name).unwrap()).await.ok()?;
+    Some(found.bytes().await.unwrap().to_vec())
+}
+
+/// That an error shows nothing of who asked.
+fn shows_no_secret(error: &StoreError) {
+    let text = format!("{error} {error:?}");
+    assert!(!text.contains("SECRET") && !text.contains('\n'), "{text}");
+}

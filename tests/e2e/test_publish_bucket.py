@@ -1,0 +1,205 @@
+"""An issuer that is a bucket: what `countersign publish s3://…` writes, in which order, and what CloudFront is told."""
+
+import hashlib
+import json
+
+import jwt
+import pytest
+from e2e.aws import SECRET, Relay, nowhere
+from e2e.program import client, free_port
+
+DISCOVERY = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
+JWKS = "/.well-known/jwks.json"
+
+
+@pytest.fixture
+def site(aws_world, moto, relay):
+    """A configuration whose issuer is part of a bucket, behind something that reads it as CloudFront would."""
+    aws_world.bucket, front = moto.bucket(), Relay(moto.port, reader=True)
+    aws_world.issuer = f"{front.url}/{aws_world.bucket}/auth"
+    config = f'issuer = "{aws_world.issuer}"\n\n[rings.default]\nalgorithm = "ES256"\n'
+    aws_world.configure(config + client("tests"))
+    aws_world.target = f"s3://{aws_world.bucket}/auth?endpoint={relay.url}"
+    try:
+        yield aws_world
+    finally:
+        front.end()
+
+
+def publish(site, *more):
+    return json.loads(site.done("publish", site.target, "--json", *more))
+
+
+def written(report):
+    return {document["path"] for document in report["documents"] if document["written"]}
+
+
+def puts(relay):
+    """The documents that were written since this was last asked, in order."""
+    prefix = "/auth"
+    paths = [path[path.index(prefix) + len(prefix):] for method, path, _ in relay.asked if method == "PUT"]
+    relay.asked.clear()
+    return paths
+
+
+def asap(kid):
+    return f"/asap/{hashlib.sha256(kid.encode()).hexdigest()}.pem"
+
+
+def next_key(site):
+    kid = json.loads(site.done("keys", "prepare", "--json"))["kid"]
+    site.done("keys", "publish", kid)
+    return kid
+
+
+def test_objects_have_the_bytes_and_the_attributes_that_a_server_would_answer_with(site, moto):
+    report = publish(site)
+    site.done("publish", "folder")
+    objects, s3 = moto.objects(site.bucket), moto.client("s3")
+    assert {"auth" + document["path"] for document in report["documents"]} == set(objects)
+    for document in report["documents"]:
+        assert document["written"]
+        found = s3.get_object(Bucket=site.bucket, Key="auth" + document["path"])
+        assert found["ContentType"] == document["content_type"] and found["CacheControl"] == document["cache_control"]
+        assert found["Body"].read() == (site.folder / "folder" / document["path"].lstrip("/")).read_bytes()
+    assert objects.keys() >= {"auth" + JWKS, "auth/.well-known/x509.json", "auth/public-keys"}
+
+
+def test_verifiers_need_nothing_but_the_bucket(site):
+    publish(site)
+    assert "are what they should be" in site.done("publish", "--check")
+    token = site.done("sign", "--claims", '{"sub":"alice"}').strip()
+    key = jwt.PyJWKClient(site.issuer + JWKS).get_signing_key_from_jwt(token)
+    claims = jwt.decode(token, key, algorithms=["ES256"], issuer=site.issuer, audience="api://default")
+    assert claims["sub"] == "alice"
+    site.done("verify", "--issuer", site.issuer, "--audience", "api://default", token)
+
+
+def test_only_what_changed_is_written_and_keys_go_before_what_refers_to_them(site, relay, moto):
+    first = site.done("publish", site.target)
+    count = len(moto.objects(site.bucket))
+    assert f"{count} of {count} documents written to s3://{site.bucket}/auth?***" in first
+    order = puts(relay)
+    assert order[-2:] == DISCOVERY and JWKS in order[:-2]
+    assert not written(publish(site)) and puts(relay) == []
+
+    old = site.keys()[0]["kid"]
+    new = next_key(site)
+    site.fails(1, "is not what it should be", "publish", "--check")
+    changed = written(publish(site))
+    assert changed == {JWKS, "/public-keys", "/.well-known/x509.json", asap(new)}
+    assert sorted(puts(relay)) == sorted(changed)
+    site.done("publish", "--check")
+
+    site.done("keys", "revoke", old)
+    report = publish(site)
+    assert report["removed"] == [asap(old)] and f"auth{asap(old)}" not in moto.objects(site.bucket)
+    # Removed when nothing refers to it any more.
+    methods = [method for method, _, _ in relay.asked if method in ("PUT", "DELETE")]
+    assert methods[-1] == "DELETE" and methods.count("DELETE") == 1
+    site.done("publish", "--check")
+
+
+def test_an_attribute_that_differs_is_a_change_and_objects_of_others_stay(site, moto):
+    publish(site)
+    s3, key = moto.client("s3"), "auth" + JWKS
+    body = moto.objects(site.bucket)[key]
+    right = {name: s3.head_object(Bucket=site.bucket, Key=key)[name] for name in ("ContentType", "CacheControl")}
+    for wrong in [{"ContentType": "binary/octet-stream"}, {"CacheControl": "no-store"}]:
+        s3.put_object(Bucket=site.bucket, Key=key, Body=body, **right | wrong)
+        assert written(publish(site)) == {JWKS}
+        found = s3.head_object(Bucket=site.bucket, Key=key)
+        assert {name: found[name] for name in right} == right
+    for name in ("auth/asap/notes.pem", "auth/asap/notes", "other/asap/" + "0" * 64 + ".pem"):
+        s3.put_object(Bucket=site.bucket, Key=name, Body=b"mine")
+    assert publish(site)["removed"] == []
+
+
+def test_a_run_that_fails_on_the_way_leaves_what_refers_to_keys_as_it_was_and_the_next_one_finishes(site, moto, relay):
+    denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
+    relay.spoil = lambda method, path: denied if method == "PUT" and path.endswith("/public-keys") else None
+    site.fails(78, f"the bucket s3://{site.bucket}/auth?***: access denied", "publish", site.target)
+    assert not {f"auth{path}" for path in DISCOVERY} & set(moto.objects(site.bucket))
+    relay.spoil = lambda method, path: None
+    assert written(publish(site)) >= set(DISCOVERY)
+    site.done("publish", "--check")
+
+
+def test_what_keeps_a_bucket_from_being_written_is_told_in_one_line(site, relay):
+    away = f"s3://{site.bucket}/auth?endpoint=http://127.0.0.1:{free_port()}"
+    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    for target, environment, code, says in [
+        (site.target.replace(site.bucket, "no-such-bucket"), {}, 78, "there is no bucket `no-such-bucket`"),
+        (site.target, nobody, 78, "there are no AWS credentials"),
+        (away, {}, 70, "is not available"),
+        (f"s3://{site.bucket}/auth?{SECRET}", {}, 78, "an option that is not known"),
+        ("s3://", {}, 78, "the name of a bucket"),
+    ]:
+        complaint = site.fails(code, says, "publish", target, env=environment)
+        assert SECRET not in complaint
+    relay.spoil = lambda method, path: (403, b"")
+    site.fails(78, "give this role s3:GetObject", "publish", site.target)
+
+
+@pytest.fixture
+def distribution(site, moto):
+    """A CloudFront distribution, and a program that finds moto by the environment."""
+    site.environment |= {"AWS_ENDPOINT_URL": moto.url}
+    origin = {"Id": "site", "DomainName": f"{site.bucket}.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
+    config = {
+        "CallerReference": site.bucket, "Comment": "", "Enabled": True, "Origins": {"Quantity": 1, "Items": [origin]},
+        "DefaultCacheBehavior": {"TargetOriginId": "site", "ViewerProtocolPolicy": "https-only", "MinTTL": 0,
+                                 "ForwardedValues": {"QueryString": False, "Cookies": {"Forward": "none"}}},
+    }
+    return moto.client("cloudfront").create_distribution(DistributionConfig=config)["Distribution"]["Id"]
+
+
+def invalidated(moto, distribution):
+    """The paths of each invalidation, by its id."""
+    cloudfront = moto.client("cloudfront")
+    found = cloudfront.list_invalidations(DistributionId=distribution)["InvalidationList"].get("Items", [])
+    one = lambda id: cloudfront.get_invalidation(DistributionId=distribution, Id=id)["Invalidation"]
+    return {entry["Id"]: sorted(one(entry["Id"])["InvalidationBatch"]["Paths"]["Items"]) for entry in found}
+
+
+def test_cloudfront_is_told_exactly_what_has_changed(site, moto, distribution, relay):
+    path = f"/{site.bucket}/auth"
+    first = publish(site, "--cloudfront", distribution)
+    every = sorted(path + document["path"] for document in first["documents"])
+    assert invalidated(moto, distribution) == {first["invalidation"]: every}
+
+    assert publish(site, "--cloudfront", distribution, "--wait")["invalidation"] is None
+    assert len(invalidated(moto, distribution)) == 1, "nothing has changed"
+
+    old, new = site.keys()[0]["kid"], next_key(site)
+    second = publish(site, "--cloudfront", distribution, "--wait")
+    changed = sorted(path + name for name in (JWKS, "/public-keys", "/.well-known/x509.json", asap(new)))
+    assert invalidated(moto, distribution)[second["invalidation"]] == changed
+
+    site.done("keys", "revoke", old)
+    third = publish(site, "--cloudfront", distribution)
+    assert path + asap(old) in invalidated(moto, distribution)[third["invalidation"]]
+    # A run that fails on the way tells what it has changed.
+    next_key(site)
+    denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
+    relay.spoil = lambda method, name: denied if method == "PUT" and name.endswith("/public-keys") else None
+    before = invalidated(moto, distribution)
+    done = site.run("publish", site.target, "--cloudfront", distribution)
+    assert done.returncode == 78, done
+    told = [paths for id, paths in invalidated(moto, distribution).items() if id not in before]
+    assert len(told) == 1 and path + JWKS in told[0] and path + "/public-keys" not in told[0]
+
+
+def test_what_keeps_cloudfront_from_being_told_is_told_in_one_line(site, distribution):
+    site.fails(2, "takes the id of a distribution", "publish", site.target, "--cloudfront", "E1/../x")
+    site.fails(2, "--cloudfront goes with a bucket", "publish", "folder", "--cloudfront", distribution)
+    done = site.run("publish", site.target, "--cloudfront", "ENOSUCH")
+    assert done.returncode == 78 and "there is no distribution ENOSUCH" in done.stderr, done
+    assert "aws cloudfront create-invalidation --distribution-id ENOSUCH --paths /" in done.stderr
+    # What is published is published, and nothing is left to tell.
+    assert publish(site, "--cloudfront", "ENOSUCH")["invalidation"] is None
+
+
+def test_a_build_without_cloudfront_says_which_one_has_it(world):
+    world.configure()
+    assert world.run("publish", "s3://bucket/site", "--cloudfront", "E1", env=nowhere()).returncode == 78
