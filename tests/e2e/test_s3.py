@@ -155,38 +155,65 @@ def test_what_keeps_a_bucket_from_being_used_is_told_in_one_line(aws_world, moto
     aws_world.fails(78, "access denied: User: u may not; give this role s3:GetObject", "keys", "list")
 
 
-def test_credentials_that_end_are_fetched_again(aws_world, relay, bucket):
-    handed = []
+class Container:
+    """Where a container gets its credentials: other ones each time, with `seconds` to live."""
 
-    class Container(BaseHTTPRequestHandler):
-        def do_GET(self):
-            end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)
-            handed.append(f"AKIDNUMBER{len(handed)}")
-            body = json.dumps({
-                "AccessKeyId": handed[-1], "SecretAccessKey": SECRET, "Token": "t",
-                "Expiration": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            }).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def __init__(self, seconds):
+        self.handed = handed = []
 
-        def log_message(self, *_):
-            pass
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+                handed.append(f"AKIDNUMBER{len(handed)}")
+                body = json.dumps({
+                    "AccessKeyId": handed[-1], "SecretAccessKey": SECRET, "Token": "t",
+                    "Expiration": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                }).encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Container) as container:
-        Thread(target=container.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{container.server_address[1]}/role"
-        aws_world.configure(quick(url(bucket, relay.port)))
-        aws_world.serve(env=NO_CREDENTIALS | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": address})
+            def log_message(self, *_):
+                pass
 
-        def seen():
-            found = (re.search(r"Credential=(\w+)/", headers.get("authorization", "")) for _, _, headers in list(relay.asked))
-            return {match[1] for match in found if match}
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{self.server.server_address[1]}/role"
+        self.environment = NO_CREDENTIALS | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": address}
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def asking(headers):
+    """The key id that a request was signed with."""
+    return re.search(r"Credential=(\w+)/", headers["authorization"])[1]
+
+
+def test_credentials_are_held_until_shortly_before_their_end(aws_world, relay, bucket):
+    aws_world.configure(quick(url(bucket, relay.port)))
+    seen = lambda: {asking(headers) for _, _, headers in list(relay.asked)}
+    with Container(seconds=60) as container:
+        server = aws_world.serve(env=container.environment)
         until(lambda: len(seen()) >= 3, "one after the other is used")
-        container.shutdown()
-    assert seen() <= set(handed)
+        server.kill()
+        assert seen() <= set(container.handed)
+    with Container(seconds=3600) as container:
+        relay.asked.clear()
+        server = aws_world.serve(env=container.environment)
+        until(lambda: len(relay.asked) > 60, "it asks again and again")
+        assert seen() == {"AKIDNUMBER0"} == set(container.handed)
+
+        # Revoked before their end: S3 refuses them, and the next ones are fetched.
+        expired = (400, b"<Error><Code>ExpiredToken</Code></Error>")
+        relay.spoil = lambda method, path: expired if asking(relay.asked[-1][2]) == "AKIDNUMBER0" else None
+        until(lambda: "AKIDNUMBER1" in seen(), "the next ones are used")
+        ready(server.printed["issuer"])
 
 
 def test_a_build_without_s3_says_which_one_has_it(world):

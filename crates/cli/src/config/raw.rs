@@ -59,9 +59,9 @@ pub(crate) struct RawConfig {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawStore {
-    /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE` (in a build with `--features
-    /// postgres`; see stores.md), `dynamodb://TABLE` (`--features dynamodb`) or `memory:` (lost when the program ends). Or a
-    /// reference to such a URL: `env:NAME`, `file:PATH`.
+    /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE`, `dynamodb://TABLE`, `mongodb://HOST/DATABASE` or
+    /// `s3://BUCKET/PREFIX` (in a build with the feature of that name; see stores.md), or `memory:` (lost when the program
+    /// ends). Or a reference to such a URL: `env:NAME`, `file:PATH`.
     pub(crate) url: String,
     /// How often a running server looks whether the keys have changed.
     pub(crate) refresh: String,

@@ -85,6 +85,24 @@ async fn a_server_that_stands_still_is_given_up_and_used_again_when_it_moves() {
 }
 
 #[tokio::test]
+async fn a_question_that_is_never_answered_is_asked_again() {
+    let bucket = bucket().await;
+    let relay = Relay::to_http(moto().port()).await;
+    let store = open(&bucket, "p", relay.port()).await.unwrap();
+    relay.freeze();
+    let before = relay.asked().len();
+    let k = key("k");
+    let (got, ()) = tokio::join!(store.get(&k), async {
+        while relay.asked().len() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        relay.pass();
+    });
+    assert_eq!(got, Ok(None));
+    assert_eq!(relay.asked().len() - before, 2);
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_is_told_and_used_again_when_it_is_back() {
     let bucket = bucket().await;
     let relay = Relay::to_http(moto().port()).await;
