@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from e2e import localstack as localstack_server
 from e2e import postgres as postgres_server
 from e2e import program
 
@@ -35,6 +36,26 @@ def postgres():
         yield server
     finally:
         server.end()
+
+
+@pytest.fixture(scope="session")
+def localstack():
+    """AWS's KMS, as LocalStack plays it."""
+    server = localstack_server.LocalStack()
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def door(localstack):
+    """A way to LocalStack that a test may shut."""
+    one = localstack_server.Door(localstack.port)
+    try:
+        yield one
+    finally:
+        one.end()
 
 
 def openssl(*arguments, input=None):
