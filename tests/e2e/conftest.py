@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from e2e import aws, program
+from e2e import localstack as localstack_server
 from e2e import postgres as postgres_server
 
 
@@ -47,10 +48,30 @@ def moto():
         server.end()
 
 
+@pytest.fixture(scope="session")
+def localstack():
+    """AWS's KMS, as LocalStack plays it."""
+    server = localstack_server.LocalStack()
+    try:
+        yield server
+    finally:
+        server.end()
+
+
 @pytest.fixture
 def relay(moto):
     """A port in front of moto, for whoever wants to see, spoil or shut off what it is asked."""
     one = aws.Relay(moto.port)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+@pytest.fixture
+def door(localstack):
+    """A way to LocalStack that a test may shut."""
+    one = aws.Relay(localstack.port)
     try:
         yield one
     finally:

@@ -27,3 +27,27 @@ pub fn moto() -> &'static Server {
         Server::start(&command, port, &log("moto", port))
     })
 }
+
+/// AWS's KMS as LocalStack plays it, in host mode, without a container: with `DIGEST`, disabled keys and exact lengths, and
+/// without `ECC_NIST_EDWARDS25519`.
+pub fn localstack() -> &'static Server {
+    static LOCALSTACK: OnceLock<Server> = OnceLock::new();
+    LOCALSTACK.get_or_init(|| {
+        let port = free_port();
+        let folder = tools().join("logs").join(format!("localstack-{port}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new(python("localstack", "python"));
+        command.args(["-m", "localstack.runtime.main"]).current_dir(&folder);
+        command.env("GATEWAY_LISTEN", format!("127.0.0.1:{port}"));
+        command.env("FILESYSTEM_ROOT", &folder).env("LOCALSTACK_VOLUME_DIR", &folder);
+        for (name, value) in [
+            ("DISABLE_EVENTS", "1"),
+            ("SKIP_SSL_CERT_DOWNLOAD", "1"),
+            ("EAGER_SERVICE_LOADING", "0"),
+            ("DNS_ADDRESS", "0"),
+        ] {
+            command.env(name, value);
+        }
+        Server::start(&command, port, &log("localstack", port))
+    })
+}

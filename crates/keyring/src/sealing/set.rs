@@ -5,8 +5,8 @@
 //! ([`DataKeyService`]), is fetched when a record names it and then held: its service is not asked again.
 //! What a record names and nobody has is an error where it is opened, never a silent gap.
 
-use super::{DataKeyService, DataKeys, SealError, SealedKey, SealingKey};
-use crate::{Keyring, KeyringError, PrivateHalf};
+use super::{DataKeyService, DataKeys, SealError, SealedKey, SealingKey, data_key::Entry};
+use crate::{Keyring, KeyringError, PrivateHalf, ServiceError};
 use countersign_store::Store;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -153,25 +153,34 @@ impl Sealing {
         let held = self.held();
         let unknown: BTreeSet<&str> =
             named(keyring).into_iter().filter(|id| !held.0.contains_key(*id)).collect();
-        if unknown.is_empty() || self.services().next().is_none() {
+        if unknown.is_empty() {
             return Ok(held);
         }
         let (keys, _) = DataKeys::read(store).await?;
         for entry in keys.entries().iter().filter(|entry| unknown.contains(entry.id.as_str())) {
-            for (service, seals) in self.services() {
-                if let Some(key) = entry.unwrap(service.as_ref()).await? {
-                    self.hold(&Arc::new(key), |held| {
-                        if seals {
-                            // There is a newer one than was known, so what seals is looked up again.
-                            held.own.insert(entry.id.clone());
-                            held.current = None;
-                        }
-                    });
-                    break;
+            let (id, under) = (entry.id.clone(), entry.under.clone());
+            let Some((key, seals)) = self.unwrap(entry).await? else {
+                return Err(KeyringError::DataKey { id, under, why: ServiceError::OtherKey });
+            };
+            self.hold(&Arc::new(key), |held| {
+                if seals {
+                    // There is a newer one than was known, so what seals is looked up again.
+                    held.own.insert(id);
+                    held.current = None;
                 }
-            }
+            });
         }
         Ok(self.held())
+    }
+
+    /// Opens a data key by the first service that can, and says whether that one seals.
+    async fn unwrap(&self, entry: &Entry) -> Result<Option<(SealingKey, bool)>, KeyringError> {
+        for (service, seals) in self.services() {
+            if let Some(key) = entry.unwrap(service.as_ref()).await? {
+                return Ok(Some((key, seals)));
+            }
+        }
+        Ok(None)
     }
 
     /// What new keys are sealed with. Makes a data key where there is none yet: of several processes that do so at once, all
