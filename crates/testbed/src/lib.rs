@@ -12,6 +12,6 @@ mod engines;
 mod relay;
 mod server;
 
-pub use engines::moto;
+pub use engines::{mongo, moto, start_mongo};
 pub use relay::{Asked, Relay};
 pub use server::{Server, free_port};
