@@ -15,6 +15,8 @@ mod document;
 mod error;
 mod key;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -31,6 +33,8 @@ pub use document::{Document, Expect, MAX_DOCUMENT_BYTES, Version};
 pub use error::StoreError;
 pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
+#[cfg(feature = "mongodb")]
+pub use mongodb::{ForeignLimits, MongoConfig, MongoStore, read_foreign_collection};
 pub use open::{Missing, open, open_existing};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, TlsMode};

@@ -54,7 +54,8 @@ async fn open_or(
         Engine::Memory => Ok(Arc::new(MemoryStore::new(clock))),
         Engine::Sqlite => open_sqlite(&url, base_dir, clock, missing).await,
         Engine::Postgres => open_postgres(&url, base_dir, clock, missing).await,
-        Engine::DynamoDb | Engine::MongoDb | Engine::S3 => Err(not_built_in(&url)),
+        Engine::MongoDb => open_mongodb(&url, base_dir, clock, missing).await,
+        Engine::DynamoDb | Engine::S3 => Err(not_built_in(&url)),
     }
 }
 
@@ -104,6 +105,28 @@ async fn open_postgres(
     Err(not_built_in(url))
 }
 
+#[cfg(feature = "mongodb")]
+async fn open_mongodb(
+    url: &StoreUrl,
+    base_dir: &Path,
+    clock: Arc<dyn Clock>,
+    missing: Missing,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let mut config = crate::MongoConfig::parse(url, base_dir)?;
+    config.missing = missing;
+    Ok(Arc::new(crate::MongoStore::open(config, clock).await?))
+}
+
+#[cfg(not(feature = "mongodb"))]
+async fn open_mongodb(
+    url: &StoreUrl,
+    _: &Path,
+    _: Arc<dyn Clock>,
+    _: Missing,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Err(not_built_in(url))
+}
+
 fn not_there(url: &StoreUrl) -> StoreError {
     StoreError::Misconfigured {
         place: format!("the store {url}"),
@@ -114,10 +137,10 @@ fn not_there(url: &StoreUrl) -> StoreError {
 fn not_built_in(url: &StoreUrl) -> StoreError {
     let engine = url.engine().scheme();
     let remedy = match url.engine() {
-        Engine::Memory | Engine::Sqlite | Engine::Postgres => {
+        Engine::Memory | Engine::Sqlite | Engine::Postgres | Engine::MongoDb => {
             format!("choose one of these, or build it with --features {engine}")
         }
-        Engine::DynamoDb | Engine::MongoDb | Engine::S3 => "choose one of these".to_owned(),
+        Engine::DynamoDb | Engine::S3 => "choose one of these".to_owned(),
     };
     StoreError::Misconfigured {
         place: format!("the store {url}"),

@@ -44,7 +44,6 @@ async fn refuses_urls_that_cannot_be_right_and_says_what_to_write() {
         ("sqlite://store.db", "sqlite:///ABSOLUTE/PATH"),
         ("sqlite:store.db?mode=ro", "without `?`"),
         ("dynamodb://table", "does not contain the dynamodb engine; it contains `memory:`, `sqlite:`"),
-        ("mongodb+srv://host/db", "does not contain the mongodb engine"),
         ("s3://bucket/prefix", "does not contain the s3 engine"),
     ] {
         let error = open(url, dir.path()).await.unwrap_err();
@@ -52,6 +51,14 @@ async fn refuses_urls_that_cannot_be_right_and_says_what_to_write() {
         assert!(error.to_string().contains(hint), "{url}: {error}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[cfg(not(feature = "mongodb"))]
+#[tokio::test]
+async fn a_build_without_mongodb_says_which_build_has_it() {
+    let error = open("mongodb+srv://host/db", Path::new("/")).await.unwrap_err();
+    assert_eq!(error.code(), "store_misconfigured");
+    assert!(error.to_string().ends_with("or build it with --features mongodb"), "{error}");
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -92,7 +99,8 @@ async fn never_repeats_credentials_of_a_url() {
         "postgres://127.0.0.1:1/db?password=a@SECRET",
         "postgres://127.0.0.1:1/db#SECRET",
         "postgres:me:SECRET@127.0.0.1:1/db",
-        "mongodb://me:SECRET@host1,host2/db?authSource=SECRET",
+        "mongodb://me:SECRET@host1.invalid,host2.invalid/?authSource=SECRET",
+        "mongodb://me:SECRET@127.0.0.1:1/db?authSource=SECRET&serverSelectionTimeoutMS=100",
         "s3://AKIA:SECRET@bucket/prefix",
         "s3://bucket/prefix?secret_access_key=SECRET",
         "dynamodb://table?secret=SECRET",

@@ -59,8 +59,8 @@ pub(crate) struct RawConfig {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawStore {
-    /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE` (in a build with `--features
-    /// postgres`; see stores.md) or `memory:` (lost when the program ends). Or a reference to such a URL: `env:NAME`,
+    /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE` or
+    /// `mongodb://USER:PASSWORD@HOST/DATABASE` (in builds with `--features postgres`, `--features mongodb`; see stores.md) or `memory:` (lost when the program ends). Or a reference to such a URL: `env:NAME`,
     /// `file:PATH`.
     pub(crate) url: String,
     /// How often a running server looks whether the keys have changed.
