@@ -178,14 +178,10 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         ring: Option<countersign_keyring::RingName>,
     },
-    /// Bring in a private key: PEM (PKCS#8, PKCS#1, SEC1), a JWK, or a JWKS with private keys
+    /// Bring in private keys: PEM (PKCS#8, PKCS#1, SEC1), JWK, JWKS, or documents of a MongoDB collection
     Import {
-        /// The file, or - for standard input
-        #[arg(value_name = "FILE|-", required_unless_present = "env", conflicts_with = "env")]
-        file: Option<String>,
-        /// Read the key from this environment variable instead; `\n` in it stands for a line end
-        #[arg(long, value_name = "NAME")]
-        env: Option<String>,
+        #[command(flatten)]
+        from: KeySource,
         /// The ring it joins
         #[arg(long, default_value = "default")]
         ring: countersign_keyring::RingName,
@@ -199,6 +195,23 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         activate: bool,
     },
+}
+
+/// Where private keys come from.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KeySource {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE|-", required_unless_present_any = ["env", "mongodb"], conflicts_with_all = ["env", "mongodb"])]
+    pub(crate) file: Option<String>,
+    /// Read the key from this environment variable instead; `\n` in it stands for a line end
+    #[arg(long, value_name = "NAME", conflicts_with = "mongodb")]
+    pub(crate) env: Option<String>,
+    /// Read the keys from a MongoDB database instead, whose URL is there; nothing is written
+    #[arg(long, value_name = "env:NAME|file:PATH", requires = "collection")]
+    pub(crate) mongodb: Option<String>,
+    /// The collection that has the keys, one in each document
+    #[arg(long, value_name = "NAME", requires = "mongodb")]
+    pub(crate) collection: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

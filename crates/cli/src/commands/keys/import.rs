@@ -1,0 +1,153 @@
+//! `countersign keys import`: private keys from a file, standard input, the environment or a MongoDB collection.
+//!
+//! What they are read from is told apart here, and what they are written in by `key_texts`. All keys are read and checked
+//! before anything is written, and one change of the keyring brings all of them in or none. A collection is read and
+//! nothing else; its URL comes by reference, so that no password stands on a command line. Pinned by
+//! tests/e2e/test_keys_cli.py and test_keys_from_mongodb.py.
+
+use super::{
+    Context,
+    key_texts::{self, Read},
+};
+use crate::{
+    args::KeySource,
+    authority::Authority,
+    config::Config,
+    failure::{Outcome, refused, usage},
+    files, output,
+};
+use countersign_jose::{Algorithm, KeyError};
+use countersign_keyring::{Activation, ImportedKey, ImportedMaterial, RingName};
+use zeroize::Zeroizing;
+
+/// The keys at the place that is named.
+pub(super) async fn read(context: &Context<'_>, from: KeySource) -> Outcome<Vec<Read>> {
+    let text = match from {
+        KeySource { mongodb: Some(url), collection: Some(collection), .. } => {
+            let documents = mongodb::documents(context, &url, &collection).await?;
+            let found = key_texts::of_documents(&documents);
+            return found.map_err(|why| why.about(format!("the collection {collection:?}")));
+        }
+        KeySource { env: Some(name), .. } => context
+            .environment
+            .get(&name)
+            .ok_or_else(|| usage(format!("the environment variable {name} is not set")))?
+            .to_owned(),
+        KeySource { file: Some(file), .. } if file == "-" => {
+            files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?
+        }
+        KeySource { file: Some(file), .. } => {
+            files::read_text(file.as_ref()).map_err(|why| usage(format!("{file}: {why}")))?
+        }
+        _ => return Err(usage("name a file, -, --env NAME, or --mongodb with --collection")),
+    };
+    key_texts::of_text(&Zeroizing::new(text))
+}
+
+#[cfg(feature = "mongodb")]
+mod mongodb {
+    use super::{Context, Outcome, Zeroizing, usage};
+    use crate::{failure::configuration, stores};
+    use countersign_jose::MAX_KEYS;
+    use countersign_settings::SecretRef;
+    use countersign_store::{Engine, ForeignLimits, MongoConfig, StoreUrl};
+
+    /// As for files.
+    const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+    /// The documents of a collection, as JSON.
+    pub(super) async fn documents(
+        context: &Context<'_>,
+        typed: &str,
+        collection: &str,
+    ) -> Outcome<Zeroizing<Vec<String>>> {
+        if typed.parse::<SecretRef>().is_err() {
+            return Err(usage(
+                "--mongodb takes a reference to the URL, env:NAME or file:PATH: a password on a command line is seen by all",
+            ));
+        }
+        let folder = &context.environment.folder;
+        let url: StoreUrl = stores::url(typed, folder, context.environment)?.parse()?;
+        if url.engine() != Engine::MongoDb {
+            return Err(configuration(format!("{typed}: this is not the URL of a MongoDB database")));
+        }
+        let limits = ForeignLimits { documents: MAX_KEYS, bytes: MAX_BYTES };
+        let config = MongoConfig::parse(&url, folder)?;
+        Ok(Zeroizing::new(countersign_store::read_foreign_collection(config, collection, limits).await?))
+    }
+}
+
+#[cfg(not(feature = "mongodb"))]
+mod mongodb {
+    use super::{Context, Outcome, Zeroizing, usage};
+
+    pub(super) async fn documents(_: &Context<'_>, _: &str, _: &str) -> Outcome<Zeroizing<Vec<String>>> {
+        Err(usage(
+            "this build does not read MongoDB; build it with --features mongodb, or import what mongoexport writes",
+        ))
+    }
+}
+
+/// Brings keys in: all of them or none.
+pub(super) async fn run(
+    context: &Context<'_>,
+    keys: Vec<Read>,
+    ring: &RingName,
+    kid: Option<String>,
+    algorithm: Option<Algorithm>,
+    activation: Activation,
+) -> Outcome {
+    // Everything is read and checked before anything is written.
+    if keys.len() > 1 && (kid.is_some() || activation == Activation::Now) {
+        return Err(usage("--kid and --activate are for one key, but there are several; leave them out"));
+    }
+    let config = context.load()?;
+    let mut imported = Vec::new();
+    for read in keys {
+        let algorithm = algorithm.or(read.algorithm).or_else(|| usual(&config, ring, &read.material));
+        let algorithm = algorithm.ok_or_else(|| refused("key_no_algorithm", KeyError::NoAlgorithm))?;
+        let key = ImportedKey { kid: kid.clone().or(read.kid), algorithm, material: read.material };
+        let signer = key.signer().map_err(|why| refused(why.code(), why))?;
+        // A key that the ring's profile can not sign with would stop the next start.
+        for profile in config.profiles.iter().filter(|profile| profile.ring() == ring) {
+            profile.check_signer(&signer).map_err(|why| refused("profile_refuses_key", why))?;
+        }
+        imported.push(key);
+    }
+    let authority = Authority::open(&config, context.environment).await?;
+    let had_active = authority.keyring.read().await?.0.ring(ring).is_some_and(|ring| ring.active().is_some());
+    let report = authority.keyring.import(ring, &imported, activation, authority.clock.now()).await?;
+    if let Some(policy) = config.rings.iter().find(|r| r.spec.name == *ring)
+        && activation == Activation::Now
+        && had_active
+        && report.iter().any(|(_, changed)| *changed)
+    {
+        tracing::warn!(
+            ring = ring.as_str(),
+            "signs at once: verifiers that read the keys before refuse its tokens, for up to {}; without --activate, \
+             `countersign keys activate` waits until they know it",
+            humantime::format_duration(policy.rotation.propagation)
+        );
+    }
+    let (keyring, _) = authority.keyring.read().await?;
+    for (kid, changed) in report {
+        let state = keyring.find(&kid).map(|(_, key)| key.state.name()).unwrap_or_default();
+        if context.json {
+            output::line(
+                &serde_json::json!({ "ring": ring, "kid": kid, "state": state, "changed": changed })
+                    .to_string(),
+            );
+        } else {
+            let verb = if changed { "imported" } else { "already there" };
+            output::line(&format!("{verb}: key {kid} in ring {ring}, {state}"));
+        }
+    }
+    Ok(())
+}
+
+/// The ring's algorithm if the key fits it, else the usual one of its kind.
+fn usual(config: &Config, ring: &RingName, key: &ImportedMaterial) -> Option<Algorithm> {
+    let ImportedMaterial::Private(key) = key else { return None };
+    let ring = config.rings.iter().find(|r| r.spec.name == *ring).map(|r| r.spec.algorithm);
+    ring.filter(|a| a.key_kind() == key.kind()).or_else(|| Algorithm::default_for(key.kind()))
+}
