@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from e2e import aws, program
 from e2e import localstack as localstack_server
+from e2e import mongo as mongo_server
 from e2e import postgres as postgres_server
 
 
@@ -32,6 +33,16 @@ def full_world(full_binary, tmp_path):
 def postgres():
     """A running Postgres; a test that stops it starts it again."""
     server = postgres_server.Postgres()
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def mongo():
+    """A running stand-in for MongoDB; a test that stops it starts it again."""
+    server = mongo_server.Mongo()
     try:
         yield server
     finally:

@@ -184,17 +184,10 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         new_data_key: bool,
     },
-    /// Bring in a private key: PEM (PKCS#8, PKCS#1, SEC1), a JWK, a JWKS with private keys, or a key that stays in KMS
+    /// Bring in private keys: PEM (PKCS#8, PKCS#1, SEC1), JWK, JWKS, documents of a MongoDB collection, or a key that stays in KMS
     Import {
-        /// The file, or - for standard input
-        #[arg(value_name = "FILE|-", required_unless_present_any = ["env", "kms"], conflicts_with_all = ["env", "kms"])]
-        file: Option<String>,
-        /// Read the key from this environment variable instead; `\n` in it stands for a line end
-        #[arg(long, value_name = "NAME")]
-        env: Option<String>,
-        /// Sign with this key of AWS KMS, which stays there: its ARN, id or alias/NAME
-        #[arg(long, value_name = "KEY", conflicts_with = "env")]
-        kms: Option<String>,
+        #[command(flatten)]
+        from: KeySource,
         /// The ring it joins
         #[arg(long, default_value = "default")]
         ring: countersign_keyring::RingName,
@@ -208,6 +201,26 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         activate: bool,
     },
+}
+
+/// Where private keys come from.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KeySource {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE|-", required_unless_present_any = ["env", "kms", "mongodb"], conflicts_with_all = ["env", "kms", "mongodb"])]
+    pub(crate) file: Option<String>,
+    /// Read the key from this environment variable instead; `\n` in it stands for a line end
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["kms", "mongodb"])]
+    pub(crate) env: Option<String>,
+    /// Sign with this key of AWS KMS, which stays there: its ARN, id or alias/NAME
+    #[arg(long, value_name = "KEY", conflicts_with = "mongodb")]
+    pub(crate) kms: Option<String>,
+    /// Read the keys from a MongoDB database instead, whose URL is there; nothing is written
+    #[arg(long, value_name = "env:NAME|file:PATH", requires = "collection")]
+    pub(crate) mongodb: Option<String>,
+    /// The collection that has the keys, one in each document
+    #[arg(long, value_name = "NAME", requires = "mongodb")]
+    pub(crate) collection: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -17,6 +17,8 @@ mod dynamodb;
 mod error;
 mod key;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -37,6 +39,8 @@ pub use dynamodb::{DynamoDbConfig, DynamoDbStore};
 pub use error::StoreError;
 pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
+#[cfg(feature = "mongodb")]
+pub use mongodb::{ForeignLimits, MongoConfig, MongoStore, read_foreign_collection};
 pub use open::{Created, Missing, create, open, open_existing, remarks};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, TlsMode};

@@ -105,8 +105,8 @@ async fn open_or(
         Engine::Sqlite => open_sqlite(&url, base_dir, clock, missing).await,
         Engine::Postgres => open_postgres(&url, base_dir, clock, missing).await,
         Engine::DynamoDb => open_dynamodb(&url, clock).await,
+        Engine::MongoDb => open_mongodb(&url, base_dir, clock, missing).await,
         Engine::S3 => open_s3(&url, clock, missing).await,
-        Engine::MongoDb => Err(not_built_in(&url)),
     }
 }
 
@@ -204,6 +204,28 @@ async fn open_s3(url: &StoreUrl, _: Arc<dyn Clock>, _: Missing) -> Result<Arc<dy
     Err(not_built_in(url))
 }
 
+#[cfg(feature = "mongodb")]
+async fn open_mongodb(
+    url: &StoreUrl,
+    base_dir: &Path,
+    clock: Arc<dyn Clock>,
+    missing: Missing,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let mut config = crate::MongoConfig::parse(url, base_dir)?;
+    config.missing = missing;
+    Ok(Arc::new(crate::MongoStore::open(config, clock).await?))
+}
+
+#[cfg(not(feature = "mongodb"))]
+async fn open_mongodb(
+    url: &StoreUrl,
+    _: &Path,
+    _: Arc<dyn Clock>,
+    _: Missing,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Err(not_built_in(url))
+}
+
 fn not_there(url: &StoreUrl) -> StoreError {
     StoreError::Misconfigured {
         place: format!("the store {url}"),
@@ -211,18 +233,19 @@ fn not_there(url: &StoreUrl) -> StoreError {
     }
 }
 
+#[cfg(not(all(
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "dynamodb",
+    feature = "mongodb",
+    feature = "s3"
+)))]
 fn not_built_in(url: &StoreUrl) -> StoreError {
     let engine = url.engine().scheme();
-    let remedy = match url.engine() {
-        Engine::Memory | Engine::Sqlite | Engine::Postgres | Engine::DynamoDb | Engine::S3 => {
-            format!("choose one of these, or build it with --features {engine}")
-        }
-        Engine::MongoDb => "choose one of these".to_owned(),
-    };
     StoreError::Misconfigured {
         place: format!("the store {url}"),
         reason: format!(
-            "this build does not contain the {engine} engine; it contains {}: {remedy}",
+            "this build does not contain the {engine} engine; it contains {}: choose one of these, or build it with --features {engine}",
             Engine::built_in()
         ),
     }

@@ -13,6 +13,8 @@ use crate::StoreError;
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     engine: Engine,
+    /// The engine's scheme, or a variant that says something of its own (`mongodb+srv`).
+    scheme: &'static str,
     /// What follows the scheme's colon, as it was typed.
     location: String,
 }
@@ -57,8 +59,8 @@ impl Engine {
             Self::Sqlite => cfg!(feature = "sqlite"),
             Self::Postgres => cfg!(feature = "postgres"),
             Self::DynamoDb => cfg!(feature = "dynamodb"),
+            Self::MongoDb => cfg!(feature = "mongodb"),
             Self::S3 => cfg!(feature = "s3"),
-            Self::MongoDb => false,
         }
     }
 
@@ -68,12 +70,16 @@ impl Engine {
         schemes.iter().map(|engine| format!("`{}:`", engine.scheme())).collect::<Vec<_>>().join(", ")
     }
 
-    fn from_scheme(scheme: &str) -> Option<Self> {
+    /// The engine and what is kept of the scheme.
+    fn from_scheme(scheme: &str) -> Option<(Self, &'static str)> {
         let scheme = scheme.to_ascii_lowercase();
         match scheme.as_str() {
-            "postgresql" => Some(Self::Postgres),
-            "mongodb+srv" => Some(Self::MongoDb),
-            _ => Self::ALL.into_iter().find(|engine| engine.scheme() == scheme),
+            "postgresql" => Some((Self::Postgres, Self::Postgres.scheme())),
+            "mongodb+srv" => Some((Self::MongoDb, "mongodb+srv")),
+            _ => {
+                let engine = Self::ALL.into_iter().find(|engine| engine.scheme() == scheme)?;
+                Some((engine, engine.scheme()))
+            }
         }
     }
 }
@@ -85,7 +91,7 @@ impl StoreUrl {
     ///
     /// [`StoreError::Misconfigured`] when the scheme is none of the design's or the rest cannot belong to it.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
-        let Some((engine, location)) = text
+        let Some(((engine, scheme), location)) = text
             .split_once(':')
             .and_then(|(scheme, location)| Some((Engine::from_scheme(scheme)?, location.to_owned())))
         else {
@@ -96,7 +102,7 @@ impl StoreUrl {
                 Engine::built_in()
             )));
         };
-        let url = Self { engine, location };
+        let url = Self { engine, scheme, location };
         match engine {
             Engine::Memory if !url.location.is_empty() => {
                 Err(misconfigured("nothing can follow `memory:`".to_owned()))
@@ -109,6 +115,12 @@ impl StoreUrl {
     /// Which engine.
     pub const fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// The scheme, in lower case; of an engine with several, the one that was typed.
+    #[cfg(feature = "mongodb")]
+    pub(crate) const fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     /// The file of a `sqlite:` URL, as typed; may be relative.
@@ -131,7 +143,7 @@ impl StoreUrl {
     }
 
     /// What follows the scheme's colon, if the URL is `engine`'s. As typed, so with everything that is secret.
-    #[cfg(any(feature = "postgres", feature = "dynamodb", feature = "s3"))]
+    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "postgres", feature = "s3"))]
     pub(crate) fn location_of(&self, engine: Engine) -> Option<&str> {
         (self.engine == engine).then_some(self.location.as_str())
     }
@@ -172,7 +184,7 @@ impl FromStr for StoreUrl {
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.engine.scheme(), self.redacted())
+        write!(f, "{}:{}", self.scheme, self.redacted())
     }
 }
 

@@ -3,7 +3,11 @@
 //! Tests keep out of each other's way by names (tables, buckets, keys) of their own. Whoever needs a server in a bad
 //! state puts a [`Relay`](crate::Relay) in front, or starts one of its own.
 
-use std::{path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use crate::{
     Server, free_port,
@@ -15,6 +19,21 @@ fn log(name: &str, port: u16) -> PathBuf {
     let folder = tools().join("logs");
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(format!("{name}-{port}.log"))
+}
+
+/// MongoDB's wire protocol as tests/servers/mongo.py plays it; see there for what that does not show.
+pub fn mongo() -> &'static Server {
+    static MONGO: OnceLock<Server> = OnceLock::new();
+    MONGO.get_or_init(|| start_mongo(&[]))
+}
+
+/// One of a test's own, with options of tests/servers/mongo.py.
+pub fn start_mongo(options: &[&str]) -> Server {
+    let port = free_port();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers/mongo.py");
+    let mut command = Command::new(python("venv", "python"));
+    command.arg(script).args(["--port", &port.to_string()]).args(options);
+    Server::start(&command, port, &log("mongo", port))
 }
 
 /// AWS's S3 and DynamoDB as moto plays them (not its KMS, which signs the wrong thing for a `DIGEST`).

@@ -12,6 +12,6 @@ mod engines;
 mod relay;
 mod server;
 
-pub use engines::{localstack, moto};
+pub use engines::{localstack, mongo, moto, start_mongo};
 pub use relay::{Asked, Relay};
 pub use server::{Server, free_port};

@@ -1,31 +1,27 @@
-//! `countersign keys import`: private keys from files and variables, and keys that stay in KMS. All of it or nothing.
+//! `countersign keys import`: private keys from a file, standard input, the environment or a MongoDB collection, and keys
+//! that stay in KMS.
+//!
+//! What they are read from is told apart here, and what they are written in by `key_texts`. All keys are read and checked
+//! before anything is written, and one change of the keyring brings all of them in or none. A collection is read and
+//! nothing else; its URL comes by reference, so that no password stands on a command line. Pinned by
+//! tests/e2e/test_keys_cli.py and test_keys_from_mongodb.py.
 
-use super::Context;
+use super::{
+    Context,
+    key_texts::{self, Read},
+};
 use crate::{
+    args::KeySource,
     authority::Authority,
     config::Config,
     failure::{Failure, Outcome, refused, usage},
     files, kms, output,
 };
-use countersign_jose::{Algorithm, Jwk, KeyError, PrivateKey};
+use countersign_jose::{Algorithm, KeyError};
 use countersign_keyring::{Activation, ImportedKey, ImportedMaterial, RingName};
 use zeroize::Zeroizing;
 
-/// A key that was read, with the name and algorithm it came with.
-struct Read {
-    material: ImportedMaterial,
-    kid: Option<String>,
-    algorithm: Option<Algorithm>,
-}
-
-/// Where the key is to come from.
-pub(super) enum Source {
-    File(String),
-    Variable(String),
-    Kms(String),
-}
-
-/// Where the key is to go, and as what.
+/// Where the keys are to go, and as what.
 pub(super) struct Into {
     pub(super) ring: RingName,
     pub(super) kid: Option<String>,
@@ -33,38 +29,79 @@ pub(super) struct Into {
     pub(super) activation: Activation,
 }
 
-impl Source {
-    /// The text of a file or a variable; `None` for a key that stays where it is.
-    fn text(&self, context: &Context<'_>) -> Outcome<Option<Zeroizing<String>>> {
-        let text = match self {
-            Self::Kms(_) => return Ok(None),
-            Self::Variable(name) => context
-                .environment
-                .get(name)
-                .ok_or_else(|| usage(format!("the environment variable {name} is not set")))?
-                .to_owned(),
-            Self::File(file) if file == "-" => {
-                files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?
-            }
-            Self::File(file) => {
-                files::read_text(file.as_ref()).map_err(|why| usage(format!("{file}: {why}")))?
-            }
-        };
-        Ok(Some(Zeroizing::new(text)))
-    }
-
-    /// Everything is read and checked before anything is written.
-    async fn keys(&self, context: &Context<'_>, config: &Config, into: &Into) -> Outcome<Vec<Read>> {
-        if let Some(text) = self.text(context)? {
-            return read(&text).map_err(|why| refused(why.code(), why));
+/// The keys at the place that is named.
+async fn read(context: &Context<'_>, config: &Config, from: KeySource, into: &Into) -> Outcome<Vec<Read>> {
+    let text = match from {
+        KeySource { kms: Some(name), .. } => {
+            let service = kms::service(config).ok_or_else(|| usage(kms::NOT_BUILT_IN))?;
+            let ring = config.rings.iter().find(|r| r.spec.name == into.ring).map(|r| r.spec.algorithm);
+            let algorithm = into.algorithm.or(ring).ok_or_else(no_algorithm)?;
+            let key = service.describe(&name, algorithm).await?;
+            let material = ImportedMaterial::Remote { key, service };
+            return Ok(vec![Read { material, kid: None, algorithm: Some(algorithm) }]);
         }
-        let Self::Kms(name) = self else { return Ok(Vec::new()) };
-        let service = kms::service(config).ok_or_else(|| usage(kms::NOT_BUILT_IN))?;
-        let ring = config.rings.iter().find(|r| r.spec.name == into.ring).map(|r| r.spec.algorithm);
-        let algorithm = into.algorithm.or(ring).ok_or_else(no_algorithm)?;
-        let key = service.describe(name, algorithm).await?;
-        let material = ImportedMaterial::Remote { key, service };
-        Ok(vec![Read { material, kid: None, algorithm: Some(algorithm) }])
+        KeySource { mongodb: Some(url), collection: Some(collection), .. } => {
+            let documents = mongodb::documents(context, &url, &collection).await?;
+            let found = key_texts::of_documents(&documents);
+            return found.map_err(|why| why.about(format!("the collection {collection:?}")));
+        }
+        KeySource { env: Some(name), .. } => context
+            .environment
+            .get(&name)
+            .ok_or_else(|| usage(format!("the environment variable {name} is not set")))?
+            .to_owned(),
+        KeySource { file: Some(file), .. } if file == "-" => {
+            files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?
+        }
+        KeySource { file: Some(file), .. } => {
+            files::read_text(file.as_ref()).map_err(|why| usage(format!("{file}: {why}")))?
+        }
+        _ => return Err(usage("name a file, -, --env NAME, --kms KEY, or --mongodb with --collection")),
+    };
+    key_texts::of_text(&Zeroizing::new(text))
+}
+
+#[cfg(feature = "mongodb")]
+mod mongodb {
+    use super::{Context, Outcome, Zeroizing, usage};
+    use crate::{failure::configuration, stores};
+    use countersign_jose::MAX_KEYS;
+    use countersign_settings::SecretRef;
+    use countersign_store::{Engine, ForeignLimits, MongoConfig, StoreUrl};
+
+    /// As for files.
+    const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+    /// The documents of a collection, as JSON.
+    pub(super) async fn documents(
+        context: &Context<'_>,
+        typed: &str,
+        collection: &str,
+    ) -> Outcome<Zeroizing<Vec<String>>> {
+        if typed.parse::<SecretRef>().is_err() {
+            return Err(usage(
+                "--mongodb takes a reference to the URL, env:NAME or file:PATH: a password on a command line is seen by all",
+            ));
+        }
+        let folder = &context.environment.folder;
+        let url: StoreUrl = stores::url(typed, folder, context.environment)?.parse()?;
+        if url.engine() != Engine::MongoDb {
+            return Err(configuration(format!("{typed}: this is not the URL of a MongoDB database")));
+        }
+        let limits = ForeignLimits { documents: MAX_KEYS, bytes: MAX_BYTES };
+        let config = MongoConfig::parse(&url, folder)?;
+        Ok(Zeroizing::new(countersign_store::read_foreign_collection(config, collection, limits).await?))
+    }
+}
+
+#[cfg(not(feature = "mongodb"))]
+mod mongodb {
+    use super::{Context, Outcome, Zeroizing, usage};
+
+    pub(super) async fn documents(_: &Context<'_>, _: &str, _: &str) -> Outcome<Zeroizing<Vec<String>>> {
+        Err(usage(
+            "this build does not read MongoDB; build it with --features mongodb, or import what mongoexport writes",
+        ))
     }
 }
 
@@ -72,9 +109,10 @@ fn no_algorithm() -> Failure {
     refused("key_no_algorithm", KeyError::NoAlgorithm)
 }
 
-pub(super) async fn run(context: &Context<'_>, source: Source, into: Into) -> Outcome {
+/// Brings keys in: all of them or none. Everything is read and checked before anything is written.
+pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> Outcome {
     let config = context.load()?;
-    let keys = source.keys(context, &config, &into).await?;
+    let keys = read(context, &config, from, &into).await?;
     let Into { ring, kid, algorithm, activation } = into;
     if keys.len() > 1 && (kid.is_some() || activation == Activation::Now) {
         return Err(usage("--kid and --activate are for one key, but there are several; leave them out"));
@@ -128,30 +166,4 @@ fn usual(config: &Config, ring: &RingName, key: &ImportedMaterial) -> Option<Alg
     let ImportedMaterial::Private(key) = key else { return None };
     let ring = config.rings.iter().find(|r| r.spec.name == *ring).map(|r| r.spec.algorithm);
     ring.filter(|a| a.key_kind() == key.kind()).or_else(|| Algorithm::default_for(key.kind()))
-}
-
-fn read(text: &str) -> Result<Vec<Read>, KeyError> {
-    if text.contains("-----BEGIN") {
-        let material = ImportedMaterial::Private(PrivateKey::from_pem(text)?);
-        return Ok(vec![Read { material, kid: None, algorithm: None }]);
-    }
-    let text = text.trim();
-    if !text.starts_with('{') {
-        return Err(KeyError::NoKeyFound);
-    }
-    let jwks = Jwk::parse_set(text.as_bytes())?.into_iter().collect::<Result<Vec<_>, _>>()?;
-    if jwks.is_empty() {
-        return Err(KeyError::NoKeyFound);
-    }
-    jwks.into_iter()
-        .map(|jwk| {
-            let (kid, algorithm) = (jwk.kid().map(str::to_owned), jwk.algorithm());
-            let material = if jwk.public_key().is_some() {
-                ImportedMaterial::Private(jwk.into_private_key()?)
-            } else {
-                ImportedMaterial::Secret(jwk.into_symmetric_key().ok_or(KeyError::NotPrivate)?)
-            };
-            Ok(Read { material, kid, algorithm })
-        })
-        .collect()
 }

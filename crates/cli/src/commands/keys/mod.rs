@@ -1,6 +1,7 @@
 //! `countersign keys`: look at keys and move them along, export public ones, import private ones.
 
 mod import;
+mod key_texts;
 mod life;
 mod list;
 mod reseal;
@@ -9,7 +10,7 @@ use super::Context;
 use crate::{
     args::{ExportFormat, KeysCommand},
     authority::Authority,
-    failure::{Outcome, refused, usage},
+    failure::{Outcome, refused},
     output,
 };
 use countersign_issuer::x509_map;
@@ -27,15 +28,9 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
         KeysCommand::Rotate { once: _ } => life::rotate(context).await,
         KeysCommand::Export { public: _, format, ring } => export(context, format, ring.as_ref()).await,
         KeysCommand::Reseal { new_data_key } => reseal::run(context, new_data_key).await,
-        KeysCommand::Import { file, env, kms, ring, kid, algorithm, activate } => {
+        KeysCommand::Import { from, ring, kid, algorithm, activate } => {
             let activation = if activate { Activation::Now } else { Activation::IfRingHasNone };
-            let source = match (file, env, kms) {
-                (_, _, Some(key)) => import::Source::Kms(key),
-                (_, Some(name), None) => import::Source::Variable(name),
-                (Some(file), None, None) => import::Source::File(file),
-                (None, None, None) => return Err(usage("name a file, -, --env NAME or --kms KEY")),
-            };
-            import::run(context, source, import::Into { ring, kid, algorithm, activation }).await
+            import::run(context, from, import::Into { ring, kid, algorithm, activation }).await
         }
     }
 }

@@ -1,0 +1,202 @@
+//! The MongoDB engine: one collection of a database, shared by processes of many machines.
+//!
+//! Every change is one command on one document whose filter carries the expectation, so the server makes it a
+//! compare-and-set; it is acknowledged when a majority has it in its journals, and documents are read linearizably (see
+//! `connect`). A change whose answer is lost is sent again by the driver under the same number, which the server does not
+//! do twice; where that can not be, it is `Unavailable`, and only the caller can tell its own change from another's. A
+//! change that says it met another state is believed only after a look: what is there may be its own version. What the
+//! server puts off because of too many requests is asked again, later each time.
+//!
+//! `schema` is the shape of the documents, `error` translates, `foreign` reads collections of others. Pinned by
+//! `tests/mongodb/`, on a stand-in for a server: see tests/servers/mongo.py for what that does not show.
+
+mod config;
+mod connect;
+mod error;
+mod foreign;
+mod schema;
+
+use std::{sync::Arc, time::Duration};
+
+use ::mongodb::{
+    Collection, Database,
+    bson::{Document as BsonDocument, doc},
+};
+use async_trait::async_trait;
+use countersign_jose::Timestamp;
+
+use self::connect::{Connection, Failed};
+pub use self::{
+    config::MongoConfig,
+    foreign::{ForeignLimits, read_foreign_collection},
+};
+use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document};
+
+/// How often is asked what the server puts off.
+const ATTEMPTS: u32 = 5;
+/// The pause before the second time; twice that before the third, and so on.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Documents in one collection of a MongoDB database.
+pub struct MongoStore {
+    connection: Connection,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for MongoStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MongoStore").field("config", &self.connection.config).finish_non_exhaustive()
+    }
+}
+
+impl MongoStore {
+    /// Connects, and makes the collection where there is none and [`MongoConfig::missing`] says so. Any number of
+    /// processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured`: a certificate that proves nothing, a collection of another program or of a newer version.
+    /// `Denied`: the login or the user's rights. `Unavailable`: no server that takes writes, or none that answers in time.
+    pub async fn open(config: MongoConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let connection = Connection::new(config).await?;
+        schema::prepare(&connection).await?;
+        Ok(Self { connection, clock })
+    }
+
+    fn place(&self) -> &str {
+        &self.connection.config.place
+    }
+
+    fn patience(&self) -> Duration {
+        self.connection.config.operation_timeout
+    }
+
+    /// Asks, and asks again what is put off.
+    async fn ask<T, Q>(&self, question: impl Fn(Collection<BsonDocument>) -> Q) -> Result<T, Failed>
+    where
+        Q: Future<Output = ::mongodb::error::Result<T>>,
+    {
+        let asked = |database: Database| async move {
+            let documents = schema::documents(&self.connection.config, &database);
+            let mut attempt = 1;
+            loop {
+                match question(documents.clone()).await {
+                    Err(problem) if error::is_put_off(&problem) && attempt < ATTEMPTS => {
+                        tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
+                        attempt += 1;
+                    }
+                    outcome => return outcome,
+                }
+            }
+        };
+        self.connection.wait(asked).await
+    }
+
+    fn failed(&self, failed: &Failed) -> StoreError {
+        error::failed(self.place(), failed)
+    }
+
+    /// What is under a key, dead or alive, with the members that `shape` asks for. By its name alone: what is read
+    /// linearizably must be one document.
+    async fn find(&self, key: &Key, shape: BsonDocument) -> Result<Option<Document>, StoreError> {
+        let found = self
+            .ask(|documents| {
+                let shape = shape.clone();
+                async move {
+                    let question = documents.find_one(schema::named(key)).projection(shape);
+                    question.read_concern(self.connection.exact.clone()).max_time(self.patience()).await
+                }
+            })
+            .await
+            .map_err(|failed| self.failed(&failed))?;
+        found.map(|found| schema::read(self.place(), &found)).transpose()
+    }
+
+    /// The same without the content.
+    async fn state(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        self.find(key, doc! { "version": 1, "expires_at": 1 }).await
+    }
+}
+
+fn is_live(document: &Document, now: Timestamp) -> bool {
+    document.expires_at.is_none_or(|expires_at| expires_at > now)
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        let found = self.find(key, doc! {}).await?;
+        Ok(found.filter(|document| is_live(document, self.clock.now())))
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        bytes: &[u8],
+        expect: Expect,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Version, StoreError> {
+        document::check_size(key, bytes)?;
+        let version = Version::fresh(self.place())?;
+        let new = schema::document(key, &version, bytes, expires_at);
+        let done = self
+            .ask(|documents| {
+                let (new, now) = (&new, self.clock.now());
+                let (question, upsert) = match &expect {
+                    // Where there is none it is inserted. If a live one is there, that fails: names are unique.
+                    Expect::Absent => (schema::expired(key, now), true),
+                    Expect::Version(expected) => (schema::live_at(key, expected, now), false),
+                };
+                async move { documents.replace_one(question, new).upsert(upsert).await }
+            })
+            .await;
+        let is_done = match done {
+            Ok(done) => done.matched_count > 0 || done.upserted_id.is_some(),
+            Err(Failed::Engine(problem)) if error::is_duplicate(&problem) => false,
+            Err(failed) => return Err(self.failed(&failed)),
+        };
+        // It may have been sent twice and have met itself.
+        if is_done || self.state(key).await?.is_some_and(|found| found.version == version) {
+            return Ok(version);
+        }
+        Err(StoreError::Conflict { key: key.clone() })
+    }
+
+    async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+        let delete =
+            |documents: Collection<_>| async move { documents.delete_one(schema::at(key, version)).await };
+        if self.ask(delete).await.map_err(|failed| self.failed(&failed))?.deleted_count > 0 {
+            return Ok(());
+        }
+        // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
+        match self.state(key).await? {
+            Some(found) if is_live(&found, self.clock.now()) => {
+                Err(StoreError::Conflict { key: key.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
+        if !Key::may_start_with(prefix) {
+            return Ok(Vec::new());
+        }
+        let question = schema::live_below(prefix, self.clock.now());
+        let cursor = self.ask(|documents| {
+            let question = question.clone();
+            async move {
+                let found = documents.find(question).projection(doc! { "_id": 1 });
+                found.sort(doc! { "_id": 1 }).max_time(self.patience()).await
+            }
+        });
+        let mut cursor = cursor.await.map_err(|failed| self.failed(&failed))?;
+        let mut keys = Vec::new();
+        // Each step by itself may take its time; the server ends a cursor that is not asked.
+        while self.connection.wait(|_| cursor.advance()).await.map_err(|failed| self.failed(&failed))? {
+            let found =
+                cursor.deserialize_current().map_err(|_| error::foreign(self.place(), "it is no BSON"))?;
+            keys.push(schema::key(self.place(), &found)?);
+        }
+        Ok(keys)
+    }
+}
