@@ -6,6 +6,7 @@ does however this process ends.
 """
 
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -67,6 +68,7 @@ class LocalStack:
         return self.kms.create_key(**more)["KeyMetadata"]["Arn"]
 
     def end(self):
+        self.kms.close()
         self.process.stdin.close()
         self.process.wait(timeout=60)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -76,9 +78,13 @@ class Door:
     """A port that leads to another one while it is open."""
 
     def __init__(self, port):
-        self.to, self.open, self.connections = port, True, set()
+        self.to, self.open, self.clients, self.threads = port, True, set(), []
         self.listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.start(self.accept)
+
+    def start(self, what, *arguments):
+        self.threads.append(threading.Thread(target=what, args=arguments, daemon=True))
+        self.threads[-1].start()
 
     @property
     def environment(self):
@@ -94,33 +100,36 @@ class Door:
             if not self.open:
                 client.close()
                 continue
-            server = socket.create_connection(("127.0.0.1", self.to))
-            self.connections |= {client, server}
-            for one, other in ((client, server), (server, client)):
-                threading.Thread(target=self.pass_on, args=(one, other), daemon=True).start()
+            self.clients.add(client)
+            self.start(self.connection, client)
 
-    @staticmethod
-    def pass_on(one, other):
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-        except OSError:
-            pass
-        finally:
-            for end in (one, other):
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+    def connection(self, client):
+        """Passes bytes in both directions until either side ends."""
+        with client, socket.create_connection(("127.0.0.1", self.to)) as server:
+            ways = {client: server, server: client}
+            try:
+                while True:
+                    for one in select.select(list(ways), [], [])[0]:
+                        data = one.recv(65536)
+                        if not data:
+                            return
+                        ways[one].sendall(data)
+            except OSError:
+                pass
+            finally:
+                self.clients.discard(client)
 
     def shut(self):
         self.open = False
-        for connection in self.connections:
+        for client in list(self.clients):
             try:
-                connection.shutdown(socket.SHUT_RDWR)
+                client.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
 
     def end(self):
         self.shut()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join()
         self.listener.close()
