@@ -68,8 +68,9 @@ def test_list_shows_every_key_to_people_and_programs(ready):
     [key] = ready.keys()
     assert (key["ring"], key["state"], key["algorithm"], key["origin"]) == ("default", "active", "ES256", "generated")
     heading, row, empty, picture, line = ready.done("keys", "list").splitlines()
-    assert heading.split() == ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KID"]
-    assert row.split()[0:3] == ["default", "active", "ES256"] and row.split()[-1] == key["kid"]
+    assert heading.split() == ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KEPT", "KID"]
+    assert row.split()[0:3] == ["default", "active", "ES256"]
+    assert row.split()[-2:] == [key["sealed_by"], key["kid"]]
     assert empty == "" and picture.startswith("default: 20") and picture.endswith("| is now")
     assert line.split()[-1] == key["kid"] and "#" in line
 

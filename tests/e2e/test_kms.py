@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sqlite3
 import subprocess
 
 import httpx
@@ -245,3 +246,22 @@ def test_servers_without_a_region_or_credentials_say_what_is_missing(full_world)
     text = configuration().replace('algorithm = "ES256"\nsigner', 'algorithm = "HS256"\nsigner')
     full_world.configure(text)
     full_world.fails(78, "AWS KMS has no keys for HS256", "config", "check")
+
+
+def test_no_log_level_shows_a_data_key(kms, localstack):
+    kms.environment |= {"COUNTERSIGN_LOG__LEVEL": "trace"}
+    arn = localstack.key()
+    kms.configure(configuration("local", f'\n[sealing]\nkey = "kms:{arn}"\n'))
+    kms.serve()
+    kms.serve("--listen", "127.0.0.1:0")  # the second one opens what the first one made
+    database = sqlite3.connect(f"{(kms.folder / 'countersign/countersign.db').as_uri()}?mode=ro", uri=True)
+    ((document,),) = database.execute("SELECT bytes FROM documents WHERE key = 'keyring-data-keys'").fetchall()
+    database.close()
+    text = json.loads(document)["keys"][0]["ciphertext"]
+    ciphertext = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    plain = localstack.kms.decrypt(CiphertextBlob=ciphertext, EncryptionContext={"purpose": "countersign-sealing"})["Plaintext"]
+    log = (kms.folder / "log").read_bytes()
+    assert b"aws_smithy" not in log, "what the library says is not logged at all"
+    shown = [plain, base64.b64encode(plain), base64.urlsafe_b64encode(plain).rstrip(b"="), plain.hex().encode()]
+    shown += [str(list(plain)).encode(), str(plain)[2:-1].encode()]
+    assert not [form for form in shown if form in log]

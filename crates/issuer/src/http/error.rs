@@ -133,3 +133,29 @@ impl IntoResponse for HttpError {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_key_service_did_becomes_try_again_or_a_fault_of_ours_and_its_words_stay_here() {
+        let said = || "arn:aws:kms:… says so".to_owned();
+        for (why, status, retry_after) in [
+            (ServiceError::Busy, 503, true),
+            (ServiceError::Unavailable(said()), 503, false),
+            (ServiceError::TooLong { bytes: 5000, max: 4096 }, 400, false),
+            (ServiceError::Denied(said()), 500, false),
+            (ServiceError::Unusable(said()), 500, false),
+            (ServiceError::Misconfigured(said()), 500, false),
+            (ServiceError::WrongSignature, 500, false),
+        ] {
+            let error = SignError::Service { name: "arn:aws:kms:…".to_owned(), why: why.clone() };
+            let error = HttpError::Mint(MintError::Sign(error));
+            assert!(!error.description().contains("arn:"), "{why:?}");
+            let response = error.into_response();
+            assert_eq!(response.status().as_u16(), status, "{why:?}");
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), retry_after, "{why:?}");
+        }
+    }
+}

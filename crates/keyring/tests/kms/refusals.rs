@@ -106,10 +106,13 @@ async fn a_kms_that_is_away_or_says_nothing_is_given_up_in_bounded_time() {
     let refused = why(token(remote.as_ref(), "{}").await);
     assert!(matches!(&refused, ServiceError::Unavailable(_)), "{refused}");
     place.relay.freeze();
+    let before = place.asked("Sign").len();
     // Less than the ten seconds that a request has.
     let frozen = tokio::time::timeout(Duration::from_secs(10), token(remote.as_ref(), "{}")).await.unwrap();
     let frozen = why(frozen);
     assert!(matches!(&frozen, ServiceError::Unavailable(said) if said.contains("in time")), "{frozen}");
+    let asked = place.asked("Sign").len() - before;
+    assert!(asked < 4, "the whole call has a time-out before the last attempt does: {asked}");
     place.relay.pass();
     token(remote.as_ref(), "{}").await.unwrap();
 }
