@@ -165,22 +165,35 @@ impl StoredKeyring {
     }
 
     /// Takes a key out of everything at once. `spec` says how a key is made if the ring has none to take over. Returns
-    /// whether anything changed and the key that is active now.
+    /// whether anything changed and the key that is active now. Where none can be made because the service that makes it is
+    /// away, the key goes all the same: that nothing signs is the lesser harm.
     pub async fn revoke(
         &self,
         kid: &str,
         spec: &RingSpec,
         now: Timestamp,
     ) -> Result<(bool, Option<String>), KeyringError> {
+        match self.revoke_for(kid, Some(spec).filter(|spec| spec.make_first_key), now).await {
+            Err(KeyringError::Service(_)) => self.revoke_for(kid, None, now).await,
+            outcome => outcome,
+        }
+    }
+
+    /// The same with a key to take over that is made as `spec` says, or with none.
+    async fn revoke_for(
+        &self,
+        kid: &str,
+        spec: Option<&RingSpec>,
+        now: Timestamp,
+    ) -> Result<(bool, Option<String>), KeyringError> {
         let mut active = None;
         let changed = self
             .change(|attempt| {
                 let keyring = attempt.keyring;
-                let needs = spec.make_first_key
-                    && ring_of(keyring, kid).is_some_and(|ring| {
-                        ring.successor().is_none() && ring.active().is_some_and(|key| key.kid == kid)
-                    });
-                if needs && attempt.made.is_none() {
+                let needs = ring_of(keyring, kid).is_some_and(|ring| {
+                    ring.successor().is_none() && ring.active().is_some_and(|key| key.kid == kid)
+                });
+                if let (true, Some(spec), None) = (needs, spec, attempt.made) {
                     return Ok(Next::Needs(spec.clone()));
                 }
                 let next = keyring.with_revoked(kid, attempt.made.filter(|_| needs), now)?;

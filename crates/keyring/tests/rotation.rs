@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
+use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Done, Force, KeyPlace, KeyState, KeyringError, LifecycleError, Obstacle, PolicyError, RingName, RingSpec,
-    RotationPolicy, SealingKey, Step, StoredKeyring,
+    Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Obstacle, PolicyError,
+    RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey, ServiceError, Step, StoredKeyring,
 };
 use countersign_store::{ManualClock, MemoryStore};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -195,6 +196,39 @@ async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
     assert!(!keyring.activate(&second, &policy(), Force::No, known).await.unwrap());
     assert!(keyring.activate(&first, &policy(), Force::Yes, NOW.plus(HOUR * 2)).await.unwrap());
     assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Retired]);
+}
+
+/// A service that keeps keys and does not answer.
+#[derive(Debug)]
+struct Away;
+
+#[async_trait]
+impl KeyService for Away {
+    async fn create(&self, _: &RingName, _: Algorithm, _: KeySize) -> Result<RemoteKey, ServiceError> {
+        Err(ServiceError::Unavailable("away".to_owned()))
+    }
+    async fn describe(&self, _: &str, _: Algorithm) -> Result<RemoteKey, ServiceError> {
+        Err(ServiceError::Unavailable("away".to_owned()))
+    }
+    async fn sign(&self, _: &str, _: Algorithm, _: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        Err(ServiceError::Unavailable("away".to_owned()))
+    }
+    async fn discard(&self, _: &str) -> Result<(), ServiceError> {
+        Err(ServiceError::Unavailable("away".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_revoked_even_when_the_service_that_would_make_the_next_one_is_away() {
+    let keyring = keyring().with_service(Arc::new(Away));
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let in_the_service = RingSpec { place: KeyPlace::Service, ..spec() };
+    let (changed, active) = keyring.revoke(&first, &in_the_service, NOW).await.unwrap();
+    assert_eq!((changed, active), (true, None));
+    assert_eq!(states(&keyring).await, [KeyState::Revoked]);
+    // It is no reason to revoke what is not there.
+    let unknown = keyring.revoke("nobody", &in_the_service, NOW).await.unwrap_err();
+    assert!(matches!(unknown, KeyringError::Lifecycle(LifecycleError::UnknownKey { .. })));
 }
 
 #[tokio::test]

@@ -110,6 +110,11 @@ pub(super) async fn revoke(context: &Context<'_>, kid: &str) -> Outcome {
         output::line("Verifiers refuse its tokens when they read the JWKS again; some keep keys for hours.");
         output::line(&match active {
             Some(active) => format!("Key {active} signs in ring {} now.", ring.spec.name),
+            None if ring.spec.make_first_key => format!(
+                "Ring {} has no key to sign with now, because none could be made; `countersign keys rotate --once`, or a running \
+                 server, makes one as soon as that is possible.",
+                ring.spec.name
+            ),
             None => format!("Ring {} has no key to sign with now; import one.", ring.spec.name),
         });
         let (keyring, _) = opened.authority.keyring.read().await?;
