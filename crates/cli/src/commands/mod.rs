@@ -25,8 +25,16 @@ use std::{
     process::ExitCode,
 };
 
-/// What AWS's client may log at most: below that it shows whole requests, and the credentials they are signed with.
-pub(crate) const AWS: [(&str, log::LevelFilter); 1] = [("aws_", log::LevelFilter::WARN)];
+/// What libraries that carry requests with credentials may log at most: below that, AWS's client shows whole requests and what
+/// they are signed with, and those under it what is on the wire.
+pub(crate) const CARRIERS: [(&str, log::LevelFilter); 6] = [
+    ("aws_", log::LevelFilter::WARN),
+    ("h2", log::LevelFilter::WARN),
+    ("hyper", log::LevelFilter::WARN),
+    ("object_store", log::LevelFilter::WARN),
+    ("reqwest", log::LevelFilter::WARN),
+    ("rustls", log::LevelFilter::WARN),
+];
 
 /// What every command is given.
 #[derive(Debug)]
@@ -41,7 +49,7 @@ impl Context<'_> {
     /// The configuration, with logging started as it says.
     pub(crate) fn load(&self) -> Outcome<Config> {
         let config = crate::config::load(&self.file, self.environment, self.http)?;
-        log::start_below(&config.raw.log.level, &AWS)?;
+        log::start_below(&config.raw.log.level, &CARRIERS)?;
         Ok(config)
     }
 

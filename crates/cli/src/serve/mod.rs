@@ -9,7 +9,7 @@ mod rotator;
 use crate::{
     args::ServeArgs,
     authority::{self, Authority},
-    commands::{AWS, Context},
+    commands::{CARRIERS, Context},
     config::Config,
     failure::{Outcome, configuration, internal},
     output,
@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         if context.file().exists() { (None, None) } else { first_run(context, args).await? };
     let mut config = crate::config::load(context.file(), context.environment, context.http)?;
     if bound.is_none() {
-        log::start_below(&config.raw.log.level, &AWS)?;
+        log::start_below(&config.raw.log.level, &CARRIERS)?;
     }
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
