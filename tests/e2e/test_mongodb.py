@@ -139,8 +139,10 @@ def test_a_store_moves_from_sqlite_to_mongodb_and_back_and_tokens_made_before_ve
 
     full_world.configure(configuration('url = "env:NEW_STORE"'), port)
     full_world.environment["NEW_STORE"] = url
+    (key,) = full_world.keys()
     assert json.loads(full_world.done("store", "check", "--json")) == {
         "documents": count, "keyrings": 1, "keys": 1, "keys_opened": True, "others": 2,
+        "sealed_by": {key["sealed_by"]: 1}, "kms": 0, "data_keys": 0,
     }
     file.unlink()
     server = full_world.serve()
