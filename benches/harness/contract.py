@@ -62,6 +62,9 @@ def check_same_document(port: int, other: int) -> None:
     """Two servers answer the JWKS with the same bytes and the same headers."""
     (status, headers, body), (other_status, other_headers, other_body) = fetch(port, JWKS), fetch(other, JWKS)
     headers.pop("date"), other_headers.pop("date")
+    # How long it may be kept differs from answer to answer, so that caches do not all come back at once.
+    ages = [each.pop("cache-control", "") for each in (headers, other_headers)]
+    require("bare axum", all(age.startswith("public, max-age=") for age in ages), f"other freshness: {ages}")
     require("bare axum", (status, body) == (other_status, other_body) and status == 200, "another body")
     require("bare axum", headers == other_headers, f"other headers: {other_headers} instead of {headers}")
 
