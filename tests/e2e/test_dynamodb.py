@@ -3,14 +3,12 @@
 import base64
 import concurrent.futures
 import json
-import sqlite3
-import time
 from pathlib import Path
 
 import pytest
-from e2e import aws, wire
-from e2e.program import free_port, until
-from e2e.test_postgres import configuration, documents, jwks, kid, quick, ready, sign, verify
+from e2e import aws, stores
+from e2e.program import free_port
+from e2e.stores import configuration, ready, sign
 
 NAMES = iter(range(1_000_000))
 
@@ -85,107 +83,30 @@ def test_a_table_of_another_shape_is_refused(dynamo_world, moto, table):
 
 
 def test_two_servers_on_one_empty_table_make_one_key_and_both_take_up_the_next(dynamo_world, table, pem):
-    world = dynamo_world
-    world.configure(quick(f"dynamodb://{table}"))
-    world.done("store", "create")
-    other = f"127.0.0.1:{free_port()}"
-    first, second = world.spawn("serve", "--json"), world.spawn("serve", "--json", "--listen", other)
-    issuer = world.announcement(first)["issuer"]
-    world.announcement(second)
-    both = (issuer, f"http://{other}")
-    for server in both:
-        ready(server)
-    assert len(world.keys()) == 1 and jwks(both[0]) == jwks(both[1])
-    old = [sign(server) for server in both]
-    assert kid(old[0]) == kid(old[1])
-
-    world.done("keys", "import", pem["ec"], "--activate")
-    for server in both:
-        until(lambda: kid(sign(server)) != kid(old[0]), f"the new key at {server}", within=10)
-    tokens = [*old, *(sign(server) for server in both)]
-    assert len({kid(token) for token in tokens}) == 2
-    for server in both:
-        for token in tokens:
-            assert verify(token, jwks(server), issuer)["sub"] == "alice"
+    dynamo_world.done("store", "create", f"dynamodb://{table}")
+    stores.two_servers_make_one_key_and_both_take_up_the_next(dynamo_world, f"dynamodb://{table}", pem)
 
 
 def test_a_server_goes_on_through_an_outage_of_dynamodb_and_says_so_after_max_stale(dynamo_world, relay, table):
-    world = dynamo_world
-    world.configure(quick(f"dynamodb://{table}"))
-    world.done("store", "create")
-    server = world.serve()
-    issuer = server.printed["issuer"]
-    ready(issuer)
-    keys, token = jwks(issuer), sign(issuer)
-    relay.shut()
-    began = time.monotonic()
-    assert wire.get(issuer, "/readyz").status == 200, "not at once"
-    while wire.get(issuer, "/readyz").status == 200:
-        assert verify(sign(issuer), jwks(issuer), issuer)["sub"] == "alice"
-        assert time.monotonic() - began < 30, "it stays ready"
-        time.sleep(0.05)
-    assert time.monotonic() - began > 1
-    assert kid(sign(issuer)) == kid(token) and jwks(issuer) == keys, "and goes on with the keys it has"
-    assert wire.get(issuer, "/healthz").status == 200
-    assert f"dynamodb://{table}" in world.fails(70, "is not available", "keys", "list")
-    world.fails(70, "is not available", "serve")
-    relay.unshut()
-    ready(issuer, within=60)
-    assert verify(sign(issuer), jwks(issuer), issuer)["sub"] == "alice"
-
-    server.kill()
-    server.wait()
-    issuer = world.serve().printed["issuer"]
-    ready(issuer)
-    assert kid(sign(issuer)) == kid(token), "and starts again with what is there"
+    url = f"dynamodb://{table}"
+    dynamo_world.done("store", "create", url)
+    assert url in stores.a_server_goes_on_through_an_outage(dynamo_world, url, relay.shut, relay.unshut)
 
 
 def test_a_store_moves_from_sqlite_to_dynamodb_and_back_and_tokens_made_before_verify_after(dynamo_world, moto, table):
-    world, url = dynamo_world, f"dynamodb://{table}"
-    port = world.configure()
-    server = world.serve()
-    issuer = server.printed["issuer"]
-    before = sign(issuer)
-    server.kill()
-    server.wait()
-    old, file = "sqlite:countersign/countersign.db", world.folder / "countersign/countersign.db"
-    later, past = int(time.time()) + 3600, int(time.time()) - 3600
-    with sqlite3.connect(file) as database:
-        for name, expires_at in [("family/1", later), ("family/2", None), ("family/gone", past)]:
-            database.execute("INSERT INTO documents VALUES (?, ?, ?, ?)", (name, f"v-{name}", name.encode(), expires_at))
-    database.close()
-    count = len([1 for _, _, expires_at in documents(file) if expires_at != past])
+    url = f"dynamodb://{table}"
+    dynamo_world.fails(78, "there is no such table", "store", "check", url)
+    dynamo_world.done("store", "create", url)
 
-    world.fails(78, "there is no such table", "store", "copy", old, url)
-    world.done("store", "create", url)
-    for copied in (count, 0):
-        done = json.loads(world.done("store", "copy", old, url, "--json"))
-        assert done == {"copied": copied, "already_there": count - copied, "verified": count}
-    found = items(moto, table)
-    assert found["family/1"]["bytes"] == {"B": b"family/1"} and found["family/1"]["expires_at"] == {"N": str(later)}
-    assert "expires_at" not in found["family/2"] and "family/gone" not in found
+    def look(later):
+        found = items(moto, table)
+        assert found["family/1"]["bytes"] == {"B": b"family/1"} and found["family/1"]["expires_at"] == {"N": str(later)}
+        assert "expires_at" not in found["family/2"] and "family/gone" not in found
 
-    world.configure(configuration(f'url = "{url}"'), port)
-    checked = json.loads(world.done("store", "check", "--json"))
-    (key,) = world.keys()
-    assert checked == {
-        "documents": count, "keyrings": 1, "keys": 1, "keys_opened": True, "others": 2,
-        "sealed_by": {key["sealed_by"]: 1}, "kms": 0, "data_keys": 0,
-    }
-    file.unlink()
-    server = world.serve()
-    ready(issuer)
-    after = sign(issuer)
-    assert kid(after) == kid(before)
-    for token in (before, after):
-        assert verify(token, jwks(issuer), issuer)["sub"] == "alice"
-    server.kill()
-    server.wait()
+    def lose():
+        moto.client("dynamodb").delete_item(TableName=table, Key={"key": {"S": "family/2"}})
 
-    world.done("store", "copy", url, "sqlite:back.db")
-    back = [(name, expires_at) for name, _, expires_at in documents(world.folder / "back.db") if "observations" not in name]
-    assert back == [("family/1", later), ("family/2", None), ("keyring", None)]
-    assert "every key opens" in world.done("store", "check", "sqlite:back.db")
+    stores.a_store_moves_from_sqlite_and_back(dynamo_world, url, look, lose)
 
 
 def test_check_names_items_that_are_damaged(dynamo_world, moto, table):

@@ -58,6 +58,10 @@ pub struct Created {
 /// # Errors
 ///
 /// As [`open`], and [`StoreError::Misconfigured`] for `memory:`, of which nothing would be left.
+#[cfg_attr(
+    not(feature = "dynamodb"),
+    expect(unused_variables, reason = "nothing takes long where there is no DynamoDB")
+)]
 pub async fn create(
     url: &str,
     base_dir: &Path,
@@ -70,9 +74,16 @@ pub async fn create(
             place: format!("the store {parsed}"),
             reason: "what is in `memory:` is gone when a program ends; there is nothing to make".to_owned(),
         }),
-        Engine::DynamoDb => create_dynamodb(&parsed, progress).await,
+        #[cfg(feature = "dynamodb")]
+        Engine::DynamoDb => {
+            crate::DynamoDbStore::create(crate::DynamoDbConfig::parse(&parsed)?, progress).await
+        }
         _ => {
-            let made = open_existing(url, base_dir, Arc::clone(&clock)).await.is_err();
+            let made = match open_existing(url, base_dir, Arc::clone(&clock)).await {
+                Ok(_) => false,
+                Err(StoreError::Misconfigured { .. }) => true,
+                Err(why) => return Err(why),
+            };
             open(url, base_dir, clock).await?;
             Ok(Created { made, notes: Vec::new() })
         }
@@ -87,11 +98,16 @@ pub async fn create(
 pub async fn remarks(url: &str) -> Result<Vec<String>, StoreError> {
     let url = StoreUrl::parse(url)?;
     match url.engine() {
-        Engine::DynamoDb => remarks_on_dynamodb(&url).await,
+        #[cfg(feature = "dynamodb")]
+        Engine::DynamoDb => crate::DynamoDbStore::remarks(crate::DynamoDbConfig::parse(&url)?).await,
         _ => Ok(Vec::new()),
     }
 }
 
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "mongodb")),
+    expect(unused_variables, reason = "the other engines know no paths")
+)]
 async fn open_or(
     missing: Missing,
     url: &str,
@@ -99,131 +115,49 @@ async fn open_or(
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let url = StoreUrl::parse(url)?;
-    match url.engine() {
-        Engine::Memory if missing == Missing::Refuse => Err(not_there(&url)),
-        Engine::Memory => Ok(Arc::new(MemoryStore::new(clock))),
-        Engine::Sqlite => open_sqlite(&url, base_dir, clock, missing).await,
-        Engine::Postgres => open_postgres(&url, base_dir, clock, missing).await,
-        Engine::DynamoDb => open_dynamodb(&url, clock).await,
-        Engine::MongoDb => open_mongodb(&url, base_dir, clock, missing).await,
-        Engine::S3 => open_s3(&url, clock, missing).await,
-    }
-}
-
-#[cfg(feature = "sqlite")]
-async fn open_sqlite(
-    url: &StoreUrl,
-    base_dir: &Path,
-    clock: Arc<dyn Clock>,
-    missing: Missing,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let config = crate::SqliteConfig::new(base_dir.join(url.sqlite_path()?));
-    if missing == Missing::Refuse && !config.path.exists() {
-        return Err(not_there(url));
-    }
-    Ok(Arc::new(crate::SqliteStore::open(config, clock).await?))
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn open_sqlite(
-    url: &StoreUrl,
-    _: &Path,
-    _: Arc<dyn Clock>,
-    _: Missing,
-) -> Result<Arc<dyn Store>, StoreError> {
-    Err(not_built_in(url))
-}
-
-#[cfg(feature = "postgres")]
-async fn open_postgres(
-    url: &StoreUrl,
-    base_dir: &Path,
-    clock: Arc<dyn Clock>,
-    missing: Missing,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let mut config = crate::PostgresConfig::parse(url, base_dir)?;
-    config.missing = missing;
-    Ok(Arc::new(crate::PostgresStore::open(config, clock).await?))
-}
-
-#[cfg(not(feature = "postgres"))]
-async fn open_postgres(
-    url: &StoreUrl,
-    _: &Path,
-    _: Arc<dyn Clock>,
-    _: Missing,
-) -> Result<Arc<dyn Store>, StoreError> {
-    Err(not_built_in(url))
-}
-
-/// A table that is missing is never made here.
-#[cfg(feature = "dynamodb")]
-async fn open_dynamodb(url: &StoreUrl, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
-    let config = crate::DynamoDbConfig::parse(url)?;
-    Ok(Arc::new(crate::DynamoDbStore::open(config, clock).await?))
-}
-
-#[cfg(not(feature = "dynamodb"))]
-async fn open_dynamodb(url: &StoreUrl, _: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
-    Err(not_built_in(url))
-}
-
-#[cfg(feature = "dynamodb")]
-async fn create_dynamodb(url: &StoreUrl, progress: &(dyn Fn(&str) + Sync)) -> Result<Created, StoreError> {
-    crate::DynamoDbStore::create(crate::DynamoDbConfig::parse(url)?, progress).await
-}
-
-#[cfg(not(feature = "dynamodb"))]
-async fn create_dynamodb(url: &StoreUrl, _: &(dyn Fn(&str) + Sync)) -> Result<Created, StoreError> {
-    Err(not_built_in(url))
-}
-
-#[cfg(feature = "dynamodb")]
-async fn remarks_on_dynamodb(url: &StoreUrl) -> Result<Vec<String>, StoreError> {
-    crate::DynamoDbStore::remarks(crate::DynamoDbConfig::parse(url)?).await
-}
-
-#[cfg(not(feature = "dynamodb"))]
-async fn remarks_on_dynamodb(url: &StoreUrl) -> Result<Vec<String>, StoreError> {
-    Err(not_built_in(url))
-}
-
-#[cfg(feature = "s3")]
-async fn open_s3(
-    url: &StoreUrl,
-    clock: Arc<dyn Clock>,
-    missing: Missing,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let mut config = crate::S3Config::parse(url)?;
-    config.missing = missing;
-    Ok(Arc::new(crate::S3Store::open(config, clock).await?))
-}
-
-#[cfg(not(feature = "s3"))]
-async fn open_s3(url: &StoreUrl, _: Arc<dyn Clock>, _: Missing) -> Result<Arc<dyn Store>, StoreError> {
-    Err(not_built_in(url))
-}
-
-#[cfg(feature = "mongodb")]
-async fn open_mongodb(
-    url: &StoreUrl,
-    base_dir: &Path,
-    clock: Arc<dyn Clock>,
-    missing: Missing,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let mut config = crate::MongoConfig::parse(url, base_dir)?;
-    config.missing = missing;
-    Ok(Arc::new(crate::MongoStore::open(config, clock).await?))
-}
-
-#[cfg(not(feature = "mongodb"))]
-async fn open_mongodb(
-    url: &StoreUrl,
-    _: &Path,
-    _: Arc<dyn Clock>,
-    _: Missing,
-) -> Result<Arc<dyn Store>, StoreError> {
-    Err(not_built_in(url))
+    Ok(match url.engine() {
+        Engine::Memory if missing == Missing::Refuse => return Err(not_there(&url)),
+        Engine::Memory => Arc::new(MemoryStore::new(clock)),
+        #[cfg(feature = "sqlite")]
+        Engine::Sqlite => {
+            let config = crate::SqliteConfig::new(base_dir.join(url.sqlite_path()?));
+            if missing == Missing::Refuse && !config.path.exists() {
+                return Err(not_there(&url));
+            }
+            Arc::new(crate::SqliteStore::open(config, clock).await?)
+        }
+        #[cfg(feature = "postgres")]
+        Engine::Postgres => {
+            let mut config = crate::PostgresConfig::parse(&url, base_dir)?;
+            config.missing = missing;
+            Arc::new(crate::PostgresStore::open(config, clock).await?)
+        }
+        // A table that is missing is never made here.
+        #[cfg(feature = "dynamodb")]
+        Engine::DynamoDb => {
+            Arc::new(crate::DynamoDbStore::open(crate::DynamoDbConfig::parse(&url)?, clock).await?)
+        }
+        #[cfg(feature = "mongodb")]
+        Engine::MongoDb => {
+            let mut config = crate::MongoConfig::parse(&url, base_dir)?;
+            config.missing = missing;
+            Arc::new(crate::MongoStore::open(config, clock).await?)
+        }
+        #[cfg(feature = "s3")]
+        Engine::S3 => {
+            let mut config = crate::S3Config::parse(&url)?;
+            config.missing = missing;
+            Arc::new(crate::S3Store::open(config, clock).await?)
+        }
+        #[cfg(not(all(
+            feature = "sqlite",
+            feature = "postgres",
+            feature = "dynamodb",
+            feature = "mongodb",
+            feature = "s3"
+        )))]
+        _ => return Err(not_built_in(&url)),
+    })
 }
 
 fn not_there(url: &StoreUrl) -> StoreError {

@@ -50,20 +50,15 @@ async fn a_document_survives_reopening() {
     store.put(&key, b"next", Expect::Version(version), None).await.unwrap();
 }
 
-#[tokio::test]
-async fn two_stores_on_one_file_see_each_others_changes() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn five_stores_on_one_file_are_one() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("store.db");
-    let (one, other) = (open(&path).await.unwrap(), open(&path).await.unwrap());
-    let key = Key::parse("k").unwrap();
-    let version = one.put(&key, b"1", Expect::Absent, None).await.unwrap();
-    assert_eq!(other.get(&key).await.unwrap().unwrap().bytes, b"1");
-    let next = other.put(&key, b"2", Expect::Version(version.clone()), None).await.unwrap();
-    assert_eq!(one.get(&key).await.unwrap().unwrap().bytes, b"2");
-    let late = one.put(&key, b"3", Expect::Version(version), None).await;
-    assert_eq!(late, Err(StoreError::Conflict { key: key.clone() }));
-    one.delete(&key, &next).await.unwrap();
-    assert_eq!(other.get(&key).await.unwrap(), None);
+    let mut stores = Vec::new();
+    for _ in 0..5 {
+        stores.push(Arc::new(open(&path).await.unwrap()) as Arc<dyn Store>);
+    }
+    conformance::run_shared(&stores).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

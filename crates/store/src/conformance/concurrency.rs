@@ -5,36 +5,41 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{Bench, is_conflict, key};
-use crate::{Expect, Key, MAX_DOCUMENT_BYTES, Store, StoreError};
+use crate::{Expect, Key, MAX_DOCUMENT_BYTES, Store, StoreError, Version};
 
 type Outcome = Result<(), StoreError>;
 
 const TASKS: u8 = 100;
 
-/// Lets all tasks put their own number and returns the number of the one that won.
-async fn race(bench: &Bench, name: &Key, expect: &Expect) -> Result<u8, StoreError> {
+/// Lets all tasks, on these openings of one store by turns, put their own number; returns the version of the one that won.
+pub(super) async fn race(
+    stores: &[Arc<dyn Store>],
+    name: &Key,
+    expect: &Expect,
+) -> Result<Version, StoreError> {
     let mut tasks = JoinSet::new();
-    for number in 0..TASKS {
-        let (store, name, expect) = (Arc::clone(&bench.store), name.clone(), expect.clone());
+    for (number, store) in (0..TASKS).zip(stores.iter().cycle()) {
+        let (store, name, expect) = (Arc::clone(store), name.clone(), expect.clone());
         tasks.spawn(async move { (number, store.put(&name, &[number], expect, None).await) });
     }
     let mut winners = Vec::new();
     for (number, outcome) in tasks.join_all().await {
         if !is_conflict(&outcome) {
-            winners.push((number, outcome?));
+            winners.push((vec![number], outcome?));
         }
     }
     assert_eq!(winners.len(), 1, "winners: {winners:?}");
-    let document = bench.store.get(name).await?;
-    let found =
-        document.map(|document| (document.bytes.first().copied().unwrap_or(u8::MAX), document.version));
-    assert_eq!(found.as_ref(), winners.first(), "what the winner put is what is stored");
-    Ok(found.map_or(u8::MAX, |(number, _)| number))
+    for store in stores {
+        let found = store.get(name).await?.map(|document| (document.bytes, document.version));
+        assert_eq!(found.as_ref(), winners.first(), "what the winner put is what is stored");
+    }
+    let winner = winners.pop().map(|(_, version)| version);
+    winner.ok_or_else(|| StoreError::Conflict { key: name.clone() })
 }
 
 pub(super) async fn one_of_a_hundred_creators_wins(bench: &Bench) -> Outcome {
     for round in 0..5 {
-        race(bench, &key(&format!("k/{round}")), &Expect::Absent).await?;
+        race(bench.stores(), &key(&format!("k/{round}")), &Expect::Absent).await?;
     }
     Ok(())
 }
@@ -43,8 +48,7 @@ pub(super) async fn one_of_a_hundred_writers_wins_each_round(bench: &Bench) -> O
     let name = key("k");
     let mut version = bench.create(&name, b"start").await?;
     for _ in 0..5 {
-        race(bench, &name, &Expect::Version(version.clone())).await?;
-        version = bench.store.get(&name).await?.map_or(version, |document| document.version);
+        version = race(bench.stores(), &name, &Expect::Version(version)).await?;
     }
     Ok(())
 }
@@ -53,7 +57,7 @@ pub(super) async fn one_of_a_hundred_takes_over_an_expired_document(bench: &Benc
     let name = key("k");
     bench.store.put(&name, b"old", Expect::Absent, bench.after(1)).await?;
     bench.wait(1);
-    race(bench, &name, &Expect::Absent).await?;
+    race(bench.stores(), &name, &Expect::Absent).await?;
     Ok(())
 }
 

@@ -15,6 +15,9 @@ mod conflicts;
 mod documents;
 mod expiry;
 mod listing;
+mod sharing;
+
+pub use sharing::run_shared;
 
 /// What a case works with.
 struct Bench {
@@ -26,6 +29,11 @@ impl Bench {
     /// The time `seconds` from now, on the case's clock.
     fn after(&self, seconds: u64) -> Option<Timestamp> {
         Some(self.clock.now().plus(Duration::from_secs(seconds)))
+    }
+
+    /// The store, for cases that take several openings of one.
+    fn stores(&self) -> &[Arc<dyn Store>] {
+        std::slice::from_ref(&self.store)
     }
 
     fn wait(&self, seconds: u64) {

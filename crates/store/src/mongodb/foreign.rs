@@ -4,6 +4,8 @@
 //! `{"$oid": …}`, and what else JSON has not (dates, bytes) becomes `{"$bson": TYPE}`: nothing that could be taken for the
 //! text of a key. The number of documents and their size are capped. Documents are asked for and nothing else.
 
+use std::collections::BTreeMap;
+
 use ::mongodb::{
     Collection, Database,
     bson::{Bson, Document, doc},
@@ -62,70 +64,54 @@ pub async fn read_foreign_collection(
             ));
         }
         let found = cursor.deserialize_current().map_err(|_| error::foreign(place, "it is no BSON"))?;
-        let mut text = String::with_capacity(8 * 1024);
-        object(&mut text, &found);
-        texts.push(text);
+        let mut text = Vec::with_capacity(8 * 1024);
+        let written = object(&mut text, &found).ok().and_then(|()| String::from_utf8(text).ok());
+        texts.push(written.ok_or_else(|| error::foreign(place, "it can not be said in JSON"))?);
     }
     Ok(texts)
 }
 
-fn object(out: &mut String, document: &Document) {
-    out.push('{');
+/// By hand but for the texts, because a `serde_json::Value` would leave copies of a key behind that nobody wipes.
+fn object(out: &mut Vec<u8>, document: &Document) -> serde_json::Result<()> {
+    out.push(b'{');
     for (index, (name, value)) in document.iter().enumerate() {
         if index > 0 {
-            out.push(',');
+            out.push(b',');
         }
-        string(out, name);
-        out.push(':');
-        json(out, value);
+        serde_json::to_writer(&mut *out, name)?;
+        out.push(b':');
+        json(out, value)?;
     }
-    out.push('}');
+    out.push(b'}');
+    Ok(())
 }
 
-fn json(out: &mut String, value: &Bson) {
+fn json(out: &mut Vec<u8>, value: &Bson) -> serde_json::Result<()> {
     match value {
-        Bson::String(text) => string(out, text),
-        Bson::Boolean(truth) => out.push_str(if *truth { "true" } else { "false" }),
-        Bson::Int32(number) => out.push_str(&number.to_string()),
-        Bson::Int64(number) => out.push_str(&number.to_string()),
-        Bson::Null => out.push_str("null"),
+        Bson::String(text) => serde_json::to_writer(out, text),
+        Bson::Boolean(truth) => serde_json::to_writer(out, truth),
+        Bson::Int32(number) => serde_json::to_writer(out, number),
+        Bson::Int64(number) => serde_json::to_writer(out, number),
+        Bson::Null => serde_json::to_writer(out, &()),
         Bson::Document(document) => object(out, document),
         Bson::Array(values) => {
-            out.push('[');
+            out.push(b'[');
             for (index, value) in values.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                json(out, value);
+                json(out, value)?;
             }
-            out.push(']');
+            out.push(b']');
+            Ok(())
         }
-        Bson::ObjectId(id) => {
-            out.push_str("{\"$oid\":");
-            string(out, &id.to_hex());
-            out.push('}');
-        }
-        other => {
-            out.push_str("{\"$bson\":");
-            string(out, &format!("{:?}", other.element_type()));
-            out.push('}');
-        }
+        Bson::ObjectId(id) => special(out, "$oid", &id.to_hex()),
+        other => special(out, "$bson", &format!("{:?}", other.element_type())),
     }
 }
 
-/// RFC 8259 §7.
-fn string(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => out.push(other),
-        }
-    }
-    out.push('"');
+fn special(out: &mut Vec<u8>, name: &str, value: &str) -> serde_json::Result<()> {
+    serde_json::to_writer(out, &BTreeMap::from([(name, value)]))
 }
 
 #[cfg(test)]
@@ -139,10 +125,10 @@ mod tests {
             "_id": ObjectId::from_bytes([1; 12]), "kid": "a\"b\\c\n\u{1}é", "ok": true, "n": 7_i32, "m": 5_000_000_000_i64,
             "at": DateTime::from_millis(0), "none": null, "list": ["sign", { "x": 1.5 }], "re$": {},
         };
-        let mut text = String::new();
-        object(&mut text, &document);
+        let mut text = Vec::new();
+        object(&mut text, &document).unwrap();
         assert_eq!(
-            text,
+            String::from_utf8(text).unwrap(),
             "{\"_id\":{\"$oid\":\"010101010101010101010101\"},\"kid\":\"a\\\"b\\\\c\\n\\u0001é\",\"ok\":true,\"n\":7,\"m\":5000000000,\
              \"at\":{\"$bson\":\"DateTime\"},\"none\":null,\"list\":[\"sign\",{\"x\":{\"$bson\":\"Double\"}}],\"re$\":{}}"
         );

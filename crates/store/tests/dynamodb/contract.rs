@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use countersign_store::{Clock, DynamoDbStore, Expect, Store, StoreError, conformance};
+use countersign_store::{Clock, DynamoDbStore, Expect, Store, conformance};
 use countersign_testbed::moto;
 
 use crate::{
@@ -20,18 +20,14 @@ async fn the_dynamodb_engine_conforms() {
     .await;
 }
 
-#[tokio::test]
-async fn two_stores_on_one_table_see_each_others_changes() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn five_stores_on_one_table_are_one() {
     let table = tables::table().await;
-    let (one, other) = (tables::open(&table).await, tables::open(&table).await);
-    let k = key("k");
-    let version = one.put(&k, b"1", Expect::Absent, None).await.unwrap();
-    assert_eq!(other.get(&k).await.unwrap().unwrap().bytes, b"1");
-    let next = other.put(&k, b"2", Expect::Version(version.clone()), None).await.unwrap();
-    let late = one.put(&k, b"3", Expect::Version(version), None).await;
-    assert_eq!(late, Err(StoreError::Conflict { key: k.clone() }));
-    one.delete(&k, &next).await.unwrap();
-    assert_eq!(other.get(&k).await.unwrap(), None);
+    let mut stores = Vec::new();
+    for _ in 0..5 {
+        stores.push(Arc::new(tables::open(&table).await) as Arc<dyn Store>);
+    }
+    conformance::run_shared(&stores).await;
 }
 
 #[tokio::test]

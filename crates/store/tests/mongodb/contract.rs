@@ -84,23 +84,17 @@ async fn a_store_that_has_to_be_there_is_not_made() {
     assert_eq!(database.seen("createIndexes").await.len(), 1);
 }
 
-#[tokio::test]
-async fn two_stores_on_one_collection_see_each_others_changes_and_two_collections_are_two_stores() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn five_stores_on_one_collection_are_one_and_two_collections_are_two() {
     let database = Database::new().await;
-    let (one, other) = (database.open().await.unwrap(), database.open().await.unwrap());
-    let k = key("k");
-    let version = one.put(&k, b"1", Expect::Absent, None).await.unwrap();
-    assert_eq!(other.get(&k).await.unwrap().unwrap().bytes, b"1");
-    let next = other.put(&k, b"2", Expect::Version(version.clone()), None).await.unwrap();
-    assert_eq!(one.get(&k).await.unwrap().unwrap().bytes, b"2");
-    let late = one.put(&k, b"3", Expect::Version(version), None).await;
-    assert_eq!(late, Err(StoreError::Conflict { key: k.clone() }));
-    one.delete(&k, &next).await.unwrap();
-    assert_eq!(other.get(&k).await.unwrap(), None);
-
+    let mut stores = Vec::new();
+    for _ in 0..5 {
+        stores.push(Arc::new(database.open().await.unwrap()) as Arc<dyn Store>);
+    }
+    conformance::run_shared(&stores).await;
     let staging = world::open(&database.url("&collection=staging")).await.unwrap();
-    staging.put(&k, b"staging", Expect::Absent, None).await.unwrap();
-    assert_eq!(one.get(&k).await.unwrap(), None);
+    staging.put(&key("k"), b"staging", Expect::Absent, None).await.unwrap();
+    assert_eq!(stores[0].get(&key("k")).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -119,33 +113,6 @@ async fn eight_tasks_that_open_an_empty_database_at_once_all_succeed_and_one_cre
         assert_eq!(won.len(), 1, "round {round}: {lost:?}");
         let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
         assert!(conflicts, "{round}: {lost:?}");
-    }
-}
-
-/// Five stores, each with its own connections, as five processes would be.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_a_hundred_tasks_on_five_stores_one_wins_each_round() {
-    let database = Database::new().await;
-    let mut stores = Vec::new();
-    for _ in 0..5 {
-        stores.push(Arc::new(database.open().await.unwrap()));
-    }
-    let mut expect = Expect::Absent;
-    for round in 0..5 {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..100_u8 {
-            let (store, expect) = (Arc::clone(&stores[usize::from(number) % 5]), expect.clone());
-            tasks.spawn(
-                async move { store.put(&key("k"), &[number], expect, None).await.map(|v| (number, v)) },
-            );
-        }
-        let (won, lost): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
-        let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
-        assert!(won.len() == 1 && conflicts, "round {round}: {won:?} {lost:?}");
-        let (number, version) = won.into_iter().next().unwrap().unwrap();
-        let found = stores[round % 5].get(&key("k")).await.unwrap().unwrap();
-        assert_eq!((found.bytes.as_slice(), &found.version), (&[number][..], &version));
-        expect = Expect::Version(version);
     }
 }
 

@@ -50,19 +50,14 @@ async fn opens_by_url_over_the_network_and_over_the_socket() {
     }
 }
 
-#[tokio::test]
-async fn two_stores_on_one_database_see_each_others_changes() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn five_stores_on_one_database_are_one() {
     let database = cluster::database().await;
-    let (one, other) = (database.open().await.unwrap(), database.open().await.unwrap());
-    let k = key("k");
-    let version = one.put(&k, b"1", Expect::Absent, None).await.unwrap();
-    assert_eq!(other.get(&k).await.unwrap().unwrap().bytes, b"1");
-    let next = other.put(&k, b"2", Expect::Version(version.clone()), None).await.unwrap();
-    assert_eq!(one.get(&k).await.unwrap().unwrap().bytes, b"2");
-    let late = one.put(&k, b"3", Expect::Version(version), None).await;
-    assert_eq!(late, Err(StoreError::Conflict { key: k.clone() }));
-    one.delete(&k, &next).await.unwrap();
-    assert_eq!(other.get(&k).await.unwrap(), None);
+    let mut stores = Vec::new();
+    for _ in 0..5 {
+        stores.push(Arc::new(database.open().await.unwrap()) as Arc<dyn Store>);
+    }
+    conformance::run_shared(&stores).await;
 }
 
 #[tokio::test]
@@ -94,33 +89,6 @@ async fn eight_tasks_that_open_an_empty_database_at_once_all_succeed_and_one_cre
         assert_eq!(won.len(), 1, "round {round}: {lost:?}");
         let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
         assert!(conflicts, "{round}: {lost:?}");
-    }
-}
-
-/// Five stores, each with its own connections, as five processes would be.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_a_hundred_tasks_on_five_stores_one_wins_each_round() {
-    let database = cluster::database().await;
-    let mut stores = Vec::new();
-    for _ in 0..5 {
-        stores.push(Arc::new(database.open().await.unwrap()));
-    }
-    let mut expect = Expect::Absent;
-    for round in 0..10 {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..100_u8 {
-            let (store, expect) = (Arc::clone(&stores[usize::from(number) % 5]), expect.clone());
-            tasks.spawn(
-                async move { store.put(&key("k"), &[number], expect, None).await.map(|v| (number, v)) },
-            );
-        }
-        let (won, lost): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
-        let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
-        assert!(won.len() == 1 && conflicts, "round {round}: {won:?} {lost:?}");
-        let (number, version) = won.into_iter().next().unwrap().unwrap();
-        let found = stores[round % 5].get(&key("k")).await.unwrap().unwrap();
-        assert_eq!((found.bytes.as_slice(), &found.version), (&[number][..], &version));
-        expect = Expect::Version(version);
     }
 }
 

@@ -24,6 +24,16 @@ async fn the_s3_engine_conforms() {
     assert!(cases.into_inner() > 20);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn five_stores_on_one_prefix_are_one() {
+    let bucket = bucket().await;
+    let mut stores = Vec::new();
+    for _ in 0..5 {
+        stores.push(Arc::new(open(&bucket, "p", moto().port()).await.unwrap()) as Arc<dyn Store>);
+    }
+    conformance::run_shared(&stores).await;
+}
+
 #[tokio::test]
 async fn two_prefixes_of_one_bucket_and_the_bucket_itself_are_three_stores() {
     let bucket = bucket().await;
