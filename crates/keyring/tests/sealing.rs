@@ -12,9 +12,13 @@ use countersign_keyring::{
     WrappedKey,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -241,11 +245,15 @@ async fn a_crash_after_the_new_data_key_and_before_sealing_again_is_finished_by_
     let running = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
     running.ensure(&[spec()], NOW).await.unwrap();
     // The document of the keyring can not be written for one who crashes before it.
-    let halting =
-        Arc::new(Halting { store: Arc::clone(&store), armed: AtomicBool::new(true), reached: Notify::new() });
-    let crashed = StoredKeyring::new(halting.clone(), Sealing::wrapped(vault.clone()));
+    let reached = Arc::new(Notify::new());
+    let dies = Arc::clone(&reached);
+    let halting = Meddled::with(&store, async move {
+        dies.notify_one();
+        std::future::pending().await
+    });
+    let crashed = StoredKeyring::new(halting, Sealing::wrapped(vault.clone()));
     let task = tokio::spawn(async move { crashed.reseal(DataKey::New).await.map(|_| ()) });
-    halting.reached.notified().await;
+    reached.notified().await;
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     assert_eq!(running.data_keys().await.unwrap().len(), 2);
@@ -256,43 +264,6 @@ async fn a_crash_after_the_new_data_key_and_before_sealing_again_is_finished_by_
     assert!(signs(&running.load().await.unwrap()).await);
 }
 
-/// A store in which somebody dies before the keyring is written.
-#[derive(Debug)]
-struct Halting {
-    store: Arc<dyn Store>,
-    armed: AtomicBool,
-    reached: Notify,
-}
-
-#[async_trait]
-impl Store for Halting {
-    async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
-        self.store.get(key).await
-    }
-
-    async fn put(
-        &self,
-        key: &Key,
-        bytes: &[u8],
-        expect: Expect,
-        expires_at: Option<Timestamp>,
-    ) -> Result<Version, StoreError> {
-        if key.as_str() == "keyring" && self.armed.load(Ordering::SeqCst) {
-            self.reached.notify_one();
-            std::future::pending::<()>().await;
-        }
-        self.store.put(key, bytes, expect, expires_at).await
-    }
-
-    async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
-        self.store.delete(key, version).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        self.store.list(prefix).await
-    }
-}
-
 #[tokio::test]
 async fn a_key_that_was_made_while_others_sealed_again_is_sealed_under_what_seals_now() {
     let (store, vault) = (store(), Vault::new("a"));
@@ -300,8 +271,10 @@ async fn a_key_that_was_made_while_others_sealed_again_is_sealed_under_what_seal
     running.ensure(&[spec()], NOW).await.unwrap();
     let other = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
     // It has read the keyring and made a key; before it writes, all is sealed again under a new data key.
-    let racing =
-        Arc::new(Racing { store: Arc::clone(&store), other: other.clone(), armed: AtomicBool::new(true) });
+    let faster = other.clone();
+    let racing = Meddled::with(&store, async move {
+        faster.reseal(DataKey::New).await.unwrap();
+    });
     let slow = StoredKeyring::new(racing, Sealing::wrapped(vault));
     slow.load().await.unwrap();
     add(&slow).await.unwrap();
@@ -309,16 +282,26 @@ async fn a_key_that_was_made_while_others_sealed_again_is_sealed_under_what_seal
     assert_eq!(sealed_by(&other).await, [newest.clone(), newest]);
 }
 
-/// A store in which everything is sealed again just before the first write of the keyring.
-#[derive(Debug)]
-struct Racing {
+/// A store in which something happens just before the first write of the keyring.
+struct Meddled {
     store: Arc<dyn Store>,
-    other: StoredKeyring,
-    armed: AtomicBool,
+    first: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+}
+
+impl Meddled {
+    fn with(store: &Arc<dyn Store>, first: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+        Arc::new(Self { store: Arc::clone(store), first: Mutex::new(Some(Box::pin(first))) })
+    }
+}
+
+impl fmt::Debug for Meddled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meddled")
+    }
 }
 
 #[async_trait]
-impl Store for Racing {
+impl Store for Meddled {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         self.store.get(key).await
     }
@@ -330,8 +313,9 @@ impl Store for Racing {
         expect: Expect,
         expires_at: Option<Timestamp>,
     ) -> Result<Version, StoreError> {
-        if key.as_str() == "keyring" && self.armed.swap(false, Ordering::SeqCst) {
-            self.other.reseal(DataKey::New).await.unwrap();
+        let first = if key.as_str() == "keyring" { self.first.lock().unwrap().take() } else { None };
+        if let Some(first) = first {
+            first.await;
         }
         self.store.put(key, bytes, expect, expires_at).await
     }

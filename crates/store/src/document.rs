@@ -27,6 +27,13 @@ pub struct Document {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Document {
+    /// Whether it is there: from its expiry on it is absent, whether or not its engine has removed it.
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
 /// Shows the length only: documents hold sealed keys and token hashes, which have no place in a log.
 impl std::fmt::Debug for Document {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -116,16 +116,12 @@ impl DynamoDbStore {
     }
 }
 
-fn is_live(document: &Document, now: Timestamp) -> bool {
-    document.expires_at.is_none_or(|end| now < end)
-}
-
 #[async_trait]
 impl Store for DynamoDbStore {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let found = self.read(key).await?;
         let now = self.clock.now();
-        Ok(found.filter(|document| is_live(document, now)))
+        Ok(found.filter(|document| document.is_live(now)))
     }
 
     async fn put(
@@ -185,7 +181,7 @@ impl Store for DynamoDbStore {
         };
         // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
         let found = self.found_instead(key, failed.item()).await?;
-        match found.filter(|document| is_live(document, self.clock.now())) {
+        match found.filter(|document| document.is_live(self.clock.now())) {
             None => Ok(()),
             Some(_) => Err(self.refusal(key, &attempts)),
         }

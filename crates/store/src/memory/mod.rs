@@ -21,10 +21,6 @@ pub struct MemoryStore {
     sweep: Sweep,
 }
 
-fn is_live(document: &Document, now: Timestamp) -> bool {
-    document.expires_at.is_none_or(|end| now < end)
-}
-
 impl MemoryStore {
     /// An empty store that takes the time from `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
@@ -41,7 +37,7 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let now = self.clock.now();
-        Ok(self.lock().get(key).filter(|document| is_live(document, now)).cloned())
+        Ok(self.lock().get(key).filter(|document| document.is_live(now)).cloned())
     }
 
     async fn put(
@@ -55,7 +51,7 @@ impl Store for MemoryStore {
         let version = Version::fresh("the memory store")?;
         let mut documents = self.lock();
         let now = self.clock.now();
-        let live = documents.get(key).filter(|document| is_live(document, now));
+        let live = documents.get(key).filter(|document| document.is_live(now));
         let holds = match &expect {
             Expect::Absent => live.is_none(),
             Expect::Version(expected) => live.is_some_and(|document| document.version == *expected),
@@ -66,7 +62,7 @@ impl Store for MemoryStore {
         let document = Document { bytes: bytes.to_vec(), version: version.clone(), expires_at };
         documents.insert(key.clone(), document);
         if let Some(cutoff) = self.sweep.due(now) {
-            documents.retain(|_, document| is_live(document, cutoff));
+            documents.retain(|_, document| document.is_live(cutoff));
         }
         Ok(version)
     }
@@ -74,7 +70,7 @@ impl Store for MemoryStore {
     async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
         let mut documents = self.lock();
         let now = self.clock.now();
-        match documents.get(key).filter(|document| is_live(document, now)) {
+        match documents.get(key).filter(|document| document.is_live(now)) {
             None => Ok(()),
             Some(document) if document.version == *version => {
                 documents.remove(key);
@@ -90,7 +86,7 @@ impl Store for MemoryStore {
         }
         let now = self.clock.now();
         let documents = self.lock();
-        let live = documents.iter().filter(|(_, document)| is_live(document, now)).map(|(key, _)| key);
+        let live = documents.iter().filter(|(_, document)| document.is_live(now)).map(|(key, _)| key);
         Ok(live.filter(|key| key.as_str().starts_with(prefix)).cloned().collect())
     }
 }

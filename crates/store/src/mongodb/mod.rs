@@ -118,15 +118,11 @@ impl MongoStore {
     }
 }
 
-fn is_live(document: &Document, now: Timestamp) -> bool {
-    document.expires_at.is_none_or(|expires_at| expires_at > now)
-}
-
 #[async_trait]
 impl Store for MongoStore {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let found = self.find(key, doc! {}).await?;
-        Ok(found.filter(|document| is_live(document, self.clock.now())))
+        Ok(found.filter(|document| document.is_live(self.clock.now())))
     }
 
     async fn put(
@@ -170,9 +166,7 @@ impl Store for MongoStore {
         }
         // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
         match self.state(key).await? {
-            Some(found) if is_live(&found, self.clock.now()) => {
-                Err(StoreError::Conflict { key: key.clone() })
-            }
+            Some(found) if found.is_live(self.clock.now()) => Err(StoreError::Conflict { key: key.clone() }),
             _ => Ok(()),
         }
     }
