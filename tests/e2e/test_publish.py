@@ -73,4 +73,4 @@ def test_a_file_of_somebody_else_stays_and_a_folder_that_can_not_be_written_is_t
     static.done("publish", "site")
     assert (asap / "notes.pem").read_text() == "mine"
     (static.folder / "file").write_text("")
-    static.fails(78, "can not be written", "publish", "file")
+    static.fails(78, "cannot be written", "publish", "file")

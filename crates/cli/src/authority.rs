@@ -5,7 +5,7 @@
 
 use crate::{
     config::{Config, SealingRef},
-    failure::{Failure, Outcome, configuration},
+    failure::{Failure, Outcome, configuration, unwritable},
     files, kms, stores,
 };
 use countersign_issuer::{Issuer, IssuerSettings};
@@ -158,7 +158,7 @@ pub(crate) fn sealing(config: &Config, environment: &Environment) -> Outcome<Sea
 pub(crate) fn create_sealing_key(path: &Path) -> Outcome<files::Created> {
     let (_, text) = SealingKey::generate().map_err(crate::failure::internal)?;
     files::create(path, format!("{}\n", text.as_str()).as_bytes())
-        .map_err(|why| configuration(format!("the sealing key {} can not be written: {why}", path.display())))
+        .map_err(|why| unwritable(format!("the sealing key {}", path.display()), &why))
 }
 
 fn warn_if_readable_by_others(path: &Path) {

@@ -1,10 +1,10 @@
-//! How a command ends when it does not end well: one line for people, or one JSON object, and the right exit code.
+//! How a command ends: the one table of exit codes, and for what does not end well one line for people, or one JSON object.
 
 use countersign_issuer::{IssuerError, MintError};
 use countersign_keyring::{KeyringError, ServiceError};
 use countersign_settings::SettingsError;
 use countersign_store::StoreError;
-use std::{fmt, process::ExitCode};
+use std::{borrow::Cow, fmt, io, process::ExitCode};
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -20,6 +20,34 @@ enum Kind {
     Usage,
     Configuration,
     Internal,
+}
+
+/// How the program ends: what it comes to, and not what of it could be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// What was asked is done; a token is to be accepted.
+    Done,
+    /// A token or a check was refused.
+    Refused,
+    /// The command line makes no sense.
+    Usage,
+    /// Something failed that nobody asked for, such as a write to a full disk.
+    Internal,
+    /// The configuration has to change.
+    Configuration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        // sysexits.h has the last two: EX_SOFTWARE and EX_CONFIG.
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Refused => 1,
+            Exit::Usage => 2,
+            Exit::Internal => 70,
+            Exit::Configuration => 78,
+        })
+    }
 }
 
 /// What every command returns.
@@ -45,6 +73,24 @@ pub(crate) fn internal(message: impl fmt::Display) -> Failure {
     Failure { kind: Kind::Internal, code: "internal", message: message.to_string() }
 }
 
+/// A file that cannot be written. Whoever has the wrong folder or no permission changes the configuration; a disk that is full or
+/// broken is nothing the configuration says.
+pub(crate) fn unwritable(what: impl fmt::Display, why: &io::Error) -> Failure {
+    let message = format!("{what} cannot be written: {why}");
+    match why.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::InvalidFilename
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::Unsupported => configuration(message),
+        _ => internal(message),
+    }
+}
+
 impl Failure {
     /// The message with what it is about in front.
     pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
@@ -63,22 +109,36 @@ impl Failure {
     }
 }
 
-/// Prints a failure and gives its exit code.
-pub(crate) fn report(failure: &Failure, json: bool) -> ExitCode {
+/// The longest message that is printed: what was typed wrong may be repeated in it.
+const LONGEST: usize = 2_000;
+
+/// Prints a failure and says how the program ends.
+pub(crate) fn report(failure: &Failure, json: bool) -> Exit {
+    let message = cut(&failure.message);
     if json {
-        let body = serde_json::json!({ "error": failure.code, "message": failure.message });
+        let body = serde_json::json!({ "error": failure.code, "message": message });
         crate::output::line(&body.to_string());
     } else {
         // One line, whatever a library put into its message.
-        let message = failure.message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         crate::output::error_line(&format!("countersign: {message}"));
     }
-    ExitCode::from(match failure.kind {
-        Kind::Refused => 1,
-        Kind::Usage => 2,
-        Kind::Configuration => 78,
-        Kind::Internal => 70,
-    })
+    match failure.kind {
+        Kind::Refused => Exit::Refused,
+        Kind::Usage => Exit::Usage,
+        Kind::Configuration => Exit::Configuration,
+        Kind::Internal => Exit::Internal,
+    }
+}
+
+fn cut(message: &str) -> Cow<'_, str> {
+    match message.char_indices().nth(LONGEST) {
+        Some((at, _)) => {
+            let (start, rest) = message.split_at(at);
+            Cow::Owned(format!("{start}… ({} more bytes)", rest.len()))
+        }
+        None => Cow::Borrowed(message),
+    }
 }
 
 impl From<StoreError> for Failure {
@@ -146,7 +206,8 @@ impl From<SettingsError> for Failure {
             | SettingsError::Malformed { .. }
             | SettingsError::Variable { .. }
             | SettingsError::Incomplete { .. }
-            | SettingsError::LogLevel { .. } => Kind::Configuration,
+            | SettingsError::LogLevel { .. }
+            | SettingsError::LogQueue { .. } => Kind::Configuration,
             SettingsError::LogStarted { .. } => Kind::Internal,
         };
         Self { kind, code, message }

@@ -1,6 +1,6 @@
 //! The binary `countersign`: reads the command line, runs one command and turns its outcome into an exit code.
 //!
-//! Exit codes: 0 done, 1 refused (a token, a check), 2 usage, 78 bad configuration, 70 internal (sysexits.h).
+//! Exit codes are those of `failure::Exit`; they say what the command came to, whatever became of its output.
 //! The environment is read once, here, and passed down, so that nothing depends on it in secret.
 
 mod args;
@@ -19,19 +19,46 @@ mod stores;
 
 use args::Args;
 use clap::Parser;
-use countersign_settings::Environment;
-use std::process::ExitCode;
+use countersign_settings::{Environment, log};
+use failure::{Exit, internal};
+use std::{process::ExitCode, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long the end of the program waits for a log that cannot be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// "File size limit exceeded". Caught, a write beyond the limit fails like one on a full disk instead of ending the program.
+const SIGXFSZ: i32 = 25;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let exit = match Args::try_parse() {
+        Ok(args) => run(args),
+        Err(why) if why.use_stderr() => {
+            output::error_line(why.to_string().trim_end());
+            Exit::Usage
+        }
+        // --help and --version.
+        Err(text) => {
+            output::line(text.to_string().trim_end());
+            Exit::Done
+        }
+    };
+    output::exit_code(exit).into()
+}
+
+fn run(args: Args) -> Exit {
     let json = args.json;
     let environment = Environment::of_process();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(why) => return failure::report(&failure::internal(format!("no async runtime: {why}")), json),
+        Err(why) => return failure::report(&internal(format!("no async runtime: {why}")), json),
     };
-    match runtime.block_on(commands::run(args, &environment)) {
-        Ok(code) => code,
+    let outcome = runtime.block_on(async {
+        let _caught = signal(SignalKind::from_raw(SIGXFSZ)).map_err(internal)?;
+        commands::run(args, &environment).await
+    });
+    log::flush(LAST_WORDS);
+    match outcome {
+        Ok(exit) => exit,
         Err(why) => failure::report(&why, json),
     }
 }

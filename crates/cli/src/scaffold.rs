@@ -5,7 +5,7 @@
 use crate::{
     authority::Authority,
     config::{self, RawConfig},
-    failure::{Outcome, configuration, internal, refused},
+    failure::{Outcome, configuration, internal, refused, unwritable},
     files::{self, Created},
     stores,
 };
@@ -62,7 +62,7 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     let secret =
         ClientSecret::generate().ok_or_else(|| internal("the operating system gives no random numbers"))?;
     let folder = plan.file.parent().unwrap_or(Path::new("."));
-    let unwritable = |why| configuration(format!("{} can not be written: {why}", plan.file.display()));
+    let unwritable = |why| unwritable(plan.file.display(), &why);
     files::create_folder(folder).map_err(unwritable)?;
     let text = text(plan, &secret);
 

@@ -8,7 +8,7 @@ use super::Context;
 use crate::{
     args::AuthorizeArgs,
     checks,
-    failure::{Outcome, configuration, internal, usage},
+    failure::{Exit, Outcome, configuration, internal, usage},
     files, output,
 };
 use countersign_gateway::{
@@ -19,12 +19,8 @@ use countersign_gateway::{
 use countersign_settings::log;
 use countersign_store::{Clock, SystemClock};
 use serde_json::value::RawValue;
-use std::process::ExitCode;
 
-const REFUSED: u8 = 1;
-const USAGE: u8 = 2;
-
-pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<ExitCode> {
+pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<Exit> {
     let event = match args.event.as_str() {
         "-" => files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?,
         file => files::read_text(file.as_ref()).map_err(|why| usage(format!("--event {file}: {why}")))?,
@@ -48,11 +44,11 @@ pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<
         (false, _) => output::line(reply.get()),
     }
     match &outcome.decision {
-        Decision::Allow(_) => Ok(ExitCode::SUCCESS),
+        Decision::Allow(_) => Ok(Exit::Done),
         Decision::Deny(denial) => {
             output::error_line(&format!("countersign: not let in: {}", denial.refusal));
             let none = matches!(denial.refusal, Refusal::Event(_)) && outcome.shape.is_none();
-            Ok(ExitCode::from(if none { USAGE } else { REFUSED }))
+            Ok(if none { Exit::Usage } else { Exit::Refused })
         }
     }
 }

@@ -10,15 +10,14 @@ use super::{
 use crate::{
     args::VerifyArgs,
     checks::{self, ReportedCheck},
-    failure::Outcome,
+    failure::{Exit, Outcome},
     output,
 };
 use countersign_store::{Clock, SystemClock};
 use countersign_verifier::{Check, Explanation, Verdict};
 use serde::Serialize;
-use std::process::ExitCode;
 
-pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome<ExitCode> {
+pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Exit> {
     let asked = Asked::read(context, args).await?;
     let explanation = told(asked.verifier.explain(&asked.token, SystemClock.now()).await);
     if context.json {
@@ -26,7 +25,7 @@ pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Exi
     } else {
         lines(&explanation, &asked.unchecked).iter().for_each(|line| output::line(line));
     }
-    Ok(if explanation.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if explanation.outcome.is_ok() { Exit::Done } else { Exit::Refused })
 }
 
 /// The reason under the name that `verify` gives it. It is that of the first check that failed.

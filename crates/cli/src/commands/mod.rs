@@ -14,16 +14,13 @@ mod verify;
 use crate::{
     args::{Args, Command},
     config::Config,
-    failure::Outcome,
+    failure::{Exit, Outcome},
     serve,
 };
 use clap::CommandFactory;
 use countersign_issuer::HttpIssuer;
 use countersign_settings::{Environment, log};
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
 
 /// What libraries that carry requests with credentials may log at most: below that, AWS's client shows whole requests and what
 /// they are signed with, and those under it what is on the wire.
@@ -59,7 +56,7 @@ impl Context<'_> {
 }
 
 /// Runs the command that was asked for. What it has not said itself about its end is a `Failure`.
-pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<ExitCode> {
+pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<Exit> {
     let context = Context {
         environment,
         json: args.json,
@@ -85,5 +82,5 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<ExitCo
             Ok(())
         }
     }
-    .map(|()| ExitCode::SUCCESS)
+    .map(|()| Exit::Done)
 }

@@ -1,7 +1,7 @@
 //! A folder that a web server serves: files that anyone may read.
 
 use super::ASAP;
-use crate::failure::{Failure, Outcome, configuration};
+use crate::failure::{Failure, Outcome, unwritable};
 use countersign_issuer::Document;
 use std::{
     fmt, fs,
@@ -61,7 +61,7 @@ impl fmt::Display for Folder {
 }
 
 fn about(path: &Path, why: &io::Error) -> Failure {
-    configuration(format!("{} can not be written: {why}", path.display()))
+    unwritable(path.display(), why)
 }
 
 /// Puts a file in place of another as a whole; anyone may read it.
