@@ -52,6 +52,15 @@ def until(condition, what, within=READY_WITHIN):
     return result
 
 
+def log_is_written(url):
+    """Whether a server has written all that it has logged; also when it cannot be asked."""
+    try:
+        text = httpx.get(f"{url}/metrics").text
+    except httpx.TransportError:
+        return True
+    return "countersign_log_unwritten_bytes" not in text or "countersign_log_unwritten_bytes 0\n" in text
+
+
 class Authority:
     """One `countersign serve` with its folder.
 
@@ -124,6 +133,9 @@ class Authority:
 
     @property
     def log(self):
+        """All that was logged until now: a server writes its log a moment after it answers."""
+        if self.process is not None and self.process.poll() is None:
+            until(lambda: log_is_written(self.issuer), "the log is written")
         return (self.folder / "log").read_text(encoding="utf-8")
 
     def request(self, data, metadata=None, profile=None):

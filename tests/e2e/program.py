@@ -14,6 +14,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from authority import log_is_written
+
 SECRET = "cssec_a-secret-that-only-these-tests-know-0123456789"
 SECONDS = 20.0
 
@@ -151,6 +153,11 @@ class World:
 
     @property
     def log(self):
+        """All that was logged until now: a server writes its log a moment after it answers."""
+        for process in self.started:
+            printed = getattr(process, "printed", None)
+            if printed and process.poll() is None:
+                until(lambda: log_is_written(f"http://{printed['listen']}"), "the log is written")
         return (self.folder / "log").read_text(encoding="utf-8")
 
     def events(self):

@@ -2,10 +2,58 @@
 //!
 //! Events go to the log under the target `countersign::audit`, one record each. A token appears only as its SHA-256;
 //! claims, secrets and credentials never. Text that came from a caller is written as a quoted field, so a line break
-//! in it can not make a second record.
+//! in it cannot make a second record.
+//!
+//! A token leaves only after its record was handed to the log: the log is asked for room ([`AuditLog`]) before anything is
+//! signed. Refusals of callers that have not proved who they are can be had by anybody at any rate; they have a name of
+//! their own, by which the log sums them up.
 
+use async_trait::async_trait;
 use aws_lc_rs::digest;
-use std::net::IpAddr;
+use std::{fmt::Debug, net::IpAddr};
+
+/// The log that the audit goes to, as far as minting depends on it.
+#[async_trait]
+pub trait AuditLog: Debug + Send + Sync {
+    /// Whether a record would be taken now, and one that follows from what is begun now later on.
+    fn has_room(&self) -> bool;
+
+    /// Waits for room, for as long as a request may wait; `false` when there is none.
+    async fn wait_for_room(&self) -> bool;
+
+    /// What the metrics show of the log.
+    fn figures(&self) -> LogFigures;
+}
+
+/// What is counted of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogFigures {
+    /// Records of the audit that were lost.
+    pub lost_audit: u64,
+    /// Other records that were lost.
+    pub lost_other: u64,
+    /// Bytes of records that are not written yet.
+    pub unwritten_bytes: u64,
+}
+
+/// A log that writes each record before it goes on, and so always has room.
+#[derive(Debug)]
+pub(crate) struct Immediate;
+
+#[async_trait]
+impl AuditLog for Immediate {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    async fn wait_for_room(&self) -> bool {
+        true
+    }
+
+    fn figures(&self) -> LogFigures {
+        LogFigures::default()
+    }
+}
 
 /// What is recorded about one request for a token.
 #[derive(Debug, Default)]
@@ -33,6 +81,7 @@ pub(crate) struct MintedFacts<'a> {
 impl AuditEvent<'_> {
     /// Records a mint.
     pub(crate) fn minted(&self, minted: &MintedFacts<'_>) {
+        let hash = hex(digest::digest(&digest::SHA256, minted.token.as_bytes()).as_ref());
         tracing::info!(
             target: "countersign::audit",
             decision = "minted",
@@ -46,7 +95,7 @@ impl AuditEvent<'_> {
             jti = minted.jti,
             subject = minted.subject,
             exp = minted.expires_at,
-            token_sha256 = hex(digest::digest(&digest::SHA256, minted.token.as_bytes()).as_ref()),
+            token_sha256 = std::str::from_utf8(&hash).unwrap_or_default(),
         );
     }
 
@@ -64,10 +113,29 @@ impl AuditEvent<'_> {
             reason,
         );
     }
+
+    /// Records the refusal of a caller that has not proved who it is, or asks too often: by itself, or in a sum.
+    pub(crate) fn refused_unauthenticated(&self, code: &str, reason: &str) {
+        tracing::warn!(
+            // The name that the log knows such records by.
+            name: "unauthenticated",
+            target: "countersign::audit",
+            decision = "refused",
+            request_id = self.request_id,
+            address = self.address.map(tracing::field::display),
+            code,
+            reason,
+        );
+    }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// A SHA-256 in hexadecimal.
+fn hex(bytes: &[u8]) -> [u8; 64] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default() as char;
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    text
 }

@@ -4,7 +4,9 @@
 //! looked up when the snapshot is made, so minting does not search.
 
 use crate::{
-    Clients, IssuerUrl, JwksCertificates, ProfileError, PublicDocuments, documents,
+    AuditLog, Clients, IssuerUrl, JwksCertificates, ProfileError, PublicDocuments,
+    audit::Immediate,
+    documents,
     http::{Answers, Metrics, RateLimits},
     profile::Profile,
 };
@@ -75,6 +77,7 @@ pub struct Issuer {
     keys: ArcSwap<Keys>,
     seen_at: AtomicI64,
     metrics: Metrics,
+    audit_log: Arc<dyn AuditLog>,
 }
 
 /// One state of the keys and what follows from it.
@@ -136,7 +139,20 @@ impl Issuer {
         let keys = Keys::new(&settings, keyring, settings.jwks_max_age)?;
         let metrics = Metrics::new();
         let seen_at = AtomicI64::new(clock.now().unix_seconds());
-        Ok(Self { settings, clock, keys: ArcSwap::from_pointee(keys), seen_at, metrics })
+        Ok(Self {
+            settings,
+            clock,
+            keys: ArcSwap::from_pointee(keys),
+            seen_at,
+            metrics,
+            audit_log: Arc::new(Immediate),
+        })
+    }
+
+    /// With a log that may run out of room.
+    pub fn with_audit_log(mut self, log: Arc<dyn AuditLog>) -> Self {
+        self.audit_log = log;
+        self
     }
 
     /// Replaces the keys and the documents made from them.
@@ -184,6 +200,10 @@ impl Issuer {
     pub fn profiles_without_key(&self) -> Vec<&'static str> {
         let keys = self.keys.load();
         self.settings.profiles.iter().map(|p| p.name()).filter(|name| keys.ready(name).is_none()).collect()
+    }
+
+    pub(crate) fn audit_log(&self) -> &dyn AuditLog {
+        self.audit_log.as_ref()
     }
 
     /// The metrics of this issuer.

@@ -17,6 +17,7 @@ mod policy;
 mod profile;
 mod request;
 
+pub use audit::{AuditLog, LogFigures};
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
 pub use documents::{Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, render, x509_map};
 pub use freshness::max_age;

@@ -88,6 +88,11 @@ pub enum MintError {
     /// The store has not answered for too long to know that the keys may still sign.
     #[error("the keys could not be read for too long; tokens are minted again when the store answers")]
     Stale,
+    /// The log has had no room for the audit record for too long.
+    #[error(
+        "the log cannot be written, and no token is minted without a record of it; tokens are minted again when it can"
+    )]
+    LogFull,
     /// Signing failed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -106,6 +111,7 @@ impl MintError {
             Self::TooLong { .. } => "token_too_long",
             Self::NoKey => "no_active_key",
             Self::Stale => "keys_stale",
+            Self::LogFull => "log_full",
             Self::Sign(_) => "signing_failed",
             Self::NoRandomness => "no_randomness",
         }
@@ -134,12 +140,19 @@ impl Issuer {
         let profile = request.profile.as_deref().unwrap_or("jwt");
         let known = self.profile(profile).map(|p| p.name());
         let audit = AuditEvent { request_id, address, client: Some(caller.name()), profile: known };
-        let result = self.mint_unrecorded(caller, request, now, &audit).await;
+        let log = self.audit_log();
+        let result = if log.has_room() || log.wait_for_room().await {
+            self.mint_unrecorded(caller, request, now, &audit).await
+        } else {
+            Err(MintError::LogFull)
+        };
         match &result {
             Ok(_) => self.metrics().minted(known.unwrap_or_default()),
             Err(why) => {
                 self.metrics().refused(why.code());
-                audit.refused(why.code(), &why.to_string());
+                if *why != MintError::LogFull {
+                    audit.refused(why.code(), &why.to_string());
+                }
             }
         }
         result

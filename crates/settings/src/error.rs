@@ -65,6 +65,13 @@ pub enum SettingsError {
         level: String,
     },
 
+    /// The queue of the log is too small or too large.
+    #[error("log.queue_bytes {bytes} is not between 65536 and 67108864")]
+    LogQueue {
+        /// What was asked for.
+        bytes: usize,
+    },
+
     /// This process logs already: a mistake of the program and not of whoever configured it.
     #[error("the log can not be started: {why}")]
     LogStarted {
@@ -82,7 +89,8 @@ impl SettingsError {
             | Self::Malformed { .. }
             | Self::Variable { .. }
             | Self::Incomplete { .. }
-            | Self::LogLevel { .. } => "bad_configuration",
+            | Self::LogLevel { .. }
+            | Self::LogQueue { .. } => "bad_configuration",
             Self::LogStarted { .. } => "internal",
         }
     }

@@ -1,27 +1,40 @@
 //! The log: for people on a terminal, JSON lines otherwise; always on standard error.
 //!
-//! A JSON line is timestamp, level, the event's fields as they were given, target; whoever reads the lines relies on that
-//! (`tests/e2e/test_observability.py`). A level that is misspelt is refused, because it would silence the log.
+//! A command writes each record before it goes on. A server hands its records to a thread of their own ([`start_queued`]), so
+//! that a log that cannot be written stops neither keys nor health; what then happens to requests whose record must not be lost
+//! is up to whoever asks [`Log::has_room`]. A level that is misspelt is refused, because it would silence the log. The form of
+//! the lines is in `line`, the queue in `queue`, what is summed up in `flood`.
+
+mod flood;
+mod line;
+mod queue;
 
 use crate::SettingsError;
+pub use flood::UNAUTHENTICATED;
+use flood::{Flood, Summarised, Summary};
+use line::JsonLines;
+use queue::{Kind, Queue};
 use serde::{Deserialize, Serialize};
-use std::io::IsTerminal;
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
+use tracing::Metadata;
 pub use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{
     filter::Targets,
-    fmt::{
-        self, FmtContext, FormatEvent, FormatFields,
-        format::Writer,
-        time::{FormatTime, SystemTime},
-    },
+    fmt::{self, MakeWriter},
     layer::SubscriberExt,
-    registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
+
+/// The target of the audit: one record for every token, and for every request for one that was refused.
+const AUDIT: &str = "countersign::audit";
+/// The target of the gate's refusals.
+const GATE: &str = "countersign::gate";
 
 /// The settings of the log as they are typed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,15 +43,32 @@ use tracing_subscriber::{
 pub struct RawLog {
     /// `error`, `warn`, `info`, `debug` or `trace`, or a list like `info,countersign::audit=off`.
     pub level: String,
+    /// What a server does about its audit while the log cannot be written, or not as fast as it grows: `wait` (`/sign` waits a second
+    /// and then answers 503, so that no token leaves without a record) or `drop` (tokens are minted, and the records that are lost are
+    /// counted in `countersign_log_lost`). Keys and health are answered in either case.
+    pub audit: WhenFull,
+    /// How many bytes of records a server keeps in memory until they are written, 65536 to 67108864. A crash loses them.
+    pub queue_bytes: usize,
 }
 
 impl Default for RawLog {
     fn default() -> Self {
-        Self { level: "info".into() }
+        Self { level: "info".into(), audit: WhenFull::Wait, queue_bytes: 1 << 20 }
     }
 }
 
-/// Starts logging at `level`: `info`, or a list like `info,countersign::audit=off`.
+/// What becomes of audit records that there is no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum WhenFull {
+    /// Nothing is done that could not be recorded.
+    Wait,
+    /// They are lost, and counted.
+    Drop,
+}
+
+/// Starts logging at `level`: `info`, or a list like `info,countersign::audit=off`. Each record is written at once.
 ///
 /// # Errors
 ///
@@ -53,73 +83,176 @@ pub fn start(level: &str) -> Result<(), SettingsError> {
 ///
 /// As [`start`].
 pub fn start_below(level: &str, most: &[(&str, LevelFilter)]) -> Result<(), SettingsError> {
+    let sink = Sink { queue: Arc::new(Queue::new(0)), when_full: WhenFull::Drop, direct: true };
+    install(level, most, sink, None)
+}
+
+/// Starts logging as `raw` says, on a thread of its own; otherwise like [`start_below`].
+///
+/// # Errors
+///
+/// As [`start`]; also [`SettingsError::LogStarted`] when there is no thread to be had, and [`SettingsError::LogQueue`].
+pub fn start_queued(raw: &RawLog, most: &[(&str, LevelFilter)]) -> Result<Log, SettingsError> {
+    if !(1 << 16..=1 << 26).contains(&raw.queue_bytes) {
+        return Err(SettingsError::LogQueue { bytes: raw.queue_bytes });
+    }
+    let not_started = |why: io::Error| SettingsError::LogStarted { why: why.to_string() };
+    // Another handle than that of the standard library, whose lock others would wait for while the thread is stuck.
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(not_started)?);
+    let queue = Arc::new(Queue::new(raw.queue_bytes));
+    let woken = Arc::clone(&queue);
+    let flood = Arc::new(Flood::new(uptime, move || woken.wake()));
+    let sink = Sink { queue: Arc::clone(&queue), when_full: raw.audit, direct: false };
+    install(&raw.level, most, sink, Some(Summarised(Arc::clone(&flood))))?;
+    let log = Log { queue: Arc::clone(&queue), when_full: raw.audit };
+    let _ = STARTED.set(log.clone());
+    let chores = chores(Arc::clone(&queue), flood);
+    let thread = std::thread::Builder::new().name("log".to_owned());
+    thread.spawn(move || queue.run(stderr, chores)).map_err(not_started)?;
+    Ok(log)
+}
+
+static STARTED: OnceLock<Log> = OnceLock::new();
+
+/// Waits until all that was logged is written, `within` at most. For the end of a program; `false` when records are left.
+pub fn flush(within: Duration) -> bool {
+    STARTED.get().is_none_or(|log| log.queue.flush(within))
+}
+
+/// A log that is written by a thread of its own.
+#[derive(Debug, Clone)]
+pub struct Log {
+    queue: Arc<Queue>,
+    when_full: WhenFull,
+}
+
+impl Log {
+    /// Whether something may be done now that has to be recorded. Its record is then taken, however full the queue is by then.
+    pub fn has_room(&self) -> bool {
+        self.when_full == WhenFull::Drop || self.queue.has_room()
+    }
+
+    /// Ends when [`Log::has_room`].
+    pub async fn room(&self) {
+        if self.when_full == WhenFull::Wait {
+            self.queue.room().await;
+        }
+    }
+
+    /// How many records of the audit, and how many others, were lost because the queue was full.
+    pub fn lost(&self) -> (u64, u64) {
+        self.queue.lost()
+    }
+
+    /// Bytes of records that are not written yet.
+    pub fn unwritten(&self) -> usize {
+        self.queue.unwritten()
+    }
+}
+
+/// Where lines go.
+#[derive(Debug, Clone)]
+struct Sink {
+    queue: Arc<Queue>,
+    when_full: WhenFull,
+    direct: bool,
+}
+
+impl Sink {
+    fn push(&self, kind: Kind, line: &[u8]) {
+        if !self.direct {
+            self.queue.push(kind, line);
+        } else if io::stderr().lock().write_all(line).is_err() {
+            self.queue.count_lost(kind);
+        }
+    }
+
+    fn kind(&self, metadata: &Metadata<'_>) -> Kind {
+        match self.when_full {
+            _ if metadata.target() != AUDIT => Kind::Other,
+            WhenFull::Wait if metadata.name() != UNAUTHENTICATED => Kind::Admitted,
+            WhenFull::Wait | WhenFull::Drop => Kind::Audit,
+        }
+    }
+}
+
+fn install(
+    level: &str,
+    most: &[(&str, LevelFilter)],
+    sink: Sink,
+    flood: Option<Summarised>,
+) -> Result<(), SettingsError> {
     let filter = parse(level).ok_or_else(|| SettingsError::LogLevel { level: level.to_owned() })?;
     let most = Targets::new().with_default(LevelFilter::TRACE).with_targets(most.iter().copied());
-    let registry = tracing_subscriber::registry().with(filter).with(most);
-    let layer = fmt::layer().with_writer(std::io::stderr);
-    let started = if std::io::stderr().is_terminal() {
-        registry.with(layer.with_target(false)).try_init()
+    let registry = tracing_subscriber::registry().with(filter).with(most).with(flood);
+    let started = if io::stderr().is_terminal() {
+        registry.with(fmt::layer().with_writer(ForPeople(sink)).with_target(false)).try_init()
     } else {
-        registry.with(layer.event_format(JsonLines)).try_init()
+        registry.with(JsonLines(sink)).try_init()
     };
     started.map_err(|why: TryInitError| SettingsError::LogStarted { why: why.to_string() })
 }
 
-/// One JSON object a line: timestamp, level, the event's fields, target. The format of tracing-subscriber's `json` feature
-/// with flattened events, written straight into the line instead of through a map of values: there is one for every token.
-struct JsonLines;
+/// Makes the writer of one record in the form for people.
+struct ForPeople(Sink);
 
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> std::fmt::Result {
-        let mut time = String::with_capacity(32);
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let mut line = Line(Vec::with_capacity(640));
-        line.member(b'{', "timestamp", &time);
-        line.member(b',', "level", event.metadata().level().as_str());
-        event.record(&mut line);
-        line.member(b',', "target", event.metadata().target());
-        line.0.push(b'}');
-        writeln!(writer, "{}", String::from_utf8_lossy(&line.0))
+impl<'a> MakeWriter<'a> for ForPeople {
+    type Writer = Record<'a>;
+
+    fn make_writer(&'a self) -> Record<'a> {
+        Record { sink: &self.0, kind: Kind::Other }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Record<'a> {
+        Record { sink: &self.0, kind: self.0.kind(metadata) }
     }
 }
 
-struct Line(Vec<u8>);
+/// Takes one record, which comes as a whole.
+struct Record<'a> {
+    sink: &'a Sink,
+    kind: Kind,
+}
 
-impl Line {
-    fn member(&mut self, before: u8, name: &str, value: impl serde::Serialize) {
-        self.0.push(before);
-        // Strings and numbers into a Vec: neither can fail.
-        let _ = serde_json::to_writer(&mut self.0, name);
-        self.0.push(b':');
-        let _ = serde_json::to_writer(&mut self.0, &value);
+impl Write for Record<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.sink.push(self.kind, line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.member(b',', field.name(), format!("{value:?}"));
+/// What the thread does besides: it sums up what was held back, and tells what was lost once it can be told.
+fn chores(queue: Arc<Queue>, flood: Arc<Flood>) -> impl FnMut() -> Option<Duration> {
+    let mut told = (0, 0);
+    move || {
+        let (summaries, again) = flood.due();
+        for Summary { target, refusals, codes, addresses } in summaries {
+            let about = "more refusals than are logged one by one";
+            // The target of an event is a constant.
+            if target == AUDIT {
+                tracing::warn!(target: AUDIT, decision = "refused", refusals, codes, addresses, "{about}");
+            } else {
+                tracing::info!(target: GATE, decision = "deny", refusals, codes, addresses, "{about}");
+            }
+        }
+        let lost = queue.lost();
+        if lost != told && queue.unwritten() == 0 {
+            let (audit, other) = (lost.0 - told.0, lost.1 - told.1);
+            tracing::error!(audit, other, "records of the log were lost, because it could not be written");
+            told = lost;
+        }
+        again
     }
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(b',', field.name(), value);
-    }
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(b',', field.name(), value);
-    }
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(b',', field.name(), value);
-    }
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(b',', field.name(), value);
-    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how often something is logged decides nothing else")]
+fn uptime() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
 }
 
 /// `Targets` takes any word for the name of a target, so a misspelt level would silence the log, the audit included.
@@ -133,26 +266,4 @@ fn parse(level: &str) -> Option<Targets> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bad_level_is_repeated_with_what_may_be_written_instead() {
-        let why = start("loud").unwrap_err();
-        assert_eq!(
-            why.to_string(),
-            "log.level \"loud\" is not a level (off, error, warn, info, debug, trace) or a list like \
-             info,countersign::audit=off"
-        );
-    }
-
-    #[test]
-    fn a_level_that_is_misspelt_is_refused_and_not_taken_for_a_target() {
-        for level in ["info", "off", "WARN", "info,countersign::audit=off", "warn, hyper=debug"] {
-            assert!(parse(level).is_some(), "{level}");
-        }
-        for level in ["", "loud", "inf", "info,", "info,audit", "=info", "audit=loud"] {
-            assert!(parse(level).is_none(), "{level}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! `countersign serve`: read the configuration, build everything, then bind and run; stop without cutting anyone off.
 
+mod audit_log;
 mod gate;
 mod listener;
 mod peer;
@@ -16,8 +17,9 @@ use crate::{
     rotation::Rotation,
     scaffold,
 };
+use audit_log::ServerLog;
 use countersign_issuer::http;
-use countersign_settings::log;
+use countersign_settings::log::{self, Log, RawLog};
 use gate::GateRoute;
 use ipnet::IpNet;
 use listener::Listener;
@@ -35,12 +37,12 @@ use tokio::{
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
-    let (first, bound) =
-        if context.file().exists() { (None, None) } else { first_run(context, args).await? };
+    let started = if context.file().exists() { None } else { Some(first_run(context, args).await?) };
     let mut config = crate::config::load(context.file(), context.environment, context.http)?;
-    if bound.is_none() {
-        log::start_below(&config.raw.log.level, &CARRIERS)?;
-    }
+    let (log, first, bound) = match started {
+        Some(FirstRun { log, client, socket }) => (log, client, Some(socket)),
+        None => (log::start_queued(&config.raw.log, &CARRIERS)?, None, None),
+    };
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let socket = match bound {
@@ -65,7 +67,8 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         rotation: rotation.clone(),
         clock: Arc::clone(&authority.clock),
     };
-    let issuer = Arc::new(authority::issuer(config, keyring, Arc::clone(&authority.clock))?);
+    let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
+    let issuer = Arc::new(issuer.with_audit_log(Arc::new(ServerLog(log))));
     for profile in issuer.profiles_without_key() {
         tracing::warn!(
             profile,
@@ -100,12 +103,16 @@ fn gate_route(config: &mut Config, authority: &Authority) -> Option<GateRoute> {
     Some(GateRoute { forward_auth, clock: Arc::clone(&authority.clock), issuer_path })
 }
 
+/// What a server without a configuration has made.
+struct FirstRun {
+    log: Log,
+    client: Option<scaffold::FirstClient>,
+    socket: TcpListener,
+}
+
 /// Makes a configuration for the address that is really bound, so that the issuer's port is true.
-async fn first_run(
-    context: &Context<'_>,
-    args: &ServeArgs,
-) -> Outcome<(Option<scaffold::FirstClient>, Option<TcpListener>)> {
-    log::start("info")?;
+async fn first_run(context: &Context<'_>, args: &ServeArgs) -> Outcome<FirstRun> {
+    let log = log::start_queued(&RawLog::default(), &CARRIERS)?;
     let socket = bind(args.listen.unwrap_or(DEFAULT_LISTEN)).await?;
     let listen = socket.local_addr().map_err(configuration)?;
     let host = match listen.ip() {
@@ -119,8 +126,8 @@ async fn first_run(
         algorithm: countersign_jose::Algorithm::RS256,
         http: context.http,
     };
-    let first = scaffold::create(&plan, context.environment).await?;
-    Ok((first, Some(socket)))
+    let client = scaffold::create(&plan, context.environment).await?;
+    Ok(FirstRun { log, client, socket })
 }
 
 async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
@@ -139,23 +146,32 @@ fn announce(
     first: Option<&scaffold::FirstClient>,
 ) {
     let url = &issuer.settings().issuer;
-    if context.json {
+    let text = if context.json {
         let mut body =
             first.map_or_else(|| serde_json::json!({ "issuer": url.as_str() }), |first| first.json());
         if let Some(body) = body.as_object_mut() {
             body.insert("listen".into(), address.to_string().into());
         }
-        output::line(&body.to_string());
-        return;
-    }
-    output::line(&format!("issuer: {url}\nlistening on {address}"));
-    match first {
-        Some(first) => output::line(&format!(
-            "\nMade {}. Mint a first token (this secret is shown only once):\n  {}\n",
-            context.file().display(),
-            first.curl(),
-        )),
-        None => output::line("Make a client with `countersign client new`; Ctrl-C stops the server."),
+        body.to_string()
+    } else {
+        let next = match first {
+            Some(first) => format!(
+                "\nMade {}. Mint a first token (this secret is shown only once):\n  {}\n",
+                context.file().display(),
+                first.curl(),
+            ),
+            None => "Make a client with `countersign client new`; Ctrl-C stops the server.".to_owned(),
+        };
+        format!("issuer: {url}\nlistening on {address}\n{next}")
+    };
+    // The server does not depend on anyone reading this.
+    if let Err(why) = output::try_line(&text) {
+        let lost = if first.is_some() {
+            "; make a client whose secret you see with `countersign client new`"
+        } else {
+            ""
+        };
+        tracing::warn!("standard output cannot be written: {why}; the server runs{lost}");
     }
 }
 

@@ -171,11 +171,18 @@ fn uncached(mut response: Response<String>) -> Response<String> {
 
 fn log(denial: &Denial, connection: IpAddr) {
     let (code, reason) = (denial.refusal.code(), denial.refusal.to_string());
-    let subject = denial.caller.as_ref().and_then(|caller| caller.verified().registered().sub.as_deref());
     let address = tracing::field::display(connection);
-    if denial.refusal.kind() == RefusalKind::Unavailable {
-        tracing::error!(target: "countersign::gate", decision = "deny", address, code, reason);
-    } else {
-        tracing::info!(target: "countersign::gate", decision = "deny", address, subject, code, reason);
+    match &denial.caller {
+        Some(caller) => {
+            let subject = caller.verified().registered().sub.as_deref();
+            tracing::info!(target: "countersign::gate", decision = "deny", address, subject, code, reason);
+        }
+        // Anybody can cause the others, as often as it likes; by their name the log sums them up.
+        None if denial.refusal.kind() == RefusalKind::Unavailable => tracing::error!(
+            name: "unauthenticated", target: "countersign::gate", decision = "deny", address, code, reason
+        ),
+        None => tracing::info!(
+            name: "unauthenticated", target: "countersign::gate", decision = "deny", address, code, reason
+        ),
     }
 }

@@ -52,7 +52,7 @@ impl HttpError {
                 | MintError::UnknownProfile(_)
                 | MintError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
                 MintError::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
-                MintError::NoKey | MintError::Stale => {
+                MintError::NoKey | MintError::Stale | MintError::LogFull => {
                     (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
                 }
                 MintError::Sign(SignError::Service { why, .. }) => match why {
@@ -125,7 +125,8 @@ impl IntoResponse for HttpError {
                 set(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
             // A quota is counted by the second.
-            Self::Mint(MintError::Sign(SignError::Service { why: ServiceError::Busy, .. })) => {
+            Self::Mint(MintError::LogFull)
+            | Self::Mint(MintError::Sign(SignError::Service { why: ServiceError::Busy, .. })) => {
                 set(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

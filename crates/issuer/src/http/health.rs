@@ -28,6 +28,6 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(peer): Extens
         return HttpError::Forbidden.into_response();
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], app.issuer.metrics().encode(app.issuer.is_ready()))
-        .into_response()
+    let text = app.issuer.metrics().encode(app.issuer.is_ready(), app.issuer.audit_log().figures());
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

@@ -2,11 +2,13 @@
 //!
 //! Labels come from closed lists of our own, never from a request, so their number is bounded.
 
+use crate::LogFigures;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use std::sync::atomic::Ordering;
 
 /// The counters of one issuer.
 #[derive(Debug)]
@@ -19,6 +21,13 @@ pub struct Metrics {
     /// The counter of the status that nearly every response has.
     ok: Counter,
     ready: Gauge,
+    log_lost: Family<LogLabels, Counter>,
+    log_unwritten: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LogLabels {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,13 +56,17 @@ impl Metrics {
         let (minted, refused) = (Family::default(), Family::default());
         let (responses, ready) = (Family::<ResponseLabels, Counter>::default(), Gauge::default());
         let decisions = Family::default();
+        let (log_lost, log_unwritten) = (Family::default(), Gauge::default());
         let ok = responses.get_or_create(&ResponseLabels { status: 200 }).clone();
         registry.register("tokens_minted", "Tokens minted", minted.clone());
         registry.register("tokens_refused", "Requests for a token that were refused", refused.clone());
         registry.register("http_responses", "HTTP responses by status", responses.clone());
         registry.register("gate_decisions", "Decisions of the gate by their code", decisions.clone());
         registry.register("ready", "1 while tokens can be minted with current keys", ready.clone());
-        Self { registry, minted, refused, responses, decisions, ok, ready }
+        let help = "Records that could not be logged, of the audit and others";
+        registry.register("log_lost", help, log_lost.clone());
+        registry.register("log_unwritten_bytes", "Bytes of records not written yet", log_unwritten.clone());
+        Self { registry, minted, refused, responses, decisions, ok, ready, log_lost, log_unwritten }
     }
 
     pub(crate) fn minted(&self, profile: &'static str) {
@@ -78,8 +91,13 @@ impl Metrics {
         self.decisions.get_or_create(&DecisionLabels { code }).inc();
     }
 
-    pub(crate) fn encode(&self, ready: bool) -> String {
+    pub(crate) fn encode(&self, ready: bool, log: LogFigures) -> String {
         self.ready.set(ready.into());
+        for (kind, lost) in [("audit", log.lost_audit), ("other", log.lost_other)] {
+            let counter = self.log_lost.get_or_create(&LogLabels { kind });
+            counter.inner().store(lost, Ordering::Relaxed);
+        }
+        self.log_unwritten.set(i64::try_from(log.unwritten_bytes).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -40,7 +40,7 @@ pub(super) async fn sign(
                 app.issuer.metrics().refused(why.code());
                 let audit =
                     AuditEvent { request_id: &request_id, address: Some(peer.0), ..AuditEvent::default() };
-                audit.refused(why.code(), &why.to_string());
+                audit.refused_unauthenticated(why.code(), &why.to_string());
             }
             why.into_response()
         }
