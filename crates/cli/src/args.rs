@@ -1,6 +1,7 @@
 //! The command line as it is typed. What it means is decided in `commands`.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use countersign_settings::duration;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Your own JWT authority in one binary.
@@ -84,7 +85,7 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "A")]
     pub(crate) audience: Vec<String>,
     /// How long the token lives, like 15m or 1h
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) lifetime: Option<std::time::Duration>,
     /// The shape of the token
     #[arg(long, value_name = "P")]
@@ -109,7 +110,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "A")]
     pub(crate) algorithm: Option<countersign_jose::Algorithm>,
     /// How far the clocks of issuer and verifier may differ, 10m at most
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0s")]
     pub(crate) leeway: std::time::Duration,
 }
 

@@ -4,6 +4,7 @@
 //! Nothing here knows what a program is for: it links neither issuer nor keyring nor store. Messages may name files and
 //! variables, never what is in them.
 
+pub mod duration;
 mod environment;
 mod error;
 pub mod files;

@@ -107,8 +107,13 @@ pub(crate) struct RawServer {
     pub(crate) listen: String,
     /// Networks of proxies whose `X-Forwarded-For` tells the caller's address. Not `0.0.0.0/0`.
     pub(crate) trusted_proxies: Vec<String>,
-    /// Networks that may read `/metrics`.
+    /// Networks that may read `/metrics`. Requests that came through a proxy which is not in `trusted_proxies` may not,
+    /// wherever the proxy is.
     pub(crate) metrics_allow: Vec<String>,
+    /// How long the server goes on answering after SIGTERM or SIGQUIT, with `/readyz` at 503 and `Connection: close` on
+    /// every answer, before it closes its port. As long as load balancers take to see it, and less than the supervisor
+    /// waits before it kills (10 s for Docker, 30 s for Kubernetes, 90 s for systemd). Ctrl-C does not wait.
+    pub(crate) drain: String,
 }
 
 impl Default for RawServer {
@@ -117,6 +122,7 @@ impl Default for RawServer {
             listen: "127.0.0.1:8080".into(),
             trusted_proxies: Vec::new(),
             metrics_allow: vec!["127.0.0.0/8".into(), "::1/128".into()],
+            drain: "5s".into(),
         }
     }
 }
@@ -182,8 +188,18 @@ pub(crate) struct RawLimits {
     pub(crate) json_depth: usize,
     /// How long a request may take from its first byte to the answer; slower ones get 408.
     pub(crate) request_time: String,
-    /// Connections open at once; further ones wait.
+    /// How long a connection may be idle between two requests. Longer than proxies keep their idle connections (60s is the
+    /// default of nginx and of AWS load balancers), so that it is they who close them.
+    pub(crate) idle_time: String,
+    /// How long a client may take to read an answer. The connection is closed when less than 16 KiB of it could be sent in
+    /// that time and more is waiting.
+    pub(crate) write_time: String,
+    /// Connections open at once. When they are used up, the one that has waited longest for its client gives way to a new
+    /// one. Not more than the limit of open files (`RLIMIT_NOFILE`) less 64.
     pub(crate) connections: usize,
+    /// Connections open at once from one address (IPv6: one /64); `server.trusted_proxies` and `gate.proxies` may have all.
+    /// Default: an eighth of `limits.connections`, and 8 at least.
+    pub(crate) connections_per_address: Option<usize>,
     /// Tokens asked for by one client: `NUMBER/s`, `NUMBER/m`, `NUMBER/h`, or `off`. More get 429.
     pub(crate) per_client: String,
     /// Tokens asked for from one address (IPv6: one /64), before it proved who it is; in the same form.
@@ -199,7 +215,10 @@ impl Default for RawLimits {
             token_bytes: 8192,
             json_depth: 16,
             request_time: "10s".into(),
+            idle_time: "75s".into(),
+            write_time: "10s".into(),
             connections: 1024,
+            connections_per_address: None,
             per_client: "1000/s".into(),
             per_address: "200/s".into(),
         }

@@ -18,13 +18,14 @@ use countersign_issuer::{
 };
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey};
 use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
-use countersign_settings::Environment;
+use countersign_settings::{Environment, duration};
 use ipnet::IpNet;
 use std::{
     collections::BTreeSet,
     fmt::Display,
     net::SocketAddr,
     num::NonZeroU32,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -48,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) metrics_allow: Vec<IpNet>,
+    pub(crate) drain: Duration,
     pub(crate) backdate: Duration,
     pub(crate) jwks_max_age: Duration,
     pub(crate) jwks_certificates: JwksCertificates,
@@ -86,7 +88,11 @@ pub(crate) struct Limits {
     pub(crate) header_bytes: usize,
     pub(crate) url_bytes: usize,
     pub(crate) request_time: Duration,
+    pub(crate) idle_time: Duration,
+    pub(crate) write_time: Duration,
     pub(crate) connections: usize,
+    /// `None`: a share of `connections`, as many as there are in the end.
+    pub(crate) connections_per_address: Option<usize>,
 }
 
 pub(super) fn resolve(
@@ -159,6 +165,7 @@ pub(super) fn resolve(
         listen: parse("server.listen", &raw.server.listen)?,
         trusted_proxies: proxies(&raw)?,
         metrics_allow: networks("server.metrics_allow", &raw.server.metrics_allow)?,
+        drain: duration("server.drain", &raw.server.drain)?,
         backdate: duration("tokens.backdate", &raw.tokens.backdate)?,
         jwks_max_age: duration("jwks.max_age", &raw.jwks.max_age)?,
         jwks_certificates: if raw.jwks.x5c { JwksCertificates::Shown } else { JwksCertificates::Left },
@@ -183,10 +190,40 @@ fn parse<T: std::str::FromStr<Err: Display>>(key: &str, text: &str) -> Outcome<T
     text.parse().map_err(|why| at(key, why))
 }
 
+/// A time, within the range of its setting.
 pub(super) fn duration(key: &str, text: &str) -> Outcome<Duration> {
-    humantime::parse_duration(text)
-        .map_err(|_| at(key, format!("{text:?} is not a time; write 30s, 15m, 1h or 7days")))
+    let range = RANGES.iter().find(|(name, _)| *name == key).map(|(_, range)| range.clone());
+    duration::parse_within(text, range.unwrap_or(Duration::ZERO..=duration::LONGEST))
+        .map_err(|why| at(key, why))
 }
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const HOUR: Duration = seconds(3600);
+const DAY: Duration = seconds(24 * 3600);
+const MONTH: Duration = seconds(30 * 24 * 3600);
+/// Below it, a client on a slow network could never be served.
+const LEAST_LIMIT: Duration = Duration::from_millis(100);
+
+/// Settings with a range of their own; all others may be from 0 to `duration::LONGEST`.
+const RANGES: [(&str, RangeInclusive<Duration>); 11] = [
+    ("store.refresh", Duration::ZERO..=DAY),
+    ("store.max_stale", Duration::ZERO..=MONTH),
+    ("store.max_stale_signing", Duration::ZERO..=MONTH),
+    ("tokens.backdate", Duration::ZERO..=HOUR),
+    ("jwks.max_age", Duration::ZERO..=MONTH),
+    ("rotation.observe_every", Duration::ZERO..=HOUR),
+    ("rotation.skew", Duration::ZERO..=DAY),
+    ("limits.request_time", LEAST_LIMIT..=HOUR),
+    ("limits.idle_time", LEAST_LIMIT..=DAY),
+    ("limits.write_time", LEAST_LIMIT..=HOUR),
+    ("server.drain", Duration::ZERO..=HOUR),
+];
+
+/// So many requests in a time are counted one by one; more would be no limit at all.
+const MOST_REQUESTS: u32 = 1_000_000_000;
 
 fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
     if text == "off" {
@@ -199,11 +236,15 @@ fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
             "h" => 3600,
             _ => return None,
         };
-        Some(Rate { requests: number.parse::<NonZeroU32>().ok()?, per: Duration::from_secs(per) })
+        let requests = number.parse::<NonZeroU32>().ok().filter(|number| number.get() <= MOST_REQUESTS)?;
+        Some(Rate { requests, per: Duration::from_secs(per) })
     });
-    parsed
-        .map(Some)
-        .ok_or_else(|| at(key, format!("{text:?} is not a rate; write 100/s, 600/m, 1000/h or off")))
+    parsed.map(Some).ok_or_else(|| {
+        at(
+            key,
+            format!("{text:?} is not a rate; write 100/s, 600/m, 1000/h or off, and at most {MOST_REQUESTS}"),
+        )
+    })
 }
 
 fn gate(raw: &RawConfig, folder: &Path, environment: &Environment) -> Outcome<Option<GateConfig>> {
@@ -236,16 +277,14 @@ fn proxies(raw: &RawConfig) -> Outcome<Vec<IpNet>> {
     Ok(networks)
 }
 
+const MOST_CONNECTIONS: usize = 1 << 20;
+
 fn limits(raw: &RawConfig) -> Outcome<Limits> {
     let limits = &raw.limits;
     let within = |key: &str, value: usize, low: usize, high: usize| {
         let fits = (low..=high).contains(&value);
         if fits { Ok(value) } else { Err(at(key, format!("{value} is not between {low} and {high}"))) }
     };
-    let request_time = duration("limits.request_time", &limits.request_time)?;
-    if request_time.is_zero() {
-        return Err(at("limits.request_time", "must be above 0"));
-    }
     Ok(Limits {
         request: RequestLimits {
             body_bytes: within("limits.body_bytes", limits.body_bytes, 1, 16 << 20)?,
@@ -259,8 +298,14 @@ fn limits(raw: &RawConfig) -> Outcome<Limits> {
         },
         header_bytes: within("limits.header_bytes", limits.header_bytes, 8192, 1 << 20)?,
         url_bytes: within("limits.url_bytes", limits.url_bytes, 64, 1 << 16)?,
-        request_time,
-        connections: within("limits.connections", limits.connections, 1, 1 << 20)?,
+        request_time: duration("limits.request_time", &limits.request_time)?,
+        idle_time: duration("limits.idle_time", &limits.idle_time)?,
+        write_time: duration("limits.write_time", &limits.write_time)?,
+        connections: within("limits.connections", limits.connections, 1, MOST_CONNECTIONS)?,
+        connections_per_address: limits
+            .connections_per_address
+            .map(|most| within("limits.connections_per_address", most, 1, MOST_CONNECTIONS))
+            .transpose()?,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::{
     route::{Access, Requirement, Route},
 };
 use countersign_jose::{Algorithm, SymmetricKey};
-use countersign_settings::{Environment, SecretRef, files::read_text};
+use countersign_settings::{Environment, SecretRef, duration, files::read_text};
 use countersign_verifier::{
     AudienceFallback, DirectorySnapshots, KeySource, Preset, RefreshPolicy, TrustedIssuer,
     TrustedIssuerBuilder, Verifier,
@@ -431,5 +431,5 @@ fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, S
 }
 
 fn duration(key: impl Into<String>, text: &str) -> Result<Duration, SettingError> {
-    humantime::parse_duration(text).map_err(|why| at(key, format!("{text:?}: {why}; write 30s, 15m or 1h")))
+    duration::parse(text).map_err(|why| at(key, why))
 }
