@@ -168,7 +168,9 @@ def authorities(binary, tmp_path_factory):
         env:    environment variables for it and for its `run`.
         before: called with the authority before it is started, to import keys for example.
         """
-        environment = clean_environment({"COUNTERSIGN_LIMITS__PER_ADDRESS": "off"} | (env or {}))
+        environment = clean_environment(
+            {"COUNTERSIGN_LIMITS__PER_ADDRESS": "off", "COUNTERSIGN_SERVER__DRAIN": "0s"} | (env or {})
+        )
         new = Authority(binary, tmp_path_factory.mktemp("authority"), environment)
         if config is not None:
             new.configure(config)

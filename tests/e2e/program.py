@@ -130,10 +130,11 @@ class World:
         return complaint[0]
 
     def spawn(self, *arguments, env=None):
-        """Starts a process that is killed at the end of the test if it still runs."""
+        """Starts a process that is killed at the end of the test if it still runs. A server does not drain unless told to."""
+        environment = {"COUNTERSIGN_SERVER__DRAIN": "0s"} | self.environment | (env or {})
         with open(self.folder / "log", "ab") as log:
             process = subprocess.Popen(
-                [self.binary, *arguments], cwd=self.folder, env=self.environment | (env or {}),
+                [self.binary, *arguments], cwd=self.folder, env=environment,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
             )
         self.started.append(process)

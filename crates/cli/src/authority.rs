@@ -20,6 +20,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 pub(crate) struct Authority {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keyring: StoredKeyring,
+    store: Arc<dyn Store>,
 }
 
 impl Authority {
@@ -28,9 +29,23 @@ impl Authority {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         check_clock(clock.now())?;
         let store = stores::of(config, environment, Arc::clone(&clock)).await?;
+        Self::over(store, clock, config, environment).await
+    }
+
+    /// The same store with what another configuration says of sealing keys and services.
+    pub(crate) async fn again(&self, config: &Config, environment: &Environment) -> Outcome<Self> {
+        Self::over(Arc::clone(&self.store), Arc::clone(&self.clock), config, environment).await
+    }
+
+    async fn over(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        config: &Config,
+        environment: &Environment,
+    ) -> Outcome<Self> {
         make_sealing_key(config, store.as_ref()).await?;
         let sealing = sealing(config, environment)?;
-        Ok(Self { clock, keyring: keyring(config, store, sealing) })
+        Ok(Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store })
     }
 
     /// Makes the first keys where there are none, and loads all.
@@ -87,6 +102,16 @@ pub(crate) fn with_environment_keys(config: &Config, keyring: LoadedKeyring) -> 
 
 /// Puts the issuer together.
 pub(crate) fn issuer(config: Config, keyring: LoadedKeyring, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
+    issuer_after(None, config, keyring, clock)
+}
+
+/// The same in the place of one that was at work before.
+pub(crate) fn issuer_after(
+    before: Option<&Issuer>,
+    config: Config,
+    keyring: LoadedKeyring,
+    clock: Arc<dyn Clock>,
+) -> Outcome<Issuer> {
     let keyring = with_environment_keys(&config, keyring);
     let settings = IssuerSettings {
         issuer: config.issuer,
@@ -101,7 +126,10 @@ pub(crate) fn issuer(config: Config, keyring: LoadedKeyring, clock: Arc<dyn Cloc
         max_stale: config.max_stale,
         max_stale_signing: config.max_stale_signing,
     };
-    Ok(Issuer::new(settings, keyring, clock)?)
+    Ok(match before {
+        Some(before) => before.successor(settings, keyring, clock)?,
+        None => Issuer::new(settings, keyring, clock)?,
+    })
 }
 
 /// The keyring of a store, with the service that keeps keys.

@@ -91,6 +91,12 @@ pub(crate) fn unwritable(what: impl fmt::Display, why: &io::Error) -> Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl Failure {
     /// The message with what it is about in front.
     pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {

@@ -76,7 +76,7 @@ pub struct Issuer {
     clock: Arc<dyn Clock>,
     keys: ArcSwap<Keys>,
     seen_at: AtomicI64,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     audit_log: Arc<dyn AuditLog>,
 }
 
@@ -136,8 +136,28 @@ impl Issuer {
         keyring: LoadedKeyring,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IssuerError> {
+        Self::counting(Arc::new(Metrics::new()), settings, keyring, clock)
+    }
+
+    /// Puts the issuer together that takes the place of this one: it counts on in the same metrics and writes to the
+    /// same log.
+    pub fn successor(
+        &self,
+        settings: IssuerSettings,
+        keyring: LoadedKeyring,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IssuerError> {
+        let issuer = Self::counting(Arc::clone(&self.metrics), settings, keyring, clock)?;
+        Ok(issuer.with_audit_log(Arc::clone(&self.audit_log)))
+    }
+
+    fn counting(
+        metrics: Arc<Metrics>,
+        settings: IssuerSettings,
+        keyring: LoadedKeyring,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IssuerError> {
         let keys = Keys::new(&settings, keyring, settings.jwks_max_age)?;
-        let metrics = Metrics::new();
         let seen_at = AtomicI64::new(clock.now().unix_seconds());
         Ok(Self {
             settings,

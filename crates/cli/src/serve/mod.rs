@@ -1,44 +1,48 @@
-//! `countersign serve`: read the configuration, build everything, then bind and run; stop without cutting anyone off.
+//! `countersign serve`: read the configuration, build everything, then bind and run; reload; stop without
+//! cutting anyone off.
+//!
+//! `running` is what a configuration is at work and how another takes its place, `listener` the port and its
+//! connections, `signals` who asks for what. Pinned by `tests/e2e/test_shutdown_and_limits.py` and its neighbours.
 
 mod audit_log;
+mod descriptors;
 mod gate;
+mod link;
 mod listener;
 mod peer;
 mod refresh;
+mod request;
 mod rotator;
+mod running;
+mod signals;
+mod site;
+mod stream;
+mod table;
 
 use crate::{
     args::ServeArgs,
-    authority::{self, Authority},
+    authority::Authority,
     commands::{CARRIERS, Context},
-    config::Config,
-    failure::{Outcome, configuration, internal},
-    output,
-    rotation::Rotation,
-    scaffold,
+    failure::{Outcome, configuration},
+    output, scaffold,
 };
 use audit_log::ServerLog;
-use countersign_issuer::http;
 use countersign_settings::log::{self, Log, RawLog};
-use gate::GateRoute;
-use ipnet::IpNet;
-use listener::Listener;
-use refresh::Refresh;
+use running::{Origin, Running};
+use signals::{Asked, Harmless, Signals};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::net::{TcpListener, TcpSocket};
 
 /// Where a server without a configuration listens.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
+    let harmless = Harmless::install()?;
     let started = if context.file().exists() { None } else { Some(first_run(context, args).await?) };
-    let mut config = crate::config::load(context.file(), context.environment, context.http)?;
+    let config = crate::config::load(context.file(), context.environment, context.http)?;
     let (log, first, bound) = match started {
         Some(FirstRun { log, client, socket }) => (log, client, Some(socket)),
         None => (log::start_queued(&config.raw.log, &CARRIERS)?, None, None),
@@ -47,60 +51,30 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     let keyring = authority.load(&config).await?;
     let socket = match bound {
         Some(socket) => socket,
-        None => bind(args.listen.unwrap_or(config.listen)).await?,
+        None => bind(args.listen.unwrap_or(config.listen))?,
     };
     let address = socket.local_addr().map_err(configuration)?;
     if config.issuer.loopback_port().is_some_and(|port| port != address.port()) {
         tracing::warn!("the issuer is {}, but this server listens on {address}", config.issuer);
     }
-    let listener = Listener {
-        limits: config.limits,
-        trusted_proxies: config.trusted_proxies.clone(),
-        metrics_allow: config.metrics_allow.clone(),
-        gate: gate_route(&mut config, &authority),
-    };
-    let rotation = Rotation::new(&config, &authority);
-    let refresh = Refresh {
-        keyring: authority.keyring.clone(),
-        every: config.refresh,
-        jaas_key: config.jaas_key.clone(),
-        rotation: rotation.clone(),
-        clock: Arc::clone(&authority.clock),
-    };
-    let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
-    let issuer = Arc::new(issuer.with_audit_log(Arc::new(ServerLog(log))));
-    for profile in issuer.profiles_without_key() {
-        tracing::warn!(
-            profile,
-            "this profile has no key to sign with; bring one in with `countersign keys import`"
-        );
-    }
-    refresh.shorten_max_age(&issuer);
+    let log = Arc::new(ServerLog(log));
+    let mut running = Running::start(running::build(config, authority, keyring, Origin::Start(log))?);
     // Before anyone is told that the server runs.
-    let stop = StopSignal::install()?;
-    announce(context, &issuer, address, first.as_ref());
-
-    let metrics_allow = listener.metrics_allow.clone();
-    let may_read_metrics = move |address: IpAddr| contains(&metrics_allow, address);
-    let routes = http::Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
-    let refresher = tokio::spawn(refresh.run(Arc::clone(&issuer)));
-    let rotator = tokio::spawn(rotator::run(rotation, authority.clock));
-    listener.run(socket, routes, issuer, stop.received()).await;
-    refresher.abort();
-    rotator.abort();
+    let mut signals = Signals::install(harmless)?;
+    announce(context, &running.server.site().issuer, address, first.as_ref());
+    let door = running.server.open(socket);
+    let stop = loop {
+        match signals.asked().await {
+            Asked::Stop(stop) => break stop,
+            Asked::Reload => tokio::select! {
+                () = running.reload(context) => {}
+                stop = signals.stop() => break stop,
+            },
+        }
+    };
+    door.close(stop, running.drain, &mut signals).await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// The gate, where proxies may ask it.
-fn gate_route(config: &mut Config, authority: &Authority) -> Option<GateRoute> {
-    let gate = config.gate.take()?;
-    for warning in &gate.warnings {
-        tracing::warn!("{warning}");
-    }
-    let issuer_path = config.issuer.path().to_owned();
-    let forward_auth = gate.into_forward_auth()?;
-    Some(GateRoute { forward_auth, clock: Arc::clone(&authority.clock), issuer_path })
 }
 
 /// What a server without a configuration has made.
@@ -113,7 +87,7 @@ struct FirstRun {
 /// Makes a configuration for the address that is really bound, so that the issuer's port is true.
 async fn first_run(context: &Context<'_>, args: &ServeArgs) -> Outcome<FirstRun> {
     let log = log::start_queued(&RawLog::default(), &CARRIERS)?;
-    let socket = bind(args.listen.unwrap_or(DEFAULT_LISTEN)).await?;
+    let socket = bind(args.listen.unwrap_or(DEFAULT_LISTEN))?;
     let listen = socket.local_addr().map_err(configuration)?;
     let host = match listen.ip() {
         IpAddr::V6(ip) if ip.is_loopback() => "[::1]".to_owned(),
@@ -130,12 +104,26 @@ async fn first_run(context: &Context<'_>, args: &ServeArgs) -> Outcome<FirstRun>
     Ok(FirstRun { log, client, socket })
 }
 
-async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
-    TcpListener::bind(address).await.map_err(|why| match why.kind() {
+/// How much the kernel takes of answers that are not read. Enough for any document, and too little to fill memory with.
+const SEND_BUFFER: u32 = 64 * 1024;
+/// Connections that wait in the kernel until they are accepted.
+const BACKLOG: u32 = 1024;
+
+fn bind(address: SocketAddr) -> Outcome<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port that was just closed may be taken again.
+        socket.set_reuseaddr(true)?;
+        // Connections have it from the socket they are accepted on.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|why: std::io::Error| match why.kind() {
         std::io::ErrorKind::AddrInUse => configuration(format!(
             "another program listens on {address}; stop it, or choose another address with --listen 127.0.0.1:PORT"
         )),
-        _ => configuration(format!("can not listen on {address}: {why}")),
+        _ => configuration(format!("cannot listen on {address}: {why}")),
     })
 }
 
@@ -172,35 +160,5 @@ fn announce(
             ""
         };
         tracing::warn!("standard output cannot be written: {why}; the server runs{lost}");
-    }
-}
-
-fn contains(networks: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    networks.iter().any(|network| network.contains(&address))
-}
-
-/// Ctrl-C, or SIGTERM from a supervisor.
-struct StopSignal {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignal {
-    /// From here on the two signals no longer end the process by themselves.
-    fn install() -> Outcome<Self> {
-        let install = |kind| signal(kind).map_err(internal);
-        Ok(Self {
-            interrupt: install(SignalKind::interrupt())?,
-            terminate: install(SignalKind::terminate())?,
-        })
-    }
-
-    /// Ends when one of them has come.
-    async fn received(mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

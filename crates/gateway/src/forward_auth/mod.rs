@@ -47,6 +47,11 @@ impl ForwardAuth {
         Self { gate, proxies, identity_headers }
     }
 
+    /// Whether connections from this address are a proxy's.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|proxies| proxies.contains(address))
+    }
+
     /// The gate it asks.
     pub fn gate(&self) -> &Gate {
         &self.gate

@@ -34,6 +34,11 @@ use tower::Service;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
+/// A name for a request that is refused before it gets to a route; `None` without randomness.
+pub fn request_id() -> Option<axum::http::HeaderValue> {
+    crate::mint::random_id().ok()?.try_into().ok()
+}
+
 /// Whether a peer may read `/metrics`.
 pub type MetricsAccess = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 

@@ -1,0 +1,208 @@
+//! What runs besides the listener, and how a reload puts another configuration in its place.
+//!
+//! A reload builds everything anew first: configuration, sealing keys, keyring, issuer, gate. Only then does it swap the
+//! whole, so a configuration that is bad in any way changes nothing and the server goes on with the one it has. The
+//! store stays open, and counters go on. What a running process can not change (`Fixed`) is named.
+
+use super::{
+    audit_log::ServerLog,
+    descriptors,
+    gate::GateRoute,
+    listener::Server,
+    peer::contains,
+    refresh::Refresh,
+    rotator,
+    site::{self, Site},
+};
+use crate::{
+    authority::{self, Authority},
+    commands::Context,
+    config::Config,
+    failure::{Outcome, configuration},
+    rotation::Rotation,
+};
+use countersign_issuer::{Issuer, http::Routes};
+use countersign_keyring::LoadedKeyring;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
+
+/// Settings that are read once, when the process starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fixed([(&'static str, String); 4]);
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self([
+            ("issuer", config.issuer.to_string()),
+            ("store.url", config.raw.store.url.clone()),
+            ("server.listen", config.listen.to_string()),
+            ("log", serde_json::to_string(&config.raw.log).unwrap_or_default()),
+        ])
+    }
+
+    /// The keys whose values differ.
+    fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs.filter(|(one, other)| one != other).map(|((key, _), _)| *key).collect()
+    }
+}
+
+/// Tasks that work for one configuration; they end with it.
+#[derive(Debug)]
+struct Tasks([JoinHandle<()>; 2]);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// One configuration, built and not at work yet.
+pub(super) struct Built {
+    pub(super) site: Site,
+    pub(super) drain: Duration,
+    refresh: Refresh,
+    rotation: Rotation,
+    authority: Authority,
+    fixed: Fixed,
+}
+
+/// What an issuer is built from.
+pub(super) enum Origin<'a> {
+    /// The first one of this process, with the log it writes to.
+    Start(Arc<ServerLog>),
+    /// One that takes the place of this one.
+    Successor(&'a Issuer),
+}
+
+/// Builds all that answers requests.
+pub(super) fn build(
+    mut config: Config,
+    authority: Authority,
+    keyring: LoadedKeyring,
+    origin: Origin<'_>,
+) -> Outcome<Built> {
+    let fixed = Fixed::of(&config);
+    let drain = config.drain;
+    let mut limits = config.limits;
+    limits.connections = descriptors::connections(limits.connections, descriptors::raise_limit());
+    let (trusted_proxies, metrics_allow) = (config.trusted_proxies.clone(), config.metrics_allow.clone());
+    let gate = gate_route(&mut config, &authority);
+    let rotation = Rotation::new(&config, &authority);
+    let refresh = Refresh {
+        keyring: authority.keyring.clone(),
+        every: config.refresh,
+        jaas_key: config.jaas_key.clone(),
+        rotation: rotation.clone(),
+        clock: Arc::clone(&authority.clock),
+    };
+    let clock = Arc::clone(&authority.clock);
+    let issuer = Arc::new(match origin {
+        Origin::Start(log) => authority::issuer(config, keyring, clock)?.with_audit_log(log),
+        Origin::Successor(before) => authority::issuer_after(Some(before), config, keyring, clock)?,
+    });
+    for profile in issuer.profiles_without_key() {
+        tracing::warn!(
+            profile,
+            "this profile has no key to sign with; bring one in with `countersign keys import`"
+        );
+    }
+    refresh.shorten_max_age(&issuer);
+    let allowed = metrics_allow.clone();
+    let may_read_metrics = move |address: IpAddr| contains(&allowed, address);
+    let routes = Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
+    let http = site::http(&limits);
+    let site = Site { issuer, routes, gate, limits, trusted_proxies, metrics_allow, http };
+    Ok(Built { site, drain, refresh, rotation, authority, fixed })
+}
+
+/// The gate, where proxies may ask it.
+fn gate_route(config: &mut Config, authority: &Authority) -> Option<GateRoute> {
+    let gate = config.gate.take()?;
+    for warning in &gate.warnings {
+        tracing::warn!("{warning}");
+    }
+    let issuer_path = config.issuer.path().to_owned();
+    let forward_auth = gate.into_forward_auth()?;
+    Some(GateRoute { forward_auth, clock: Arc::clone(&authority.clock), issuer_path })
+}
+
+/// The configuration at work.
+pub(super) struct Running {
+    pub(super) server: Arc<Server>,
+    pub(super) drain: Duration,
+    authority: Authority,
+    fixed: Fixed,
+    tasks: Tasks,
+}
+
+impl Running {
+    /// Puts the first configuration to work.
+    pub(super) fn start(built: Built) -> Self {
+        let Built { site, drain, refresh, rotation, authority, fixed } = built;
+        let tasks = tasks(refresh, rotation, &authority, &site.issuer);
+        Self { server: Arc::new(Server::new(site)), drain, authority, fixed, tasks }
+    }
+
+    /// Reads the configuration again. Whatever is wrong with it is told in the log, and nothing changes.
+    pub(super) async fn reload(&mut self, context: &Context<'_>) {
+        match self.build_again(context).await {
+            Ok(built) => {
+                let Built { site, drain, refresh, rotation, authority, fixed } = built;
+                self.tasks = tasks(refresh, rotation, &authority, &site.issuer);
+                self.server.replace(site);
+                (self.drain, self.authority, self.fixed) = (drain, authority, fixed);
+                tracing::info!("{} was read again and is in use", context.file().display());
+            }
+            Err(why) => {
+                tracing::error!("the configuration was not reloaded and the old one stays in use: {why}")
+            }
+        }
+    }
+
+    async fn build_again(&self, context: &Context<'_>) -> Outcome<Built> {
+        let config = crate::config::load(context.file(), context.environment, context.http)?;
+        let differing = self.fixed.differing(&Fixed::of(&config));
+        if !differing.is_empty() {
+            let keys = differing.join(", ");
+            return Err(configuration(format!("{keys}: another value needs a restart")));
+        }
+        let site = self.server.site();
+        let authority = self.authority.again(&config, context.environment).await?;
+        // As the watch of the store does: what it would not take over now is not to be built upon either.
+        authority.keyring.reload(&site.issuer.keyring()).await?;
+        let keyring = authority.load(&config).await?;
+        build(config, authority, keyring, Origin::Successor(&site.issuer))
+    }
+}
+
+fn tasks(refresh: Refresh, rotation: Rotation, authority: &Authority, issuer: &Arc<Issuer>) -> Tasks {
+    Tasks([
+        tokio::spawn(refresh.run(Arc::clone(issuer))),
+        tokio::spawn(rotator::run(rotation, Arc::clone(&authority.clock))),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_need_a_restart_are_named_one_by_one() {
+        let of = |values: [&str; 4]| {
+            let [issuer, store, listen, level] = values.map(str::to_owned);
+            Fixed([("issuer", issuer), ("store.url", store), ("server.listen", listen), ("log", level)])
+        };
+        let now = of(["a", "b", "c", "d"]);
+        assert!(now.differing(&now.clone()).is_empty());
+        for (other, keys) in [
+            (["x", "b", "c", "d"], vec!["issuer"]),
+            (["a", "x", "c", "d"], vec!["store.url"]),
+            (["a", "b", "x", "d"], vec!["server.listen"]),
+            (["a", "b", "c", "x"], vec!["log"]),
+            (["x", "b", "x", "d"], vec!["issuer", "server.listen"]),
+        ] {
+            assert_eq!(now.differing(&of(other)), keys);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What answers requests, as one configuration says: issuer, gate, limits, trusted proxies. Replaced whole by a reload.
+//!
+//! A request takes the site it begins with and finishes with it. Nothing here changes.
+
+use super::{
+    gate::GateRoute,
+    peer::{self, Origin, contains},
+    request::{objection, refuse},
+};
+use crate::config::Limits;
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, uri::Authority},
+    response::IntoResponse,
+};
+use countersign_issuer::{
+    Issuer,
+    http::{Peer, Routes},
+};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::TokioTimer;
+use ipnet::IpNet;
+use std::{net::IpAddr, sync::Arc};
+
+const METRICS: &str = "/metrics";
+const READYZ: &str = "/readyz";
+
+/// One configuration at work.
+pub(super) struct Site {
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) routes: Routes,
+    pub(super) gate: Option<GateRoute>,
+    pub(super) limits: Limits,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) metrics_allow: Vec<IpNet>,
+    pub(super) http: http1::Builder,
+}
+
+/// How connections are read. Times are `Link`'s business, so that no request costs a timer.
+pub(super) fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // 100 headers at most is hyper's default, and cheaper than the same number set by hand.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .half_close(true)
+        .max_buf_size(limits.header_bytes);
+    http
+}
+
+impl Site {
+    /// Whether connections from this address carry the requests of many clients.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        contains(&self.trusted_proxies, address)
+            || self.gate.as_ref().is_some_and(|gate| gate.forward_auth.is_proxy(address))
+    }
+
+    /// Answers one request that came over a connection from `connection`.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: IpAddr,
+        stopping: bool,
+    ) -> Response<Body> {
+        if let Some(refusal) = objection(&request, &self.limits) {
+            return refusal;
+        }
+        if let Some(gate) = self.gate.as_ref().filter(|gate| gate.takes(&request)) {
+            return gate.answer(request, connection, self.issuer.metrics()).await;
+        }
+        let origin = peer::origin(connection, request.headers(), &self.trusted_proxies);
+        match request.uri().path() {
+            READYZ if stopping => return is_stopping(),
+            METRICS => {
+                if let Err(why) = self.may_read_metrics(origin, request.headers()) {
+                    return refuse(StatusCode::FORBIDDEN, why);
+                }
+            }
+            _ => {}
+        }
+        self.routes.clone().answer(request.map(Body::new), Peer(origin.address)).await
+    }
+
+    /// Who the caller is must be known, and a browser must not have been led here by a name that means this machine.
+    fn may_read_metrics(&self, origin: Origin, headers: &HeaderMap) -> Result<(), &'static str> {
+        if !origin.is_known {
+            return Err(
+                "this request was handed on by a proxy that is not in server.trusted_proxies, or that does not \
+                        say for whom",
+            );
+        }
+        if !contains(&self.metrics_allow, origin.address) {
+            return Err("only the addresses in server.metrics_allow may read this");
+        }
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        if origin.address.is_loopback() && !host.is_none_or(|host| self.is_own_host(host)) {
+            return Err("from this machine, ask by an address, by localhost or by the issuer's host name");
+        }
+        Ok(())
+    }
+
+    /// A name of somebody else's that resolves to loopback is how a web page reads what only this machine may (DNS
+    /// rebinding).
+    fn is_own_host(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host();
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let issuer = &self.issuer.settings().issuer;
+        let own = issuer.as_str().parse::<hyper::Uri>().ok();
+        address.parse::<IpAddr>().is_ok()
+            || name.eq_ignore_ascii_case("localhost")
+            || own.and_then(|uri| uri.host().map(|own| own.eq_ignore_ascii_case(name))).unwrap_or(false)
+    }
+}
+
+fn is_stopping() -> Response<Body> {
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (StatusCode::SERVICE_UNAVAILABLE, no_store, "not ready: this server is stopping\n").into_response()
+}
