@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use countersign_store::{Expect, Key, SqliteConfig, SqliteStore, Store, StoreError, SystemClock};
+use countersign_store::{Clock, Expect, Key, SqliteConfig, SqliteStore, Store, StoreError, SystemClock};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::{TempDir, tempdir};
 
@@ -76,8 +76,11 @@ async fn an_emptied_file_whose_log_still_holds_documents_is_corrupt() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("store.db");
     let store = open(&path).await.unwrap();
-    store.put(&Key::parse("k").unwrap(), b"x", Expect::Absent, None).await.unwrap();
+    // One that expires stays in the log until SQLite moves it.
+    let later = SystemClock.now().plus(std::time::Duration::from_secs(3600));
+    store.put(&Key::parse("k").unwrap(), b"x", Expect::Absent, Some(later)).await.unwrap();
     let log = fs::read(dir.path().join("store.db-wal")).unwrap();
+    assert!(!log.is_empty());
     let copy = dir.path().join("copy.db");
     fs::write(&copy, b"").unwrap();
     fs::write(dir.path().join("copy.db-wal"), &log).unwrap();
@@ -204,5 +207,102 @@ async fn a_file_that_is_removed_or_replaced_while_in_use_is_noticed() {
         }
         fs::rename(path.with_extension("moved"), &path).unwrap();
         assert_eq!(store.get(&key).await.unwrap().unwrap().version, version, "and goes on when it is back");
+    }
+}
+
+/// One document in an open store, and where its file is.
+async fn with_a_key() -> (TempDir, PathBuf, SqliteStore, Key) {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let (store, key) = (open(&path).await.unwrap(), Key::parse("keyring").unwrap());
+    store.put(&key, b"keys", Expect::Absent, None).await.unwrap();
+    (dir, path, store, key)
+}
+
+#[tokio::test]
+async fn a_copy_of_the_file_alone_has_what_was_put_there_to_stay() {
+    let (dir, path, store, key) = with_a_key().await;
+    let copy = |name: &str| {
+        let copy = dir.path().join(name);
+        fs::copy(&path, &copy).unwrap();
+        copy
+    };
+    let first = open(&copy("first.db")).await.unwrap();
+    let found = first.get(&key).await.unwrap().unwrap();
+    assert_eq!(found.bytes, b"keys");
+    store.put(&key, b"new keys", Expect::Version(found.version), None).await.unwrap();
+    let second = open(&copy("second.db")).await.unwrap();
+    assert_eq!(second.get(&key).await.unwrap().unwrap().bytes, b"new keys");
+}
+
+#[tokio::test]
+async fn who_reads_for_long_holds_up_no_put() {
+    let (_dir, path, store, key) = with_a_key().await;
+    let mut reader = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT * FROM documents").execute(&mut reader).await.unwrap();
+    let version = store.get(&key).await.unwrap().unwrap().version;
+    let version = store.put(&key, b"more keys", Expect::Version(version), None).await.unwrap();
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    reader.close().await.unwrap();
+    store.put(&key, b"most keys", Expect::Version(version), None).await.unwrap();
+    let copy = path.with_extension("copy");
+    fs::copy(&path, &copy).unwrap();
+    assert_eq!(open(&copy).await.unwrap().get(&key).await.unwrap().unwrap().bytes, b"most keys");
+}
+
+/// How somebody puts a backup over the database at a path; the last one gives the paths of its other files.
+type Restore = fn(&Path, &Path, &dyn Fn(&str) -> PathBuf);
+
+#[tokio::test]
+async fn a_database_that_is_replaced_or_removed_under_a_running_store_is_noticed() {
+    let beside = |path: &Path, end: &str| PathBuf::from(format!("{}{end}", path.display()));
+    let restores: [(&str, Restore); 6] = [
+        ("removed", |path, _, _| fs::remove_file(path).unwrap()),
+        ("renamed over", |path, backup, _| fs::rename(backup, path).unwrap()),
+        ("removed with its log and copied", |path, backup, beside| {
+            fs::remove_file(beside("-wal")).unwrap();
+            fs::remove_file(beside("-shm")).unwrap();
+            fs::copy(backup, path).unwrap();
+        }),
+        ("log removed", |_, _, beside| fs::remove_file(beside("-wal")).unwrap()),
+        ("log replaced", |_, backup, beside| fs::rename(backup, beside("-wal")).unwrap()),
+        ("removed and made anew", |path, _, beside| {
+            fs::remove_file(path).unwrap();
+            let _ = fs::remove_file(beside("-wal"));
+            fs::write(path, b"").unwrap();
+        }),
+    ];
+    for (what, restore) in restores {
+        let (dir, path, store, key) = with_a_key().await;
+        let backup = dir.path().join("backup.db");
+        fs::copy(&path, &backup).unwrap();
+        let version = store.get(&key).await.unwrap().unwrap().version;
+        let version = store.put(&key, b"new", Expect::Version(version), None).await.unwrap();
+        restore(&path, &backup, &|end| beside(&path, end));
+        for error in [
+            store.get(&key).await.unwrap_err(),
+            store.put(&key, b"newer", Expect::Version(version.clone()), None).await.unwrap_err(),
+            store.delete(&key, &version).await.unwrap_err(),
+            store.list("").await.unwrap_err(),
+        ] {
+            assert_eq!(error.code(), "store_unavailable", "{what}: {error}");
+            assert!(
+                error.to_string().contains("was removed or replaced while it was in use; stop"),
+                "{what}: {error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn stores_that_come_and_go_are_no_replacement() {
+    let (_dir, path, store, key) = with_a_key().await;
+    for _ in 0..3 {
+        let other = open(&path).await.unwrap();
+        let version = other.get(&key).await.unwrap().unwrap().version;
+        other.put(&key, b"by another", Expect::Version(version), None).await.unwrap();
+        drop(other);
+        tamper(&path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+        assert_eq!(store.get(&key).await.unwrap().unwrap().bytes, b"by another");
     }
 }

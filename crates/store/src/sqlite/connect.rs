@@ -59,7 +59,21 @@ pub(super) async fn connect(
     let writer = pool.clone().max_connections(1).idle_timeout(None).connect_lazy_with(options.clone());
     let readers =
         pool.max_connections(READERS).idle_timeout(Duration::from_secs(60)).connect_lazy_with(options);
+    let opened = tokio::time::timeout(patience, stay_open(path, &writer)).await;
+    opened.map_err(|_| error::locked(path))??;
     Ok((writer, readers))
+}
+
+/// Opens the connection of a pool that never closes it. As long as it is open, nobody else who closes theirs removes the log:
+/// another log at its place is then a sign that somebody has restored a backup under this process.
+async fn stay_open(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
+    loop {
+        match sqlx::query("SELECT count(*) FROM sqlite_schema").execute(writer).await {
+            Err(problem) if error::is_busy(&problem) => tokio::time::sleep(RETRY_AFTER).await,
+            Err(problem) => return Err(error::while_opening(path, &problem)),
+            Ok(_) => return Ok(()),
+        }
+    }
 }
 
 fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
@@ -80,6 +94,14 @@ async fn prepare_database(path: &Path, options: &SqliteConnectOptions) -> Result
     Ok(())
 }
 
+/// Whether there is no file, or an empty one that has no log either.
+pub(super) fn is_nothing(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(found) => found.is_file() && found.len() == 0 && !wal(path).exists(),
+        Err(problem) => problem.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Sees to it that there is a file, or says in plain words why there cannot be one.
 fn prepare_file(path: &Path) -> Result<(), StoreError> {
     let has_wal = fs::metadata(wal(path)).is_ok_and(|found| found.len() > 0); // looked at first, see below
@@ -95,12 +117,26 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// What tells a database from another that has its name: its file and its log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DatabaseIdentity {
+    file: FileIdentity,
+    wal: Option<FileIdentity>,
+}
+
+impl DatabaseIdentity {
+    /// That of the database at `path`; `None` when there is none.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        Some(Self { file: identity(path)?, wal: identity(&wal(path)) })
+    }
+}
+
 /// What tells a file from another that has its name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FileIdentity(u64, u64);
+struct FileIdentity(u64, u64);
 
 /// The identity of the file at `path`; `None` when there is none.
-pub(super) fn identity(path: &Path) -> Option<FileIdentity> {
+fn identity(path: &Path) -> Option<FileIdentity> {
     let found = fs::metadata(path).ok()?;
     #[cfg(unix)]
     let identity = {

@@ -35,11 +35,13 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(result_code(error), Some(BUSY | LOCKED | PROTOCOL))
 }
 
-/// The file that was opened is not at its path any more.
+/// The file that was opened, or its log, is not at its path any more.
 pub(super) fn is_gone(path: &Path) -> StoreError {
     StoreError::Unavailable {
         place: place(path),
-        reason: "the file was removed or replaced while it was in use; put it back and restart".to_owned(),
+        reason: "the file or its -wal was removed or replaced while it was in use; stop every program that uses it, put the right \
+                 file there without -wal and -shm beside it, and start again"
+            .to_owned(),
     }
 }
 

@@ -12,7 +12,11 @@ mod connect;
 mod error;
 mod schema;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use countersign_jose::Timestamp;
@@ -24,7 +28,8 @@ use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document, 
 /// Documents in one SQLite file.
 pub struct SqliteStore {
     path: PathBuf,
-    file: connect::FileIdentity,
+    identity: connect::DatabaseIdentity,
+    busy_timeout: Duration,
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
@@ -48,20 +53,43 @@ impl SqliteStore {
     pub async fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
         let (writer, readers) = connect::connect(&path, config.busy_timeout).await?;
-        let file = connect::identity(&path).ok_or_else(|| error::is_gone(&path))?;
-        Ok(Self { path, file, writer, readers, clock, sweep: Sweep::default() })
+        let identity = connect::DatabaseIdentity::at(&path).ok_or_else(|| error::is_gone(&path))?;
+        Ok(Self {
+            path,
+            identity,
+            busy_timeout: config.busy_timeout,
+            writer,
+            readers,
+            clock,
+            sweep: Sweep::default(),
+        })
+    }
+
+    /// Whether there is no store at `path`: no file, or one of 0 bytes, which SQLite takes for a new one.
+    pub(crate) fn is_nothing(path: &Path) -> bool {
+        connect::is_nothing(path)
     }
 
     fn error(&self, error: sqlx::Error) -> StoreError {
         error::in_use(&self.path, &error)
     }
 
-    /// SQLite goes on with a file that was removed or replaced, and nobody else would ever see what it writes.
+    /// SQLite goes on with a file, or a log, that was removed or replaced, and nobody else would ever see what it writes.
     fn check_file(&self) -> Result<(), StoreError> {
-        if connect::identity(&self.path).as_ref() == Some(&self.file) {
+        if connect::DatabaseIdentity::at(&self.path).as_ref() == Some(&self.identity) {
             return Ok(());
         }
         Err(error::is_gone(&self.path))
+    }
+
+    /// Moves the log into the file, so that a copy of the file alone has what was written. Its failure is not the caller's: the put
+    /// has succeeded, and the next one tries again. Whoever reads meanwhile is not waited for.
+    async fn checkpoint(&self, connection: &mut SqliteConnection) {
+        let _ = sqlx::raw_sql("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&mut *connection)
+            .await;
+        let wait = format!("PRAGMA busy_timeout = {}", self.busy_timeout.as_millis());
+        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(wait)).execute(connection).await;
     }
 
     /// Gives space back. Its failure is not the caller's: the put has succeeded, and the next round tries again.
@@ -120,6 +148,10 @@ impl Store for SqliteStore {
             return Err(StoreError::Conflict { key: key.clone() });
         }
         self.sweep(&mut writer).await;
+        if expires_at.is_none() {
+            // What is kept for ever is rare, and what people make copies for.
+            self.checkpoint(&mut writer).await;
+        }
         Ok(version)
     }
 
