@@ -19,7 +19,7 @@ PEACE, ROTATING, AWAY = "in peace", "rotating", "store away"
 #: Seconds a token lives here: keys of a ring that changes all the time must go again, or it is full.
 DURATION = 5
 STORE, RING, LIFETIME = 'url = "sqlite:countersign.db"\n', '[rings.default]\nalgorithm = "RS256"\n', '"24h"'
-SETTINGS = {STORE: STORE + 'refresh = "1s"\nmax_stale = "1s"\n', LIFETIME: f'"{DURATION}s"'}
+SETTINGS = {STORE: STORE + 'refresh = "1s"\nmax_stale = "3s"\n', LIFETIME: f'"{DURATION}s"'}
 #: A new RSA key, three changes of the keyring and three new sets of public documents every ten seconds.
 ROTATION = """rotate_every = "10s"
 propagation = "2s"

@@ -14,7 +14,7 @@ from e2e.program import SECRET, secret_hash, until
 RINGS = """
 [store]
 refresh = "1s"
-max_stale = "1s"
+max_stale = "3s"
 max_stale_signing = "5s"
 
 [rotation]

@@ -9,17 +9,15 @@ use crate::{
     documents,
     http::{Answers, Metrics, RateLimits},
     profile::Profile,
+    standing::{Concern, Patience, Standing},
 };
 use arc_swap::ArcSwap;
 use countersign_jose::{EncodedHeader, Header, Timestamp};
 use countersign_keyring::{LoadedKeyring, PublishedKey, RingName, Signer};
-use countersign_store::Clock;
+use countersign_store::{Clock, ClockJump};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -44,10 +42,8 @@ pub struct IssuerSettings {
     pub limits: RequestLimits,
     /// How often.
     pub rates: RateLimits,
-    /// How long this issuer counts as ready while the store does not answer.
-    pub max_stale: Duration,
-    /// How long tokens are minted with the keys last read while the store does not answer.
-    pub max_stale_signing: Duration,
+    /// How long the store may be silent, and how far clocks may differ.
+    pub patience: Patience,
 }
 
 /// Sizes of what comes in and goes out.
@@ -73,9 +69,8 @@ pub enum IssuerError {
 #[derive(Debug)]
 pub struct Issuer {
     settings: IssuerSettings,
-    clock: Arc<dyn Clock>,
     keys: ArcSwap<Keys>,
-    seen_at: AtomicI64,
+    standing: Standing,
     metrics: Arc<Metrics>,
     audit_log: Arc<dyn AuditLog>,
 }
@@ -157,16 +152,9 @@ impl Issuer {
         keyring: LoadedKeyring,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IssuerError> {
-        let keys = Keys::new(&settings, keyring, settings.jwks_max_age)?;
-        let seen_at = AtomicI64::new(clock.now().unix_seconds());
-        Ok(Self {
-            settings,
-            clock,
-            keys: ArcSwap::from_pointee(keys),
-            seen_at,
-            metrics,
-            audit_log: Arc::new(Immediate),
-        })
+        let standing = Standing::new(clock, settings.patience, keyring.records().latest_time());
+        let keys = ArcSwap::from_pointee(Keys::new(&settings, keyring, settings.jwks_max_age)?);
+        Ok(Self { settings, keys, standing, metrics, audit_log: Arc::new(Immediate) })
     }
 
     /// With a log that may run out of room.
@@ -177,9 +165,22 @@ impl Issuer {
 
     /// Replaces the keys and the documents made from them.
     pub fn replace_keys(&self, keyring: LoadedKeyring) -> Result<(), IssuerError> {
-        let max_age = self.keys.load().max_age;
-        self.keys.store(Arc::new(Keys::new(&self.settings, keyring, max_age)?));
+        let newest = keyring.records().latest_time();
+        self.change_keys(|keys| Keys::new(&self.settings, keyring.clone(), keys.max_age))?;
+        self.standing.keyring_was_read(newest);
         Ok(())
+    }
+
+    /// Makes the next state from the one at hand; from the newer one, when another task came in between.
+    fn change_keys(&self, next: impl Fn(&Keys) -> Result<Keys, IssuerError>) -> Result<(), IssuerError> {
+        let mut current = self.keys.load();
+        loop {
+            let found = self.keys.compare_and_swap(&*current, Arc::new(next(&current)?));
+            if Arc::ptr_eq(&found, &current) {
+                return Ok(());
+            }
+            current = found;
+        }
     }
 
     /// The keyring in use.
@@ -189,21 +190,33 @@ impl Issuer {
 
     /// Notes that the store answered and the keys in use are those it has.
     pub fn store_answered(&self) {
-        self.seen_at.store(self.clock.now().unix_seconds(), Ordering::Relaxed);
+        self.standing.store_answered();
+    }
+
+    /// Notes whether the store holds less than was seen there. Until it does not any more, this issuer is not ready.
+    pub fn store_went_back(&self, it_did: bool) {
+        self.standing.store_went_back(it_did);
     }
 
     /// Whether tokens can be minted with keys known to be current.
     pub fn is_ready(&self) -> bool {
-        self.unseen_for(self.clock.now()) <= self.settings.max_stale && !self.keys.load().ready.is_empty()
+        !self.concerns().iter().any(|concern| concern.ends_readiness())
     }
 
-    /// Whether the keys last read may still sign: others may have retired them since.
-    pub(crate) fn may_sign(&self, now: Timestamp) -> bool {
-        self.unseen_for(now) <= self.settings.max_stale_signing
+    /// What a person should look at.
+    pub fn concerns(&self) -> Vec<Concern> {
+        let without_key = self.keys.load().ready.is_empty();
+        let holds = |concern| self.standing.holds(concern) || concern == Concern::NoKey && without_key;
+        Concern::ALL.into_iter().filter(|concern| holds(*concern)).collect()
     }
 
-    fn unseen_for(&self, now: Timestamp) -> Duration {
-        now.since(Timestamp::from_unix_seconds(self.seen_at.load(Ordering::Relaxed)))
+    /// The jump of the clock since this issuer was put together, if there was one.
+    pub fn clock_jump(&self) -> Option<ClockJump> {
+        self.standing.jump()
+    }
+
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The settings.
@@ -233,12 +246,10 @@ impl Issuer {
 
     /// Renders the documents anew if verifiers are to keep them for another time than now.
     pub fn set_max_age(&self, max_age: Duration) -> Result<(), IssuerError> {
-        let keys = self.keys.load();
-        if keys.max_age != max_age {
-            let keyring = keys.keyring.clone();
-            self.keys.store(Arc::new(Keys::new(&self.settings, keyring, max_age)?));
+        if self.keys.load().max_age == max_age {
+            return Ok(());
         }
-        Ok(())
+        self.change_keys(|keys| Keys::new(&self.settings, keys.keyring.clone(), max_age))
     }
 
     pub(crate) fn keys(&self) -> arc_swap::Guard<Arc<Keys>> {
@@ -246,7 +257,7 @@ impl Issuer {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.standing.now()
     }
 
     pub(crate) fn profile(&self, name: &str) -> Option<&Arc<dyn Profile>> {

@@ -16,6 +16,7 @@ mod names;
 mod policy;
 mod profile;
 mod request;
+mod standing;
 
 pub use audit::{AuditLog, LogFigures};
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
@@ -28,3 +29,4 @@ pub use names::Names;
 pub use policy::{ClaimRules, JaasGrant, MintPolicy, Rule, Schema, SchemaError};
 pub use profile::{JaasProfile, JwtProfile, Profile, ProfileError, is_jaas_kid};
 pub use request::{AudienceRequest, RequestError, SignRequest};
+pub use standing::{Concern, Patience};

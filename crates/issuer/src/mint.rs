@@ -93,6 +93,16 @@ pub enum MintError {
         "the log cannot be written, and no token is minted without a record of it; tokens are minted again when it can"
     )]
     LogFull,
+    /// The clock shows an earlier time than it can be: what would be minted may be expired already.
+    #[error(
+        "the clock of this machine shows {now}, but it is {at_least} at least; set it right, or restart if it is"
+    )]
+    ClockBehind {
+        /// What it shows.
+        now: Timestamp,
+        /// What it cannot be before.
+        at_least: Timestamp,
+    },
     /// Signing failed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -112,6 +122,7 @@ impl MintError {
             Self::NoKey => "no_active_key",
             Self::Stale => "keys_stale",
             Self::LogFull => "log_full",
+            Self::ClockBehind { .. } => "clock_behind",
             Self::Sign(_) => "signing_failed",
             Self::NoRandomness => "no_randomness",
         }
@@ -182,8 +193,11 @@ impl Issuer {
         };
         let shaped = profile.shape(request, policy, &facts)?;
 
-        if !self.may_sign(now) {
+        if !self.standing().may_sign() {
             return Err(MintError::Stale);
+        }
+        if let Some(at_least) = self.standing().clock_is_behind(now) {
+            return Err(MintError::ClockBehind { now, at_least });
         }
         let keys = self.keys();
         let ready = keys.ready(profile.name()).ok_or(MintError::NoKey)?;

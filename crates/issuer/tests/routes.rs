@@ -364,3 +364,92 @@ async fn readiness_ends_when_the_store_has_been_silent_for_too_long() {
     house.issuer_handle.store_answered();
     assert_eq!(house.get("/readyz").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn who_has_not_read_the_store_for_too_long_has_nobody_keep_its_documents() {
+    let house = House::new("https://tokens.example/a");
+    let paths = [
+        "/.well-known/jwks.json",
+        "/a/.well-known/jwks.json",
+        "/public-keys",
+        "/.well-known/openid-configuration",
+        "/.well-known/x509.json",
+    ];
+    let is_kept = |value: &str| value.starts_with("public, max-age=") && value != "public, max-age=0";
+    for (silent_for, kept) in [(300, true), (301, false)] {
+        house.issuer_handle.store_answered();
+        house.clock.advance(std::time::Duration::from_secs(silent_for));
+        for path in paths {
+            for method in ["GET", "HEAD"] {
+                let answer = house.send(request(method, path), String::new()).await;
+                assert_eq!(answer.status, StatusCode::OK);
+                let value = answer.header("cache-control");
+                assert_eq!(is_kept(value), kept, "{method} {path} after {silent_for} s: {value}");
+            }
+            let known = house.get(path).await.header("etag").to_owned();
+            let unchanged =
+                house.send(request("GET", path).header("if-none-match", known), String::new()).await;
+            assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
+            assert_eq!(is_kept(unchanged.header("cache-control")), kept, "{path}: 304 renews what is kept");
+        }
+    }
+    house.issuer_handle.store_answered();
+    assert!(is_kept(house.get("/public-keys").await.header("cache-control")));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_mints_no_token_that_is_expired_already() {
+    let house = House::new("https://tokens.example");
+    let right = NOW.plus(std::time::Duration::from_secs(7200));
+    house.clock.advance(std::time::Duration::from_secs(7200));
+    house.issuer_handle.store_answered();
+    for back in [61, 3600, 86_400] {
+        house.clock.set(right.minus(std::time::Duration::from_secs(back)));
+        sign(&house, &json!({ "data": {} })).await.assert_error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "the clock of this machine shows",
+        );
+        let ready = house.get("/readyz").await;
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(ready.body.contains("clock_behind: "), "{}", ready.body);
+        let text = house.get("/metrics").await.body;
+        assert!(text.contains("countersign_concern{concern=\"clock_behind\"} 1"), "{text}");
+        assert!(text.contains("countersign_ready 0"), "{text}");
+        house.clock.set(right);
+        assert_eq!(sign(&house, &json!({ "data": {} })).await.status, StatusCode::OK, "right again");
+        assert_eq!(house.get("/readyz").await.body, "ready\n");
+    }
+    house.clock.set(right.minus(std::time::Duration::from_secs(60)));
+    assert_eq!(sign(&house, &json!({ "data": {} })).await.status, StatusCode::OK, "within the skew");
+}
+
+#[test]
+fn keys_and_cache_times_that_are_changed_at_the_same_moment_both_last() {
+    let house = House::new("https://tokens.example");
+    let issuer = std::sync::Arc::clone(&house.issuer_handle);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let others: Vec<_> = (0..2)
+        .map(|_| {
+            let (issuer, stop) = (std::sync::Arc::clone(&issuer), std::sync::Arc::clone(&stop));
+            std::thread::spawn(move || {
+                for seconds in (20..300).cycle() {
+                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    issuer.set_max_age(std::time::Duration::from_secs(seconds)).unwrap();
+                }
+            })
+        })
+        .collect();
+    for turn in 0..300 {
+        let before = issuer.documents().get("/public-keys").unwrap().body.clone();
+        house.replace_keys();
+        // Only this thread changes the keys, so those that it replaced do not come back.
+        for _ in 0..20 {
+            assert_ne!(issuer.documents().get("/public-keys").unwrap().body, before, "turn {turn}");
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    others.into_iter().for_each(|thread| thread.join().unwrap());
+}

@@ -22,6 +22,7 @@ mod sealing;
 mod service;
 mod signer;
 mod stored;
+mod times;
 
 pub use certificate::{Certificate, CertificateError, UnsignedCertificate};
 pub use error::KeyringError;
@@ -38,3 +39,4 @@ pub use sealing::{DataKeyService, SealError, SealedKey, Sealing, SealingKey, Wra
 pub use service::{KeyService, RemoteKey, ServiceError};
 pub use signer::{LocalSigner, RemoteSigner, SignError, Signer};
 pub use stored::{KeyPlace, RingSpec, StoredKeyring};
+pub use times::FutureTime;

@@ -2,19 +2,48 @@
 //!
 //! Time is a parameter everywhere in Countersign, so that expiry, rotation and replay windows run on a virtual
 //! clock in tests. This module holds the one place that asks the operating system.
+//!
+//! There are two kinds of time. `now` is the time of day, which people and time servers may set: it is for times
+//! that others read. `moment` only ever goes forward, and counts the time a machine slept: how long something has
+//! taken is the difference of two moments. [`ClockWatch`] compares the two and so notices a clock that was set.
 
 use std::{
-    fmt::Debug,
-    sync::atomic::{AtomicI64, Ordering},
+    fmt::{self, Debug},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use countersign_jose::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Tells the time.
 pub trait Clock: Send + Sync + Debug {
     /// The current time, in whole seconds, rounded down.
     fn now(&self) -> Timestamp;
+
+    /// A point on a clock that nobody sets and that does not stop while the machine sleeps.
+    fn moment(&self) -> Moment;
+}
+
+/// A point in time that only means something beside another one of the same machine since it was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// How long after `earlier` it is; nothing if it is before.
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment so many milliseconds after the machine was started.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// Whole milliseconds since the machine was started.
+    pub fn as_millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The clock of the operating system.
@@ -30,32 +59,108 @@ impl Clock for SystemClock {
             Err(before) => epoch.minus(before.duration()),
         }
     }
+
+    fn moment(&self) -> Moment {
+        // Linux stops its monotonic clock while the machine sleeps; the others do not.
+        #[cfg(target_os = "linux")]
+        let clock = ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        let clock = ClockId::Monotonic;
+        Moment(Duration::try_from(clock_gettime(clock)).unwrap_or_default())
+    }
 }
 
 /// A clock that stands still until it is told otherwise, for tests and simulations.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    millis: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub const fn at(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.unix_seconds()))
+        Self { now: AtomicI64::new(now.unix_seconds()), millis: AtomicU64::new(0) }
     }
 
-    /// Sets the clock, forwards or backwards.
+    /// Sets the clock, forwards or backwards, as a person does: no time passes by that.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.unix_seconds(), Ordering::SeqCst);
+        self.now.store(now.unix_seconds(), Ordering::SeqCst);
     }
 
-    /// Moves the clock `by` forwards, in whole seconds.
+    /// Lets time pass, in whole seconds.
     pub fn advance(&self, by: Duration) {
         self.set(self.now().plus(by));
+        self.advance_without_showing(by);
+    }
+
+    /// Lets time pass while the clock goes on showing the same.
+    pub fn advance_without_showing(&self, by: Duration) {
+        self.millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_seconds(self.0.load(Ordering::SeqCst))
+        Timestamp::from_unix_seconds(self.now.load(Ordering::SeqCst))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_millis(self.millis.load(Ordering::SeqCst))
+    }
+}
+
+/// What a clock showed once, so that it is noticed when somebody sets it.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockWatch {
+    now: Timestamp,
+    moment: Moment,
+}
+
+impl ClockWatch {
+    /// Begins to watch.
+    pub fn start(clock: &dyn Clock) -> Self {
+        Self { now: clock.now(), moment: clock.moment() }
+    }
+
+    /// What the clock would show if it had gone on undisturbed.
+    pub fn expected(&self, clock: &dyn Clock) -> Timestamp {
+        self.now.plus(clock.moment().since(self.moment))
+    }
+
+    /// The jump of the clock since then, if it is larger than `tolerated`.
+    pub fn jump(&self, clock: &dyn Clock, tolerated: Duration) -> Option<ClockJump> {
+        let jump = ClockJump { shown: clock.now(), expected: self.expected(clock) };
+        (jump.size() > tolerated).then_some(jump)
+    }
+}
+
+/// A clock that was set: it shows another time than has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockJump {
+    /// What it shows.
+    pub shown: Timestamp,
+    /// What it would show if only time had passed.
+    pub expected: Timestamp,
+}
+
+impl ClockJump {
+    /// How far it is off.
+    pub fn size(&self) -> Duration {
+        self.shown.since(self.expected).max(self.expected.since(self.shown))
+    }
+
+    /// Whether it was set back.
+    pub fn is_back(&self) -> bool {
+        self.shown < self.expected
+    }
+}
+
+impl fmt::Display for ClockJump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.is_back() { "back" } else { "forward" };
+        let (shown, expected, seconds) = (self.shown, self.expected, self.size().as_secs());
+        write!(f, "the clock was set {way} by {seconds} s: it shows {shown}, and {expected} was expected")
     }
 }
 
@@ -75,7 +180,38 @@ mod tests {
         assert_eq!(clock.now().unix_seconds(), 100);
         clock.advance(Duration::from_secs(5));
         assert_eq!(clock.now().unix_seconds(), 105);
+        let before = clock.moment();
         clock.set(Timestamp::from_unix_seconds(7));
         assert_eq!(clock.now().unix_seconds(), 7);
+        assert_eq!(clock.moment(), before);
+    }
+
+    #[test]
+    fn moments_of_the_system_clock_go_forward() {
+        let moments: Vec<_> = (0..100).map(|_| SystemClock.moment()).collect();
+        assert!(moments.is_sorted());
+        assert!(moments[0] > Moment::from_millis(0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_time_that_passes() {
+        let minute = Duration::from_secs(60);
+        for (jump, expected) in [(0, None), (60, None), (61, Some(61)), (-60, None), (-61, Some(61))] {
+            let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
+            let watch = ClockWatch::start(&clock);
+            clock.advance(Duration::from_secs(86_400));
+            assert_eq!(watch.jump(&clock, minute), None, "a day has passed");
+            let right = clock.now();
+            clock.set(Timestamp::from_unix_seconds(right.unix_seconds() + jump));
+            let found = watch.jump(&clock, minute);
+            assert_eq!(found.map(|jump| jump.size().as_secs()), expected, "{jump}");
+            assert!(found.is_none_or(|found| found.is_back() == (jump < 0) && found.expected == right));
+            clock.set(right);
+            assert_eq!(watch.jump(&clock, minute), None, "it is right again");
+        }
+        let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
+        let watch = ClockWatch::start(&clock);
+        clock.advance_without_showing(Duration::from_secs(3600));
+        assert!(watch.jump(&clock, minute).unwrap().is_back(), "it stood still for an hour");
     }
 }

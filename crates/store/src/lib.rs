@@ -32,7 +32,7 @@ mod store;
 mod sweep;
 mod url;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ClockJump, ClockWatch, ManualClock, Moment, SystemClock};
 pub use document::{Document, Expect, MAX_DOCUMENT_BYTES, Version};
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{DynamoDbConfig, DynamoDbStore};
@@ -41,7 +41,7 @@ pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
 #[cfg(feature = "mongodb")]
 pub use mongodb::{ForeignLimits, MongoConfig, MongoStore, read_foreign_collection};
-pub use open::{Created, Missing, create, open, open_existing, remarks};
+pub use open::{Created, Missing, create, open, open_existing, remarks, reopen};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, TlsMode};
 #[cfg(feature = "s3")]

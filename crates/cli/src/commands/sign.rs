@@ -11,7 +11,7 @@ use crate::{
 };
 use countersign_issuer::{
     AudienceRequest, Caller, Clients, Issuer, IssuerSettings, IssuerUrl, JwksCertificates, MintPolicy,
-    RequestError, RequestLimits, SignRequest, http::RateLimits,
+    Patience, RequestError, RequestLimits, SignRequest, http::RateLimits,
 };
 use countersign_jose::MAX_TOKEN_BYTES;
 use countersign_keyring::{LoadedKeyring, RingName};
@@ -128,9 +128,12 @@ fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
         backdate: Duration::ZERO,
         limits: RequestLimits { body_bytes: 0, json_depth: 16, token_bytes: MAX_TOKEN_BYTES },
         rates: RateLimits::default(),
-        max_stale: Duration::ZERO,
         // Nothing is read from a store.
-        max_stale_signing: Duration::MAX,
+        patience: Patience {
+            max_stale: Duration::ZERO,
+            max_stale_signing: Duration::MAX,
+            skew: Duration::MAX,
+        },
     };
     let keyring = LoadedKeyring::default().with_ring(key.ring, key.signer);
     Issuer::new(settings, keyring, clock).map_err(|why| refused("jaas_key", why))

@@ -1,10 +1,16 @@
 //! Watches the store for keys that were changed by another process, and notes when the store last answered.
+//!
+//! A store that does not answer leaves the keys last read in use. Of an outage the log tells each reason once, because the first one
+//! need not be the cause.
 
-use crate::{config::JaasKey, rotation::Rotation};
+use crate::{authority, config::JaasKey, rotation::Rotation};
 use countersign_issuer::{Issuer, max_age};
 use countersign_keyring::StoredKeyring;
 use countersign_store::Clock;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// How many reasons of one outage are told: some texts never repeat.
+const MOST_REASONS: usize = 20;
 
 /// What is watched, and what follows from a change.
 #[derive(Debug)]
@@ -19,17 +25,16 @@ pub(super) struct Refresh {
 impl Refresh {
     /// Runs until it is aborted.
     pub(super) async fn run(self, issuer: Arc<Issuer>) {
-        let mut failing = false;
+        let mut outage = Outage::default();
         loop {
             tokio::time::sleep(self.every).await;
-            self.look(&issuer, &mut failing).await;
+            self.look(&issuer, &mut outage).await;
             // Without the store too: another instance may change the keys meanwhile.
             self.shorten_max_age(&issuer);
         }
     }
 
-    /// A store that does not answer leaves the keys last read in use.
-    async fn look(&self, issuer: &Issuer, failing: &mut bool) {
+    async fn look(&self, issuer: &Issuer, outage: &mut Outage) {
         match self.keyring.reload(&issuer.keyring()).await {
             Ok(None) => {}
             Ok(Some(mut changed)) => {
@@ -37,23 +42,19 @@ impl Refresh {
                     changed = changed.with_ring(key.ring.clone(), Arc::clone(&key.signer));
                 }
                 if let Err(why) = issuer.replace_keys(changed) {
-                    tracing::error!("the changed keys can not be used, the old ones stay: {why}");
+                    outage.tell(why.to_string(), "the changed keys cannot be used, the old ones stay");
                     return;
                 }
+                let skew = issuer.settings().patience.skew;
+                authority::report_future_times(issuer.keyring().records(), skew, self.clock.now());
                 tracing::info!("the keys have changed and are in use");
             }
             Err(why) => {
-                if !*failing {
-                    tracing::error!("the keys can not be read again, those last read stay in use: {why}");
-                }
-                *failing = true;
+                outage.tell(why.to_string(), "the keys cannot be read again, those last read stay in use");
                 return;
             }
         }
-        if *failing {
-            tracing::info!("the keys can be read again");
-        }
-        *failing = false;
+        outage.end();
         issuer.store_answered();
     }
 
@@ -64,5 +65,46 @@ impl Refresh {
         if let Err(why) = issuer.set_max_age(max_age(until_change, issuer.settings().jwks_max_age)) {
             tracing::error!("the public documents can not be rendered anew: {why}");
         }
+    }
+}
+
+/// The reasons why the keys could not be read since they last could.
+#[derive(Debug, Default)]
+struct Outage(BTreeSet<String>);
+
+impl Outage {
+    /// Tells a reason that was not told yet. Returns whether it did.
+    fn tell(&mut self, why: String, what: &str) -> bool {
+        if self.0.len() >= MOST_REASONS || self.0.contains(&why) {
+            return false;
+        }
+        tracing::error!("{what}: {why}");
+        self.0.insert(why)
+    }
+
+    fn end(&mut self) {
+        if !std::mem::take(&mut self.0).is_empty() {
+            tracing::info!("the keys can be read again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_of_an_outage_is_told_once_and_again_in_the_next_one() {
+        let mut outage = Outage::default();
+        let told = |outage: &mut Outage, why: &str| outage.tell(why.to_owned(), "not read");
+        for (why, new) in
+            [("starting up", true), ("starting up", false), ("too many files", true), ("starting up", false)]
+        {
+            assert_eq!(told(&mut outage, why), new, "{why}");
+        }
+        outage.end();
+        assert!(told(&mut outage, "starting up"));
+        let many = (0..1000).filter(|n| told(&mut outage, &format!("port {n}"))).count();
+        assert_eq!(many, MOST_REASONS - 1, "texts that never repeat are not told for ever");
     }
 }

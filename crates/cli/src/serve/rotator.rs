@@ -1,6 +1,10 @@
 //! The background task that rotates keys: a turn every now and then, not at the same moment as other instances.
+//!
+//! While the clock shows another time than has passed since the server was started, it takes none: a clock that is ahead would
+//! remove keys whose tokens live, and write times into the keyring that every other instance has to live with.
 
 use crate::rotation::Rotation;
+use countersign_issuer::Issuer;
 use countersign_store::Clock;
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -9,10 +13,18 @@ use std::{
 };
 
 /// Runs until it is aborted. What fails is tried again with the next turn; of several instances one takes each step.
-pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>) {
+pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<Issuer>) {
     loop {
         tokio::time::sleep(jittered(rotation.every())).await;
-        if let Err(why) = rotation.turn(clock.now()).await {
+        // Read before it is judged: a jump that comes later does not change it.
+        let now = clock.now();
+        if let Some(jump) = issuer.clock_jump() {
+            tracing::error!(
+                "no key is made, activated or removed: {jump}; set the clock right, or restart the server if it is right now"
+            );
+            continue;
+        }
+        if let Err(why) = rotation.turn(now).await {
             tracing::error!("a turn of the key rotation failed: {why}");
         }
     }

@@ -179,7 +179,7 @@ impl Running {
 fn tasks(refresh: Refresh, rotation: Rotation, authority: &Authority, issuer: &Arc<Issuer>) -> Tasks {
     Tasks([
         tokio::spawn(refresh.run(Arc::clone(issuer))),
-        tokio::spawn(rotator::run(rotation, Arc::clone(&authority.clock))),
+        tokio::spawn(rotator::run(rotation, Arc::clone(&authority.clock), Arc::clone(issuer))),
     ])
 }
 

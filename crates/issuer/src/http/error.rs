@@ -52,7 +52,7 @@ impl HttpError {
                 | MintError::UnknownProfile(_)
                 | MintError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
                 MintError::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
-                MintError::NoKey | MintError::Stale | MintError::LogFull => {
+                MintError::NoKey | MintError::Stale | MintError::ClockBehind { .. } | MintError::LogFull => {
                     (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
                 }
                 MintError::Sign(SignError::Service { why, .. }) => match why {

@@ -13,14 +13,16 @@ pub(super) async fn healthz() -> Response {
     ([(header::CACHE_CONTROL, "no-store")], "ok\n").into_response()
 }
 
+/// The first line is the answer, each further one something to look at. The log says more.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let no_store = [(header::CACHE_CONTROL, "no-store")];
-    if app.issuer.is_ready() {
-        (no_store, "ready\n").into_response()
-    } else {
-        let why = "not ready: no active key, or the keys in the store could not be read for too long; the log has the reason\n";
-        (StatusCode::SERVICE_UNAVAILABLE, no_store, why).into_response()
+    let concerns = app.issuer.concerns();
+    let ready = !concerns.iter().any(|concern| concern.ends_readiness());
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut text = if ready { "ready\n" } else { "not ready\n" }.to_owned();
+    for concern in concerns {
+        text.push_str(&format!("{}: {}\n", concern.code(), concern.text()));
     }
+    (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
 pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(peer): Extension<Peer>) -> Response {
@@ -28,6 +30,6 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(peer): Extens
         return HttpError::Forbidden.into_response();
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = app.issuer.metrics().encode(app.issuer.is_ready(), app.issuer.audit_log().figures());
+    let text = app.issuer.metrics().encode(&app.issuer.concerns(), app.issuer.audit_log().figures());
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

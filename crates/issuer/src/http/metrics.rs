@@ -2,7 +2,7 @@
 //!
 //! Labels come from closed lists of our own, never from a request, so their number is bounded.
 
-use crate::LogFigures;
+use crate::{Concern, LogFigures};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -21,6 +21,7 @@ pub struct Metrics {
     /// The counter of the status that nearly every response has.
     ok: Counter,
     ready: Gauge,
+    concerns: Family<ConcernLabels, Gauge>,
     log_lost: Family<LogLabels, Counter>,
     log_unwritten: Gauge,
 }
@@ -41,6 +42,11 @@ struct RefusedLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConcernLabels {
+    concern: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
     code: &'static str,
 }
@@ -55,7 +61,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let (minted, refused) = (Family::default(), Family::default());
         let (responses, ready) = (Family::<ResponseLabels, Counter>::default(), Gauge::default());
-        let decisions = Family::default();
+        let (decisions, concerns) = (Family::default(), Family::default());
         let (log_lost, log_unwritten) = (Family::default(), Gauge::default());
         let ok = responses.get_or_create(&ResponseLabels { status: 200 }).clone();
         registry.register("tokens_minted", "Tokens minted", minted.clone());
@@ -63,10 +69,11 @@ impl Metrics {
         registry.register("http_responses", "HTTP responses by status", responses.clone());
         registry.register("gate_decisions", "Decisions of the gate by their code", decisions.clone());
         registry.register("ready", "1 while tokens can be minted with current keys", ready.clone());
+        registry.register("concern", "1 while this is something to look at, as in /readyz", concerns.clone());
         let help = "Records that could not be logged, of the audit and others";
         registry.register("log_lost", help, log_lost.clone());
         registry.register("log_unwritten_bytes", "Bytes of records not written yet", log_unwritten.clone());
-        Self { registry, minted, refused, responses, decisions, ok, ready, log_lost, log_unwritten }
+        Self { registry, minted, refused, responses, decisions, ok, ready, concerns, log_lost, log_unwritten }
     }
 
     pub(crate) fn minted(&self, profile: &'static str) {
@@ -91,8 +98,12 @@ impl Metrics {
         self.decisions.get_or_create(&DecisionLabels { code }).inc();
     }
 
-    pub(crate) fn encode(&self, ready: bool, log: LogFigures) -> String {
-        self.ready.set(ready.into());
+    pub(crate) fn encode(&self, now: &[Concern], log: LogFigures) -> String {
+        self.ready.set((!now.iter().any(|concern| concern.ends_readiness())).into());
+        for concern in Concern::ALL {
+            let labels = ConcernLabels { concern: concern.code() };
+            self.concerns.get_or_create(&labels).set(now.contains(&concern).into());
+        }
         for (kind, lost) in [("audit", log.lost_audit), ("other", log.lost_other)] {
             let counter = self.log_lost.get_or_create(&LogLabels { kind });
             counter.inner().store(lost, Ordering::Relaxed);

@@ -76,7 +76,9 @@ impl Routes {
     /// Answers one request from `peer`. Public documents come first and straight from memory.
     pub async fn answer(&mut self, request: Request<Body>, peer: Peer) -> Response {
         let keys = self.issuer.keys();
-        let public = keys.answers().respond(request.method(), request.uri().path(), request.headers());
+        let is_stale = || self.issuer.standing().is_stale();
+        let public =
+            keys.answers().respond(request.method(), request.uri().path(), request.headers(), is_stale);
         drop(keys);
         match public {
             Some(response) => response,

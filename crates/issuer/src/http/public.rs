@@ -47,10 +47,18 @@ impl Answers {
         Self { by_path, freshness: Freshness::new(max_age) }
     }
 
-    /// The response to a request for a document; `None` where there is none.
-    pub(crate) fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+    /// The response to a request for a document; `None` where there is none. Of keys that may have been changed by others
+    /// meanwhile, nobody is to keep a copy.
+    pub(crate) fn respond(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        is_stale: impl FnOnce() -> bool,
+    ) -> Option<Response> {
         let answer = self.by_path.get(path)?;
-        let get = |body| answer.get(headers, body, self.freshness.next());
+        let cache_control = if is_stale() { Some(&NOT_KEPT) } else { self.freshness.next() };
+        let get = |body| answer.get(headers, body, cache_control);
         Some(match *method {
             Method::GET => get(Body::from(answer.body.clone())),
             Method::HEAD => {
@@ -71,6 +79,7 @@ impl Answers {
 }
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const NOT_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=0");
 const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
 impl Answer {

@@ -7,7 +7,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_issuer::{
     ClaimRules, Client, ClientSecret, HttpIssuer, Issuer, IssuerSettings, IssuerUrl, JaasProfile,
-    JwksCertificates, JwtProfile, MintPolicy, Names, Profile, RequestLimits,
+    JwksCertificates, JwtProfile, MintPolicy, Names, Patience, Profile, RequestLimits,
     http::{self, Peer, Rate, RateLimits},
 };
 use countersign_jose::{Algorithm, KeySize, SigningKey, Timestamp};
@@ -73,8 +73,11 @@ impl House {
             backdate: Duration::from_secs(5),
             limits: RequestLimits { body_bytes: 16 * 1024, json_depth: 16, token_bytes: 8192 },
             rates,
-            max_stale: Duration::from_secs(300),
-            max_stale_signing: Duration::from_secs(3600),
+            patience: Patience {
+                max_stale: Duration::from_secs(300),
+                max_stale_signing: Duration::from_secs(3600),
+                skew: Duration::from_secs(60),
+            },
         };
         let clock = Arc::new(ManualClock::at(NOW));
         let issuer_handle = Arc::new(Issuer::new(settings, keyring(), Arc::clone(&clock) as _).unwrap());

@@ -1,7 +1,12 @@
 //! `countersign keys list`: every key, its state, what happens next and when, and a picture of all of it in time.
 
 use super::Context;
-use crate::{authority::Authority, config::RingConfig, failure::Outcome, output, rotation};
+use crate::{
+    authority::{self, Authority},
+    config::RingConfig,
+    failure::Outcome,
+    output, rotation,
+};
 use countersign_jose::Timestamp;
 use countersign_keyring::{KeyRecord, KeyState, Keyring, Planned, Ring, RingName, RotationPolicy, Step};
 use std::{collections::BTreeMap, time::Duration};
@@ -15,6 +20,7 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
     let (keyring, _) = authority.keyring.read().await?;
     let (seen, _) = authority.keyring.observations().await?;
     let now = authority.clock.now();
+    authority::report_future_times(&keyring, config.skew, now);
     let policy = |name: &RingName| {
         let known = config.rings.iter().find(|ring| ring.spec.name == *name);
         known.or_else(|| config.rings.first()).map(|RingConfig { rotation, .. }| *rotation)

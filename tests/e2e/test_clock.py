@@ -1,0 +1,118 @@
+"""A server whose clock is set while it runs: libfaketime moves the time of day, and no other clock.
+
+`world.clock(seconds)` sets it so far from the right time. Durations go on by a clock that nobody sets, and what a wrong clock would
+destroy is not done.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+from e2e import wire
+from e2e.program import SECRET, until
+from e2e.test_rotation import RINGS, configuration, jwks, mint
+
+HEADERS = {"Authorization": wire.basic("tests", SECRET), "Content-Type": "application/json"}
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+DAY, YEARS = 86400, 3650 * 86400
+
+
+@pytest.fixture
+def clocked(world):
+    """The program, and a clock that the test sets for servers started with `world.moved`."""
+    file = world.folder / "clock"
+
+    def clock(seconds):
+        # Replaced whole, because it is read at every look at the clock.
+        new = file.with_suffix(".new")
+        new.write_text(f"{seconds:+d}\n")
+        new.rename(file)
+
+    clock(0)
+    world.clock = clock
+    world.moved = {
+        "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
+    }
+    return world
+
+
+def status(issuer):
+    return wire.ask(issuer, "POST", "/sign", HEADERS, b'{"data":{"sub":"a"},"metadata":{"duration":3}}').status
+
+
+def concerns(issuer):
+    answer = wire.get(issuer, "/readyz")
+    lines = answer.body.decode().splitlines()
+    assert lines[0] == ("ready" if answer.status == 200 else "not ready"), answer
+    return {line.split(":")[0] for line in lines[1:]}
+
+
+def metric(issuer, concern):
+    return f'countersign_concern{{concern="{concern}"}} 1' in wire.get(issuer, "/metrics").body.decode()
+
+
+def errors(world, text):
+    return [event for event in world.events() if event["level"] == "ERROR" and text in json.dumps(event)]
+
+
+@pytest.mark.parametrize("ahead", [60, YEARS])
+def test_a_clock_that_jumps_ahead_removes_no_key_and_rotation_goes_on_when_it_is_right_again(clocked, ahead):
+    clocked.configure(configuration())
+    issuer = clocked.serve(env=clocked.moved).printed["issuer"]
+    first = mint(issuer)
+    until(lambda: len(jwks(issuer)[0]) > 1, "the next key is published", within=60)
+    before = clocked.keys()
+    clocked.clock(ahead)
+    until(lambda: "clock_jumped" in concerns(issuer) and metric(issuer, "clock_jumped"), "the jump is noticed")
+    until(lambda: len(errors(clocked, "no key is made, activated or removed")) > 2, "turns are left out", within=60)
+    told = json.dumps(errors(clocked, "no key is made")[0])
+    assert "the clock was set forward by" in told and "was expected" in told, told
+    after = clocked.keys()
+    assert {key["kid"] for key in before} == {key["kid"] for key in after}, "nothing was removed or made"
+    if [key["state"] for key in before] == [key["state"] for key in after]:
+        assert all(key["created_at"] <= time.time() + 1 for key in after), "no time was written"
+    assert jwt.get_unverified_header(first)["kid"] in jwks(issuer)[0]
+    clocked.clock(0)
+    until(lambda: "clock_jumped" not in concerns(issuer), "it is right again")
+    kid = jwt.get_unverified_header(mint(issuer))["kid"]
+    until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] != kid, "rotation goes on", within=120)
+
+
+@pytest.mark.parametrize("back", [3600, DAY])
+def test_a_clock_that_was_set_back_mints_nothing_until_it_is_right(clocked, back):
+    clocked.configure(configuration())
+    issuer = clocked.serve(env=clocked.moved).printed["issuer"]
+    assert status(issuer) == 200
+    clocked.clock(-back)
+    until(lambda: status(issuer) == 503, "no token that is expired already")
+    assert "clock_behind" in concerns(issuer) and metric(issuer, "clock_behind")
+    answer = wire.ask(issuer, "POST", "/sign", HEADERS, b'{"data":{}}')
+    assert "the clock of this machine shows" in answer.json()["error_description"]
+    clocked.clock(0)
+    until(lambda: status(issuer) == 200, "right again")
+    assert concerns(issuer) == set()
+
+
+@pytest.mark.parametrize("jump", [0, 3600, -DAY])
+def test_how_long_the_store_is_silent_is_measured_by_a_clock_that_nobody_sets(clocked, jump):
+    clocked.configure(configuration())
+    issuer = clocked.serve(env=clocked.moved).printed["issuer"]
+    assert status(issuer) == 200
+    clocked.clock(jump)
+    if jump >= 0:
+        assert status(issuer) == 200 and "store_silent" not in concerns(issuer), "the store answers"
+    file = clocked.file.parent / "countersign.db"
+    file.rename(file.with_suffix(".away"))
+    began = time.monotonic()
+    until(lambda: "store_silent" in concerns(issuer), "it is noticed whatever the clock shows", within=60)
+    until(lambda: status(issuer) == 503, "signing ends", within=60)
+    if jump >= 0:
+        assert time.monotonic() - began > 3, "not at once"
+    answer = wire.get(issuer, "/.well-known/jwks.json")
+    assert answer.status == 200 and wire.max_age(answer) == 0, "nobody is to keep what may be old"
+    file.with_suffix(".away").rename(file)
+    clocked.clock(0)
+    until(lambda: status(issuer) == 200, "the store is back")
