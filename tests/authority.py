@@ -169,7 +169,9 @@ def authorities(binary, tmp_path_factory):
         before: called with the authority before it is started, to import keys for example.
         """
         environment = clean_environment(
-            {"COUNTERSIGN_LIMITS__PER_ADDRESS": "off", "COUNTERSIGN_SERVER__DRAIN": "0s"} | (env or {})
+            # The first is what `keys init` is for a person.
+            {"COUNTERSIGN_STORE__FIRST_KEYS": "create", "COUNTERSIGN_LIMITS__PER_ADDRESS": "off", "COUNTERSIGN_SERVER__DRAIN": "0s"}
+            | (env or {})
         )
         new = Authority(binary, tmp_path_factory.mktemp("authority"), environment)
         if config is not None:

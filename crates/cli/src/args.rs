@@ -128,6 +128,10 @@ pub(crate) struct AuthorizeArgs {
 pub(crate) enum KeysCommand {
     /// Show every key: ring, state, algorithm, age, and what happens next and when
     List,
+    /// Make the first keys of a new authority: its keyring, and the store and the sealing key file where they are missing
+    Init,
+    /// Set times that lie in the future to now; only on a machine whose clock is right
+    CorrectTimes,
     /// Make the next key of a ring, shown to nobody yet
     Prepare {
         /// The ring
@@ -239,10 +243,13 @@ pub(crate) enum StoreCommand {
         /// The store: its URL, env:NAME or file:PATH [default: the configuration's store.url]
         url: Option<String>,
     },
-    /// Read every document and open every key; exit code 1 when something is damaged
+    /// Read every document and open every key; exit code 1 when something is damaged or there is no keyring
     Check {
         /// The store: its URL, env:NAME or file:PATH [default: the configuration's store.url]
         url: Option<String>,
+        /// Take a store without a keyring for good
+        #[arg(long)]
+        empty_ok: bool,
     },
     /// Copy every document to an empty store; run again, it finishes what was interrupted
     Copy {

@@ -1,16 +1,21 @@
 //! From a configuration to an issuer that can mint: store, sealing key, keyring, issuer, in that order.
 //!
-//! Nothing is written before everything that is there was found readable: a sealing key is made only when the store
-//! holds no keys, and a first key only when those that are there open.
+//! Nothing is written before everything that is there was found readable, and nothing is made where there may have been
+//! something: a store, a sealing key and a keyring are made when the configuration is, or when somebody says that they
+//! never existed. A store that is lost, mistyped or not mounted looks just like a new one, and would otherwise silently become
+//! another authority (docs/decisions/0023).
 
 use crate::{
     config::{Config, SealingRef},
-    failure::{Failure, Outcome, configuration, unwritable},
-    files, kms, stores,
+    failure::{Failure, Outcome, configuration, no_keyring, unwritable},
+    files, kms,
+    stores::{self, FirstKeys},
 };
-use countersign_issuer::{Issuer, IssuerSettings};
+use countersign_issuer::{Issuer, IssuerSettings, Patience};
 use countersign_jose::Timestamp;
-use countersign_keyring::{LoadedKeyring, RingSpec, Sealing, SealingKey, StoredKeyring};
+use countersign_keyring::{
+    FutureTime, Keyring, LoadedKeyring, RingName, RingSpec, Sealing, SealingKey, StoredKeyring,
+};
 use countersign_settings::{Environment, SecretRef};
 use countersign_store::{Clock, Store, SystemClock};
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
@@ -24,35 +29,67 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Opens store and sealing key; makes either where there is none yet.
+    /// Opens store and sealing key of an authority that has its keys, or is to make the first ones as its configuration says.
     pub(crate) async fn open(config: &Config, environment: &Environment) -> Outcome<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        check_clock(clock.now())?;
-        let store = stores::of(config, environment, Arc::clone(&clock)).await?;
-        Self::over(store, clock, config, environment).await
+        Self::open_or(config.first_keys, config, environment).await
     }
 
-    /// The same store with what another configuration says of sealing keys and services.
+    /// Opens store and sealing key, and makes either where there is none yet: somebody has said that there never were any.
+    pub(crate) async fn open_new(config: &Config, environment: &Environment) -> Outcome<Self> {
+        Self::open_or(FirstKeys::Create, config, environment).await
+    }
+
+    async fn open_or(first_keys: FirstKeys, config: &Config, environment: &Environment) -> Outcome<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        check_clock(clock.now())?;
+        let Some(store) = stores::of(config, environment, first_keys, Arc::clone(&clock)).await? else {
+            return Err(missing_keyring(config));
+        };
+        Self::over(store, first_keys, clock, config, environment).await
+    }
+
+    /// The same store with what another configuration says of sealing keys and services. Its keyring has to be there still.
     pub(crate) async fn again(&self, config: &Config, environment: &Environment) -> Outcome<Self> {
-        Self::over(Arc::clone(&self.store), Arc::clone(&self.clock), config, environment).await
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Self::over(store, FirstKeys::Refuse, clock, config, environment).await
     }
 
     async fn over(
         store: Arc<dyn Store>,
+        first_keys: FirstKeys,
         clock: Arc<dyn Clock>,
         config: &Config,
         environment: &Environment,
     ) -> Outcome<Self> {
-        make_sealing_key(config, store.as_ref()).await?;
+        check_sealing_key(config, store.as_ref(), first_keys).await?;
         let sealing = sealing(config, environment)?;
         Ok(Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store })
     }
 
-    /// Makes the first keys where there are none, and loads all.
+    /// Makes the first keys of rings that have none, and loads all. The log tells which were made.
     pub(crate) async fn load(&self, config: &Config) -> Outcome<LoadedKeyring> {
+        let (keyring, made) = self.load_and_tell(config).await?;
+        for FirstKey { ring, kid } in &made {
+            tracing::warn!(
+                ring = ring.as_str(),
+                kid,
+                "made the first key of this ring; if it had keys before, stop every server and restore the store from a backup"
+            );
+        }
+        Ok(keyring)
+    }
+
+    /// The same, and says which keys were made.
+    pub(crate) async fn load_and_tell(&self, config: &Config) -> Outcome<(LoadedKeyring, Vec<FirstKey>)> {
         let specs: Vec<RingSpec> = config.rings.iter().map(|ring| ring.spec.clone()).collect();
+        let (before, _) = self.keyring.read().await?;
         let keyring = self.keyring.ensure(&specs, self.clock.now()).await?;
-        self.warn_if_the_clock_went_back().await?;
+        let active = specs.iter().filter_map(|spec| Some((&spec.name, keyring.ring(&spec.name)?.active()?)));
+        let made = active
+            .filter(|(_, signer)| before.find(signer.kid()).is_none())
+            .map(|(ring, signer)| FirstKey { ring: ring.clone(), kid: signer.kid().to_owned() })
+            .collect();
+        report_future_times(keyring.records(), config.skew, self.clock.now());
         for spec in &specs {
             let active = keyring.ring(&spec.name).and_then(|ring| ring.active());
             if let Some(signer) = active.filter(|s| s.algorithm() != spec.algorithm && spec.make_first_key) {
@@ -66,18 +103,25 @@ impl Authority {
                 );
             }
         }
-        Ok(keyring)
+        Ok((keyring, made))
     }
+}
 
-    /// A key from the future means that the clock was set back: tokens minted now may be refused as expired.
-    async fn warn_if_the_clock_went_back(&self) -> Outcome {
-        let soon = self.clock.now().plus(Duration::from_secs(300));
-        let (keyring, _) = self.keyring.read().await?;
-        let mut keys = keyring.rings().flat_map(|(_, ring)| ring.keys());
-        if let Some(key) = keys.find(|key| key.created_at > soon) {
-            tracing::warn!(kid = key.kid, "this key was made in the future; check the clock of this machine");
-        }
-        Ok(())
+/// A key that was made for a ring without one.
+#[derive(Debug)]
+pub(crate) struct FirstKey {
+    pub(crate) ring: RingName,
+    pub(crate) kid: String,
+}
+
+/// A time that has not come yet: this clock is behind, or that of the machine which wrote it was ahead.
+pub(crate) fn report_future_times(keyring: &Keyring, skew: Duration, now: Timestamp) {
+    for FutureTime { kid, name, at } in keyring.future_times(skew, now) {
+        tracing::error!(
+            kid,
+            "times in the future: {name} of this key is {at}, and the clock of this machine shows {now}; set the clock, or if it is \
+             right run `countersign keys correct-times`"
+        );
     }
 }
 
@@ -123,8 +167,11 @@ pub(crate) fn issuer_after(
         backdate: config.backdate,
         limits: config.limits.request,
         rates: config.rates,
-        max_stale: config.max_stale,
-        max_stale_signing: config.max_stale_signing,
+        patience: Patience {
+            max_stale: config.max_stale,
+            max_stale_signing: config.max_stale_signing,
+            skew: config.skew,
+        },
     };
     Ok(match before {
         Some(before) => before.successor(settings, keyring, clock)?,
@@ -141,22 +188,35 @@ pub(crate) fn keyring(config: &Config, store: Arc<dyn Store>, sealing: Sealing) 
     }
 }
 
-/// Makes the sealing key, if it is a file that is not there and there is nothing yet that was sealed with it.
-async fn make_sealing_key(config: &Config, store: &dyn Store) -> Outcome {
-    let SealingRef::Secret(SecretRef::File(path)) = &config.sealing else { return Ok(()) };
-    let path = config.folder.join(path);
-    if path.exists() {
+/// Looks for the keyring, and for the sealing key if that is a file. What is missing is made together, or not at all.
+async fn check_sealing_key(config: &Config, store: &dyn Store, first_keys: FirstKeys) -> Outcome {
+    let file = match &config.sealing {
+        SealingRef::Secret(SecretRef::File(path)) => Some(config.folder.join(path)),
+        SealingRef::Secret(_) | SealingRef::Kms(_) => None,
+    };
+    // Looked for first: whoever makes both makes the file before the first key, so that keys without it are real.
+    let has_file = file.as_ref().is_none_or(|path| path.exists());
+    if StoredKeyring::exists(store).await? {
+        if !has_file && file.is_some_and(|path| !path.exists()) {
+            let why = "the sealing key is missing, but the store holds keys sealed with it; put the file back from a backup (nothing was changed)";
+            return Err(configuration(why).about(format!("sealing.key {}", config.sealing)));
+        }
         return Ok(());
     }
-    // The file is made before the first key: keys without it are real only if it is still not there now.
-    let has_keys = StoredKeyring::exists(store).await?;
-    if !has_keys {
-        create_sealing_key(&path)?;
-    } else if !path.exists() {
-        let why = "the sealing key is missing, but the store holds keys sealed with it; put the file back from a backup (nothing was changed)";
-        return Err(configuration(why).about(format!("sealing.key {}", config.sealing)));
+    if first_keys == FirstKeys::Refuse {
+        return Err(missing_keyring(config));
     }
-    Ok(())
+    match file {
+        Some(path) if !has_file => create_sealing_key(&path).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+fn missing_keyring(config: &Config) -> Failure {
+    let why = "there is no keyring, and nothing was changed. If there was one, the store is lost, mistyped or not mounted: restore it from a \
+               backup, or correct store.url. If this authority is new, make its first keys with `countersign keys init`, or where nobody \
+               is at a terminal with store.first_keys = \"create\"";
+    no_keyring(why).about(format!("store.url {}", stores::shown(&config.raw.store.url)))
 }
 
 /// What the configuration says of sealing keys: those that are at hand are read, KMS is asked when it is needed.

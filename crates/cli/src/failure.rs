@@ -68,6 +68,11 @@ pub(crate) fn configuration(message: impl fmt::Display) -> Failure {
     Failure { kind: Kind::Configuration, code: "bad_configuration", message: message.to_string() }
 }
 
+/// There is no keyring where one has to be: exit code 78.
+pub(crate) fn no_keyring(message: impl fmt::Display) -> Failure {
+    Failure { kind: Kind::Configuration, code: "keyring_missing", message: message.to_string() }
+}
+
 /// Something failed that nobody asked for: exit code 70.
 pub(crate) fn internal(message: impl fmt::Display) -> Failure {
     Failure { kind: Kind::Internal, code: "internal", message: message.to_string() }
@@ -150,9 +155,10 @@ fn cut(message: &str) -> Cow<'_, str> {
 impl From<StoreError> for Failure {
     fn from(why: StoreError) -> Self {
         let kind = match why {
-            StoreError::Denied { .. } | StoreError::Corrupt { .. } | StoreError::Misconfigured { .. } => {
-                Kind::Configuration
-            }
+            StoreError::Denied { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Misconfigured { .. } => Kind::Configuration,
             StoreError::Conflict { .. } | StoreError::Unavailable { .. } | StoreError::TooLarge { .. } => {
                 Kind::Internal
             }
@@ -230,7 +236,7 @@ impl From<MintError> for Failure {
     fn from(why: MintError) -> Self {
         let kind = match why {
             MintError::Sign(_) | MintError::NoRandomness => Kind::Internal,
-            MintError::NoKey => Kind::Configuration,
+            MintError::NoKey | MintError::ClockBehind { .. } => Kind::Configuration,
             MintError::Stale => Kind::Internal,
             _ => Kind::Refused,
         };

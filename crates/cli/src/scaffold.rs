@@ -71,7 +71,7 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     files::create(&raw, text.as_bytes()).map_err(unwritable)?;
     let made = async {
         let config = config::load(&raw, environment, plan.http)?;
-        Authority::open(&config, environment).await?.load(&config).await
+        Authority::open_new(&config, environment).await?.load_and_tell(&config).await
     };
     let made = made.await;
     // A leftover from this process only; nobody else knows its name.

@@ -6,19 +6,36 @@ use crate::{
     failure::{Outcome, configuration},
 };
 use countersign_settings::{Environment, SecretRef};
-use countersign_store::{Clock, Store};
+use countersign_store::{Clock, Store, StoreError};
 use std::{path::Path, sync::Arc};
 use zeroize::Zeroizing;
 
-/// The store of a configuration; made if it is not there yet.
+/// The store of a configuration. `None` where there is none, and none is to be made.
 pub(crate) async fn of(
     config: &Config,
     environment: &Environment,
+    first_keys: FirstKeys,
     clock: Arc<dyn Clock>,
-) -> Outcome<Arc<dyn Store>> {
+) -> Outcome<Option<Arc<dyn Store>>> {
     let url =
         url(&config.raw.store.url, &config.folder, environment).map_err(|why| why.about("store.url"))?;
-    Ok(countersign_store::open(&url, &config.folder, clock).await?)
+    let opened = match first_keys {
+        FirstKeys::Create => countersign_store::open(&url, &config.folder, clock).await,
+        FirstKeys::Refuse => countersign_store::reopen(&url, &config.folder, clock).await,
+    };
+    match opened {
+        Err(StoreError::Missing { .. }) if first_keys == FirstKeys::Refuse => Ok(None),
+        opened => Ok(Some(opened?)),
+    }
+}
+
+/// Whether a store and a keyring are made where there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstKeys {
+    /// No: if there were some, they are lost, mistyped or not mounted.
+    Refuse,
+    /// Yes: somebody said that there never were any.
+    Create,
 }
 
 /// The URL that is meant. Relative files of references begin in `folder`.

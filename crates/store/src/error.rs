@@ -54,6 +54,15 @@ pub enum StoreError {
         reason: String,
     },
 
+    /// There is no store at the place that was named, and none was to be made.
+    #[error("{place} cannot be used: {reason}")]
+    Missing {
+        /// Which store.
+        place: String,
+        /// What was looked for, and what to do.
+        reason: String,
+    },
+
     /// The document is above the size that all engines can hold. Nothing was changed.
     #[error(
         "the document `{key}` would be {size} bytes long; a store holds at most {MAX_DOCUMENT_BYTES} per \
@@ -76,6 +85,7 @@ impl StoreError {
             Self::Unavailable { .. } => "store_unavailable",
             Self::Corrupt { .. } => "store_corrupt",
             Self::Misconfigured { .. } => "store_misconfigured",
+            Self::Missing { .. } => "store_missing",
             Self::TooLarge { .. } => "store_too_large",
         }
     }

@@ -12,6 +12,8 @@ use crate::{Clock, Engine, MemoryStore, Store, StoreError, StoreUrl};
 pub enum Missing {
     /// Make one.
     Make,
+    /// Refuse; a store that is there is put right as by `Make`.
+    Mend,
     /// Refuse, and leave everything as it is.
     Refuse,
 }
@@ -29,11 +31,21 @@ pub async fn open(url: &str, base_dir: &Path, clock: Arc<dyn Clock>) -> Result<A
     open_or(Missing::Make, url, base_dir, clock).await
 }
 
-/// The same for a store that has to be there: a mistyped URL is told from an empty store.
+/// The same for a store that was made before: a mistyped URL, or a place that is not mounted, is told from an empty store.
 ///
 /// # Errors
 ///
-/// As [`open`], and [`StoreError::Misconfigured`] where there is none. `memory:` is always such a place.
+/// As [`open`], and [`StoreError::Missing`] where there is none. What is in `memory:` is made anew for each process.
+pub async fn reopen(url: &str, base_dir: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
+    let is_memory = StoreUrl::parse(url)?.engine() == Engine::Memory;
+    open_or(if is_memory { Missing::Make } else { Missing::Mend }, url, base_dir, clock).await
+}
+
+/// The same as [`reopen`] for who only looks: nothing is put right.
+///
+/// # Errors
+///
+/// As [`open`], and [`StoreError::Missing`] where there is none. `memory:` is always such a place.
 pub async fn open_existing(
     url: &str,
     base_dir: &Path,
@@ -81,7 +93,7 @@ pub async fn create(
         _ => {
             let made = match open_existing(url, base_dir, Arc::clone(&clock)).await {
                 Ok(_) => false,
-                Err(StoreError::Misconfigured { .. }) => true,
+                Err(StoreError::Missing { .. }) => true,
                 Err(why) => return Err(why),
             };
             open(url, base_dir, clock).await?;
@@ -116,12 +128,12 @@ async fn open_or(
 ) -> Result<Arc<dyn Store>, StoreError> {
     let url = StoreUrl::parse(url)?;
     Ok(match url.engine() {
-        Engine::Memory if missing == Missing::Refuse => return Err(not_there(&url)),
+        Engine::Memory if missing != Missing::Make => return Err(not_there(&url)),
         Engine::Memory => Arc::new(MemoryStore::new(clock)),
         #[cfg(feature = "sqlite")]
         Engine::Sqlite => {
             let config = crate::SqliteConfig::new(base_dir.join(url.sqlite_path()?));
-            if missing == Missing::Refuse && !config.path.exists() {
+            if missing != Missing::Make && crate::SqliteStore::is_nothing(&config.path) {
                 return Err(not_there(&url));
             }
             Arc::new(crate::SqliteStore::open(config, clock).await?)
@@ -161,7 +173,7 @@ async fn open_or(
 }
 
 fn not_there(url: &StoreUrl) -> StoreError {
-    StoreError::Misconfigured {
+    StoreError::Missing {
         place: format!("the store {url}"),
         reason: "there is no such store; correct the URL".to_owned(),
     }

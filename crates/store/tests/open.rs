@@ -96,12 +96,21 @@ async fn a_store_that_has_to_be_there_is_not_made() {
     let existing = async |url| countersign_store::open_existing(url, dir.path(), Arc::new(SystemClock)).await;
     for url in ["sqlite:a.db", "memory:"] {
         let error = existing(url).await.unwrap_err();
-        assert_eq!(error.code(), "store_misconfigured");
+        assert_eq!(error.code(), "store_missing");
         assert!(error.to_string().contains("there is no such store"), "{error}");
     }
+    let reopened = async |url| countersign_store::reopen(url, dir.path(), Arc::new(SystemClock)).await;
+    for url in ["sqlite:a.db", "sqlite:empty.db"] {
+        std::fs::write(dir.path().join("empty.db"), b"").unwrap();
+        assert_eq!(reopened(url).await.unwrap_err().code(), "store_missing", "{url}");
+        assert_eq!(std::fs::read(dir.path().join("empty.db")).unwrap(), b"", "it was left alone");
+        std::fs::remove_file(dir.path().join("empty.db")).unwrap();
+    }
+    reopened("memory:").await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
     open("sqlite:a.db", dir.path()).await.unwrap();
     existing("sqlite:a.db").await.unwrap();
+    reopened("sqlite:a.db").await.unwrap();
 }
 
 #[tokio::test]

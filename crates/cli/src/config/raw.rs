@@ -63,6 +63,9 @@ pub(crate) struct RawStore {
     /// `s3://BUCKET/PREFIX` (in a build with the feature of that name; see stores.md), or `memory:` (lost when the program
     /// ends). Or a reference to such a URL: `env:NAME`, `file:PATH`.
     pub(crate) url: String,
+    /// What to do where the store holds no keyring: `refuse`, because it may be lost, mistyped or not mounted, or `create`: make one with a
+    /// first key. For machines that are set up without anybody at a terminal; otherwise run `countersign keys init` once.
+    pub(crate) first_keys: RawFirstKeys,
     /// How often a running server looks whether the keys have changed.
     pub(crate) refresh: String,
     /// How long `/readyz` stays ready while the store does not answer.
@@ -75,6 +78,7 @@ impl Default for RawStore {
     fn default() -> Self {
         Self {
             url: "sqlite:countersign.db".into(),
+            first_keys: RawFirstKeys::Refuse,
             refresh: "5s".into(),
             max_stale: "5m".into(),
             max_stale_signing: "1h".into(),
@@ -82,11 +86,18 @@ impl Default for RawStore {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawFirstKeys {
+    Refuse,
+    Create,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSealing {
     /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH` (relative to this file, mode
-    /// 0600) or `env:NAME`. A file that is not there is made, as long as the store holds no keys yet. Or, in a build with
+    /// 0600) or `env:NAME`. A file that is not there is made together with the keyring and never later. Or, in a build with
     /// `--features kms`, `kms:KEY`: an AWS KMS key by id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the
     /// store.
     pub(crate) key: String,

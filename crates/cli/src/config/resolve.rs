@@ -1,13 +1,14 @@
 //! Raw → resolved: every text becomes what it stands for, and what can not work is refused with the key that is wrong.
 
 use super::{
-    raw::{RawClient, RawConfig, RawRing, RawSigner, jaas_ring},
+    raw::{RawClient, RawConfig, RawFirstKeys, RawRing, RawSigner, RawStore, jaas_ring},
     rotation,
     sealing::SealingRef,
 };
 use crate::{
     failure::{Failure, Outcome, configuration},
     files, kms,
+    stores::FirstKeys,
 };
 use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_issuer::{
@@ -44,7 +45,9 @@ pub(crate) struct Config {
     /// What else opens.
     pub(crate) sealing_also: Vec<SealingRef>,
     pub(crate) refresh: Duration,
+    pub(crate) first_keys: FirstKeys,
     pub(crate) max_stale: Duration,
+    pub(crate) skew: Duration,
     pub(crate) max_stale_signing: Duration,
     pub(crate) listen: SocketAddr,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -160,7 +163,9 @@ pub(super) fn resolve(
             .map(|text| parse("sealing.also", text))
             .collect::<Outcome<_>>()?,
         refresh,
+        first_keys: first_keys(&raw.store),
         max_stale: duration("store.max_stale", &raw.store.max_stale)?,
+        skew: duration("rotation.skew", &raw.rotation.skew)?,
         max_stale_signing,
         listen: parse("server.listen", &raw.server.listen)?,
         trusted_proxies: proxies(&raw)?,
@@ -180,6 +185,15 @@ pub(super) fn resolve(
         folder,
         raw,
     })
+}
+
+/// Of what is in `memory:` nothing can have been lost.
+fn first_keys(store: &RawStore) -> FirstKeys {
+    match store.first_keys {
+        RawFirstKeys::Create => FirstKeys::Create,
+        RawFirstKeys::Refuse if store.url == "memory:" => FirstKeys::Create,
+        RawFirstKeys::Refuse => FirstKeys::Refuse,
+    }
 }
 
 pub(super) fn at(key: &str, why: impl Display) -> Failure {

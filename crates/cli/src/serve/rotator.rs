@@ -20,7 +20,7 @@ pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<I
         let now = clock.now();
         if let Some(jump) = issuer.clock_jump() {
             tracing::error!(
-                "no key is made, activated or removed: {jump}; set the clock right, or restart the server if it is right now"
+                "no key is made, activated or removed: {jump}; set the clock right; if it is right now, restart the server or have it reload"
             );
             continue;
         }

@@ -198,7 +198,10 @@ pub(super) fn collated(place: &str, collection: &str) -> StoreError {
 
 /// There is no collection, and none is to be made.
 pub(super) fn not_there(place: &str, collection: &str) -> StoreError {
-    misconfigured(place, &format!("there is no store in its collection {collection:?}; correct the URL"))
+    StoreError::Missing {
+        place: place.to_owned(),
+        reason: format!("there is no store in its collection {collection:?}; correct the URL"),
+    }
 }
 
 /// The collection has a shape this version does not know.

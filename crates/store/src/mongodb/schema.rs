@@ -122,8 +122,10 @@ pub(super) async fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let config = &connection.config;
     match (owner(connection).await?, config.missing) {
         (Owner::Us, _) | (Owner::Unmarked, Missing::Refuse) => return Ok(()),
-        (Owner::Nobody, Missing::Refuse) => return Err(error::not_there(&config.place, &config.collection)),
-        (Owner::Nobody | Owner::Unmarked, Missing::Make) => {}
+        (Owner::Nobody, Missing::Mend | Missing::Refuse) => {
+            return Err(error::not_there(&config.place, &config.collection));
+        }
+        (Owner::Nobody | Owner::Unmarked, Missing::Make) | (Owner::Unmarked, Missing::Mend) => {}
     }
     let index = IndexModel::builder()
         .keys(doc! { "expires_at": 1 })

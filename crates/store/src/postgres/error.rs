@@ -139,7 +139,7 @@ pub(super) fn not_ours(place: &str, schema: &str) -> StoreError {
 
 /// There are no tables, and none are to be made.
 pub(super) fn not_there(place: &str, schema: &str) -> StoreError {
-    StoreError::Misconfigured {
+    StoreError::Missing {
         place: place.to_owned(),
         reason: format!("there is no store in its schema {schema:?}; correct the URL"),
     }

@@ -63,7 +63,7 @@ pub(super) async fn prepare(config: &PostgresConfig, connection: &mut PgConnecti
     let (place, schema) = (&config.place, &config.schema);
     match (inspect(place, schema, connection).await?, config.missing) {
         (Owner::Us, _) => return Ok(()),
-        (Owner::Nobody { .. }, Missing::Refuse) => {
+        (Owner::Nobody { .. }, Missing::Mend | Missing::Refuse) => {
             return Err(Problem::Refused(error::not_there(place, schema)));
         }
         (Owner::Nobody { .. }, Missing::Make) => {}

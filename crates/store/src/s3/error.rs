@@ -208,7 +208,7 @@ pub(super) fn foreign_key(place: &str, name: &str, why: KeyError) -> StoreError 
 
 /// There is no store, and none is to be begun.
 pub(super) fn not_there(place: &str) -> StoreError {
-    misconfigured(place, "there is no store; correct the URL")
+    StoreError::Missing { place: place.to_owned(), reason: "there is no store; correct the URL".to_owned() }
 }
 
 /// The mark belongs to another program.

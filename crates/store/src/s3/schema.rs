@@ -107,7 +107,7 @@ pub(super) async fn find(bucket: &Bucket, missing: Missing) -> Result<bool, Stor
         (Some(bytes), _) if bytes == STORE.as_bytes() => Ok(true),
         (Some(bytes), _) if bytes.starts_with(b"countersign store ") => Err(error::newer(bucket.place())),
         (Some(_), _) => Err(error::not_ours(bucket.place(), MARK)),
-        (None, Missing::Refuse) => Err(error::not_there(bucket.place())),
+        (None, Missing::Mend | Missing::Refuse) => Err(error::not_there(bucket.place())),
         (None, Missing::Make) => Ok(false),
     }
 }

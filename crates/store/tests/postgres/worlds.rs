@@ -65,7 +65,7 @@ async fn a_store_that_has_to_be_there_is_not_made() {
     let clock: Arc<dyn countersign_store::Clock> = Arc::new(SystemClock);
     let existing =
         async || countersign_store::open_existing(&database.url(""), "/".as_ref(), Arc::clone(&clock)).await;
-    is(&existing().await.unwrap_err(), "store_misconfigured", "no store in its schema \"countersign\"");
+    is(&existing().await.unwrap_err(), "store_missing", "no store in its schema \"countersign\"");
     assert_eq!(database.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'countersign'").await, 0);
     database.open().await.unwrap();
     existing().await.unwrap();

@@ -1,6 +1,8 @@
 //! `countersign keys`: look at keys and move them along, export public ones, import private ones.
 
+mod correct_times;
 mod import;
+mod init;
 mod key_texts;
 mod life;
 mod list;
@@ -20,6 +22,8 @@ use countersign_keyring::{Activation, Certificate, KeyState, RingName};
 pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
     match command {
         KeysCommand::List => list::run(context).await,
+        KeysCommand::Init => init::run(context).await,
+        KeysCommand::CorrectTimes => correct_times::run(context).await,
         KeysCommand::Prepare { ring } => life::prepare(context, &ring).await,
         KeysCommand::Publish { kid } => life::publish(context, &kid).await,
         KeysCommand::Activate { kid, force } => life::activate(context, &kid, force).await,

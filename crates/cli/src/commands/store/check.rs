@@ -1,7 +1,7 @@
 //! `countersign store check`: reads every document, and opens every key with the sealing key of the configuration.
 //!
-//! Changes nothing. What is damaged ends it with exit code 1; a store that can not be read is another matter and has the
-//! exit codes of every command.
+//! Changes nothing. What is damaged ends it with exit code 1, and so does a store without a keyring, which is what is left of a
+//! copy that went wrong; a store that cannot be read is another matter and has the exit codes of every command.
 
 use super::{super::Context, clock};
 use crate::{
@@ -38,7 +38,7 @@ struct Found {
     damaged: Vec<String>,
 }
 
-pub(super) async fn run(context: &Context<'_>, url: Option<&str>) -> Outcome {
+pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool) -> Outcome {
     // With a URL a configuration is only needed for its sealing key.
     let config = if url.is_none() || context.file().exists() { Some(context.load()?) } else { None };
     let (url, folder) = match (url, &config) {
@@ -66,6 +66,14 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>) -> Outcome {
             "store_damaged",
             format!("{count} of {} documents damaged: {why}", found.documents),
         ));
+    }
+    if found.keyrings == 0 && !empty_ok {
+        let documents = found.documents;
+        let why = format!(
+            "there is no keyring among its {documents} documents: as a backup it is worthless. Make another copy, or say --empty-ok if \
+             it is not to have one"
+        );
+        return Err(refused("store_empty", why));
     }
     let remarks = countersign_store::remarks(&url).await?;
     report(context.json, &found, config.is_some(), &remarks);

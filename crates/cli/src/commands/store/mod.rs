@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) async fn run(context: &Context<'_>, command: &StoreCommand) -> Outcome {
     match command {
         StoreCommand::Create { url } => create::run(context, url.as_deref()).await,
-        StoreCommand::Check { url } => check::run(context, url.as_deref()).await,
+        StoreCommand::Check { url, empty_ok } => check::run(context, url.as_deref(), *empty_ok).await,
         StoreCommand::Copy { from, to } => copy::run(context, from, to).await,
     }
 }
