@@ -284,6 +284,9 @@ pub(crate) struct PublishArgs {
     /// Write nothing; compare what the issuer's URL serves with what it should
     #[arg(long, conflicts_with = "target")]
     pub(crate) check: bool,
+    /// Also where keys are published and the keyring has none to publish, or is older than what is published
+    #[arg(long, requires = "target")]
+    pub(crate) replace_newer_keys: bool,
     /// The CloudFront distribution in front of the bucket: what has changed is taken out of its caches
     #[arg(long, value_name = "DISTRIBUTION", requires = "target")]
     pub(crate) cloudfront: Option<String>,

@@ -7,6 +7,7 @@
 //! `target` is where documents go, `cloudfront` the caches. Pinned by tests/e2e/test_publish.py and test_publish_bucket.py.
 
 mod cloudfront;
+mod older;
 mod target;
 
 use self::target::Target;
@@ -17,7 +18,7 @@ use crate::{
     failure::{Outcome, configuration, refused, usage},
     output,
 };
-use countersign_issuer::{Document, Issuer, PublicDocuments};
+use countersign_issuer::{Document, Issuer, JWKS_PATH, PublicDocuments};
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use std::sync::Arc;
 
@@ -52,7 +53,11 @@ pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
     let keyring = authority.load(&config).await?;
     let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
     let Some(target) = target else { return check(context, &issuer).await };
-    let documents = in_order(&issuer.documents());
+    let public = issuer.documents();
+    if !args.replace_newer_keys {
+        older::refuse(public.get(JWKS_PATH), &target).await?;
+    }
+    let documents = in_order(&public);
     let mut changes = Changes::default();
     let outcome = publish(&documents, &target, &mut changes).await;
     let invalidation = match &caches {
@@ -138,7 +143,10 @@ async fn check(context: &Context<'_>, issuer: &Issuer) -> Outcome {
         let parsed = KeyUrl::parse(&url).map_err(|why| configuration(format!("{url}: {why}")))?;
         let verdict = match fetch.fetch(&parsed).await {
             Ok(answer) if answer.body == document.body => None,
-            Ok(_) => Some("is not what it should be".to_owned()),
+            Ok(answer) => match older::objection(&answer.body, document) {
+                Some(why) if path == JWKS_PATH => Some(format!("is newer than the keyring: {why}; the store went back or is another one")),
+                _ => Some("is not what it should be".to_owned()),
+            },
             Err(why) => Some(why.to_string()),
         };
         if let Some(why) = verdict {

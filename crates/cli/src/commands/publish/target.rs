@@ -60,6 +60,15 @@ impl Target {
         }
     }
 
+    /// What is there at a path, if it can be read and is not too large to be one of ours.
+    pub(super) async fn read(&self, path: &str) -> Outcome<Option<Vec<u8>>> {
+        match self {
+            Self::Folder(folder) => Ok(folder.read(path)),
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.read(path).await,
+        }
+    }
+
     /// Puts it there, whole or not at all.
     pub(super) async fn write(&self, path: &str, document: &Document) -> Outcome {
         match self {

@@ -36,6 +36,13 @@ impl Published {
         }))
     }
 
+    pub(super) async fn read(&self, path: &str) -> Outcome<Option<Vec<u8>>> {
+        match self.bucket.read(name(path), Part::Whole { at_most: MAX_BYTES }).await {
+            Err(StoreError::Corrupt { .. }) => Ok(None),
+            found => Ok(found?.map(|found| found.bytes.to_vec())),
+        }
+    }
+
     pub(super) async fn write(&self, path: &str, document: &Document) -> Outcome {
         let Document { body, content_type, cache_control, .. } = document;
         Ok(self.bucket.replace(name(path), body, content_type, cache_control).await?)

@@ -26,6 +26,10 @@ impl Folder {
         fs::read(self.file(path)).is_ok_and(|bytes| bytes == document.body)
     }
 
+    pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
+        fs::read(self.file(path)).ok()
+    }
+
     pub(super) fn write(&self, path: &str, document: &Document) -> Outcome {
         let file = self.file(path);
         replace(&file, &document.body).map_err(|why| about(&file, &why))

@@ -1,0 +1,73 @@
+//! Whether what is published is newer than what is to be published: then the store went back, or is another one.
+//!
+//! Verifiers keep what they read, so keys that are taken away by mistake are missed for longer than the mistake lasts. The
+//! sequence in the JWKS counts the changes of the keyring; a JWKS without keys never takes the place of one that has some. Whoever
+//! means it says `--replace-newer-keys`.
+
+use super::target::Target;
+use crate::failure::{Outcome, refused};
+use countersign_issuer::{Document, JWKS_PATH};
+use serde::Deserialize;
+
+/// As much of a JWKS as is compared.
+#[derive(Debug, Default, Deserialize)]
+struct Published {
+    #[serde(default)]
+    keys: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    countersign_sequence: u64,
+}
+
+impl Published {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// Why this is not to be replaced by `new`.
+    fn objection(&self, new: &Self) -> Option<String> {
+        if !self.keys.is_empty() && new.keys.is_empty() {
+            return Some(format!("it has {} keys, and the keyring has none to publish", self.keys.len()));
+        }
+        let (here, there) = (new.countersign_sequence, self.countersign_sequence);
+        (here < there).then(|| format!("its sequence is {there}, and that of the keyring is {here}"))
+    }
+}
+
+/// Refuses to replace newer keys.
+pub(super) async fn refuse(new: Option<&Document>, target: &Target) -> Outcome {
+    let (Some(new), Some(bytes)) = (new, target.read(JWKS_PATH).await?) else { return Ok(()) };
+    let Some(why) = objection(&bytes, new) else { return Ok(()) };
+    let what = format!(
+        "the JWKS at {target} is newer than the keyring: {why}. The store went back or is another one, so restore it; nothing was \
+         written. If it is meant, say --replace-newer-keys"
+    );
+    Err(refused("published_newer", what))
+}
+
+/// Why the JWKS that was found should not be replaced by `new`.
+pub(super) fn objection(found: &[u8], new: &Document) -> Option<String> {
+    Published::parse(found)?.objection(&Published::parse(&new.body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_not_replaced_by_none_or_by_older_ones() {
+        let parse = |text: &str| Published::parse(text.as_bytes()).unwrap();
+        for (there, new, objects) in [
+            (r#"{"keys":[{}],"countersign_sequence":5}"#, r#"{"keys":[{}],"countersign_sequence":5}"#, false),
+            (r#"{"keys":[{}],"countersign_sequence":5}"#, r#"{"keys":[{}],"countersign_sequence":6}"#, false),
+            (r#"{"keys":[{}],"countersign_sequence":5}"#, r#"{"keys":[{}],"countersign_sequence":4}"#, true),
+            (r#"{"keys":[{}],"countersign_sequence":5}"#, r#"{"keys":[],"countersign_sequence":6}"#, true),
+            (r#"{"keys":[{}]}"#, r#"{"keys":[],"countersign_sequence":6}"#, true),
+            (r#"{"keys":[{}]}"#, r#"{"keys":[{}],"countersign_sequence":1}"#, false),
+            (r#"{"keys":[]}"#, r#"{"keys":[]}"#, false),
+            (r#"{"keys":[],"countersign_sequence":5}"#, r#"{"keys":[{}],"countersign_sequence":4}"#, true),
+        ] {
+            assert_eq!(parse(there).objection(&parse(new)).is_some(), objects, "{there} {new}");
+        }
+        assert!(Published::parse(b"<html>").is_none());
+    }
+}
