@@ -212,7 +212,7 @@ def test_a_wrong_sealing_key_changes_nothing(used, pem, command):
     sealing.write_text(base64.b64encode(os.urandom(32)).decode())
     before = contents(used.folder)
     given = {"verify": token, "keys": str(pem["rsa"])}.get(command[0])
-    used.fails(78, "sealed under sealing key", *[given if word == "@" else word for word in command])
+    used.fails(78, "is authenticated with sealing key", *[given if word == "@" else word for word in command])
     assert contents(used.folder) == before
 
 
@@ -237,7 +237,7 @@ def test_a_sealing_key_from_the_environment_must_be_set(world):
     assert not (world.file.parent / "sealing.key").exists()
     before = contents(world.folder)
     other = {"SEALING": base64.b64encode(os.urandom(32)).decode()}
-    world.fails(78, "sealed under sealing key", "sign", "--claims", "{}", env=other)
+    world.fails(78, "is authenticated with sealing key", "sign", "--claims", "{}", env=other)
     assert contents(world.folder) == before
 
 

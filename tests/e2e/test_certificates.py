@@ -217,29 +217,3 @@ def test_secrets_and_revoked_keys_are_not_in_the_map(world):
     world.done("keys", "revoke", old)
     found = mapped(world.serve().printed["issuer"])
     assert len(found) == 1 and not {old, "secret"} & set(found)
-
-
-@pytest.mark.parametrize("format", [1, 2])
-def test_a_keyring_of_an_older_version_works_without_and_has_certificates_after_its_next_change(world, format):
-    world.configure()
-    token = world.done("sign", "--claims", "{}").strip()
-    [file] = world.folder.rglob("*.db")
-    database = sqlite3.connect(file)
-    [[stored]] = database.execute("SELECT bytes FROM documents WHERE key = 'keyring'").fetchall()
-    keyring = json.loads(stored)
-    keyring["format"] = format
-    for key in keyring["rings"]["default"]["keys"]:
-        assert key.pop("certificate")
-    database.execute("UPDATE documents SET bytes = ? WHERE key = 'keyring'", [json.dumps(keyring).encode()])
-    database.commit()
-    database.close()
-
-    issuer = world.serve().printed["issuer"]
-    assert mapped(issuer) == {}
-    world.done("verify", "--issuer", issuer, token)
-    world.done("verify", mint(issuer))
-    done = world.run("keys", "export", "--public", "--format", "x509")
-    assert (done.returncode, json.loads(done.stdout)) == (0, {}) and "no certificate yet" in done.stderr
-    world.done("keys", "prepare")
-    assert wire.header(token)["kid"] in exported(world)
-    assert set(exported(world)) == {key["kid"] for key in world.keys()}

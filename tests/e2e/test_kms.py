@@ -232,7 +232,7 @@ def test_from_a_file_to_kms_to_a_new_data_key_and_back_under_load(kms, localstac
         until(lambda: load.minted > before + 20, "minting on")
     finally:
         load.stop()
-    assert "can not be read again" not in kms.log
+    assert "cannot be read again" not in kms.log
     text = (kms.folder / "countersign/sealing.key").read_text().strip()
     assert text not in kms.log
 
@@ -255,9 +255,9 @@ def test_no_log_level_shows_a_data_key(kms, localstack):
     kms.serve()
     kms.serve("--listen", "127.0.0.1:0")  # the second one opens what the first one made
     database = sqlite3.connect(f"{(kms.folder / 'countersign/countersign.db').as_uri()}?mode=ro", uri=True)
-    ((document,),) = database.execute("SELECT bytes FROM documents WHERE key = 'keyring-data-keys'").fetchall()
+    ((document,),) = database.execute("SELECT bytes FROM documents WHERE key = 'keyring'").fetchall()
     database.close()
-    text = json.loads(document)["keys"][0]["ciphertext"]
+    text = json.loads(document)["data_key"]["ciphertext"]
     ciphertext = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     plain = localstack.kms.decrypt(CiphertextBlob=ciphertext, EncryptionContext={"purpose": "countersign-sealing"})["Plaintext"]
     log = (kms.folder / "log").read_bytes()

@@ -114,7 +114,7 @@ def test_a_server_that_was_left_out_keeps_its_keys_and_says_so_until_it_can_read
     assert b"could not be read" in wire.get(issuer, "/readyz").body
     assert mint(issuer).status == 200, "it goes on with what it has"
     said = [event for event in world.events() if "those last read stay in use" in json.dumps(event)]
-    assert len(said) == 1 and "sealed under sealing key" in json.dumps(said[0])
+    assert len(said) == 1 and "is authenticated with sealing key" in json.dumps(said[0])
     # The way back is the same in the other direction.
     world.file.write_text(old_text.replace("also = []", 'also = ["file:new.key"]'))
     world.done("keys", "reseal")
@@ -134,7 +134,7 @@ def test_without_the_old_key_nothing_is_sealed_again_and_nothing_written(world):
     before = world.keys()
     new_key(world.file.parent / "new.key")
     world.configure(configuration("file:new.key"))
-    world.fails(78, "sealed under sealing key", "keys", "reseal")
+    world.fails(78, "is authenticated with sealing key", "keys", "reseal")
     world.configure(configuration())
     assert world.keys() == before
     world.fails(1, "which is no key of KMS", "keys", "reseal", "--new-data-key")

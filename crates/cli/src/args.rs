@@ -165,6 +165,18 @@ pub(crate) enum KeysCommand {
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
+    /// Forget a key that never signed, or whose tokens have all expired
+    Remove {
+        /// The key; its name may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
+    /// Take over a keyring of an older format: shows what is in it, and with the digest it shows takes over exactly that
+    Adopt {
+        /// The digest that was shown
+        #[arg(long, value_name = "SHA256")]
+        digest: Option<String>,
+    },
     /// Look at the JWKS as the world sees it and take the rotation steps that are due
     Rotate {
         /// Say that one turn is meant; a running server takes turns by itself

@@ -51,7 +51,9 @@ impl Authority {
     /// The same store with what another configuration says of sealing keys and services. Its keyring has to be there still.
     pub(crate) async fn again(&self, config: &Config, environment: &Environment) -> Outcome<Self> {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        Self::over(store, FirstKeys::Refuse, clock, config, environment).await
+        let mut again = Self::over(store, FirstKeys::Refuse, clock, config, environment).await?;
+        again.keyring = again.keyring.with_memory_of(&self.keyring);
+        Ok(again)
     }
 
     async fn over(
@@ -82,8 +84,10 @@ impl Authority {
     /// The same, and says which keys were made.
     pub(crate) async fn load_and_tell(&self, config: &Config) -> Outcome<(LoadedKeyring, Vec<FirstKey>)> {
         let specs: Vec<RingSpec> = config.rings.iter().map(|ring| ring.spec.clone()).collect();
-        let (before, _) = self.keyring.read().await?;
-        let keyring = self.keyring.ensure(&specs, self.clock.now()).await?;
+        let before = self.keyring.read().await?;
+        self.keyring.ensure(&specs, self.clock.now()).await?;
+        // Before a token is minted under today's policy, the keys say for how long that needs them.
+        let keyring = self.keyring.load_to_mint(&config.needs()).await?;
         let active = specs.iter().filter_map(|spec| Some((&spec.name, keyring.ring(&spec.name)?.active()?)));
         let made = active
             .filter(|(_, signer)| before.find(signer.kid()).is_none())

@@ -176,9 +176,15 @@ impl From<KeyringError> for Failure {
             KeyringError::Seal { .. }
             | KeyringError::NoService { .. }
             | KeyringError::Sealing(_)
+            | KeyringError::WrongSealingKey { .. }
+            | KeyringError::Altered { .. }
+            | KeyringError::WentBack(_)
+            | KeyringError::OldFormat { .. }
             | KeyringError::Corrupt(_)
             | KeyringError::NewerFormat { .. } => Kind::Configuration,
-            KeyringError::Key(_) | KeyringError::Lifecycle(_) => Kind::Refused,
+            KeyringError::Key(_) | KeyringError::Lifecycle(_) | KeyringError::OtherDigest { .. } => {
+                Kind::Refused
+            }
             KeyringError::Contended | KeyringError::Certificate { .. } => Kind::Internal,
         };
         Self { kind, code, message }

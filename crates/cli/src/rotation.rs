@@ -9,7 +9,8 @@ use crate::{
 };
 use countersign_issuer::JWKS_PATH;
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
-use countersign_keyring::{Done, Keyring, KeyringError, Step, StoredKeyring};
+use countersign_keyring::{Done, Keyring, KeyringError, Look, Step, StoredKeyring};
+use countersign_store::Clock;
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use serde_json::value::RawValue;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ pub(crate) struct Rotation {
     /// Where the world finds the keys.
     pub(crate) address: String,
     fetch: Arc<HttpsFetch>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What a turn came to.
@@ -40,6 +42,7 @@ impl Rotation {
             rings: config.rings.clone(),
             address: config.issuer.join(JWKS_PATH),
             fetch: Arc::new(HttpsFetch::new(FetchLimits::default())),
+            clock: Arc::clone(&authority.clock),
         }
     }
 
@@ -58,7 +61,7 @@ impl Rotation {
 
     /// Looks, and takes the steps that are due.
     pub(crate) async fn turn(&self, now: Timestamp) -> Result<Turn, KeyringError> {
-        let look = if self.somebody_waits().await? { Some(self.look(now).await?) } else { None };
+        let look = if self.somebody_waits().await? { Some(self.look().await?) } else { None };
         let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
             // One ring that can not go on holds up no other, and what was done before it failed was done.
@@ -76,20 +79,22 @@ impl Rotation {
 
     /// Whether a published key waits until verifiers know it.
     async fn somebody_waits(&self) -> Result<bool, KeyringError> {
-        let (keyring, _) = self.keyring.read().await?;
+        let keyring = self.keyring.read().await?;
         let mut rings = keyring.rings();
         Ok(rings.any(|(_, ring)| ring.successor().is_some_and(|key| key.state.is_public())))
     }
 
-    async fn look(&self, now: Timestamp) -> Result<Result<usize, String>, KeyringError> {
+    async fn look(&self) -> Result<Result<usize, String>, KeyringError> {
+        let began = self.clock.now();
         let found = match self.fetch_keys().await {
             Ok(found) => found,
             Err(why) => {
-                tracing::warn!("the keys can not be seen at {}: {why}", self.address);
+                tracing::warn!("the keys cannot be seen at {}: {why}", self.address);
                 return Ok(Err(why));
             }
         };
-        let (keyring, _) = self.keyring.read().await?;
+        let ended = self.clock.now();
+        let keyring = self.keyring.read().await?;
         // A key of that name is not yet this key.
         let ours = |(kid, key): &(String, PublicKey)| {
             keyring.find(kid).and_then(|(_, record)| record.public_key()).as_ref() == Some(key)
@@ -97,8 +102,10 @@ impl Rotation {
         let seen: BTreeSet<_> = found.into_iter().filter(ours).map(|(kid, _)| kid).collect();
         let rotations = self.rings.iter().map(|ring| &ring.rotation);
         let skew = rotations.map(|rotation| rotation.skew).max().unwrap_or_default();
-        self.keyring.observe(&seen, self.every().saturating_mul(3), skew, now).await?;
-        Ok(Ok(seen.len()))
+        let count = seen.len();
+        let look = Look { found: seen, began, ended };
+        self.keyring.observe(&look, self.every().saturating_mul(3), skew).await?;
+        Ok(Ok(count))
     }
 
     async fn fetch_keys(&self) -> Result<Vec<(String, PublicKey)>, String> {

@@ -59,10 +59,12 @@ pub enum JwksCertificates {
     Shown,
 }
 
-/// Renders every public document from the public keys of the issuer.
+/// Renders every public document from the public keys of the issuer. `sequence` counts the changes of the keyring
+/// they are from: a reader that remembers it notices when the keys go back to an older state.
 pub fn render(
     issuer: &IssuerUrl,
     keys: &[PublishedKey],
+    sequence: Option<u64>,
     certificates: JwksCertificates,
     max_age: Duration,
 ) -> PublicDocuments {
@@ -89,9 +91,11 @@ pub fn render(
     );
     let jwk = |key| JwkWithCertificate::new(key, certificates);
     let all: Vec<_> = keys.iter().map(jwk).collect();
-    let jwks = document("application/jwk-set+json", text(&JwkSet { keys: &all }));
+    let jwks =
+        document("application/jwk-set+json", text(&JwkSet { keys: &all, countersign_sequence: sequence }));
     let rsa: Vec<_> = keys.iter().filter(|key| key.jwk.key.kind() == KeyKind::Rsa).map(jwk).collect();
-    let jwks_rsa = document("application/jwk-set+json", text(&JwkSet { keys: &rsa }));
+    let jwks_rsa =
+        document("application/jwk-set+json", text(&JwkSet { keys: &rsa, countersign_sequence: sequence }));
     let certified = keys.iter().filter_map(|key| Some((&key.jwk, key.certificate.as_ref()?)));
     let x509 = document("application/json", x509_map(certified));
     let mut documents = BTreeMap::from([
@@ -145,6 +149,9 @@ struct Discovery<'a> {
 #[derive(Serialize)]
 struct JwkSet<'a, K> {
     keys: &'a [K],
+    /// RFC 7517 §5: members that are not understood are ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    countersign_sequence: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -171,7 +178,7 @@ impl<'a> JwkWithCertificate<'a> {
     }
 }
 
-/// Strings, and lists and maps of strings: serialising them can not fail.
+/// Strings, numbers, and lists and maps of them: serialising them cannot fail.
 fn text(document: &impl Serialize) -> String {
     serde_json::to_string(document).unwrap_or_default()
 }

@@ -118,7 +118,10 @@ impl Keys {
         }
         let published = keyring.rings().filter(|(name, _)| !settings.unpublished_rings.contains(name));
         let public: Vec<PublishedKey> = published.flat_map(|(_, ring)| ring.public_keys().to_vec()).collect();
-        let documents = documents::render(&settings.issuer, &public, settings.jwks_certificates, max_age);
+        let records = keyring.records();
+        let sequence = records.is_stored().then(|| records.keys_sequence());
+        let documents =
+            documents::render(&settings.issuer, &public, sequence, settings.jwks_certificates, max_age);
         let answers = Answers::new(&documents, &settings.issuer, max_age);
         Ok(Self { keyring, ready, documents, answers, max_age })
     }

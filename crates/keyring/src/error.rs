@@ -1,10 +1,10 @@
-//! Why a keyring can not be read, opened or changed.
+//! Why a keyring cannot be read, opened or changed.
 
-use crate::{CertificateError, LifecycleError, SealError, ServiceError, SignError};
+use crate::{CertificateError, LifecycleError, SealError, ServiceError, SignError, WentBack};
 use countersign_jose::KeyError;
 use countersign_store::StoreError;
 
-/// Why the keyring can not be used or changed.
+/// Why the keyring cannot be used or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// The store failed.
@@ -35,18 +35,18 @@ pub enum KeyringError {
     #[error(transparent)]
     Service(#[from] ServiceError),
     /// A key is kept by a service, and there is none here.
-    #[error("key {kid:?} is {name}, and this program can not use it: it was built without KMS")]
+    #[error("key {kid:?} is {name}, and this program cannot use it: it was built without KMS")]
     NoService {
         /// The key's name.
         kid: String,
         /// The service's name for it.
         name: String,
     },
-    /// A key can not be used.
+    /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// A key's certificate can not be made.
-    #[error("the certificate of key {kid:?} can not be made: {why}")]
+    /// A key's certificate cannot be made.
+    #[error("the certificate of key {kid:?} cannot be made: {why}")]
     Certificate {
         /// The key's name.
         kid: String,
@@ -56,6 +56,48 @@ pub enum KeyringError {
     /// The change is refused.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
+    /// The sealing key that authenticates the document is not at hand.
+    #[error(
+        "the stored keyring is authenticated with sealing key {needed}, but {given} was given; \
+         give {needed} as sealing.key or in sealing.also"
+    )]
+    WrongSealingKey {
+        /// The fingerprint that the document names.
+        needed: String,
+        /// The fingerprints of those at hand.
+        given: String,
+    },
+    /// The document is not what somebody with the sealing key has written.
+    #[error(
+        "the stored keyring was altered by somebody who does not have sealing key {sealing_key}, or is damaged: \
+         its tag is not right; restore it from a backup, and find out who can write to the store"
+    )]
+    Altered {
+        /// The fingerprint that the document names.
+        sealing_key: String,
+    },
+    /// The document is authentic, and older than one that was seen, or of another keyring.
+    #[error(
+        "the store went back: {0}; the keys read before stay in use; restore the newer keyring from a backup"
+    )]
+    WentBack(WentBack),
+    /// The document is of a format that was not authenticated.
+    #[error(
+        "the stored keyring has format {found}, which anybody who can write to the store could change; \
+         `countersign keys adopt` shows what is in it and takes it over"
+    )]
+    OldFormat {
+        /// Its format.
+        found: u64,
+    },
+    /// What is to be adopted is not what was shown.
+    #[error(
+        "the stored keyring is not the one with digest {given}; `countersign keys adopt` shows what it is now"
+    )]
+    OtherDigest {
+        /// What was given.
+        given: String,
+    },
     /// The document is not a keyring this program can read.
     #[error("the stored keyring is damaged: {0}; restore it from a backup")]
     Corrupt(String),
@@ -96,8 +138,15 @@ impl KeyringError {
             Self::Lifecycle(LifecycleError::RingFull { .. }) => "keyring_ring_full",
             Self::Lifecycle(LifecycleError::UnknownKey { .. }) => "keyring_unknown_key",
             Self::Lifecycle(LifecycleError::NotKnown { .. }) => "keyring_key_not_known_yet",
+            Self::Lifecycle(LifecycleError::Revoked { .. }) => "keyring_revoked",
+            Self::Lifecycle(LifecycleError::Needed { .. }) => "keyring_key_needed",
             Self::Lifecycle(LifecycleError::WrongState { .. }) => "keyring_wrong_state",
             Self::Lifecycle(LifecycleError::Kid(why)) => why.code(),
+            Self::WrongSealingKey { .. } => "keyring_wrong_sealing_key",
+            Self::Altered { .. } => "keyring_altered",
+            Self::WentBack(_) => "keyring_went_back",
+            Self::OldFormat { .. } => "keyring_old_format",
+            Self::OtherDigest { .. } => "keyring_other_digest",
             Self::Corrupt(_) => "keyring_corrupt",
             Self::NewerFormat { .. } => "keyring_newer_format",
             Self::Contended => "keyring_contended",

@@ -1,11 +1,13 @@
 //! What may happen to a keyring: pure functions `(keyring, key, now) → keyring`. No store, no clock, no randomness.
 //!
-//! Invariants every one of them keeps: a `kid` names one key in the whole keyring; a ring has at most one active key;
-//! the key that was active stays published (`retired`) when another takes over. Doing the same thing twice changes
-//! nothing the second time.
+//! Invariants every one of them keeps: a `kid` names one key in the whole keyring, and never again once it
+//! was revoked; a ring has at most one active key; the key that was active stays published (`retired`) when
+//! another takes over; how long a key is needed is never shortened. All are idempotent. Only `with_key` needs
+//! key material; the others change states alone, so that they work when no private key opens.
 
-use crate::{KeyOrigin, KeyRecord, KeyState, Keyring, PrivateHalf, RingName};
+use crate::{KeyOrigin, KeyRecord, KeyState, Keyring, PrivateHalf, RevokedKey, RingName, RotationPolicy};
 use countersign_jose::{Algorithm, KeyError, PublicJwk, Timestamp, check_kid};
+use std::time::Duration;
 
 /// A key about to enter a ring, already sealed.
 #[derive(Debug, Clone)]
@@ -45,6 +47,12 @@ pub enum LifecycleError {
     /// The name is not usable.
     #[error(transparent)]
     Kid(#[from] KeyError),
+    /// The key was revoked.
+    #[error("key {kid:?} is revoked; a revoked key never comes back; make or import another one")]
+    Revoked {
+        /// The name.
+        kid: String,
+    },
     /// There is no key of that name.
     #[error("there is no key {kid:?} in the keyring; `countersign keys list` shows those that are")]
     UnknownKey {
@@ -72,8 +80,22 @@ pub enum LifecycleError {
         /// When they will, as far as was seen.
         known_at: Option<Timestamp>,
     },
+    /// Tokens that the key signed may still live.
+    #[error(
+        "key {kid:?} is needed until {until}: tokens that it signed may live until then; \
+         if it has leaked, use `countersign keys revoke`"
+    )]
+    Needed {
+        /// The name.
+        kid: String,
+        /// Until when.
+        until: Timestamp,
+    },
     /// The ring is full.
-    #[error("the ring {ring} already holds {max} keys; remove retired ones first", max = MAX_KEYS_PER_RING)]
+    #[error(
+        "the ring {ring} already holds {max} keys; remove some with `countersign keys remove KID`",
+        max = MAX_KEYS_PER_RING
+    )]
     RingFull {
         /// The ring.
         ring: RingName,
@@ -82,6 +104,10 @@ pub enum LifecycleError {
 
 /// The most keys a ring holds. Verifiers stop reading a JWKS at 100 keys (AWS IAM), some at 10 (ALB).
 pub(crate) const MAX_KEYS_PER_RING: usize = 50;
+
+/// How many revoked names are remembered; the oldest one goes when another comes. An entry is smaller than the
+/// record it replaces, so a revocation never makes the document longer.
+const MAX_REVOKED: usize = 500;
 
 impl Keyring {
     /// Adds a key to a ring. `Ok(None)` when exactly this key is there already and nothing changes.
@@ -93,14 +119,14 @@ impl Keyring {
         now: Timestamp,
     ) -> Result<Option<Self>, LifecycleError> {
         check_kid(&key.kid)?;
+        if self.revocation(&key.kid).is_some() {
+            return Err(LifecycleError::Revoked { kid: key.kid.clone() });
+        }
         let mut next = self.clone();
         if let Some((place, record)) = self.find(&key.kid) {
             let same_public = record.public_jwk() == key.public && record.algorithm == key.algorithm;
             if place != ring || !same_public || key.public.is_none() {
                 return Err(LifecycleError::KidTaken { kid: key.kid.clone() });
-            }
-            if record.state == KeyState::Revoked {
-                return Err(revoked(record));
             }
             let waits = matches!(activation, Activation::IfRingHasNone | Activation::Later);
             if waits || record.state == KeyState::Active {
@@ -120,8 +146,10 @@ impl Keyring {
                 created_at: now,
                 published_at: (!later).then_some(now),
                 activated_at: None,
+                signing_since: None,
                 retired_at: None,
-                revoked_at: None,
+                keep_after: Duration::ZERO,
+                needed_until: None,
                 public: key.public.as_ref().and_then(|jwk| serde_json::to_value(jwk).ok()),
                 // It takes a signature, so it is made where the change is written.
                 certificate: None,
@@ -140,7 +168,6 @@ impl Keyring {
         let (_, record) = self.named(kid)?;
         match record.state {
             KeyState::Published | KeyState::Active | KeyState::Retired => Ok(None),
-            KeyState::Revoked => Err(revoked(record)),
             KeyState::Prepared => Ok(Some(self.changed(kid, |key| {
                 key.state = KeyState::Published;
                 key.published_at = Some(now);
@@ -148,20 +175,40 @@ impl Keyring {
         }
     }
 
-    /// Makes a key the active one of its ring; the one that was active retires. `Ok(None)` if it is active already.
+    /// Makes a key the active one of its ring, to sign under `policy`; the one that was active retires.
+    /// `Ok(None)` if it is active already.
     /// Whether verifiers know the key is the caller's to ask ([`Ring::known_at`](crate::Ring::known_at)).
-    pub fn with_active(&self, kid: &str, now: Timestamp) -> Result<Option<Self>, LifecycleError> {
+    pub fn with_active(
+        &self,
+        kid: &str,
+        policy: &RotationPolicy,
+        now: Timestamp,
+    ) -> Result<Option<Self>, LifecycleError> {
         let (ring, record) = self.named(kid)?;
         match record.state {
             KeyState::Active => Ok(None),
-            KeyState::Revoked => Err(revoked(record)),
             KeyState::Prepared | KeyState::Published | KeyState::Retired => {
                 let ring = ring.clone();
                 let mut next = self.clone();
                 next.activate(&ring, kid, now);
-                Ok(Some(next))
+                Ok(Some(next.with_needs(&ring, policy.least_keep_retired()).unwrap_or(next)))
             }
         }
+    }
+
+    /// Notes how long after it stops signing the active key of a ring is needed, before a token is minted that
+    /// may live so long. Never shortens it. `None` if it is noted already, or nothing signs.
+    #[must_use]
+    pub fn with_needs(&self, ring: &RingName, keep_after: Duration) -> Option<Self> {
+        let active = self.ring(ring)?.active()?;
+        // Records hold whole seconds.
+        let keep_after =
+            Duration::from_secs(keep_after.saturating_add(Duration::from_nanos(999_999_999)).as_secs());
+        if active.keep_after >= keep_after {
+            return None;
+        }
+        let kid = active.kid.clone();
+        Some(self.changed(&kid, |key| key.keep_after = keep_after))
     }
 
     /// Ends the signing life of a key that does not sign: it stays published as long as retired keys do. `Ok(None)` if it is
@@ -171,11 +218,10 @@ impl Keyring {
         let refused = |why| Err(LifecycleError::WrongState { kid: kid.to_owned(), state: record.state, why });
         match record.state {
             KeyState::Retired => Ok(None),
-            KeyState::Revoked => Err(revoked(record)),
             KeyState::Active => {
                 refused("a ring always has one active key; activate another one, and this one retires")
             }
-            KeyState::Prepared => refused("it was never published; revoke it, and it is gone"),
+            KeyState::Prepared => refused("it was never published; remove it with `countersign keys remove`"),
             KeyState::Published => Ok(Some(self.changed(kid, |key| {
                 key.state = KeyState::Retired;
                 key.retired_at = Some(now);
@@ -183,59 +229,75 @@ impl Keyring {
         }
     }
 
-    /// Takes a key out of everything at once. If it was the active one, its successor takes over in the same change, known to
-    /// verifiers or not; `replacement` is added for that where the ring has none. `Ok(None)` if it is revoked already.
-    pub fn with_revoked(
-        &self,
-        kid: &str,
-        replacement: Option<&NewKey>,
-        now: Timestamp,
-    ) -> Result<Option<Self>, LifecycleError> {
-        let (ring, record) = self.named(kid)?;
-        if record.state == KeyState::Revoked {
+    /// Takes a key out of everything at once; its name is remembered as revoked. If it was the active one, its
+    /// successor takes over in the same change, known to verifiers or not. `Ok(None)` if it is revoked already.
+    pub fn with_revoked(&self, kid: &str, now: Timestamp) -> Result<Option<Self>, LifecycleError> {
+        if self.revocation(kid).is_some() {
             return Ok(None);
         }
-        let (ring, was_active) = (ring.clone(), record.state == KeyState::Active);
-        let mut next = self.changed(kid, |key| {
-            key.state = KeyState::Revoked;
-            key.revoked_at = Some(now);
+        let (ring, record) = self.find(kid).ok_or_else(|| unknown(kid))?;
+        let mut next = self.clone();
+        if let Some(ring) = next.rings.get_mut(ring) {
+            ring.keys.retain(|key| key.kid != kid);
+        }
+        next.revoked.push(RevokedKey {
+            kid: kid.to_owned(),
+            revoked_at: now,
+            ring: ring.clone(),
+            algorithm: record.algorithm,
+            origin: record.origin,
+            created_at: record.created_at,
+            activated_at: record.activated_at,
+            remote: match &record.private {
+                PrivateHalf::Remote(name) => Some(name.clone()),
+                PrivateHalf::Sealed(_) => None,
+            },
         });
-        if was_active {
-            match next.ring(&ring).and_then(|ring| ring.successor()).map(|key| key.kid.clone()) {
-                Some(successor) => next.activate(&ring, &successor, now),
-                None => {
-                    if let Some(key) = replacement {
-                        next = next.with_key(&ring, key, Activation::Now, now)?.unwrap_or(next);
-                    }
-                }
-            }
+        let too_many = next.revoked.len().saturating_sub(MAX_REVOKED);
+        next.revoked.drain(..too_many);
+        if record.state == KeyState::Active
+            && let Some(successor) = next.ring(ring).and_then(|ring| ring.successor())
+        {
+            let successor = successor.kid.clone();
+            next.activate(ring, &successor, now);
+            // Whoever signed with the one will sign with the other.
+            next = next.with_needs(ring, record.keep_after).unwrap_or(next);
         }
         Ok(Some(next))
     }
 
-    /// Forgets a key that is retired or revoked. `Ok(None)` if it is not there any more.
-    pub fn without(&self, kid: &str) -> Result<Option<Self>, LifecycleError> {
+    /// Forgets a key that never signed, or that no living token needs. `keep_retired` is how long retired keys
+    /// stay at least. `Ok(None)` if it is not there.
+    pub fn without(
+        &self,
+        kid: &str,
+        keep_retired: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Self>, LifecycleError> {
         let Some((ring, record)) = self.find(kid) else { return Ok(None) };
-        match record.state {
-            KeyState::Retired | KeyState::Revoked => {
-                let mut next = self.clone();
-                if let Some(ring) = next.rings.get_mut(ring) {
-                    ring.keys.retain(|key| key.kid != kid);
-                }
-                Ok(Some(next))
-            }
-            state @ (KeyState::Prepared | KeyState::Published | KeyState::Active) => {
-                Err(LifecycleError::WrongState {
-                    kid: kid.to_owned(),
-                    state,
-                    why: "only a retired or revoked key is removed",
-                })
-            }
+        if record.state == KeyState::Active {
+            let why = "it signs; activate another key of the ring first";
+            return Err(LifecycleError::WrongState { kid: kid.to_owned(), state: record.state, why });
         }
+        // One that was published and never signed breaks no token when it goes.
+        if let Some(until) = record.needed_until(keep_retired).filter(|until| *until > now)
+            && record.activated_at.is_some()
+        {
+            return Err(LifecycleError::Needed { kid: kid.to_owned(), until });
+        }
+        let ring = ring.clone();
+        let mut next = self.clone();
+        if let Some(ring) = next.rings.get_mut(&ring) {
+            ring.keys.retain(|key| key.kid != kid);
+        }
+        Ok(Some(next))
     }
 
     fn named(&self, kid: &str) -> Result<(&RingName, &KeyRecord), LifecycleError> {
-        self.find(kid).ok_or_else(|| LifecycleError::UnknownKey { kid: kid.to_owned() })
+        if self.revocation(kid).is_some() {
+            return Err(LifecycleError::Revoked { kid: kid.to_owned() });
+        }
+        self.find(kid).ok_or_else(|| unknown(kid))
     }
 
     fn changed(&self, kid: &str, change: impl FnOnce(&mut KeyRecord)) -> Self {
@@ -254,20 +316,30 @@ impl Keyring {
             if key.kid == kid {
                 key.state = KeyState::Active;
                 key.published_at = key.published_at.or(Some(now));
-                key.activated_at = Some(now);
+                // When it first signed.
+                key.activated_at = key.activated_at.or(Some(now));
+                key.signing_since = Some(now);
                 key.retired_at = None;
             } else if key.state == KeyState::Active {
                 key.state = KeyState::Retired;
                 key.retired_at = Some(now);
+                key.needed_until = key.needed_until.max(Some(now.plus(key.keep_after)));
             }
         }
     }
 }
 
-fn revoked(record: &KeyRecord) -> LifecycleError {
-    LifecycleError::WrongState {
-        kid: record.kid.clone(),
-        state: record.state,
-        why: "a revoked key never comes back; make or import another one",
+impl KeyRecord {
+    /// Until when a retired key is kept: as long as the policies under which it signed say, and as long as
+    /// today's says. `None` for a key that is not retired.
+    pub fn needed_until(&self, keep_retired: Duration) -> Option<Timestamp> {
+        match self.state {
+            KeyState::Retired => self.needed_until.max(self.retired_at.map(|at| at.plus(keep_retired))),
+            KeyState::Prepared | KeyState::Published | KeyState::Active => None,
+        }
     }
+}
+
+fn unknown(kid: &str) -> LifecycleError {
+    LifecycleError::UnknownKey { kid: kid.to_owned() }
 }

@@ -103,6 +103,11 @@ impl LoadedKeyring {
         self
     }
 
+    /// The same keys with what else the document says.
+    pub(crate) fn with_records(&self, keyring: Keyring, version: Option<Version>) -> Self {
+        Self { version, rings: self.rings.clone(), records: Arc::new(keyring) }
+    }
+
     /// Which state of the stored document this is; `None` when nothing is stored.
     pub fn version(&self) -> Option<&Version> {
         self.version.as_ref()

@@ -1,29 +1,43 @@
-//! What is stored: the keyring document, its rings, and one record per key.
+//! The keyring as a value: its rings, one record per key, the revoked names, data keys and observations.
 //!
-//! Serialised as JSON with a format number, so that an older program refuses a newer document instead of losing what
-//! it does not know. A record holds the public key in clear and the private key sealed,
-//! or the name of a key that never leaves its service, and never anything else.
+//! It is the content of the stored document, which is authenticated as a whole (`document`). A record
+//! holds the public key in clear and the private key sealed, or the name of a key that never leaves its
+//! service, and never anything else. A revoked key has no record: only its name stays, so that it never
+//! comes back. What may happen to a keyring is in `lifecycle`.
 
-use crate::{Certificate, SealedKey};
+use crate::{Certificate, Observations, SealedKey, sealing::DataKeyRecord};
 use countersign_jose::{Algorithm, Jwk, PublicJwk, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, str::FromStr};
-
-/// The format this program reads and writes.
-pub(crate) const FORMAT: u32 = 4;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    time::Duration,
+};
 
 /// All signing keys of an issuer and the state each is in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// The default is the keyring of a store that has none: it has no id and sequence 0.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keyring {
-    pub(crate) format: u32,
+    /// 128 random bits, made with the first write.
+    pub(crate) id: String,
+    /// One more with every write.
+    pub(crate) sequence: u64,
+    /// The sequence of the last write that changed anything but observations.
+    pub(crate) keys_sequence: u64,
     pub(crate) rings: BTreeMap<RingName, Ring>,
-}
-
-impl Default for Keyring {
-    fn default() -> Self {
-        Self { format: FORMAT, rings: BTreeMap::new() }
-    }
+    /// Sealing keys that a service has encrypted, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) data_keys: Vec<DataKeyRecord>,
+    /// Oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) revoked: Vec<RevokedKey>,
+    pub(crate) observations: Observations,
+    /// Keys whose disappearance an operator accepted by name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) accepted_losses: BTreeSet<String>,
 }
 
 impl Keyring {
@@ -37,9 +51,68 @@ impl Keyring {
         self.rings.get(name)
     }
 
-    /// Finds a key in any ring. A `kid` names one key in the whole keyring.
+    /// Which keyring this is; empty when nothing is stored.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How many times it was written.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The sequence of the last write that changed anything but observations.
+    pub fn keys_sequence(&self) -> u64 {
+        self.keys_sequence
+    }
+
+    /// Whether it is in a store.
+    pub fn is_stored(&self) -> bool {
+        self.sequence > 0
+    }
+
+    /// The revoked keys, oldest first.
+    pub fn revoked(&self) -> &[RevokedKey] {
+        &self.revoked
+    }
+
+    /// A revoked key.
+    pub fn revocation(&self, kid: &str) -> Option<&RevokedKey> {
+        self.revoked.iter().find(|key| key.kid == kid)
+    }
+
+    /// What was seen at the public address.
+    pub fn observations(&self) -> &Observations {
+        &self.observations
+    }
+
+    /// The sealing keys that are kept in it, each encrypted by a service, oldest first.
+    pub fn data_keys(&self) -> &[DataKeyRecord] {
+        &self.data_keys
+    }
+
+    /// Keys whose disappearance an operator accepted by name.
+    pub fn accepted_losses(&self) -> impl Iterator<Item = &str> {
+        self.accepted_losses.iter().map(String::as_str)
+    }
+
+    /// Whether both hold the same, observations aside.
+    pub(crate) fn has_the_keys_of(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.rings == other.rings
+            && self.data_keys == other.data_keys
+            && self.revoked == other.revoked
+            && self.accepted_losses == other.accepted_losses
+    }
+
+    /// Every record with the ring it is in.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&RingName, &KeyRecord)> {
+        self.rings.iter().flat_map(|(name, ring)| ring.keys.iter().map(move |key| (name, key)))
+    }
+
+    /// Finds a key in any ring; a revoked one is in none. A `kid` names one key in the whole keyring.
     pub fn find(&self, kid: &str) -> Option<(&RingName, &KeyRecord)> {
-        self.rings.iter().find_map(|(name, ring)| Some((name, ring.keys.iter().find(|key| key.kid == kid)?)))
+        self.records().find(|(_, key)| key.kid == kid)
     }
 }
 
@@ -82,16 +155,23 @@ pub struct KeyRecord {
     /// When it first signed, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,
+    /// When it began to sign the last time: later than `activated_at` if it had stopped in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_since: Option<Timestamp>,
     /// When it stopped signing, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<Timestamp>,
-    /// When it was revoked, if it was.
+    /// How long after its last signature a verifier may still need it: the maximum, over the policies that
+    /// were in force while it signed, of longest token, skew and signer lag together. In whole seconds.
+    #[serde(default, with = "seconds", skip_serializing_if = "Duration::is_zero")]
+    pub keep_after: Duration,
+    /// Until when a token that it signed may live, once it has stopped signing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked_at: Option<Timestamp>,
+    pub needed_until: Option<Timestamp>,
     /// The public JWK; absent for a shared secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) public: Option<serde_json::Value>,
-    /// Its certificate; absent for a shared secret, and in a document of format 1 or 2 until the keyring changes.
+    /// Its certificate; absent for a shared secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<Certificate>,
     /// The private key or shared secret.
@@ -102,7 +182,7 @@ pub struct KeyRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PrivateHalf {
-    /// Here, sealed: the only form before format 4.
+    /// Here, sealed.
     Sealed(SealedKey),
     /// With a service that signs.
     Remote(RemoteName),
@@ -164,7 +244,38 @@ impl KeyRecord {
     }
 }
 
-/// Where a key is in its life. Keys in `Published`, `Active` and `Retired` are in the JWKS.
+/// What is remembered of a revoked key: enough to refuse its name and to say what it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokedKey {
+    /// Its name, which no key gets again.
+    pub kid: String,
+    /// When it was revoked.
+    pub revoked_at: Timestamp,
+    /// The ring it was in.
+    pub ring: RingName,
+    /// The algorithm it signed with.
+    pub algorithm: Algorithm,
+    /// Where it came from.
+    pub origin: KeyOrigin,
+    /// When it came into the keyring.
+    pub created_at: Timestamp,
+    /// When it first signed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated_at: Option<Timestamp>,
+    /// The service's name for it: revoking it here does not disable it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) remote: Option<RemoteName>,
+}
+
+impl RevokedKey {
+    /// The service's name for it, its ARN; `None` for a key that was kept here.
+    pub fn remote_name(&self) -> Option<&str> {
+        self.remote.as_ref().map(RemoteName::as_str)
+    }
+}
+
+/// Where a key is in its life. A revoked key is not in the keyring any more. Keys in `Published`, `Active` and `Retired` are in the JWKS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
@@ -176,8 +287,6 @@ pub enum KeyState {
     Active,
     /// In the JWKS, no longer signing: tokens it signed still live.
     Retired,
-    /// Out of the JWKS before its time; never to sign or be shown again.
-    Revoked,
 }
 
 impl KeyState {
@@ -188,7 +297,6 @@ impl KeyState {
             Self::Published => "published",
             Self::Active => "active",
             Self::Retired => "retired",
-            Self::Revoked => "revoked",
         }
     }
 
@@ -196,7 +304,7 @@ impl KeyState {
     pub const fn is_public(self) -> bool {
         match self {
             Self::Published | Self::Active | Self::Retired => true,
-            Self::Prepared | Self::Revoked => false,
+            Self::Prepared => false,
         }
     }
 }
@@ -209,6 +317,20 @@ pub enum KeyOrigin {
     Generated,
     /// Brought in; others may have a copy.
     Imported,
+}
+
+/// A duration as whole seconds.
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(duration.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_secs)
+    }
 }
 
 /// The name of a ring: 1 to 64 lower-case letters, digits, `-` and `_`.

@@ -1,13 +1,14 @@
 //! Sealing again: every private key under the current sealing key, by one change of the keyring.
 //!
-//! Nothing is written before all of it was found to open, as it was and as it will be. Whoever can open with both keys goes on
-//! meanwhile; twice is once. Called by `countersign keys reseal`.
+//! Nothing is written before all of it was found to open, as it was and as it will be. A new data key, the
+//! resealed keys and the tag under the new key are one compare-and-set. Processes that have both keys keep working
+//! meanwhile; idempotent. Called by `countersign keys reseal`.
 
 use crate::{
     KeyringError, LoadedKeyring, PrivateHalf, StoredKeyring,
     material::context,
-    sealing::{DataKeys, named},
-    stored::Next,
+    sealing::{named, prune},
+    stored::{Next, SealWith},
 };
 use std::collections::BTreeSet;
 
@@ -36,18 +37,16 @@ pub enum DataKey {
 }
 
 impl StoredKeyring {
-    /// Seals every key again that is not under the current sealing key. `None` for a new data key where the sealing key is not
-    /// one that is made here.
+    /// Seals every key again that is not under the current sealing key, and authenticates the document with it.
+    /// `None` for a new data key where the sealing key is not one that is made here.
     pub async fn reseal(&self, data_key: DataKey) -> Result<Option<Resealed>, KeyringError> {
-        if data_key == DataKey::New {
-            // What is there opens, or no new key is made for it.
-            self.load().await?;
-            if self.sealing().renew(self.store()).await?.is_none() {
-                return Ok(None);
-            }
-        }
+        let seal_with = match data_key {
+            DataKey::Same => SealWith::Current,
+            DataKey::New if !self.sealing().makes_data_keys() => return Ok(None),
+            DataKey::New => SealWith::New,
+        };
         let mut report = Resealed::default();
-        self.change(|attempt| {
+        self.add_keys(seal_with, |attempt| {
             report = Resealed { sealing_key: attempt.sealing.id().to_owned(), ..Resealed::default() };
             let mut next = attempt.keyring.clone();
             for (name, ring) in &mut next.rings {
@@ -68,16 +67,16 @@ impl StoredKeyring {
                     record.private = PrivateHalf::Sealed(attempt.sealing.seal(&secret, &context)?);
                 }
             }
-            if report.resealed == 0 {
+            if report.resealed == 0 && attempt.authenticated_by == Some(attempt.sealing.id()) {
                 return Ok(Next::Unchanged);
             }
+            let named = named(&next);
+            prune(&mut next.data_keys, &named);
             let opening = attempt.opening.clone().with(attempt.sealing);
             LoadedKeyring::open(&next, None, &opening, self.service())?;
             Ok(Next::To(next))
         })
         .await?;
-        let (keyring, _) = self.read().await?;
-        DataKeys::prune(self.store(), &named(&keyring)).await?;
         Ok(Some(report))
     }
 }

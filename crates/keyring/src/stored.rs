@@ -1,23 +1,24 @@
-//! The keyring in its store: read, opened, and changed by compare-and-set only.
+//! The keyring in its store: read, verified, opened, and changed by compare-and-set only.
 //!
-//! `ensure` makes the first key of a ring: two processes on one empty store make one key, because the loser's write
-//! conflicts and it then finds the winner's. Before anything is written, what is there must open under the sealing
-//! key at hand, so a wrong one can never add a second, unreadable half to a keyring.
+//! What is read is authentic and is not older than what this process has seen, or it is an error and nothing is
+//! written. There are two kinds of change. `change_states` needs no private key, no service and no new key, so that
+//! a key can be revoked or a step of the rotation taken when some of these are away. `add_keys` seals or makes a
+//! key: before it writes, everything that is there must open, so that a wrong sealing key never adds a second,
+//! unreadable half. Of two processes on one empty store one makes the first key: the loser's write conflicts.
+//! Pinned by tests/stored.rs and tests/forgery.rs.
 
 use crate::{
-    Activation, Certificate, ImportedKey, KeyService, KeyState, Keyring, KeyringError, LoadedKeyring, NewKey,
-    RingName, Sealing, SealingKey, UnsignedCertificate,
+    Activation, Certificate, Continuity, ImportedKey, KeyService, Keyring, KeyringError, Known,
+    LoadedKeyring, Needs, NewKey, RingName, Sealing, SealingKey, UnsignedCertificate,
+    document::{self, Envelope},
     loaded::OpenedKey,
     material::Material,
-    record::FORMAT,
-    sealing::{DataKeys, Opening},
+    sealing::{MadeDataKey, Opening, Sealer},
 };
-use countersign_jose::{Algorithm, KeyError, KeySize, Timestamp};
-use countersign_store::{Expect, Key, Store, StoreError, Version};
-use std::sync::Arc;
+use countersign_jose::{Algorithm, KeyError, KeySize, Timestamp, base64url};
+use countersign_store::{Expect, Store, StoreError, Version};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where the keyring is kept.
-const DOCUMENT: &str = "keyring";
 /// How often a change is tried again after somebody else's came in between.
 const ATTEMPTS: usize = 20;
 
@@ -46,11 +47,56 @@ pub enum KeyPlace {
     Service,
 }
 
-/// One attempt at a change: the document it is to be applied to, and what there is to do it with.
+/// A key that was to be imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// Its name.
+    pub kid: String,
+    /// Whether that changed anything.
+    pub changed: bool,
+}
+
+/// What a look at the store came to.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// The keys to use from now on, where they are others than those at hand.
+    pub keys: Option<LoadedKeyring>,
+    /// Why the keyring cannot be used as it is in the store. The keys at hand stay in use.
+    pub problem: Option<KeyringError>,
+}
+
+/// A keyring whose tag was not checked, because the sealing key is not at hand: good for counting, and nothing else.
+#[derive(Debug)]
+pub struct UnverifiedKeyring {
+    /// The fingerprint of the sealing key that is said to authenticate it.
+    pub sealing_key: String,
+    /// What it says of itself.
+    pub keyring: Keyring,
+}
+
+/// The document as it was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) keyring: Keyring,
+    version: Option<Version>,
+    /// What authenticates it; `None` where there is no document.
+    sealer: Option<Sealer>,
+}
+
+impl Found {
+    /// What is there is not of this format, and is to be replaced as it was read.
+    pub(crate) fn of_another_format(version: Version) -> Self {
+        Self { version: Some(version), ..Self::default() }
+    }
+}
+
+/// One attempt to add keys: the keyring it is to be applied to, and what there is to do it with.
 pub(crate) struct Attempt<'a> {
     pub(crate) keyring: &'a Keyring,
     /// What new keys are sealed with.
     pub(crate) sealing: &'a Arc<SealingKey>,
+    /// The fingerprint of the sealing key that authenticates the document, where there is one.
+    pub(crate) authenticated_by: Option<&'a str>,
     /// What opens the keys that are there.
     pub(crate) opening: &'a Opening,
     /// The key that an earlier attempt said it needs.
@@ -83,24 +129,52 @@ enum Written {
     Unknown,
 }
 
+/// What keys are made and sealed with, across the attempts of one change.
+#[derive(Default)]
+struct Made {
+    key: Option<Material>,
+    ring: Option<RingName>,
+    data_key: Option<MadeDataKey>,
+}
+
+/// Which data key a change is sealed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SealWith {
+    /// The one that seals now.
+    Current,
+    /// A new one.
+    New,
+}
+
 /// The keyring of one store, the sealing keys it is under, and the service that keeps keys, if there is one.
+///
+/// Clones share what this process has seen.
 #[derive(Debug, Clone)]
 pub struct StoredKeyring {
     store: Arc<dyn Store>,
     sealing: Arc<Sealing>,
     service: Option<Arc<dyn KeyService>>,
+    /// The newest document that was seen.
+    known: Arc<Mutex<Option<Known>>>,
 }
 
 impl StoredKeyring {
     /// Names the store and what seals; reads nothing yet.
     pub fn new(store: Arc<dyn Store>, sealing: impl Into<Sealing>) -> Self {
-        Self { store, sealing: Arc::new(sealing.into()), service: None }
+        Self { store, sealing: Arc::new(sealing.into()), service: None, known: Arc::default() }
     }
 
     /// Adds the service that keeps keys. Without it a keyring that has such keys does not open.
     #[must_use]
     pub fn with_service(mut self, service: Arc<dyn KeyService>) -> Self {
         self.service = Some(service);
+        self
+    }
+
+    /// Goes on with what another of this process has seen, of the same store.
+    #[must_use]
+    pub fn with_memory_of(mut self, other: &Self) -> Self {
+        self.known = Arc::clone(&other.known);
         self
     }
 
@@ -119,64 +193,87 @@ impl StoredKeyring {
 
     /// Whether a store holds a keyring at all.
     pub async fn exists(store: &dyn Store) -> Result<bool, KeyringError> {
-        Ok(store.get(&document()?).await?.is_some())
+        Ok(store.get(&document::name()?).await?.is_some())
     }
 
-    /// The keyring as it is stored, an empty one when there is none.
-    pub async fn read(&self) -> Result<(Keyring, Option<Version>), KeyringError> {
-        let Some(document) = self.store.get(&document()?).await? else {
-            return Ok((Keyring::default(), None));
-        };
-        let corrupt = |why: serde_json::Error| {
-            KeyringError::Corrupt(format!(
-                "not a keyring document (line {}, column {})",
-                why.line(),
-                why.column()
-            ))
-        };
-        let value: serde_json::Value = serde_json::from_slice(&document.bytes).map_err(corrupt)?;
-        match value.get("format").and_then(serde_json::Value::as_u64) {
-            Some(found) if found > u64::from(FORMAT) => {
-                return Err(KeyringError::NewerFormat { found, known: FORMAT });
-            }
-            _ => {}
-        }
-        let keyring: Keyring = serde_json::from_value(value).map_err(corrupt)?;
-        for (name, ring) in keyring.rings() {
-            if ring.keys().iter().filter(|key| key.state == KeyState::Active).count() > 1 {
-                return Err(KeyringError::Corrupt(format!("ring {name} has more than one active key")));
-            }
-        }
-        Ok((keyring, Some(document.version)))
+    /// The keyring of a store without its sealing key; `None` when there is none.
+    pub async fn unverified(store: &dyn Store) -> Result<Option<UnverifiedKeyring>, KeyringError> {
+        let Some(document) = store.get(&document::name()?).await? else { return Ok(None) };
+        let envelope = Envelope::parse(&document.bytes)?;
+        let keyring = envelope.unverified()?;
+        Ok(Some(UnverifiedKeyring { sealing_key: envelope.sealing_key, keyring }))
     }
 
-    /// The data keys that are kept with it, oldest first: the fingerprint of each, and the full name of the key it is under.
-    pub async fn data_keys(&self) -> Result<Vec<(String, String)>, KeyringError> {
-        let (keys, _) = DataKeys::read(self.store()).await?;
-        Ok(keys.entries().iter().map(|entry| (entry.id.clone(), entry.under.clone())).collect())
+    /// The keyring as it is stored, an empty one when there is none. It is authentic, and not older than what this
+    /// process has seen.
+    pub async fn read(&self) -> Result<Keyring, KeyringError> {
+        Ok(self.find().await?.keyring)
     }
 
     /// The keyring, opened.
     pub async fn load(&self) -> Result<LoadedKeyring, KeyringError> {
-        let (keyring, version) = self.read().await?;
-        let opening = self.sealing.opening(self.store(), &keyring).await?;
-        LoadedKeyring::open(&keyring, version, &opening, self.service())
+        let found = self.find().await?;
+        self.open(found).await
     }
 
-    /// The keyring opened anew if it is not the one at hand any more.
-    pub async fn reload(&self, known: &LoadedKeyring) -> Result<Option<LoadedKeyring>, KeyringError> {
-        let document = self.store.get(&document()?).await?;
-        if document.map(|d| d.version).as_ref() == known.version() {
+    /// The keyring opened to mint tokens that need its keys for as long as `needs` says.
+    pub async fn load_to_mint(&self, needs: &Needs) -> Result<LoadedKeyring, KeyringError> {
+        let found = self.find_with_needs(needs).await?;
+        self.open(found).await
+    }
+
+    /// The keyring opened anew, to mint tokens that need its keys for as long as `needs` says, if it is not the one
+    /// at hand any more. An error leaves the keys at hand in use.
+    pub async fn reload(&self, known: &LoadedKeyring, needs: &Needs) -> Reloaded {
+        match self.newer_than(known, needs).await {
+            Ok(keys) => Reloaded { keys, problem: None },
+            Err(problem) => Reloaded { keys: None, problem: Some(problem) },
+        }
+    }
+
+    async fn newer_than(
+        &self,
+        known: &LoadedKeyring,
+        needs: &Needs,
+    ) -> Result<Option<LoadedKeyring>, KeyringError> {
+        let found = self.find_with_needs(needs).await?;
+        if found.version.as_ref() == known.version() {
             return Ok(None);
         }
-        self.load().await.map(Some)
+        if known.records().has_the_keys_of(&found.keyring) {
+            // Only observations have changed; no private key is opened for that.
+            return Ok(Some(known.with_records(found.keyring, found.version)));
+        }
+        self.open(found).await.map(Some)
+    }
+
+    /// The document once it says of every active key for how long it is needed. Another process may activate another
+    /// key in between, so what is returned is what was looked at.
+    async fn find_with_needs(&self, needs: &Needs) -> Result<Found, KeyringError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.find().await?;
+            if found.keyring.has_needs(needs) {
+                return Ok(found);
+            }
+            self.note_needs(needs).await?;
+        }
+        Err(KeyringError::Contended)
+    }
+
+    async fn open(&self, found: Found) -> Result<LoadedKeyring, KeyringError> {
+        let opening = self.sealing.opening(&found.keyring).await?;
+        LoadedKeyring::open(&found.keyring, found.version, &opening, self.service())
     }
 
     /// Makes the first key of each ring that should have one and has none, and opens the keyring.
     pub async fn ensure(&self, rings: &[RingSpec], now: Timestamp) -> Result<LoadedKeyring, KeyringError> {
-        for spec in rings.iter().filter(|spec| spec.make_first_key) {
-            self.change(|attempt| {
-                if attempt.keyring.ring(&spec.name).is_some_and(|ring| ring.active().is_some()) {
+        let keyring = self.read().await?;
+        let signs = |keyring: &Keyring, spec: &RingSpec| {
+            keyring.ring(&spec.name).is_some_and(|ring| ring.active().is_some())
+        };
+        for spec in rings.iter().filter(|spec| spec.make_first_key && !signs(&keyring, spec)) {
+            self.add_keys(SealWith::Current, |attempt| {
+                if signs(attempt.keyring, spec) {
                     return Ok(Next::Unchanged);
                 }
                 let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
@@ -187,25 +284,24 @@ impl StoredKeyring {
         self.load().await
     }
 
-    /// Brings keys from elsewhere into a ring: all of them or, when one is refused, none. Returns for each its name and
-    /// whether it changed anything.
+    /// Brings keys from elsewhere into a ring: all of them or, when one is refused, none.
     pub async fn import(
         &self,
         ring: &RingName,
         keys: &[ImportedKey],
         activation: Activation,
         now: Timestamp,
-    ) -> Result<Vec<(String, bool)>, KeyringError> {
+    ) -> Result<Vec<Imported>, KeyringError> {
         let new: Vec<Material> = keys.iter().map(Material::imported).collect::<Result<_, _>>()?;
         let mut outcome = Vec::new();
-        self.change(|attempt| {
+        self.add_keys(SealWith::Current, |attempt| {
             outcome.clear();
             let mut next = None;
             for key in &new {
                 let key = key.sealed(ring, attempt.sealing)?;
                 let before = next.as_ref().unwrap_or(attempt.keyring);
                 let changed = before.with_key(ring, &key, activation, now)?;
-                outcome.push((key.kid, changed.is_some()));
+                outcome.push(Imported { kid: key.kid, changed: changed.is_some() });
                 next = changed.or(next);
             }
             Ok(next.into())
@@ -214,23 +310,77 @@ impl StoredKeyring {
         Ok(outcome)
     }
 
-    /// Applies a pure change by compare-and-set, again on the newer document when somebody else was first. A key that the change
-    /// needs is made once, however often it is tried.
-    pub(crate) async fn change(
+    /// The document, verified and compared with what this process has seen.
+    pub(crate) async fn find(&self) -> Result<Found, KeyringError> {
+        // Before the store is asked: its answer cannot be older than that.
+        let known = self.known();
+        let Some(document) = self.store.get(&document::name()?).await? else {
+            return match Continuity::of(known.as_ref(), None) {
+                Continuity::WentBack(why) => Err(KeyringError::WentBack(why)),
+                Continuity::First | Continuity::Unchanged | Continuity::Newer => Ok(Found::default()),
+            };
+        };
+        let envelope = Envelope::parse(&document.bytes)?;
+        let sealer = self.sealing.authenticating(&envelope).await?;
+        let keyring = envelope.verify(&sealer.key)?;
+        let found = Known::new(&keyring, envelope.content());
+        match Continuity::of(known.as_ref(), Some(&found)) {
+            Continuity::WentBack(why) => return Err(KeyringError::WentBack(why)),
+            Continuity::First | Continuity::Unchanged | Continuity::Newer => self.remember(found),
+        }
+        Ok(Found { keyring, version: Some(document.version), sealer: Some(sealer) })
+    }
+
+    fn known(&self) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another task may have seen a newer one meanwhile.
+    fn remember(&self, found: Known) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|known| known.sequence() < found.sequence()) {
+            *known = Some(found);
+        }
+    }
+
+    /// Applies a pure change of states by compare-and-set, again on the newer document when somebody else was first.
+    /// Opens no private key and asks no service. Returns whether anything was changed.
+    pub(crate) async fn change_states(
         &self,
+        mut step: impl FnMut(&Keyring) -> Result<Option<Keyring>, KeyringError>,
+    ) -> Result<bool, KeyringError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.find().await?;
+            let Some(next) = step(&found.keyring)? else { return Ok(false) };
+            let sealer = match &found.sealer {
+                Some(before) => self.sealing.at_hand(&found.keyring, before),
+                None => self.sealing.sealer(&found.keyring, &mut None).await?,
+            };
+            if self.write(&found, next, &sealer).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Err(KeyringError::Contended)
+    }
+
+    /// Applies a pure change that adds or seals keys by compare-and-set, again on the newer document when somebody
+    /// else was first. A key that the change needs is made once, however often it is tried.
+    pub(crate) async fn add_keys(
+        &self,
+        seal_with: SealWith,
         step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
     ) -> Result<bool, KeyringError> {
-        let (mut made, mut written) = (None, Written::No);
-        let outcome = self.attempts(step, &mut made, &mut written).await;
-        let unused = made.as_ref().filter(|made| match &written {
+        let (mut made, mut written) = (Made::default(), Written::No);
+        let outcome = self.attempts(seal_with, step, &mut made, &mut written).await;
+        let unused = made.key.as_ref().filter(|made| match &written {
             Written::No => true,
             Written::Yes(keyring) => keyring.find(&made.kid).is_none(),
             // It may be in use.
             Written::Unknown => false,
         });
         if let (Some(name), Some(service)) = (unused.and_then(Material::remote_name), self.service()) {
-            // Somebody else made the key that was needed, or nobody could. What can not be given up is the
-            // service's to tell; the change is what it is.
+            // Another process made the key that was needed, or none could. What cannot be discarded is the
+            // service's to report; the change is what it is.
             let _ = service.discard(name).await;
         }
         outcome
@@ -238,48 +388,79 @@ impl StoredKeyring {
 
     async fn attempts(
         &self,
+        seal_with: SealWith,
         mut step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
-        made: &mut Option<Material>,
+        made: &mut Made,
         written: &mut Written,
     ) -> Result<bool, KeyringError> {
-        let mut ring = None;
         for _ in 0..ATTEMPTS {
-            let (keyring, version) = self.read().await?;
-            let opening = self.sealing.opening(self.store(), &keyring).await?;
-            LoadedKeyring::open(&keyring, None, &opening, self.service())?;
-            let sealing = self.sealing.sealing(self.store()).await?;
-            let new = match (&made, &ring) {
-                (Some(made), Some(ring)) => Some(made.sealed(ring, &sealing)?),
+            let found = self.find().await?;
+            let opening = self.sealing.opening(&found.keyring).await?;
+            LoadedKeyring::open(&found.keyring, None, &opening, self.service())?;
+            let renewed = match seal_with {
+                SealWith::Current => None,
+                SealWith::New => self.sealing.renewed(&mut made.data_key).await?,
+            };
+            let sealer = match renewed {
+                Some(sealer) => sealer,
+                None => self.sealing.sealer(&found.keyring, &mut made.data_key).await?,
+            };
+            let keyring = found.keyring.with_data_key(&sealer);
+            let new = match (&made.key, &made.ring) {
+                (Some(key), Some(ring)) => Some(key.sealed(ring, &sealer.key)?),
                 _ => None,
             };
-            let attempt =
-                Attempt { keyring: &keyring, sealing: &sealing, opening: &opening, made: new.as_ref() };
+            let attempt = Attempt {
+                keyring: &keyring,
+                sealing: &sealer.key,
+                authenticated_by: found.sealer.as_ref().map(|sealer| sealer.key.id()),
+                opening: &opening,
+                made: new.as_ref(),
+            };
             let mut next = match step(attempt)? {
                 Next::Unchanged => return Ok(false),
                 Next::To(next) => next,
                 Next::Needs(spec) => {
-                    *made = Some(self.make(&spec).await?);
-                    ring = Some(spec.name);
+                    made.key = Some(self.make(&spec).await?);
+                    made.ring = Some(spec.name);
                     continue;
                 }
             };
-            self.certify(&mut next, &opening.with(&sealing)).await?;
-            next.format = FORMAT;
-            let bytes = serde_json::to_vec(&next).map_err(|why| KeyringError::Corrupt(why.to_string()))?;
-            let expect = version.map_or(Expect::Absent, Expect::Version);
-            match self.store.put(&document()?, &bytes, expect, None).await {
-                Ok(_) => {
-                    *written = Written::Yes(next);
+            self.certify(&mut next, &opening.with(&sealer.key)).await?;
+            *written = Written::Unknown;
+            match self.write(&found, next, &sealer).await {
+                Ok(Some(keyring)) => {
+                    *written = Written::Yes(keyring);
+                    if sealer.record.is_some() {
+                        self.sealing.hold_current(&sealer.key);
+                    }
                     return Ok(true);
                 }
-                Err(StoreError::Conflict { .. }) => {}
-                Err(other) => {
-                    *written = Written::Unknown;
-                    return Err(other.into());
-                }
+                Ok(None) => *written = Written::No,
+                Err(why) => return Err(why),
             }
         }
         Err(KeyringError::Contended)
+    }
+
+    /// Writes the document that comes after `found`. `None` when somebody else's came first.
+    pub(crate) async fn write(
+        &self,
+        found: &Found,
+        next: Keyring,
+        sealer: &Sealer,
+    ) -> Result<Option<Keyring>, KeyringError> {
+        let next = next.after(&found.keyring)?;
+        let written = Envelope::write(&next, &sealer.key, sealer.record.clone())?;
+        let expect = found.version.clone().map_or(Expect::Absent, Expect::Version);
+        match self.store.put(&document::name()?, &written.bytes, expect, None).await {
+            Ok(_) => {
+                self.remember(Known::new(&next, written.envelope.content()));
+                Ok(Some(next))
+            }
+            Err(StoreError::Conflict { .. }) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
     }
 
     async fn make(&self, spec: &RingSpec) -> Result<Material, KeyringError> {
@@ -295,19 +476,15 @@ impl StoredKeyring {
         }
     }
 
-    /// Gives every key that has none its certificate: new keys, and those of older documents. It is kept from then on.
-    async fn certify(&self, keyring: &mut Keyring, opening: &Opening) -> Result<(), KeyringError> {
+    /// Gives every key that has none its certificate. It is kept from then on.
+    pub(crate) async fn certify(&self, keyring: &mut Keyring, opening: &Opening) -> Result<(), KeyringError> {
         for (name, ring) in &mut keyring.rings {
-            for record in &mut ring.keys {
-                if record.certificate.is_some() || record.state == KeyState::Revoked {
-                    continue;
-                }
+            for record in ring.keys.iter_mut().filter(|record| record.certificate.is_none()) {
                 let Some(public) = record.public_jwk() else { continue };
                 let key = OpenedKey::open(name, record, opening, self.service())?;
-                let mut random = [0; 16];
-                aws_lc_rs::rand::fill(&mut random).map_err(|_| KeyError::Crypto)?;
                 let about = |why| KeyringError::Certificate { kid: record.kid.clone(), why };
-                let unsigned = UnsignedCertificate::new(&public, record.created_at, random).map_err(about)?;
+                let unsigned =
+                    UnsignedCertificate::new(&public, record.created_at, random()?).map_err(about)?;
                 let signature = key.sign_bytes(unsigned.to_be_signed()).await?;
                 let certificate: Certificate = unsigned.finish(&signature).map_err(about)?;
                 record.certificate = Some(certificate);
@@ -317,7 +494,29 @@ impl StoredKeyring {
     }
 }
 
-fn document() -> Result<Key, StoreError> {
-    Key::parse(DOCUMENT)
-        .map_err(|why| StoreError::Misconfigured { place: "the keyring".to_owned(), reason: why.to_string() })
+impl Keyring {
+    /// This keyring as the one that comes after `before`.
+    fn after(mut self, before: &Self) -> Result<Self, KeyringError> {
+        self.id = if before.is_stored() { before.id.clone() } else { base64url::encode(&random()?) };
+        self.sequence = before.sequence.saturating_add(1);
+        self.keys_sequence = if self.has_the_keys_of(before) { before.keys_sequence } else { self.sequence };
+        Ok(self)
+    }
+
+    /// With the data key that seals, if it is one and is not there yet.
+    pub(crate) fn with_data_key(&self, sealer: &Sealer) -> Self {
+        let mut next = self.clone();
+        if let Some(record) =
+            sealer.record.as_ref().filter(|new| !next.data_keys.iter().any(|k| k.id == new.id))
+        {
+            next.data_keys.push(record.clone());
+        }
+        next
+    }
+}
+
+fn random() -> Result<[u8; 16], KeyError> {
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| KeyError::Crypto)?;
+    Ok(random)
 }

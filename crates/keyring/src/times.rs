@@ -25,6 +25,7 @@ impl KeyRecord {
             ("created_at", Some(self.created_at)),
             ("published_at", self.published_at),
             ("activated_at", self.activated_at),
+            ("signing_since", self.signing_since.filter(|at| Some(*at) != self.activated_at)),
             ("retired_at", self.retired_at),
         ]
         .into_iter()
@@ -53,7 +54,8 @@ impl Keyring {
         let horizon = now.plus(skew);
         let mut next = self.clone();
         for key in next.rings.values_mut().flat_map(|ring| &mut ring.keys) {
-            let times = [&mut key.published_at, &mut key.activated_at, &mut key.retired_at];
+            let times =
+                [&mut key.published_at, &mut key.activated_at, &mut key.signing_since, &mut key.retired_at];
             for at in times.into_iter().flatten().chain([&mut key.created_at]) {
                 if *at > horizon {
                     *at = now;
@@ -76,9 +78,9 @@ impl StoredKeyring {
         now: Timestamp,
     ) -> Result<Vec<FutureTime>, KeyringError> {
         let mut corrected = Vec::new();
-        self.change(|attempt| {
-            corrected = attempt.keyring.future_times(skew, now);
-            Ok(attempt.keyring.with_times_corrected(skew, now).into())
+        self.change_states(|keyring| {
+            corrected = keyring.future_times(skew, now);
+            Ok(keyring.with_times_corrected(skew, now))
         })
         .await?;
         Ok(corrected)

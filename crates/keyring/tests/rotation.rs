@@ -5,8 +5,8 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Obstacle, PolicyError,
-    RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey, ServiceError, Step, StoredKeyring,
+    Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Look, Obstacle, PolicyError,
+    Prepared, RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey, ServiceError, Step, StoredKeyring,
 };
 use countersign_store::{ManualClock, MemoryStore};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -52,14 +52,14 @@ fn of(kids: &[&str]) -> BTreeSet<String> {
 }
 
 async fn states(keyring: &StoredKeyring) -> Vec<KeyState> {
-    let (keyring, _) = keyring.read().await.unwrap();
+    let keyring = keyring.read().await.unwrap();
     keyring.ring(&ring()).map(|ring| ring.keys().iter().map(|key| key.state).collect()).unwrap_or_default()
 }
 
 async fn advance(keyring: &StoredKeyring, now: Timestamp) -> Vec<Done> {
     let mut done = Vec::new();
     keyring.advance(&spec(), &policy(), now, &mut done).await.unwrap();
-    let (stored, _) = keyring.read().await.unwrap();
+    let stored = keyring.read().await.unwrap();
     assert!(stored.has_one_active_key_per_ring());
     done
 }
@@ -68,7 +68,7 @@ async fn advance(keyring: &StoredKeyring, now: Timestamp) -> Vec<Done> {
 async fn look(keyring: &StoredKeyring, kids: &[&str], from: Timestamp, until: Timestamp) {
     let mut now = from;
     while now <= until {
-        keyring.observe(&of(kids), policy().longest_gap(), policy().skew, now).await.unwrap();
+        keyring.observe(&Look::at(now, of(kids)), policy().longest_gap(), policy().skew).await.unwrap();
         now = now.plus(MINUTE * 5);
     }
 }
@@ -110,12 +110,11 @@ async fn a_key_that_is_not_seen_without_a_break_never_takes_over() {
     let publish = NOW.plus(DAY * 30).minus(policy().lead());
     let second = advance(&keyring, publish).await[0].kid.clone();
     let far = NOW.plus(DAY * 40);
-    let (stored, _) = keyring.read().await.unwrap();
+    let stored = keyring.read().await.unwrap();
 
     // Never seen.
     assert_eq!(advance(&keyring, far).await, []);
-    let seen = keyring.observations().await.unwrap().0;
-    let plan = stored.ring(&ring()).unwrap().plan(&policy(), &seen, far);
+    let plan = stored.ring(&ring()).unwrap().plan(&policy(), stored.observations(), far);
     assert_eq!(plan[0].obstacle, Some(Obstacle::NotSeen));
     // Seen for a while, then missing once.
     look(&keyring, &[&first, &second], far, far.plus(HOUR)).await;
@@ -163,9 +162,10 @@ async fn looks_on_clocks_that_differ_by_the_skew_add_up() {
 async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
     let keyring = keyring();
     let first = advance(&keyring, NOW).await[0].kid.clone();
-    let (second, changed) = keyring.prepare(&spec(), NOW).await.unwrap();
-    assert!(changed);
-    assert_eq!(keyring.prepare(&spec(), NOW).await.unwrap(), (second.clone(), false));
+    let Prepared { kid: second, made } = keyring.prepare(&spec(), NOW).await.unwrap();
+    assert!(made);
+    let again = keyring.prepare(&spec(), NOW).await.unwrap();
+    assert_eq!(again, Prepared { kid: second.clone(), made: false });
     assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Prepared]);
     assert!(
         keyring
@@ -223,9 +223,10 @@ async fn a_key_is_revoked_even_when_the_service_that_would_make_the_next_one_is_
     let keyring = keyring().with_service(Arc::new(Away));
     let first = advance(&keyring, NOW).await[0].kid.clone();
     let in_the_service = RingSpec { place: KeyPlace::Service, ..spec() };
-    let (changed, active) = keyring.revoke(&first, &in_the_service, NOW).await.unwrap();
-    assert_eq!((changed, active), (true, None));
-    assert_eq!(states(&keyring).await, [KeyState::Revoked]);
+    let revocation = keyring.revoke(&first, &in_the_service, NOW).await.unwrap();
+    assert!(revocation.changed && revocation.active.is_none());
+    assert!(matches!(revocation.replacement, Some(KeyringError::Service(_))), "{revocation:?}");
+    assert_eq!(states(&keyring).await, []);
     // It is no reason to revoke what is not there.
     let unknown = keyring.revoke("nobody", &in_the_service, NOW).await.unwrap_err();
     assert!(matches!(unknown, KeyringError::Lifecycle(LifecycleError::UnknownKey { .. })));
@@ -235,29 +236,31 @@ async fn a_key_is_revoked_even_when_the_service_that_would_make_the_next_one_is_
 async fn revoking_is_at_once_and_the_next_key_signs_at_once() {
     let keyring = keyring();
     let first = advance(&keyring, NOW).await[0].kid.clone();
-    let (changed, active) = keyring.revoke(&first, &spec(), NOW).await.unwrap();
-    let second = active.unwrap();
-    assert!(changed && second != first);
-    assert_eq!(states(&keyring).await, [KeyState::Revoked, KeyState::Active]);
+    let revocation = keyring.revoke(&first, &spec(), NOW).await.unwrap();
+    let second = revocation.active.unwrap();
+    assert!(revocation.changed && second != first);
+    assert_eq!(states(&keyring).await, [KeyState::Active]);
     let loaded = keyring.load().await.unwrap();
     let public: Vec<_> =
         loaded.ring(&ring()).unwrap().public_keys().iter().map(|key| key.jwk.kid.clone()).collect();
     assert_eq!(public, std::slice::from_ref(&second));
-    assert_eq!(keyring.revoke(&first, &spec(), NOW).await.unwrap(), (false, Some(second.clone())));
+    let again = keyring.revoke(&first, &spec(), NOW).await.unwrap();
+    assert_eq!((again.changed, again.active), (false, Some(second.clone())));
 
     // With one waiting, that one takes over.
-    let (third, _) = keyring.prepare(&spec(), NOW).await.unwrap();
-    assert_eq!(keyring.revoke(&second, &spec(), NOW).await.unwrap(), (true, Some(third)));
+    let third = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    let revocation = keyring.revoke(&second, &spec(), NOW).await.unwrap();
+    assert_eq!((revocation.changed, revocation.active), (true, Some(third)));
     for refused in [
         keyring.activate(&first, &policy(), Force::Yes, NOW).await,
         keyring.publish(&first, NOW).await,
         keyring.retire(&first, NOW).await,
     ] {
-        assert!(matches!(refused, Err(KeyringError::Lifecycle(LifecycleError::WrongState { .. }))));
+        assert!(matches!(refused, Err(KeyringError::Lifecycle(LifecycleError::Revoked { .. }))));
     }
-    // Its name is remembered for a year.
-    assert!(advance(&keyring, NOW.plus(DAY * 364)).await.iter().all(|done| done.kid != first));
-    assert!(advance(&keyring, NOW.plus(DAY * 366)).await.iter().any(|done| done.kid == first));
+    // Its name is remembered, however much time passes.
+    advance(&keyring, NOW.plus(DAY * 1000)).await;
+    assert!(keyring.read().await.unwrap().revocation(&first).is_some());
 }
 
 #[tokio::test]
@@ -266,8 +269,8 @@ async fn the_active_key_is_never_retired_or_removed_without_a_successor() {
     let first = advance(&keyring, NOW).await[0].kid.clone();
     let why = keyring.retire(&first, NOW).await.unwrap_err().to_string();
     assert!(why.contains("a ring always has one active key"), "{why}");
-    let (stored, _) = keyring.read().await.unwrap();
-    assert!(stored.without(&first).is_err());
+    let stored = keyring.read().await.unwrap();
+    assert!(stored.without(&first, policy().keep_retired, NOW.plus(DAY * 1000)).is_err());
     let unknown = keyring.activate("nobody", &policy(), Force::Yes, NOW).await.unwrap_err();
     assert!(matches!(unknown, KeyringError::Lifecycle(LifecycleError::UnknownKey { .. })));
 }

@@ -50,7 +50,7 @@ async fn add(keyring: &StoredKeyring) -> Result<(), KeyringError> {
 }
 
 async fn sealed_by(keyring: &StoredKeyring) -> Vec<String> {
-    let (records, _) = keyring.read().await.unwrap();
+    let records = keyring.read().await.unwrap();
     let keys = records.rings().flat_map(|(_, ring)| ring.keys());
     keys.map(|key| key.sealed_by().unwrap().to_owned()).collect()
 }
@@ -62,7 +62,7 @@ async fn signs(keyring: &LoadedKeyring) -> bool {
 }
 
 fn is_wrong_key(why: &KeyringError) -> bool {
-    matches!(why, KeyringError::Seal { why: SealError::WrongKey { .. }, .. })
+    matches!(why, KeyringError::WrongSealingKey { .. })
 }
 
 #[tokio::test]
@@ -99,9 +99,9 @@ async fn sealing_again_twice_writes_once_and_changes_nothing_but_the_seal() {
     let before = StoredKeyring::new(Arc::clone(&store), old.clone());
     before.ensure(&[spec()], NOW).await.unwrap();
     let swapped = StoredKeyring::new(Arc::clone(&store), Sealing::new(new).also(old));
-    let (was, _) = before.read().await.unwrap();
+    let was = before.read().await.unwrap();
     swapped.reseal(DataKey::Same).await.unwrap();
-    let (is, version) = swapped.read().await.unwrap();
+    let is = swapped.read().await.unwrap();
     let shown = |keyring: &countersign_keyring::Keyring| {
         let (_, key) =
             keyring.rings().flat_map(|(n, r)| r.keys().iter().map(move |k| (n, k))).next().unwrap();
@@ -110,25 +110,23 @@ async fn sealing_again_twice_writes_once_and_changes_nothing_but_the_seal() {
     assert_eq!(shown(&was), shown(&is));
     let again = swapped.reseal(DataKey::Same).await.unwrap().unwrap();
     assert_eq!((again.resealed, again.unchanged), (0, 1));
-    assert_eq!(swapped.read().await.unwrap().1, version, "nothing was written");
+    assert_eq!(swapped.read().await.unwrap(), is, "nothing was written");
 }
 
 #[tokio::test]
 async fn nothing_is_written_when_one_key_does_not_open() {
-    let (store, old, new) = (store(), key(), key());
+    let (store, old, new, other) = (store(), key(), key(), key());
     let before = StoredKeyring::new(Arc::clone(&store), old.clone());
     before.ensure(&[spec()], NOW).await.unwrap();
-    add(&before).await.unwrap();
+    // One key is under a sealing key that the process which seals again does not have.
+    let third = StoredKeyring::new(Arc::clone(&store), Sealing::new(other.clone()).also(old.clone()));
+    add(&third).await.unwrap();
+    add(&StoredKeyring::new(Arc::clone(&store), Sealing::new(old.clone()).also(other))).await.unwrap();
     let document = Key::parse("keyring").unwrap();
-    let found = store.get(&document).await.unwrap().unwrap();
-    let mut value: serde_json::Value = serde_json::from_slice(&found.bytes).unwrap();
-    let sealed = &mut value["rings"]["default"]["keys"][1]["private"]["ciphertext"];
-    *sealed = sealed.as_str().unwrap().chars().rev().collect::<String>().into();
-    let bytes = serde_json::to_vec(&value).unwrap();
-    store.put(&document, &bytes, Expect::Version(found.version), None).await.unwrap();
+    let bytes = store.get(&document).await.unwrap().unwrap().bytes;
     let swapped = StoredKeyring::new(Arc::clone(&store), Sealing::new(new.clone()).also(old));
     let why = swapped.reseal(DataKey::Same).await.unwrap_err();
-    assert!(matches!(why, KeyringError::Seal { why: SealError::Altered, .. }), "{why}");
+    assert!(matches!(why, KeyringError::Seal { why: SealError::WrongKey { .. }, .. }), "{why}");
     assert_eq!(store.get(&document).await.unwrap().unwrap().bytes, bytes);
     // And without the old key at all.
     let alone = StoredKeyring::new(Arc::clone(&store), new);
@@ -195,7 +193,7 @@ async fn many_first_starts_at_once_come_to_use_one_data_key() {
             .collect();
         for task in tasks {
             let keyring = task.await.unwrap();
-            assert_eq!(keyring.data_keys().await.unwrap().len(), 1);
+            assert_eq!(keyring.read().await.unwrap().data_keys().len(), 1);
             assert_eq!(keyring.sealing().ids(), sealed_by(&keyring).await);
         }
     }
@@ -235,16 +233,16 @@ async fn a_new_data_key_is_fetched_by_servers_that_run_and_seals_what_they_make(
     for _ in 0..6 {
         other.reseal(DataKey::New).await.unwrap();
     }
-    assert_eq!(other.data_keys().await.unwrap().len(), 4);
+    assert_eq!(other.read().await.unwrap().data_keys().len(), 4);
     assert!(signs(&running.load().await.unwrap()).await);
 }
 
 #[tokio::test]
-async fn a_crash_after_the_new_data_key_and_before_sealing_again_is_finished_by_the_next() {
+async fn a_crash_before_the_write_leaves_neither_a_new_data_key_nor_a_resealed_key() {
     let (store, vault) = (store(), Vault::new("a"));
     let running = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
     running.ensure(&[spec()], NOW).await.unwrap();
-    // The document of the keyring can not be written for one who crashes before it.
+    let before = running.read().await.unwrap();
     let reached = Arc::new(Notify::new());
     let dies = Arc::clone(&reached);
     let halting = Meddled::with(&store, async move {
@@ -256,11 +254,11 @@ async fn a_crash_after_the_new_data_key_and_before_sealing_again_is_finished_by_
     reached.notified().await;
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
-    assert_eq!(running.data_keys().await.unwrap().len(), 2);
-    assert!(signs(&running.load().await.unwrap()).await);
+    assert_eq!(running.read().await.unwrap(), before);
     let next = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault));
-    let report = next.reseal(DataKey::Same).await.unwrap().unwrap();
-    assert_eq!((report.resealed, report.sealing_key), (1, next.data_keys().await.unwrap()[1].0.clone()));
+    let report = next.reseal(DataKey::New).await.unwrap().unwrap();
+    let newest = next.read().await.unwrap().data_keys().last().unwrap().id.clone();
+    assert_eq!((report.resealed, report.sealing_key), (1, newest));
     assert!(signs(&running.load().await.unwrap()).await);
 }
 
@@ -278,7 +276,7 @@ async fn a_key_that_was_made_while_others_sealed_again_is_sealed_under_what_seal
     let slow = StoredKeyring::new(racing, Sealing::wrapped(vault));
     slow.load().await.unwrap();
     add(&slow).await.unwrap();
-    let newest = other.data_keys().await.unwrap().pop().unwrap().0;
+    let newest = other.read().await.unwrap().data_keys().last().unwrap().id.clone();
     assert_eq!(sealed_by(&other).await, [newest.clone(), newest]);
 }
 
@@ -367,12 +365,12 @@ async fn from_a_file_to_a_service_to_another_service_and_back_with_servers_that_
 }
 
 #[tokio::test]
-async fn a_data_key_filed_under_another_name_or_altered_is_refused_and_a_newer_document_too() {
+async fn a_data_key_of_the_envelope_that_is_another_one_altered_or_left_out_is_refused() {
     let (store, vault) = (store(), Vault::new("a"));
     let keyring = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
     keyring.ensure(&[spec()], NOW).await.unwrap();
     keyring.reseal(DataKey::New).await.unwrap();
-    let document = Key::parse("keyring-data-keys").unwrap();
+    let document = Key::parse("keyring").unwrap();
     let good: serde_json::Value =
         serde_json::from_slice(&store.get(&document).await.unwrap().unwrap().bytes).unwrap();
     let damage = async |change: &dyn Fn(&mut serde_json::Value)| {
@@ -383,16 +381,22 @@ async fn a_data_key_filed_under_another_name_or_altered_is_refused_and_a_newer_d
         store.put(&document, &bytes, Expect::Version(version), None).await.unwrap();
         StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone())).load().await.unwrap_err()
     };
-    let why = damage(&|value| value["keys"][1]["ciphertext"] = value["keys"][0]["ciphertext"].clone()).await;
+    let why = damage(&|value| {
+        value["data_key"]["ciphertext"] = value["content"]["data_keys"][0]["ciphertext"].clone();
+    });
+    let why = why.await;
     assert!(matches!(why, KeyringError::DataKey { why: ServiceError::Altered, .. }), "{why}");
-    let why = damage(&|value| value["keys"][1]["ciphertext"] = "AAAA".into()).await;
+    let why = damage(&|value| value["data_key"]["ciphertext"] = "AAAA".into()).await;
     assert!(matches!(why, KeyringError::DataKey { why: ServiceError::Altered, .. }), "{why}");
-    let why = damage(&|value| value["keys"] = serde_json::json!([])).await;
+    let why = damage(&|value| value["data_key"] = serde_json::Value::Null).await;
     assert!(is_wrong_key(&why), "{why}");
-    let why = damage(&|value| value["format"] = 2.into()).await;
-    assert!(matches!(why, KeyringError::NewerFormat { found: 2, known: 1 }), "{why}");
-    let why = damage(&|value| *value = 7.into()).await;
-    assert!(matches!(why, KeyringError::Corrupt(_)), "{why}");
+    // An older data key of the same service opens, and did not authenticate this.
+    let why = damage(&|value| {
+        value["data_key"] = value["content"]["data_keys"][0].clone();
+        value["sealing_key"] = value["data_key"]["id"].clone();
+    });
+    let why = why.await;
+    assert!(matches!(why, KeyringError::Altered { .. }), "{why}");
     assert!(!format!("{keyring:?}").contains("ciphertext"));
 }
 

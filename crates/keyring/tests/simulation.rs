@@ -10,7 +10,7 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    KeyPlace, Keyring, LoadedKeyring, RingName, RingSpec, RotationPolicy, SealingKey, StoredKeyring,
+    KeyPlace, LoadedKeyring, Look, Needs, RingName, RingSpec, RotationPolicy, SealingKey, StoredKeyring,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
 use std::{
@@ -285,7 +285,10 @@ impl World {
             let now = self.dice.skewed(self.now);
             if !self.dice.one_in(10) {
                 let found = self.fetch(0);
-                let _ = self.keyring.observe(&found, self.policy.longest_gap(), self.policy.skew, now).await;
+                let _ = self
+                    .keyring
+                    .observe(&Look::at(now, found), self.policy.longest_gap(), self.policy.skew)
+                    .await;
             }
             let _ = self.keyring.advance(&self.spec, &self.policy, now, &mut Vec::new()).await;
         }
@@ -293,7 +296,7 @@ impl World {
 
     async fn check_the_keyring(&mut self) {
         let mood = self.store.mood.swap(0, Ordering::SeqCst);
-        let (keyring, _): (Keyring, _) = self.keyring.read().await.unwrap();
+        let keyring = self.keyring.read().await.unwrap();
         self.store.mood.store(mood, Ordering::SeqCst);
         self.tally.instants_without_one_active_key += u64::from(!keyring.has_one_active_key_per_ring());
         let active = keyring.ring(&self.spec.name).and_then(|ring| ring.active()).map(|key| key.kid.clone());
@@ -309,20 +312,19 @@ impl World {
                 // It does not reach the store this time, alone.
                 continue;
             }
-            match self.keyring.reload(&self.instances[index].loaded).await {
-                Ok(changed) => {
-                    let loaded = changed.unwrap_or_else(|| self.instances[index].loaded.clone());
-                    self.instances[index] = Instance { loaded, read_at: self.now };
-                }
-                Err(_) => continue,
+            let reloaded = self.keyring.reload(&self.instances[index].loaded, &Needs::new()).await;
+            if reloaded.problem.is_some() {
+                continue;
             }
+            let loaded = reloaded.keys.unwrap_or_else(|| self.instances[index].loaded.clone());
+            self.instances[index] = Instance { loaded, read_at: self.now };
         }
     }
 
     /// Small steps while something is about to happen, larger ones while nothing is.
     async fn until_the_next_moment(&mut self) -> u64 {
         let mood = self.store.mood.swap(0, Ordering::SeqCst);
-        let (keyring, _) = self.keyring.read().await.unwrap();
+        let keyring = self.keyring.read().await.unwrap();
         self.store.mood.store(mood, Ordering::SeqCst);
         let keys = keyring.ring(&self.spec.name).map(|ring| ring.keys().to_vec()).unwrap_or_default();
         let alone = keys.len() == 1;

@@ -1,15 +1,25 @@
 //! The rotation policy of each ring: what was typed, and what follows from consumers, clients and the store.
 
 use super::{
+    Config,
     raw::{RawConfig, RawRing},
     resolve::{at, duration},
 };
 use crate::failure::Outcome;
 use countersign_consumers::Consumer;
-use countersign_keyring::RotationPolicy;
+use countersign_keyring::{Needs, RotationPolicy};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Config {
+    /// How long after it has stopped signing the tokens that this configuration mints need a key of each ring.
+    pub(crate) fn needs(&self) -> Needs {
+        let needs =
+            self.rings.iter().map(|ring| (ring.spec.name.clone(), ring.rotation.least_keep_retired()));
+        needs.collect()
+    }
+}
 
 /// The policy of one ring, checked.
 pub(super) fn policy(

@@ -5,7 +5,7 @@
 
 use crate::{authority, config::JaasKey, rotation::Rotation};
 use countersign_issuer::{Issuer, max_age};
-use countersign_keyring::StoredKeyring;
+use countersign_keyring::{LoadedKeyring, Needs, Reloaded, StoredKeyring};
 use countersign_store::Clock;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -17,6 +17,8 @@ const MOST_REASONS: usize = 20;
 pub(super) struct Refresh {
     pub(super) keyring: StoredKeyring,
     pub(super) every: Duration,
+    /// How long the tokens of this server need keys.
+    pub(super) needs: Needs,
     pub(super) jaas_key: Option<JaasKey>,
     pub(super) rotation: Rotation,
     pub(super) clock: Arc<dyn Clock>,
@@ -35,9 +37,13 @@ impl Refresh {
     }
 
     async fn look(&self, issuer: &Issuer, outage: &mut Outage) {
-        match self.keyring.reload(&issuer.keyring()).await {
-            Ok(None) => {}
-            Ok(Some(mut changed)) => {
+        let known = issuer.keyring();
+        let Reloaded { keys, problem } = self.keyring.reload(&known, &self.needs).await;
+        match keys {
+            None => {}
+            Some(mut changed) => {
+                let keys_sequence = |keyring: &LoadedKeyring| keyring.records().keys_sequence();
+                let only_observed = keys_sequence(&known) == keys_sequence(&changed);
                 if let Some(key) = &self.jaas_key {
                     changed = changed.with_ring(key.ring.clone(), Arc::clone(&key.signer));
                 }
@@ -47,12 +53,14 @@ impl Refresh {
                 }
                 let skew = issuer.settings().patience.skew;
                 authority::report_future_times(issuer.keyring().records(), skew, self.clock.now());
-                tracing::info!("the keys have changed and are in use");
+                if !only_observed {
+                    tracing::info!("the keys have changed and are in use");
+                }
             }
-            Err(why) => {
-                outage.tell(why.to_string(), "the keys cannot be read again, those last read stay in use");
-                return;
-            }
+        }
+        if let Some(why) = problem {
+            outage.tell(why.to_string(), "the keys cannot be read again, those last read stay in use");
+            return;
         }
         outage.end();
         issuer.store_answered();

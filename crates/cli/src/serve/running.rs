@@ -92,6 +92,7 @@ pub(super) fn build(
     let refresh = Refresh {
         keyring: authority.keyring.clone(),
         every: config.refresh,
+        needs: config.needs(),
         jaas_key: config.jaas_key.clone(),
         rotation: rotation.clone(),
         clock: Arc::clone(&authority.clock),
@@ -170,7 +171,9 @@ impl Running {
         let site = self.server.site();
         let authority = self.authority.again(&config, context.environment).await?;
         // As the watch of the store does: what it would not take over now is not to be built upon either.
-        authority.keyring.reload(&site.issuer.keyring()).await?;
+        if let Some(why) = authority.keyring.reload(&site.issuer.keyring(), &config.needs()).await.problem {
+            return Err(why.into());
+        }
         let keyring = authority.load(&config).await?;
         build(config, authority, keyring, Origin::Successor(&site.issuer))
     }

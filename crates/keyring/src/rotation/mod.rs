@@ -9,6 +9,6 @@ mod observation;
 mod plan;
 mod policy;
 
-pub use observation::{Observations, Sighting};
+pub use observation::{Look, Observations, Sighting};
 pub use plan::{Obstacle, Planned, Step};
 pub use policy::{PolicyError, RotationPolicy};

@@ -1,12 +1,13 @@
-//! The plan of a ring: its next steps, when each can happen, and what it waits for. A pure function, asked by the rotator and by people.
+//! The plan of a ring: its next steps, when each can happen, and what it waits for.
+//!
+//! A pure function, asked by the rotator and by people. A retired key goes at the later of two times: what
+//! the policies under which it signed need (`KeyRecord::needed_until`), and today's `keep_retired`, so that no
+//! later change of the configuration removes a key whose tokens live. Pinned by tests/rotation.rs and
+//! tests/simulation.rs.
 
 use super::{Observations, RotationPolicy};
 use crate::{KeyRecord, KeyState, Ring};
 use countersign_jose::Timestamp;
-use std::time::Duration;
-
-/// How long the name of a revoked key is remembered, so that it does not come back by mistake.
-const REVOKED_MEMORY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One step in the life of a ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Ring {
             };
             return planned(step, now);
         };
-        let due = active.activated_at.unwrap_or(active.created_at).plus(policy.rotate_every?);
+        let due = active.signing_since.unwrap_or(active.created_at).plus(policy.rotate_every?);
         let publish_at = due.minus(policy.lead());
         let Some(next) = self.successor() else { return planned(Step::Make, publish_at) };
         let kid = next.kid.clone();
@@ -116,10 +117,6 @@ impl Ring {
 }
 
 fn removal(key: &KeyRecord, policy: &RotationPolicy) -> Option<Planned> {
-    let at = match key.state {
-        KeyState::Retired => key.retired_at?.plus(policy.keep_retired),
-        KeyState::Revoked => key.revoked_at?.plus(REVOKED_MEMORY),
-        KeyState::Prepared | KeyState::Published | KeyState::Active => return None,
-    };
+    let at = key.needed_until(policy.keep_retired)?;
     Some(Planned { step: Step::Remove(key.kid.clone()), at, obstacle: None })
 }

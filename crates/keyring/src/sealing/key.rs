@@ -1,12 +1,15 @@
-//! One sealing key, and what it seals: private keys at rest under AES-256-GCM (NIST SP 800-38D), bound to the ring and name they belong to.
+//! One sealing key: what it seals, and what it authenticates.
 //!
-//! The additional data is ring, kid and algorithm, so a sealed key moved to another record does not open. Each sealed
-//! key names the sealing key it is under by a fingerprint, so a wrong one is told apart from a damaged record.
-//! The sealing key is read by the caller (a file with mode 0600, an environment variable, a data key) and never shown.
+//! Private keys at rest are under AES-256-GCM (NIST SP 800-38D). The additional data is ring, kid and
+//! algorithm, so a sealed key moved to another record does not open. Each names the sealing key it is under by a
+//! fingerprint, so a wrong one is told apart from a damaged record. The keyring's document is authenticated by
+//! HMAC-SHA256 (RFC 2104) under a key of its own, which HKDF (RFC 5869) derives from the sealing key, and
+//! compared in constant time. The sealing key is read by the caller (a file with mode 0600, an environment
+//! variable, a data key) and never shown.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    digest, rand,
+    digest, hkdf, hmac, rand,
 };
 use base64::{
     Engine,
@@ -17,11 +20,40 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 32;
+/// What the key that authenticates is derived for, and nothing else is.
+const AUTHENTICATION: &[u8] = b"countersign keyring authentication 1";
 
-/// A key that private keys are sealed under.
+/// A key that private keys are sealed under, and that authenticates the keyring.
 pub struct SealingKey {
     cipher: LessSafeKey,
+    authentication: hmac::Key,
     id: String,
+}
+
+/// What is authenticated, part by part: no two lists of parts are the same bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    label: &'a str,
+    format: u32,
+    sealing_key: &'a str,
+    content: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(label: &'a str, format: u32, sealing_key: &'a str, content: &'a [u8]) -> Self {
+        Self { label, format, sealing_key, content }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.content.len() + 128);
+        for part in
+            [self.label.as_bytes(), &self.format.to_be_bytes(), self.sealing_key.as_bytes(), self.content]
+        {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
 }
 
 impl fmt::Debug for SealingKey {
@@ -102,7 +134,20 @@ impl SealingKey {
         hash.update(b"countersign sealing key id\0");
         hash.update(bytes);
         let id = hash.finish().as_ref().iter().take(6).map(|b| format!("{b:02x}")).collect();
-        Ok(Self { cipher: LessSafeKey::new(cipher), id })
+        let info: &[&[u8]] = &[AUTHENTICATION];
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(bytes);
+        let authentication = secret.expand(info, hmac::HMAC_SHA256).map_err(|_| SealError::Crypto)?.into();
+        Ok(Self { cipher: LessSafeKey::new(cipher), authentication, id })
+    }
+
+    /// The tag over these parts.
+    pub(crate) fn authenticate(&self, parts: &Parts<'_>) -> impl AsRef<[u8]> + use<> {
+        hmac::sign(&self.authentication, &parts.bytes())
+    }
+
+    /// Whether that is the tag over these parts; in constant time.
+    pub(crate) fn authenticates(&self, parts: &Parts<'_>, tag: &[u8]) -> bool {
+        hmac::verify(&self.authentication, &parts.bytes(), tag).is_ok()
     }
 
     /// A fingerprint that tells sealing keys apart and tells nothing else.

@@ -1,13 +1,12 @@
-//! `Sealing`: the sealing keys of a process. One seals what is new, all of them open.
+//! `Sealing`: the sealing keys of a process. One encrypts and authenticates what is new, all of them open.
 //!
-//! So a sealing key is changed without a stop: first everybody can open with the new one, then it seals, then what is there is
-//! sealed again (`StoredKeyring::reseal`), and the old one goes. A key that is kept in the store, encrypted
-//! ([`DataKeyService`]), is fetched when a record names it and then held: its service is not asked again.
-//! What a record names and nobody has is an error where it is opened, never a silent gap.
+//! So a sealing key is changed without a stop: first every process can open with the new one, then it seals, then
+//! what is there is sealed again (`StoredKeyring::reseal`), and the old one goes. A data key that is kept in the
+//! keyring ([`DataKeyService`]) is fetched when the document or a record names it and then held: its service is
+//! not asked again. A key that is named and not held is an error where it is needed, never a silent gap.
 
-use super::{DataKeyService, DataKeys, SealError, SealedKey, SealingKey, data_key::Entry};
-use crate::{Keyring, KeyringError, PrivateHalf, ServiceError};
-use countersign_store::Store;
+use super::{DataKeyRecord, DataKeyService, MadeDataKey, SealError, SealedKey, SealingKey};
+use crate::{Keyring, KeyringError, PrivateHalf, ServiceError, document::Envelope};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
@@ -27,7 +26,7 @@ pub struct Sealing {
 enum Source {
     /// It is at hand.
     Key(Arc<SealingKey>),
-    /// It is in the store, under a key of this service.
+    /// It is in the keyring, under a key of this service.
     Wrapped(Arc<dyn DataKeyService>),
 }
 
@@ -38,7 +37,7 @@ struct Held {
     keys: BTreeMap<String, Arc<SealingKey>>,
     /// Those of them that are of the source that seals.
     own: BTreeSet<String>,
-    /// The one that seals, once it is known.
+    /// The one that sealed last.
     current: Option<Arc<SealingKey>>,
 }
 
@@ -46,12 +45,19 @@ struct Held {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Opening(BTreeMap<String, Arc<SealingKey>>);
 
+/// What a document is written with.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealer {
+    pub(crate) key: Arc<SealingKey>,
+    /// The key, encrypted, where it is a data key.
+    pub(crate) record: Option<DataKeyRecord>,
+}
+
 impl Opening {
     /// Opens what any of the keys has sealed with the same `context`.
     pub(crate) fn open(&self, sealed: &SealedKey, context: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let Some(key) = self.0.get(sealed.sealed_by()) else {
-            let given = self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(SealError::WrongKey { needed: sealed.sealed_by().to_owned(), given });
+            return Err(SealError::WrongKey { needed: sealed.sealed_by().to_owned(), given: self.ids() });
         };
         key.open(sealed, context)
     }
@@ -59,6 +65,10 @@ impl Opening {
     pub(crate) fn with(mut self, key: &Arc<SealingKey>) -> Self {
         self.0.insert(key.id().to_owned(), Arc::clone(key));
         self
+    }
+
+    fn ids(&self) -> String {
+        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -74,7 +84,7 @@ impl Sealing {
         Self::of(Source::Key(key))
     }
 
-    /// A data key of the store under a key of `service`; made when something is sealed and there is none.
+    /// A data key of the keyring under a key of `service`; made when something is sealed and there is none.
     pub fn wrapped(service: Arc<dyn DataKeyService>) -> Self {
         Self::of(Source::Wrapped(service))
     }
@@ -115,18 +125,17 @@ impl Sealing {
     }
 
     /// Keeps a data key as the one that seals.
-    fn hold_current(&self, key: &Arc<SealingKey>) {
+    pub(crate) fn hold_current(&self, key: &Arc<SealingKey>) {
         self.hold(key, |held| {
             held.own.insert(key.id().to_owned());
             held.current = Some(Arc::clone(key));
         });
     }
 
-    /// The data keys of the service that seals, as far as they are held.
-    fn own(&self) -> BTreeMap<String, Arc<SealingKey>> {
+    /// A held key of the source that seals.
+    fn own(&self, id: &str) -> Option<Arc<SealingKey>> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let own = held.keys.iter().filter(|(id, _)| held.own.contains(*id));
-        own.map(|(id, key)| (id.clone(), Arc::clone(key))).collect()
+        held.keys.get(id).filter(|_| held.own.contains(id)).cloned()
     }
 
     fn held(&self) -> Opening {
@@ -144,67 +153,111 @@ impl Sealing {
         current.clone().into_iter().chain(others).collect()
     }
 
-    /// Everything that opens `keyring`, as far as it can be had.
-    pub(crate) async fn opening(
-        &self,
-        store: &dyn Store,
-        keyring: &Keyring,
-    ) -> Result<Opening, KeyringError> {
-        let held = self.held();
-        let unknown: BTreeSet<&str> =
-            named(keyring).into_iter().filter(|id| !held.0.contains_key(*id)).collect();
-        if unknown.is_empty() {
-            return Ok(held);
+    /// The key that authenticates a document: held, or a data key that goes with it. A data key is taken only if
+    /// a configured service opens it and it has the fingerprint that the document names.
+    pub(crate) async fn authenticating(&self, envelope: &Envelope) -> Result<Sealer, KeyringError> {
+        let needed = &envelope.sealing_key;
+        let record = envelope.data_key.clone().filter(|record| record.id == *needed);
+        if let Some(key) = self.held().0.get(needed) {
+            return Ok(Sealer { key: Arc::clone(key), record });
         }
-        let (keys, _) = DataKeys::read(store).await?;
-        for entry in keys.entries().iter().filter(|entry| unknown.contains(entry.id.as_str())) {
-            let (id, under) = (entry.id.clone(), entry.under.clone());
-            let Some((key, seals)) = self.unwrap(entry).await? else {
-                return Err(KeyringError::DataKey { id, under, why: ServiceError::OtherKey });
-            };
-            self.hold(&Arc::new(key), |held| {
-                if seals {
-                    // There is a newer one than was known, so what seals is looked up again.
-                    held.own.insert(id);
-                    held.current = None;
-                }
-            });
+        let Some(record) = record.filter(|_| self.services().next().is_some()) else {
+            let given = self.held().ids();
+            return Err(KeyringError::WrongSealingKey { needed: needed.clone(), given });
+        };
+        let key = self.fetch(&record).await?;
+        Ok(Sealer { key, record: Some(record) })
+    }
+
+    /// Everything that opens `keyring`, as far as it can be had.
+    pub(crate) async fn opening(&self, keyring: &Keyring) -> Result<Opening, KeyringError> {
+        let held = self.held();
+        let mut unknown = named(keyring);
+        unknown.retain(|id| !held.0.contains_key(id));
+        for record in keyring.data_keys().iter().filter(|record| unknown.contains(&record.id)) {
+            self.fetch(record).await?;
         }
         Ok(self.held())
     }
 
-    /// Opens a data key by the first service that can, and says whether that one seals.
-    async fn unwrap(&self, entry: &Entry) -> Result<Option<(SealingKey, bool)>, KeyringError> {
+    /// Opens a data key by the first service that can, and holds it.
+    async fn fetch(&self, record: &DataKeyRecord) -> Result<Arc<SealingKey>, KeyringError> {
         for (service, seals) in self.services() {
-            if let Some(key) = entry.unwrap(service.as_ref()).await? {
-                return Ok(Some((key, seals)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What new keys are sealed with. Makes a data key where there is none yet: of several processes that do so at once, all
-    /// come to use the same.
-    pub(crate) async fn sealing(&self, store: &dyn Store) -> Result<Arc<SealingKey>, KeyringError> {
-        if let Some(key) = self.current() {
+            let Some(key) = record.decrypt(service.as_ref()).await? else { continue };
+            let key = Arc::new(key);
+            self.hold(&key, |held| {
+                if seals {
+                    held.own.insert(record.id.clone());
+                }
+            });
             return Ok(key);
         }
-        match &self.seals {
-            Source::Key(key) => Ok(Arc::clone(key)),
-            Source::Wrapped(service) => {
-                let key = DataKeys::newest_or_new(store, service.as_ref(), &self.own()).await?;
-                self.hold_current(&key);
-                Ok(key)
-            }
-        }
+        let (id, under) = (record.id.clone(), record.under.clone());
+        Err(KeyringError::DataKey { id, under, why: ServiceError::OtherKey })
     }
 
-    /// Makes a new data key to seal with from now on. `None` where the sealing key is not one that is made here.
-    pub(crate) async fn renew(&self, store: &dyn Store) -> Result<Option<Arc<SealingKey>>, KeyringError> {
+    /// What new keys are sealed with and the document is authenticated by: the newest data key of the service, or a
+    /// new one, which `made` keeps for the next attempt. Of several processes that make the first one at once, all
+    /// come to use the same, because it is in the keyring that the first of them writes.
+    pub(crate) async fn sealer(
+        &self,
+        keyring: &Keyring,
+        made: &mut Option<MadeDataKey>,
+    ) -> Result<Sealer, KeyringError> {
+        let service = match &self.seals {
+            Source::Key(key) => return Ok(Sealer { key: Arc::clone(key), record: None }),
+            Source::Wrapped(service) => service,
+        };
+        for record in keyring.data_keys().iter().rev() {
+            let key = match self.own(&record.id) {
+                Some(key) => Some(key),
+                None => record.decrypt(service.as_ref()).await?.map(Arc::new),
+            };
+            if let Some(key) = key {
+                self.hold_current(&key);
+                return Ok(Sealer { key, record: Some(record.clone()) });
+            }
+        }
+        Self::new_sealer(service.as_ref(), made).await
+    }
+
+    /// Whether the key that seals is a data key, so that a new one can be made.
+    pub(crate) fn makes_data_keys(&self) -> bool {
+        matches!(self.seals, Source::Wrapped(_))
+    }
+
+    /// A new data key to seal with from now on. `None` where the sealing key is not one that is made here.
+    pub(crate) async fn renewed(
+        &self,
+        made: &mut Option<MadeDataKey>,
+    ) -> Result<Option<Sealer>, KeyringError> {
         let Source::Wrapped(service) = &self.seals else { return Ok(None) };
-        let key = DataKeys::new_key(store, service.as_ref()).await?;
-        self.hold_current(&key);
-        Ok(Some(key))
+        Self::new_sealer(service.as_ref(), made).await.map(Some)
+    }
+
+    async fn new_sealer(
+        service: &dyn DataKeyService,
+        made: &mut Option<MadeDataKey>,
+    ) -> Result<Sealer, KeyringError> {
+        let made = match made {
+            Some(made) => made,
+            None => made.insert(MadeDataKey::new(service).await?),
+        };
+        Ok(Sealer { key: Arc::clone(&made.key), record: Some(made.record.clone()) })
+    }
+
+    /// What authenticates a change that needs no key material: what seals if it is at hand, else what authenticated
+    /// the document before. No service is asked.
+    pub(crate) fn at_hand(&self, keyring: &Keyring, before: &Sealer) -> Sealer {
+        if let Source::Key(key) = &self.seals {
+            return Sealer { key: Arc::clone(key), record: None };
+        }
+        for record in keyring.data_keys().iter().rev() {
+            if let Some(key) = self.own(&record.id) {
+                return Sealer { key, record: Some(record.clone()) };
+            }
+        }
+        before.clone()
     }
 
     /// The services of data keys; the one that seals first, and whether it does.
@@ -218,12 +271,11 @@ impl Sealing {
     }
 }
 
-/// The fingerprints of the sealing keys that a keyring is under.
-pub(crate) fn named(keyring: &Keyring) -> BTreeSet<&str> {
-    let keys = keyring.rings().flat_map(|(_, ring)| ring.keys());
-    keys.filter_map(|key| match &key.private {
-        PrivateHalf::Sealed(sealed) => Some(sealed.sealed_by()),
+/// The fingerprints of the sealing keys that the records of a keyring are under.
+pub(crate) fn named(keyring: &Keyring) -> BTreeSet<String> {
+    let keys = keyring.records().filter_map(|(_, key)| match &key.private {
+        PrivateHalf::Sealed(sealed) => Some(sealed.sealed_by().to_owned()),
         PrivateHalf::Remote(_) => None,
-    })
-    .collect()
+    });
+    keys.collect()
 }

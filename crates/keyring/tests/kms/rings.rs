@@ -3,8 +3,8 @@
 use crate::place::{ISSUER, NOW, Place, keyring, ring, spec, store, token};
 use countersign_jose::{Algorithm, KeySize};
 use countersign_keyring::{
-    Activation, Force, ImportedKey, ImportedMaterial, KeyState, Keyring, KeyringError, RotationPolicy,
-    Sealing, SealingKey, ServiceError, StoredKeyring,
+    Activation, Force, Imported, ImportedKey, ImportedMaterial, Keyring, KeyringError, Prepared,
+    RotationPolicy, Sealing, SealingKey, ServiceError, StoredKeyring,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -46,7 +46,7 @@ async fn many_that_make_the_first_key_at_once_keep_one_and_the_others_are_given_
         token(loaded.ring(&ring()).unwrap().active().unwrap().as_ref(), "{}").await.unwrap();
     }
     let keyring = StoredKeyring::new(store, Sealing::new(sealing));
-    let kept = names(&keyring.read().await.unwrap().0);
+    let kept = names(&keyring.read().await.unwrap());
     assert_eq!(kept.len(), 1);
     assert_eq!(made(&place).len(), place.asked("CreateKey").len());
     assert_eq!(alive(&place, &made(&place)).await, kept);
@@ -60,9 +60,10 @@ async fn a_ring_in_kms_is_rotated_by_new_keys_and_its_certificates_are_signed_on
     let spec = spec(Algorithm::ES256);
     keyring.ensure(std::slice::from_ref(&spec), NOW).await.unwrap();
     assert_eq!(place.asked("Sign").len(), 1, "the certificate");
-    let (next, changed) = keyring.prepare(&spec, NOW).await.unwrap();
-    assert!(changed);
-    assert_eq!(keyring.prepare(&spec, NOW).await.unwrap(), (next.clone(), false));
+    let Prepared { kid: next, made: is_new } = keyring.prepare(&spec, NOW).await.unwrap();
+    assert!(is_new);
+    let again = keyring.prepare(&spec, NOW).await.unwrap();
+    assert_eq!(again, Prepared { kid: next.clone(), made: false });
     assert_eq!(place.asked("CreateKey").len(), 2);
     let policy = RotationPolicy {
         rotate_every: None,
@@ -86,12 +87,13 @@ async fn a_ring_in_kms_is_rotated_by_new_keys_and_its_certificates_are_signed_on
         assert_eq!(key.jwk.kid, key.jwk.key.thumbprint());
     }
     // The one that signs is revoked: another is made and signs.
-    let (changed, active) = keyring.revoke(&next, &spec, NOW).await.unwrap();
-    assert!(changed && active.is_some_and(|kid| kid != next));
+    let revocation = keyring.revoke(&next, &spec, NOW).await.unwrap();
+    assert!(revocation.changed && revocation.active.is_some_and(|kid| kid != next));
     assert_eq!(place.asked("CreateKey").len(), 3);
-    let (records, _) = keyring.read().await.unwrap();
-    assert_eq!(records.find(&next).unwrap().1.state, KeyState::Revoked);
-    assert_eq!(alive(&place, &made(&place)).await, names(&records), "what was revoked is still there");
+    let records = keyring.read().await.unwrap();
+    let revoked = records.revocation(&next).unwrap().remote_name().unwrap().to_owned();
+    let kept: BTreeSet<String> = names(&records).into_iter().chain([revoked]).collect();
+    assert_eq!(alive(&place, &made(&place)).await, kept, "what was revoked is still there");
 }
 
 #[tokio::test]
@@ -128,7 +130,7 @@ async fn a_key_that_can_not_be_used_in_the_end_is_given_up() {
     let why = spoiled.ensure(&[spec(Algorithm::ES256)], NOW).await.unwrap_err();
     assert!(matches!(why, KeyringError::Service(ServiceError::Unavailable(_))), "{why}");
     assert_eq!(alive(&place, &made(&place)).await, BTreeSet::new());
-    assert_eq!(keyring.read().await.unwrap().1, None, "nothing was written");
+    assert!(!keyring.read().await.unwrap().is_stored(), "nothing was written");
     keyring.ensure(&[spec(Algorithm::ES256)], NOW).await.unwrap();
 }
 
@@ -177,12 +179,12 @@ async fn a_key_of_kms_is_imported_and_importing_it_again_changes_nothing() {
         material: ImportedMaterial::Remote { key: key.clone(), service: place.service() },
     };
     let first = keyring.import(&ring(), &[imported(None)], Activation::IfRingHasNone, NOW).await.unwrap();
-    assert_eq!(first, [(key.public.thumbprint(), true)]);
+    assert_eq!(first, [Imported { kid: key.public.thumbprint(), changed: true }]);
     let again = keyring.import(&ring(), &[imported(None)], Activation::IfRingHasNone, NOW).await.unwrap();
-    assert_eq!(again, [(key.public.thumbprint(), false)]);
-    let (records, _) = keyring.read().await.unwrap();
+    assert_eq!(again, [Imported { kid: key.public.thumbprint(), changed: false }]);
+    let records = keyring.read().await.unwrap();
     assert_eq!(names(&records), BTreeSet::from([key.name.clone()]));
-    assert_eq!(records.find(&first[0].0).unwrap().1.sealed_by(), None);
+    assert_eq!(records.find(&first[0].kid).unwrap().1.sealed_by(), None);
     let loaded = keyring.load().await.unwrap();
     token(loaded.ring(&ring()).unwrap().active().unwrap().as_ref(), "{}").await.unwrap();
     // Sealing again has nothing to do with it.

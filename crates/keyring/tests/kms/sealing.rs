@@ -55,14 +55,15 @@ async fn many_first_starts_make_one_data_key_which_is_opened_at_start_with_its_p
         (&sent["KeyId"], &sent["EncryptionContext"]["purpose"]),
         (&alias.into(), &"countersign-sealing".into())
     );
-    let held = late.data_keys().await.unwrap();
+    let held = late.read().await.unwrap().data_keys().to_vec();
     assert_eq!(held.len(), 1);
-    assert_eq!(held[0].1, arn, "the document has the ARN, not the alias");
+    assert_eq!(held[0].under, arn, "the document has the ARN, not the alias");
     // What is stored is what KMS encrypted, and nothing else.
-    let document =
-        store.get(&countersign_store::Key::parse("keyring-data-keys").unwrap()).await.unwrap().unwrap();
+    let document = store.get(&countersign_store::Key::parse("keyring").unwrap()).await.unwrap().unwrap();
     let document: serde_json::Value = serde_json::from_slice(&document.bytes).unwrap();
-    assert_eq!(bytes(&document["keys"][0]["ciphertext"]), bytes(&sent["CiphertextBlob"]));
+    for stored in [&document["data_key"], &document["content"]["data_keys"][0]] {
+        assert_eq!(bytes(&stored["ciphertext"]), bytes(&sent["CiphertextBlob"]));
+    }
 }
 
 #[tokio::test]
@@ -136,7 +137,7 @@ async fn from_a_file_to_kms_and_back_while_two_servers_run() {
         two.load().await.unwrap();
     }
     with(Sealing::new(file)).load().await.unwrap();
-    assert_eq!(two.data_keys().await.unwrap().len(), 2);
+    assert_eq!(two.read().await.unwrap().data_keys().len(), 2);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
     files, kms, output,
 };
 use countersign_jose::{Algorithm, KeyError};
-use countersign_keyring::{Activation, ImportedKey, ImportedMaterial, RingName};
+use countersign_keyring::{Activation, Imported, ImportedKey, ImportedMaterial, RingName};
 use zeroize::Zeroizing;
 
 /// Where the keys are to go, and as what.
@@ -130,13 +130,12 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         imported.push(key);
     }
     let authority = Authority::open(&config, context.environment).await?;
-    let had_active =
-        authority.keyring.read().await?.0.ring(&ring).is_some_and(|ring| ring.active().is_some());
+    let had_active = authority.keyring.read().await?.ring(&ring).is_some_and(|ring| ring.active().is_some());
     let report = authority.keyring.import(&ring, &imported, activation, authority.clock.now()).await?;
     if let Some(policy) = config.rings.iter().find(|r| r.spec.name == ring)
         && activation == Activation::Now
         && had_active
-        && report.iter().any(|(_, changed)| *changed)
+        && report.iter().any(|key| key.changed)
     {
         tracing::warn!(
             ring = ring.as_str(),
@@ -145,8 +144,8 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
             humantime::format_duration(policy.rotation.propagation)
         );
     }
-    let (keyring, _) = authority.keyring.read().await?;
-    for (kid, changed) in report {
+    let keyring = authority.keyring.read().await?;
+    for Imported { kid, changed } in report {
         let state = keyring.find(&kid).map(|(_, key)| key.state.name()).unwrap_or_default();
         if context.json {
             output::line(

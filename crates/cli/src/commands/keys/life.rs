@@ -29,22 +29,24 @@ impl Opened {
     }
 
     async fn ring_of(&self, kid: &str) -> Outcome<&RingConfig> {
-        let (keyring, _) = self.authority.keyring.read().await?;
+        let keyring = self.authority.keyring.read().await?;
         let unknown = || {
             let why = format!(
                 "there is no key {kid:?} in the keyring; `countersign keys list` shows those that are"
             );
             refused("keyring_unknown_key", why)
         };
-        self.ring(keyring.find(kid).ok_or_else(unknown)?.0)
+        let ring = keyring.find(kid).map(|(ring, _)| ring);
+        self.ring(ring.or(keyring.revocation(kid).map(|key| &key.ring)).ok_or_else(unknown)?)
     }
 }
 
 /// Says what became of a key.
 async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, changed: bool) -> Outcome {
-    let (keyring, _) = opened.authority.keyring.read().await?;
-    let (ring, state) =
-        keyring.find(kid).map(|(ring, key)| (ring.to_string(), key.state.name())).unwrap_or_default();
+    let keyring = opened.authority.keyring.read().await?;
+    let living = keyring.find(kid).map(|(ring, key)| (ring.to_string(), key.state.name()));
+    let revoked = || keyring.revocation(kid).map(|key| (key.ring.to_string(), "revoked"));
+    let (ring, state) = living.or_else(revoked).unwrap_or_default();
     if context.json {
         let line = serde_json::json!({ "ring": ring, "kid": kid, "state": state, "changed": changed });
         output::line(&line.to_string());
@@ -64,8 +66,8 @@ pub(super) async fn prepare(context: &Context<'_>, ring: &RingName) -> Outcome {
             "the keys of this ring are made elsewhere; use `countersign keys import`",
         ));
     }
-    let (kid, changed) = opened.authority.keyring.prepare(spec, opened.authority.clock.now()).await?;
-    tell(context, &opened, &kid, changed).await
+    let key = opened.authority.keyring.prepare(spec, opened.authority.clock.now()).await?;
+    tell(context, &opened, &key.kid, key.made).await
 }
 
 pub(super) async fn publish(context: &Context<'_>, kid: &str) -> Outcome {
@@ -80,9 +82,10 @@ pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> O
     let (policy, keyring) = (&ring.rotation, &opened.authority.keyring);
     if force {
         // Asked for its reason, which is what goes wrong now.
-        let (before, _) = keyring.read().await?;
-        let (seen, _) = keyring.observations().await?;
-        let known_at = before.ring(&ring.spec.name).and_then(|ring| ring.known_at(kid, policy, &seen, now));
+        let before = keyring.read().await?;
+        let known_at = before
+            .ring(&ring.spec.name)
+            .and_then(|ring| ring.known_at(kid, policy, before.observations(), now));
         if known_at.is_none_or(|at| at > now) {
             tracing::warn!(
                 kid,
@@ -101,10 +104,26 @@ pub(super) async fn retire(context: &Context<'_>, kid: &str) -> Outcome {
     tell(context, &opened, kid, changed).await
 }
 
+pub(super) async fn remove(context: &Context<'_>, kid: &str) -> Outcome {
+    let opened = Opened::new(context).await?;
+    let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
+    let keep_retired = ring.rotation.keep_retired;
+    opened.authority.keyring.remove(kid, keep_retired, now).await?;
+    let ring = &ring.spec.name;
+    if context.json {
+        let line = serde_json::json!({ "ring": ring, "kid": kid, "state": null, "changed": true });
+        output::line(&line.to_string());
+    } else {
+        output::line(&format!("key {kid} is removed from ring {ring}"));
+    }
+    Ok(())
+}
+
 pub(super) async fn revoke(context: &Context<'_>, kid: &str) -> Outcome {
     let opened = Opened::new(context).await?;
     let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
-    let (changed, active) = opened.authority.keyring.revoke(kid, &ring.spec, now).await?;
+    let revocation = opened.authority.keyring.revoke(kid, &ring.spec, now).await?;
+    let (changed, active) = (revocation.changed, revocation.active);
     tell(context, &opened, kid, changed).await?;
     if changed && !context.json {
         output::line("Verifiers refuse its tokens when they read the JWKS again; some keep keys for hours.");
@@ -117,8 +136,8 @@ pub(super) async fn revoke(context: &Context<'_>, kid: &str) -> Outcome {
             ),
             None => format!("Ring {} has no key to sign with now; import one.", ring.spec.name),
         });
-        let (keyring, _) = opened.authority.keyring.read().await?;
-        if let Some(arn) = keyring.find(kid).and_then(|(_, key)| key.remote_name()) {
+        let keyring = opened.authority.keyring.read().await?;
+        if let Some(arn) = keyring.revocation(kid).and_then(|key| key.remote_name()) {
             output::line(&format!(
                 "The KMS key itself is still there and signs for whoever may use it: aws kms disable-key --key-id {arn}"
             ));

@@ -8,7 +8,9 @@ use crate::{
     output, rotation,
 };
 use countersign_jose::Timestamp;
-use countersign_keyring::{KeyRecord, KeyState, Keyring, Planned, Ring, RingName, RotationPolicy, Step};
+use countersign_keyring::{
+    KeyRecord, KeyState, Keyring, Planned, RevokedKey, Ring, RingName, RotationPolicy, Step,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How wide the picture is.
@@ -17,8 +19,7 @@ const COLUMNS: u64 = 48;
 pub(super) async fn run(context: &Context<'_>) -> Outcome {
     let config = context.load()?;
     let authority = Authority::open(&config, context.environment).await?;
-    let (keyring, _) = authority.keyring.read().await?;
-    let (seen, _) = authority.keyring.observations().await?;
+    let keyring = authority.keyring.read().await?;
     let now = authority.clock.now();
     authority::report_future_times(&keyring, config.skew, now);
     let policy = |name: &RingName| {
@@ -29,17 +30,21 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
     let mut pictures = Vec::new();
     for (name, ring) in keyring.rings() {
         let Some(policy) = policy(name) else { continue };
-        let plan = ring.plan(&policy, &seen, now);
+        let plan = ring.plan(&policy, keyring.observations(), now);
         rows.extend(ring.keys().iter().map(|key| Row { ring: name, key, next: next(ring, key, &plan) }));
         pictures.push(picture(name, ring, &policy, &plan, now));
     }
     if context.json {
-        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        let revoked = keyring.revoked().iter().map(revoked_json);
+        let rows: Vec<_> = rows.iter().map(Row::json).chain(revoked).collect();
         output::line(&serde_json::Value::Array(rows).to_string());
         return Ok(());
     }
     let head = ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KEPT", "KID"].map(str::to_owned);
-    let table: Vec<_> = std::iter::once(head).chain(rows.iter().map(|row| row.cells(now))).collect();
+    let table: Vec<_> = std::iter::once(head)
+        .chain(rows.iter().map(|row| row.cells(now)))
+        .chain(keyring.revoked().iter().map(revoked_cells))
+        .collect();
     for line in aligned(&table).into_iter().chain(pictures.into_iter().flatten()) {
         output::line(&line);
     }
@@ -90,7 +95,8 @@ impl Row<'_> {
         serde_json::json!({
             "ring": ring, "kid": key.kid, "algorithm": key.algorithm, "state": key.state,
             "origin": key.origin, "created_at": key.created_at, "published_at": key.published_at,
-            "activated_at": key.activated_at, "retired_at": key.retired_at, "revoked_at": key.revoked_at,
+            "activated_at": key.activated_at, "retired_at": key.retired_at,
+            "needed_until": key.needed_until, "revoked_at": null,
             "bits": key.public_key().map(|public| public.bits()),
             "sealed_by": key.sealed_by(), "kms": key.remote_name(),
             "next": next.as_ref().map(|planned| serde_json::json!({
@@ -124,6 +130,27 @@ impl Row<'_> {
             key.kid.clone(),
         ]
     }
+}
+
+fn revoked_json(key: &RevokedKey) -> serde_json::Value {
+    serde_json::json!({
+        "ring": key.ring, "kid": key.kid, "algorithm": key.algorithm, "state": "revoked",
+        "origin": key.origin, "created_at": key.created_at, "activated_at": key.activated_at,
+        "revoked_at": key.revoked_at, "kms": key.remote_name(),
+    })
+}
+
+fn revoked_cells(key: &RevokedKey) -> [String; 8] {
+    [
+        key.ring.to_string(),
+        "revoked".to_owned(),
+        key.algorithm.to_string(),
+        key.created_at.to_string(),
+        key.origin.name().to_owned(),
+        String::new(),
+        key.remote_name().unwrap_or_default().to_owned(),
+        key.kid.clone(),
+    ]
 }
 
 /// A time in its two largest units.
@@ -167,7 +194,8 @@ fn picture(
                 let successor = ring.successor().filter(|_| key.state == KeyState::Active)?;
                 planned_for(plan, &successor.kid, "activate")
             });
-            let gone = key.revoked_at.or_else(|| retired.map(|at| at.plus(policy.keep_retired)));
+            let gone =
+                key.needed_until(policy.keep_retired).or(retired.map(|at| at.plus(policy.keep_retired)));
             match () {
                 () if key.created_at > at || passed(gone) => ' ',
                 () if passed(retired) => '=',

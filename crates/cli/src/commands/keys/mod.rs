@@ -1,5 +1,6 @@
 //! `countersign keys`: look at keys and move them along, export public ones, import private ones.
 
+mod adopt;
 mod correct_times;
 mod import;
 mod init;
@@ -17,7 +18,7 @@ use crate::{
 };
 use countersign_issuer::x509_map;
 use countersign_jose::PublicJwk;
-use countersign_keyring::{Activation, Certificate, KeyState, RingName};
+use countersign_keyring::{Activation, Certificate, RingName};
 
 pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
     match command {
@@ -29,6 +30,8 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
         KeysCommand::Activate { kid, force } => life::activate(context, &kid, force).await,
         KeysCommand::Retire { kid } => life::retire(context, &kid).await,
         KeysCommand::Revoke { kid } => life::revoke(context, &kid).await,
+        KeysCommand::Remove { kid } => life::remove(context, &kid).await,
+        KeysCommand::Adopt { digest } => adopt::run(context, digest.as_deref()).await,
         KeysCommand::Rotate { once: _ } => life::rotate(context).await,
         KeysCommand::Export { public: _, format, ring } => export(context, format, ring.as_ref()).await,
         KeysCommand::Reseal { new_data_key } => reseal::run(context, new_data_key).await,
@@ -42,12 +45,10 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
 async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingName>) -> Outcome {
     let config = context.load()?;
     let authority = Authority::open(&config, context.environment).await?;
-    let (keyring, _) = authority.keyring.read().await?;
+    let keyring = authority.keyring.read().await?;
     let chosen = keyring.rings().filter(|(name, _)| ring.is_none_or(|ring| ring == *name));
     let keys: Vec<(PublicJwk, Option<&Certificate>)> = chosen
         .flat_map(|(_, ring)| ring.keys())
-        // Nobody is to take one up again.
-        .filter(|key| key.state != KeyState::Revoked)
         .filter_map(|key| Some((key.public_jwk()?, key.certificate())))
         .collect();
     if keys.is_empty() {

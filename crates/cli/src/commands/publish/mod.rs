@@ -144,7 +144,9 @@ async fn check(context: &Context<'_>, issuer: &Issuer) -> Outcome {
         let verdict = match fetch.fetch(&parsed).await {
             Ok(answer) if answer.body == document.body => None,
             Ok(answer) => match older::objection(&answer.body, document) {
-                Some(why) if path == JWKS_PATH => Some(format!("is newer than the keyring: {why}; the store went back or is another one")),
+                Some(why) if path == JWKS_PATH => {
+                    Some(format!("is newer than the keyring: {why}; the store went back or is another one"))
+                }
                 _ => Some("is not what it should be".to_owned()),
             },
             Err(why) => Some(why.to_string()),

@@ -9,16 +9,12 @@ use crate::{
     failure::{Outcome, configuration, refused},
     output, stores,
 };
-use countersign_keyring::{KeyringError, Observations, SealingKey, StoredKeyring};
+use countersign_keyring::{KeyringError, StoredKeyring};
 use countersign_store::{Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The keys.
 const KEYRING: &str = "keyring";
-/// What was seen of them in public.
-const OBSERVATIONS: &str = "keyring-observations";
-/// The sealing keys that are kept with them, encrypted.
-const DATA_KEYS: &str = "keyring-data-keys";
 
 /// What was found.
 #[derive(Default)]
@@ -51,15 +47,11 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool
     let keyring = match &config {
         Some(config) => {
             let sealing = authority::sealing(config, context.environment)?;
-            authority::keyring(config, Arc::clone(&store), sealing)
+            Some(authority::keyring(config, Arc::clone(&store), sealing))
         }
-        None => {
-            // Reading needs no sealing key; this one opens nothing.
-            let (nobodys, _) = SealingKey::generate().map_err(crate::failure::internal)?;
-            StoredKeyring::new(Arc::clone(&store), Arc::new(nobodys))
-        }
+        None => None,
     };
-    let found = look_through(&store, &keyring, config.is_some()).await?;
+    let found = look_through(&store, keyring.as_ref()).await?;
     if !found.damaged.is_empty() {
         let (count, why) = (found.damaged.len(), found.damaged.join("; "));
         return Err(refused(
@@ -80,7 +72,7 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool
     Ok(())
 }
 
-async fn look_through(store: &Arc<dyn Store>, keyring: &StoredKeyring, opens: bool) -> Outcome<Found> {
+async fn look_through(store: &Arc<dyn Store>, keyring: Option<&StoredKeyring>) -> Outcome<Found> {
     let mut found = Found::default();
     let keys = match store.list("").await {
         Err(why @ StoreError::Corrupt { .. }) => return Err(refused("store_damaged", why)),
@@ -88,17 +80,6 @@ async fn look_through(store: &Arc<dyn Store>, keyring: &StoredKeyring, opens: bo
     };
     for key in keys {
         match store.get(&key).await {
-            Ok(Some(document)) if key.as_str() == OBSERVATIONS => {
-                found.documents += 1;
-                if let Err(why) = serde_json::from_slice::<Observations>(&document.bytes) {
-                    found.damaged.push(format!(
-                        "{key}: not observations (line {}, column {}); a rotator will make them anew",
-                        why.line(),
-                        why.column()
-                    ));
-                }
-                continue;
-            }
             Ok(Some(_)) => {}
             Ok(None) => continue, // it has expired since
             Err(why @ StoreError::Corrupt { .. }) => {
@@ -112,9 +93,8 @@ async fn look_through(store: &Arc<dyn Store>, keyring: &StoredKeyring, opens: bo
         let looked = match key.as_str() {
             KEYRING => {
                 found.keyrings += 1;
-                look_at_keys(keyring, opens, &mut found).await
+                look_at_keys(store.as_ref(), keyring, &mut found).await
             }
-            DATA_KEYS => keyring.data_keys().await.map(|keys| found.data_keys += keys.len()),
             _ => {
                 found.others += 1;
                 Ok(())
@@ -131,12 +111,20 @@ async fn look_through(store: &Arc<dyn Store>, keyring: &StoredKeyring, opens: bo
     Ok(found)
 }
 
-/// Counts the keys; all of them are opened if there is a sealing key.
-async fn look_at_keys(keyring: &StoredKeyring, opens: bool, found: &mut Found) -> Result<(), KeyringError> {
-    if opens {
-        keyring.load().await?;
-    }
-    let (keyring, _) = keyring.read().await?;
+/// Counts the keys. With a sealing key the document is verified first, and all of them are opened.
+async fn look_at_keys(
+    store: &dyn Store,
+    keyring: Option<&StoredKeyring>,
+    found: &mut Found,
+) -> Result<(), KeyringError> {
+    let keyring = match keyring {
+        Some(keyring) => keyring.load().await?.records().clone(),
+        None => match StoredKeyring::unverified(store).await? {
+            Some(unverified) => unverified.keyring,
+            None => return Ok(()), // it has been deleted since
+        },
+    };
+    found.data_keys += keyring.data_keys().len();
     for key in keyring.rings().flat_map(|(_, ring)| ring.keys()) {
         found.keys += 1;
         match key.sealed_by() {
@@ -161,7 +149,11 @@ fn report(json: bool, found: &Found, opened: bool, remarks: &[String]) {
         output::line(&body.to_string());
         return;
     }
-    let opened = if opened { "every key opens" } else { "no configuration, so no key was opened" };
+    let opened = if opened {
+        "every key opens"
+    } else {
+        "no configuration, so nothing was verified and no key was opened"
+    };
     output::line(&format!(
         "good: {documents} documents; keyrings {keyrings} with {keys} keys ({opened}), others {others}"
     ));
