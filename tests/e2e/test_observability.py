@@ -194,7 +194,7 @@ def test_metrics_count_what_happened(server):
 def test_only_named_addresses_read_metrics(world, networks, status):
     world.configure(CONFIG.replace('"127.0.0.1:@PORT@"\n\n', f'"127.0.0.1:@PORT@"\nmetrics_allow = {networks}\n\n', 1) + client("tests"))
     issuer = world.serve().printed["issuer"]
-    answer = wire.get(issuer, "/metrics", {"X-Forwarded-For": "192.0.2.1"})
+    answer = wire.get(issuer, "/metrics")
     assert answer.status == status, answer
     if status == 403:
         wire.check_refusal(answer, 403, "server.metrics_allow", error="access_denied", secret=SECRET)

@@ -120,7 +120,7 @@ def test_documents_can_only_be_read(server, path, method):
 
 
 HOSTILE = [
-    {"Host": "evil.example"}, {"Host": "evil.example:443"}, {"Host": ""}, {"Host": "a b"}, {"Host": "127.0.0.1:99999999"},
+    {"Host": "evil.example"}, {"Host": "evil.example:443"}, {"Host": ""}, {"Host": "127.0.0.1:99999999"},
     {"X-Forwarded-Host": "evil.example"}, {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Proto": "gopher"},
     {"X-Forwarded-Prefix": "/evil"}, {"X-Forwarded-Port": "1"}, {"X-Original-URL": "/evil"}, {"X-Rewrite-URL": "/evil"},
     {"Forwarded": "host=evil.example;proto=https;for=10.0.0.1"}, {"X-Forwarded-For": "10.0.0.1"},
