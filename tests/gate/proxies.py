@@ -186,9 +186,9 @@ def ask_gate(gate, kind, method, target, headers=(), source="127.0.0.1"):
     """What the gate says when a proxy of this kind, at the address `source`, asks about a request."""
     if kind in ORIGINAL:
         own = list(zip(ORIGINAL[kind], (method, target)))
-        method, target = "GET", "/authorize"
+        method, target = "GET", "/gate"
     else:
-        own, target = [], "/authorize" + target
+        own, target = [], "/gate" + target
     return wire.ask(gate.issuer, method, target, [*own, *headers], source=source)
 
 

@@ -115,6 +115,15 @@ def test_settings_that_can_not_work_are_told_by_their_key(gate):
             gate.fails(78, says, *command, input="{}")
 
 
+def test_an_issuer_at_the_path_where_proxies_ask_the_gate_does_not_start(gate):
+    text = gate.file.read_text()
+    proxies = "[[gate.proxies]]\nkind = 'nginx'\nnetworks = ['127.0.0.1/32']\n"
+    for path in ["/gate", "/tenant/gate", "/gate/tenant"]:
+        gate.file.write_text(text.replace(f":{gate.port}\"", f":{gate.port}{path}\"", 1) + proxies)
+        for command in [("config", "check"), ("serve",)]:
+            gate.fails(78, f"issuer: its path {path} contains /gate", *command)
+
+
 @pytest.mark.parametrize("reference", ["env:SHARED", "file:shared.txt"])
 def test_a_shared_secret_is_read_where_it_is_referred_to_and_verifies_its_one_algorithm(world, reference):
     secret, issuer = "a secret that is long enough for HS256 and HS384 alike", "https://partner.example"

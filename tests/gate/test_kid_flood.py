@@ -96,7 +96,7 @@ class Proxy:
 
     def ask(self, token):
         headers = {"X-Original-Method": "GET", "X-Original-URI": "/orders", "Authorization": f"Bearer {token}"}
-        self.connection.request("GET", "/authorize", headers=headers)
+        self.connection.request("GET", "/gate", headers=headers)
         response = self.connection.getresponse()
         response.read()
         return response.status

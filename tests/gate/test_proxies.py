@@ -81,8 +81,8 @@ def test_who_is_not_let_in_does_not_get_to_the_service(guarded):
         ("DELETE", "/orders/7", tokens.writer, 403, None),
         ("GET", "/admin", tokens.writer, 403, None),
         ("GET", "/", tokens.writer, 403, None),
-        ("GET", "/authorize", tokens.writer, 403, None),
-        ("GET", "/authorize/orders/7", tokens.writer, 403, None),
+        ("GET", "/gate", tokens.writer, 403, None),
+        ("GET", "/gate/orders/7", tokens.writer, 403, None),
         ("GET", "/sign", tokens.writer, 403, None),
     ]:
         answer, seen = guarded.ask(method, target, bearer(token), b"{}" if method == "POST" else None)

@@ -51,7 +51,7 @@ pub(crate) struct RawConfig {
     /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can verify the token.
     #[serde(default)]
     pub(crate) trust: Vec<RawTrust>,
-    /// The gate: `/authorize` behind a proxy, and `countersign authorize`.
+    /// The gate: `/gate` behind a proxy, and `countersign authorize`.
     #[serde(default)]
     pub(crate) gate: RawGate,
 }

@@ -152,6 +152,9 @@ pub(super) fn resolve(
         return Err(at("store.max_stale_signing", why));
     }
     let gate = gate(&raw, &folder, environment)?;
+    if let Some(gate) = &gate {
+        gate.check_issuer_path(issuer.path()).map_err(configuration)?;
+    }
     Ok(Config {
         gate,
         issuer,

@@ -1,4 +1,4 @@
-//! `/authorize`: hands requests to the gate before anything else of the server sees them.
+//! `/gate`: hands requests to the gate before anything else of the server sees them.
 //!
 //! At the root and below the issuer's path. What the gate is told about the caller is the address of the connection, never what
 //! a header says.
@@ -25,7 +25,7 @@ impl GateRoute {
         self.rest(request.uri().path()).is_some()
     }
 
-    /// What of a path follows `/authorize`, if it begins so.
+    /// What of a path follows `/gate`, if it begins so.
     fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
         let below =
             |path: &'p str| path.strip_prefix(PATH).filter(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -1,4 +1,4 @@
-//! The gate behind a proxy: `/authorize` answers whether the request the proxy asks about may pass.
+//! The gate behind a proxy: `/gate` answers whether the request the proxy asks about may pass.
 //!
 //! 200 with identity headers, each of them always there and empty where there is nothing to say, so that the proxy overwrites
 //! whatever the client sent; 401 and 403 with `WWW-Authenticate` (RFC 6750 §3); 503 when an issuer's keys can not be had. Only
@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, req
 use std::{borrow::Cow, net::IpAddr};
 
 /// Where the route is.
-pub const PATH: &str = "/authorize";
+pub const PATH: &str = "/gate";
 
 /// The gate with the forms of forward-auth around it.
 #[derive(Debug)]

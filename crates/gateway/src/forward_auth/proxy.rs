@@ -17,7 +17,7 @@ pub enum ProxyKind {
     Traefik,
     /// Caddy `forward_auth`: `X-Forwarded-Method`, `X-Forwarded-Uri`.
     Caddy,
-    /// Envoy `ext_authz` over HTTP: method and path of the request itself, behind the prefix `/authorize`.
+    /// Envoy `ext_authz` over HTTP: method and path of the request itself, behind the prefix `/gate`.
     Envoy,
 }
 
@@ -44,7 +44,7 @@ impl ProxyKind {
         }
     }
 
-    /// The request the proxy asks about. `rest` is what of the path follows `/authorize`.
+    /// The request the proxy asks about. `rest` is what of the path follows `/gate`.
     pub(super) fn facts<'r>(self, request: &'r Parts, rest: &'r str) -> Result<RequestFacts<'r>, Refusal> {
         let (method, uri) = match self.headers() {
             Some((method, uri)) => (

@@ -61,7 +61,7 @@ pub struct RawTrust {
     pub dangerously_ignore_expiry: bool,
 }
 
-/// The gate: `/authorize` behind a proxy, and Lambda authorizers.
+/// The gate: `/gate` behind a proxy, and Lambda authorizers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -71,7 +71,7 @@ pub struct RawGate {
     /// Rules, of which the first that matches decides. A request that none matches is refused. Without any rule, every
     /// accepted token opens everything.
     pub routes: Vec<RawRoute>,
-    /// Proxies that may ask at `/authorize`.
+    /// Proxies that may ask at `/gate`.
     pub proxies: Vec<RawProxies>,
     /// Identity headers for the service behind a proxy, and the claims they are filled from; always set, empty if need be.
     pub identity_headers: BTreeMap<String, String>,

@@ -4,7 +4,7 @@ use super::raw::{RawCredentials, RawGate, RawProxies, RawRoute, RawTrust};
 use crate::{
     context::ContextRules,
     credential::CredentialSources,
-    forward_auth::{ForwardAuth, Proxies, is_same_header},
+    forward_auth::{self, ForwardAuth, Proxies, is_same_header},
     gate::Gate,
     lambda::{ApiSettings, Authorizer, HttpApiResponse},
     route::{Access, Requirement, Route},
@@ -73,6 +73,18 @@ impl GateConfig {
     pub fn into_forward_auth(self) -> Option<ForwardAuth> {
         let asked = !self.proxies.is_empty();
         asked.then(|| ForwardAuth::new(self.gate, self.proxies, self.identity_headers))
+    }
+
+    /// Checks that the server that answers proxies can also be an issuer at this path (empty for
+    /// none). The gate is asked at the root and below the issuer's path before anything else, so
+    /// an issuer behind the same name would answer nothing.
+    pub fn check_issuer_path(&self, path: &str) -> Result<(), SettingError> {
+        let name = forward_auth::PATH.trim_start_matches('/');
+        if self.proxies.is_empty() || path.split('/').all(|segment| segment != name) {
+            return Ok(());
+        }
+        let gate = forward_auth::PATH;
+        Err(at("issuer", format!("its path {path} contains {gate}, where proxies ask the gate (gate.proxies); choose another path")))
     }
 }
 

@@ -45,7 +45,7 @@ async fn nginx(method: &str, uri: &str, token: Option<&str>, client: &[(&str, &s
     let mut headers = vec![("X-Original-Method", method), ("X-Original-URI", uri)];
     headers.extend(authorization.as_deref().map(|value| ("Authorization", value)));
     headers.extend(client);
-    ask("127.0.0.1", &parts("GET", "/authorize", &headers), "").await
+    ask("127.0.0.1", &parts("GET", "/gate", &headers), "").await
 }
 
 fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
@@ -69,22 +69,22 @@ async fn each_kind_of_proxy_is_asked_in_its_own_way_and_no_other_is_believed() {
         ("192.0.2.1", original, "proxy_unknown"),
     ] {
         let headers = [headers.as_slice(), &[("Authorization", good.as_str())]].concat();
-        let answer = ask(from, &parts("GET", "/authorize", &headers), "").await;
+        let answer = ask(from, &parts("GET", "/gate", &headers), "").await;
         assert_eq!(answer.code, expected, "{from} {headers:?}");
         assert_eq!(answer.response.status() == StatusCode::OK, expected == "allow");
     }
     let envoy = |method: &'static str, uri: &'static str| {
         let request = parts(method, uri, &[("Authorization", good.as_str())]);
         async move {
-            ask("10.3.0.7", &request, uri.split('?').next().unwrap().strip_prefix("/authorize").unwrap())
+            ask("10.3.0.7", &request, uri.split('?').next().unwrap().strip_prefix("/gate").unwrap())
                 .await
                 .code
         }
     };
-    assert_eq!(envoy("GET", "/authorize/orders/1?a=b").await, "allow");
-    assert_eq!(envoy("POST", "/authorize/orders/1").await, "route_scope");
-    assert_eq!(envoy("GET", "/authorize").await, "path_not_absolute");
-    assert_eq!(envoy("GET", "/authorize/public/../orders").await, "path_dot_segment");
+    assert_eq!(envoy("GET", "/gate/orders/1?a=b").await, "allow");
+    assert_eq!(envoy("POST", "/gate/orders/1").await, "route_scope");
+    assert_eq!(envoy("GET", "/gate").await, "path_not_absolute");
+    assert_eq!(envoy("GET", "/gate/public/../orders").await, "path_dot_segment");
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_spoofed_original_request_is_not_believed() {
             "{name}"
         );
     }
-    let nothing = ask("127.0.0.1", &parts("GET", "/authorize", &[]), "").await;
+    let nothing = ask("127.0.0.1", &parts("GET", "/gate", &[]), "").await;
     assert_eq!(nothing.code, "proxy_request_unclear");
 }
 
@@ -233,7 +233,7 @@ async fn nginx_with_cookies(headers: &[(&str, &[u8])]) -> &'static str {
     settings["credentials"] = json!({ "cookie": "session" });
     let forward_auth = resolved(settings).unwrap().into_forward_auth().unwrap();
     let mut request =
-        parts("GET", "/authorize", &[("X-Original-Method", "GET"), ("X-Original-URI", "/orders/1")]);
+        parts("GET", "/gate", &[("X-Original-Method", "GET"), ("X-Original-URI", "/orders/1")]);
     for (name, value) in headers {
         let name = HeaderName::try_from(*name).unwrap();
         request.headers.append(name, HeaderValue::from_bytes(value).unwrap());

@@ -218,3 +218,18 @@ fn the_configuration_counts_if_it_trusts_anybody_and_else_the_variables() {
     let nobody = choose(Vec::new(), RawGate::default(), &Environment::of(&[])).unwrap_err();
     assert_eq!(nobody, DropInError::NothingTrusted);
 }
+
+#[test]
+fn an_issuer_whose_path_is_or_contains_the_gates_does_not_start_where_proxies_ask() {
+    let proxies = json!([{ "kind": "nginx", "networks": ["127.0.0.1/32"] }]);
+    let (asked, alone) = (resolved(json!({ "proxies": proxies })).unwrap(), resolved(json!({})).unwrap());
+    for path in ["/gate", "/gate/tenant", "/tenant/gate", "/a/gate/b"] {
+        let why = asked.check_issuer_path(path).unwrap_err();
+        assert_eq!(why.key, "issuer");
+        assert!(why.why.contains(path) && why.why.contains("gate.proxies"), "{why}");
+        assert_eq!(alone.check_issuer_path(path), Ok(()));
+    }
+    for path in ["", "/authorize", "/gates", "/my-gate", "/tenant/gate.example"] {
+        assert_eq!(asked.check_issuer_path(path), Ok(()), "{path}");
+    }
+}
