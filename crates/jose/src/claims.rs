@@ -7,9 +7,11 @@
 
 mod checks;
 mod claim_error;
+mod name;
 mod registered;
 
 pub use claim_error::ClaimError;
+pub use name::{ClaimName, ClaimNameError, ClaimValue, InexactNumber};
 pub use registered::RegisteredClaims;
 
 use crate::{
@@ -17,7 +19,6 @@ use crate::{
     explain::{Check, Every, FirstFailure, Unreached, Verdict},
     json::Object,
 };
-use serde_json::Value;
 use std::{fmt, time::Duration};
 
 /// What a token must say. Start from [`Policy::new`], which already requires `exp` and proper types.
@@ -29,10 +30,19 @@ pub struct Policy {
     typ: Option<String>,
     subject: Option<String>,
     max_subject_chars: Option<usize>,
-    required: Vec<(String, Option<Value>)>,
+    required: Vec<(ClaimName, Option<ClaimValue>)>,
     leeway: Duration,
     max_age: Option<Duration>,
     expiry: Expiry,
+    fractions: Fractions,
+}
+
+/// Whether a NumericDate may have a fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fractions {
+    Refused,
+    /// Rounded so that no token lives longer for it: `exp` and `iat` down, `nbf` up.
+    Rounded,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +72,7 @@ impl Policy {
             leeway: Duration::ZERO,
             max_age: None,
             expiry: Expiry::Required,
+            fractions: Fractions::Refused,
         }
     }
 
@@ -110,15 +121,15 @@ impl Policy {
 
     /// Requires a claim to be there, with any value but null.
     #[must_use]
-    pub fn require(mut self, name: impl Into<String>) -> Self {
-        self.required.push((name.into(), None));
+    pub fn require(mut self, name: ClaimName) -> Self {
+        self.required.push((name, None));
         self
     }
 
     /// Requires a claim to have exactly this value.
     #[must_use]
-    pub fn require_value(mut self, name: impl Into<String>, value: Value) -> Self {
-        self.required.push((name.into(), Some(value)));
+    pub fn require_value(mut self, name: ClaimName, value: ClaimValue) -> Self {
+        self.required.push((name, Some(value)));
         self
     }
 
@@ -150,6 +161,15 @@ impl Policy {
         self
     }
 
+    /// Accepts `exp`, `nbf` and `iat` with a fraction of a second, which RFC 7519 §2 allows and some
+    /// issuers send (`time.time() + 3600`). `exp` and `iat` are rounded down to a whole second and
+    /// `nbf` up, so that a token is never accepted for longer than it says.
+    #[must_use]
+    pub fn accept_fractional_dates(mut self) -> Self {
+        self.fractions = Fractions::Rounded;
+        self
+    }
+
     /// What this policy looks at in a token whose claims may not be read. Every check is [`Verdict::NotReached`].
     pub fn unreached(&self) -> Vec<Check> {
         let mut sink = Unreached::default();
@@ -163,7 +183,7 @@ impl Signed {
     /// Proves the claims at the instant `now`.
     pub fn check(self, policy: &Policy, now: Timestamp) -> Result<Verified, TokenError> {
         let claims = self.claims()?;
-        let claims = policy.run(&claims, self.typ.as_deref(), now, &mut FirstFailure)?;
+        let claims = policy.run(&claims, self.typ(), now, &mut FirstFailure)?;
         Ok(Verified { claims, signed: self })
     }
 
@@ -176,7 +196,7 @@ impl Signed {
         };
         let mut sink = Every::default();
         // It keeps the failures and ends the run at none.
-        let _ = policy.run(&claims, self.typ.as_deref(), now, &mut sink);
+        let _ = policy.run(&claims, self.typ(), now, &mut sink);
         sink.checks
     }
 }
@@ -193,7 +213,14 @@ fn unreadable(why: &TokenError, policy: &Policy) -> Vec<Check> {
     checks
 }
 
-/// A token whose signature and claims were both proven. There is no other way to make one.
+/// A token whose signature and claims were both proven. There is no other way to make one:
+///
+/// ```compile_fail,E0451
+/// # use countersign_jose::{RegisteredClaims, Signed, Verified};
+/// fn by_hand(signed: Signed) -> Verified {
+///     Verified { signed, claims: RegisteredClaims::default() }
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verified {
     signed: Signed,
@@ -202,7 +229,7 @@ pub struct Verified {
 
 impl fmt::Debug for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verified").field("algorithm", &self.signed.algorithm).finish_non_exhaustive()
+        f.debug_struct("Verified").field("algorithm", &self.signed.algorithm()).finish_non_exhaustive()
     }
 }
 
@@ -214,21 +241,21 @@ impl Verified {
 
     /// The header's `kid`.
     pub fn kid(&self) -> Option<&str> {
-        self.signed.kid.as_deref()
+        self.signed.kid()
     }
 
     /// The algorithm of the key that verified it.
     pub fn algorithm(&self) -> crate::Algorithm {
-        self.signed.algorithm
+        self.signed.algorithm()
     }
 
     /// All claims, as the JSON text that was signed.
     pub fn payload(&self) -> &[u8] {
-        &self.signed.payload
+        self.signed.payload()
     }
 
     /// All claims, in a type of the caller's. The text of the error may hold the value that does not fit.
     pub fn claims<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.signed.payload)
+        serde_json::from_slice(self.signed.payload())
     }
 }

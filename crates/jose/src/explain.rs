@@ -142,15 +142,7 @@ impl Sink for Unreached {
 pub fn excerpt(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars() {
-        let mut escaped = String::new();
-        if c.is_control() || is_invisible(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a `String` does not fail.
-                let _ = write!(escaped, "\\u{unit:04x}");
-            }
-        } else {
-            escaped.push(c);
-        }
+        let escaped = escaped(c);
         if shown.len() + escaped.len() > MAX_EXCERPT_BYTES {
             shown.push('…');
             break;
@@ -158,6 +150,34 @@ pub fn excerpt(text: &str) -> String {
         shown += &escaped;
     }
     shown
+}
+
+/// A JSON text in one line, fit for a terminal and still the same JSON: what [`excerpt`] escapes is escaped in its strings,
+/// and line ends and tabs between its values are left out. Not cut.
+pub fn shown_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    let (mut in_string, mut after_backslash) = (false, false);
+    for c in json.chars() {
+        if in_string || !c.is_control() {
+            shown += &escaped(c);
+        }
+        in_string ^= c == '"' && !after_backslash;
+        after_backslash = c == '\\' && !after_backslash;
+    }
+    shown
+}
+
+/// A character, or its escape in JSON if it could steer a terminal or not be seen.
+fn escaped(c: char) -> String {
+    if !c.is_control() && !is_invisible(c) {
+        return c.into();
+    }
+    let mut escaped = String::new();
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        // Writing to a `String` does not fail.
+        let _ = write!(escaped, "\\u{unit:04x}");
+    }
+    escaped
 }
 
 /// Format characters, line separators and tags: what can make a text look like another one.
@@ -228,6 +248,19 @@ mod tests {
         }
         assert!(instant(at(i64::MIN), at(i64::MAX)).ends_with(" ago"));
         assert_eq!(Distance(Duration::ZERO).to_string(), "0s");
+    }
+
+    #[test]
+    fn json_that_is_shown_is_one_line_the_same_json_and_cannot_steer_a_terminal() {
+        let signed =
+            "{\n\t\"a\u{9b}31m\": [\"\u{202e}\\\\\",\r\n 36893488147419103233, \"\\\"\u{e0041}\n\"]\n}";
+        // A line end in a string is no JSON, and shown as what it is all the same.
+        let shown = shown_json(signed);
+        assert_eq!(shown, r#"{"a\u009b31m": ["\u202e\\", 36893488147419103233, "\"\udb40\udc41\u000a"]}"#);
+        let valid = signed.replace("\n\"]", "\"]");
+        let (before, after): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(&valid).unwrap(), serde_json::from_str(&shown_json(&valid)).unwrap());
+        assert_eq!(before, after);
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! (`RawValue`), so a number beyond 2^53 or `1.0` leaves exactly as it came.
 //! Used for headers, claims, JWKs and the body of `/sign`. Pinned by the tests below and the `json` fuzz target.
 
+mod same;
+
+pub use same::same;
+
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, cell::Cell, collections::HashSet, fmt};

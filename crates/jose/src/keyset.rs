@@ -1,7 +1,8 @@
 //! A JWK Set to verify with: the token's `kid` selects a key, and the key decides the algorithm (RFC 7517 §5).
 //!
-//! A key that can not be used is skipped with its reason and the good ones are kept. Two keys of one name are told
-//! apart by their own `alg`; without a `kid` a token is taken only where exactly one key could be meant.
+//! A key that cannot be used is skipped with its reason and the good ones are kept. Two keys of one name are told
+//! apart by their own `alg`. A token without a `kid` is taken only from a set of exactly one key: with several, even
+//! of different algorithms, the token would choose its key by `alg`.
 
 use crate::{
     Algorithm, Signed, TokenError, Unverified, VerifyingKey,

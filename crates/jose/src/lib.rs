@@ -34,11 +34,13 @@ mod time;
 mod verify;
 
 pub use algorithm::{Algorithm, Curve, KeyKind, UnsupportedAlgorithm};
-pub use claims::{ClaimError, Policy, RegisteredClaims, Verified};
-pub use explain::{Check, Verdict, excerpt, quoted};
+pub use claims::{
+    ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, Policy, RegisteredClaims, Verified,
+};
+pub use explain::{Check, Verdict, excerpt, quoted, shown_json};
 pub use key::{
     Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
-    SymmetricKey, check_kid,
+    SymmetricKey, Weakness, check_kid,
 };
 pub use keyset::KeySet;
 pub use sign::{EncodedHeader, Header, SigningInput, SigningKey};

@@ -5,6 +5,10 @@
 //! `typ` are read, `crit`, `b64` and encryption are refused, and `jwk`, `jku`, `x5u`, `x5c` are never looked at.
 //! Specifications: RFC 7515 §4, §5.2 and appendix A; RFC 8725. Pinned by `tests/rfc_vectors.rs`, `tests/attacks.rs`.
 
+mod signed;
+
+pub use signed::Signed;
+
 use crate::{
     Algorithm,
     algorithm::{Primitive, UnsupportedAlgorithm},
@@ -26,7 +30,23 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Nesting allowed in a token's header and claims.
 const MAX_DEPTH: usize = 16;
 
-/// A compact JWS taken apart. Nothing in it may be believed yet.
+/// A compact JWS taken apart. Nothing in it may be believed yet, and its payload cannot be read:
+///
+/// ```compile_fail,E0599
+/// # use countersign_jose::Unverified;
+/// fn claims_before_the_signature(token: &str) -> Option<Vec<u8>> {
+///     Some(Unverified::parse(token).ok()?.payload().to_vec())
+/// }
+/// ```
+///
+/// Nor can claims be checked before the signature was:
+///
+/// ```compile_fail,E0599
+/// # use countersign_jose::{Policy, Timestamp, Unverified};
+/// fn checked_before_the_signature(token: &str, policy: &Policy, now: Timestamp) -> bool {
+///     Unverified::parse(token).is_ok_and(|token| token.check(policy, now).is_ok())
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unverified<'a> {
     signing_input: &'a str,
@@ -94,41 +114,7 @@ impl<'a> Unverified<'a> {
 
     /// Proves the signature under `key`, whose algorithm the header must name.
     pub fn verify(self, key: &VerifyingKey) -> Result<Signed, TokenError> {
-        if self.algorithm != key.algorithm {
-            return Err(TokenError::AlgorithmMismatch { key: key.algorithm, token: self.algorithm });
-        }
-        let signature = base64url::decode(self.signature).map_err(|_| TokenError::NotBase64Url)?;
-        if !key.verifies(self.signing_input.as_bytes(), &signature) {
-            return Err(TokenError::BadSignature);
-        }
-        let payload = self.payload.ok_or(TokenError::NotBase64Url)?;
-        Ok(Signed { algorithm: self.algorithm, kid: self.kid, typ: self.typ, payload })
-    }
-}
-
-/// A token whose signature was proven. Its claims can be read, but say nothing yet about who may use it, or when.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Signed {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) kid: Option<String>,
-    pub(crate) typ: Option<String>,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl fmt::Debug for Signed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signed").field("algorithm", &self.algorithm).finish_non_exhaustive()
-    }
-}
-
-impl Signed {
-    /// The payload's bytes, which need not be JSON (RFC 7515 signs any bytes).
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    pub(crate) fn claims(&self) -> Result<Object<'_>, TokenError> {
-        Object::parse(&self.payload, MAX_DEPTH).map_err(TokenError::Payload)
+        Signed::prove(self, key)
     }
 }
 

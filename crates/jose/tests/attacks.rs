@@ -24,6 +24,8 @@ mod secrecy;
 mod signature;
 #[path = "attacks/text.rs"]
 mod text;
+#[path = "attacks/weak_keys.rs"]
+mod weak_keys;
 
 use countersign_jose::{Signed, TokenError, Unverified, VerifyingKey};
 

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use countersign_jose::{
-    Algorithm, ClaimError, Header, Policy, SigningInput, SigningKey, SymmetricKey, Timestamp, TokenError,
-    Unverified, Verified, VerifyingKey,
+    Algorithm, ClaimError, ClaimName, ClaimValue, Header, Policy, SigningInput, SigningKey, SymmetricKey,
+    Timestamp, TokenError, Unverified, Verified, VerifyingKey,
 };
 use serde_json::{Value, json};
 use std::{sync::LazyLock, time::Duration};
@@ -29,6 +29,10 @@ fn check_typ(typ: Option<&str>, claims: &Value, policy: &Policy, now: i64) -> Re
         TokenError::Claim(claim) => claim,
         other => unreachable!("{other:?}"),
     })
+}
+
+fn value(value: Value) -> ClaimValue {
+    ClaimValue::of(&value).unwrap()
 }
 
 /// Checks claims at `now`.
@@ -217,7 +221,7 @@ fn ignoring_expiry_ignores_nothing_but_expiry() {
 
 #[test]
 fn a_required_claim_may_have_any_value_but_null() {
-    let policy = Policy::new().require("tenant");
+    let policy = Policy::new().require(ClaimName::member("tenant"));
     assert_eq!(check(json!({}), &policy), missing("tenant"));
     assert_eq!(check(json!({"tenant": null}), &policy), missing("tenant"));
     assert_eq!(check(json!({"Tenant": 1}), &policy), missing("tenant"));
@@ -225,14 +229,15 @@ fn a_required_claim_may_have_any_value_but_null() {
     for value in [json!(0), json!(false), json!(""), json!([]), json!({}), json!([null])] {
         assert_eq!(check(json!({ "tenant": value }), &policy), Ok(()));
     }
-    let both = policy.require("jti");
+    let both = policy.require(ClaimName::member("jti"));
     assert_eq!(check(json!({"tenant": 1}), &both), missing("jti"));
     assert_eq!(check(json!({"tenant": 1, "jti": "1"}), &both), Ok(()));
 }
 
 #[test]
 fn a_required_value_must_be_equal_in_type_and_depth() {
-    let policy = Policy::new().require_value("context", json!({"room": ["a", 1], "deep": {"x": null}}));
+    let policy = Policy::new()
+        .require_value(ClaimName::member("context"), value(json!({"room": ["a", 1], "deep": {"x": null}})));
     assert_eq!(check(json!({}), &policy), missing("context"));
     assert_eq!(check(json!({"context": null}), &policy), missing("context"));
     assert_eq!(check(json!({"context": {"deep": {"x": null}, "room": ["a", 1]}}), &policy), Ok(()));
@@ -247,13 +252,13 @@ fn a_required_value_must_be_equal_in_type_and_depth() {
     ] {
         assert_eq!(check(json!({ "context": other }), &policy), mismatch("context"));
     }
-    let verified = Policy::new().require_value("email_verified", json!(true));
+    let verified = Policy::new().require_value(ClaimName::member("email_verified"), value(json!(true)));
     assert_eq!(check(json!({"email_verified": true}), &verified), Ok(()));
-    for value in [json!("true"), json!(1), json!(false), json!([true])] {
-        assert_eq!(check(json!({ "email_verified": value }), &verified), mismatch("email_verified"));
+    for other in [json!("true"), json!(1), json!(false), json!([true])] {
+        assert_eq!(check(json!({ "email_verified": other }), &verified), mismatch("email_verified"));
     }
     // Null means "not there", so a policy that wants it can not be met.
-    let null = Policy::new().require_value("x", Value::Null);
+    let null = Policy::new().require_value(ClaimName::member("x"), value(Value::Null));
     assert_eq!(check(json!({"x": null}), &null), missing("x"));
 }
 
@@ -275,4 +280,67 @@ fn a_verified_token_gives_its_claims_in_their_types_and_as_they_were_signed() {
     assert_eq!((verified.kid(), verified.algorithm()), (Some("k1"), Algorithm::HS256));
     assert_eq!(verified.claims::<Value>().unwrap(), claims);
     assert_eq!(verified.payload(), claims.to_string().as_bytes());
+}
+
+/// Checks claims as they are typed.
+fn check_text(claims: &str, policy: &Policy) -> Result<Verified, ClaimError> {
+    let (signing, verifying) = &*KEYS;
+    let header = Header { alg: Algorithm::HS256, kid: Some("k1"), typ: None }.encode();
+    let input = SigningInput::new(&header, claims.as_bytes());
+    let signature = signing.sign(&input).unwrap();
+    let token = input.finish(&signature);
+    let signed = Unverified::parse(&token).unwrap().verify(verifying).unwrap();
+    signed.check(policy, Timestamp::from_unix_seconds(NOW)).map_err(|error| match error {
+        TokenError::Claim(claim) => claim,
+        other => unreachable!("{other:?}"),
+    })
+}
+
+#[test]
+fn numbers_that_are_one_float_are_two_values() {
+    let policy = |expected: Value| {
+        Policy::new().allow_missing_expiry().require_value(ClaimName::member("n"), value(expected))
+    };
+    let largest = policy(json!(u64::MAX));
+    assert!(check_text(r#"{"n":18446744073709551615}"#, &largest).is_ok());
+    for other in ["18446744073709551616", "18446744073709551614", "1.8446744073709551615e19"] {
+        assert!(check_text(&format!(r#"{{"n":{other}}}"#), &largest).is_err(), "{other}");
+    }
+    let fraction = policy(json!(0.3));
+    assert!(check_text(r#"{"n":0.30}"#, &fraction).is_ok());
+    assert!(check_text(r#"{"n":0.30000000000000000001}"#, &fraction).is_err());
+    // 2^65 was rounded when it was read: it cannot be expected.
+    for rounded in ["36893488147419103232", "[{\"x\":-36893488147419103232}]", "1e300"] {
+        let rounded: Value = serde_json::from_str(rounded).unwrap();
+        assert!(ClaimValue::of(&rounded).unwrap_err().to_string().contains("beyond 2^53"), "{rounded}");
+    }
+}
+
+#[test]
+fn fractions_of_seconds_are_refused_unless_the_policy_takes_them_and_then_never_lengthen_a_token() {
+    let strict = Policy::new();
+    let lenient = Policy::new().accept_fractional_dates();
+    let aged = lenient.clone().max_age(Duration::from_secs(60));
+    let wrong = |name| Err(ClaimError::WrongType { name, expected: "a whole number of seconds since 1970" });
+    for (claims, policy, expected) in [
+        (format!(r#"{{"exp":{}.5}}"#, NOW + 9), &strict, wrong("exp")),
+        (format!(r#"{{"exp":{}.0}}"#, NOW + 9), &strict, wrong("exp")),
+        (format!(r#"{{"exp":{},"nbf":{NOW}.25}}"#, NOW + 9), &strict, wrong("nbf")),
+        (format!(r#"{{"exp":{}.5}}"#, NOW + 9), &lenient, Ok(NOW + 9)),
+        (format!(r#"{{"exp":{}.999999}}"#, NOW), &lenient, Err(ClaimError::Expired)),
+        (format!(r#"{{"exp":{}.000001}}"#, NOW + 1), &lenient, Ok(NOW + 1)),
+        (format!(r#"{{"exp":{},"nbf":{}.9}}"#, NOW + 9, NOW - 1), &lenient, Ok(NOW + 9)),
+        (format!(r#"{{"exp":{},"nbf":{NOW}.000}}"#, NOW + 9), &lenient, Ok(NOW + 9)),
+        (format!(r#"{{"exp":{},"nbf":{NOW}.001}}"#, NOW + 9), &lenient, Err(ClaimError::NotYetValid)),
+        (format!(r#"{{"exp":{},"iat":{}.9}}"#, NOW + 9, NOW - 61), &aged, Err(ClaimError::TooOld)),
+        (format!(r#"{{"exp":{},"iat":{}.9}}"#, NOW + 9, NOW - 60), &aged, Ok(NOW + 9)),
+    ] {
+        let checked = check_text(&claims, policy);
+        let exp = checked.map(|verified| verified.registered().exp.map(Timestamp::unix_seconds).unwrap());
+        assert_eq!(exp, expected, "{claims}");
+    }
+    for text in ["1e10", "-1.5", "1700000009.5e0", "\"1700000009.5\"", "253402300800.5", "[1700000009.5]"] {
+        let refused = check_text(&format!(r#"{{"exp":{text}}}"#), &lenient);
+        assert!(matches!(refused, Err(ClaimError::WrongType { name: "exp", .. })), "{text}");
+    }
 }

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use countersign_jose::{
-    Algorithm, Check, Header, Policy, Signed, SigningInput, SigningKey, SymmetricKey, Timestamp, Unverified,
-    Verdict, VerifyingKey,
+    Algorithm, Check, ClaimName, ClaimValue, Header, Policy, Signed, SigningInput, SigningKey, SymmetricKey,
+    Timestamp, Unverified, Verdict, VerifyingKey,
 };
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::LazyLock, time::Duration};
@@ -57,8 +57,8 @@ fn policies() -> Vec<Policy> {
             .subject("alice")
             .audiences(["api", "web"])
             .audience_fallback("client_id")
-            .require("tenant")
-            .require_value("roles", json!(["x"]))
+            .require(ClaimName::member("tenant"))
+            .require_value(ClaimName::member("roles"), ClaimValue::of(&json!(["x"])).unwrap())
             .max_subject_chars(8)
             .max_age(Duration::from_secs(600))
             .leeway(Duration::from_secs(10))
@@ -70,7 +70,10 @@ fn policies() -> Vec<Policy> {
         full().allow_missing_expiry(),
         full().dangerously_ignore_expiry(),
         Policy::new().audiences(Vec::<String>::new()),
-        Policy::new().require("iss").require("exp").max_subject_chars(3),
+        Policy::new()
+            .require(ClaimName::member("iss"))
+            .require(ClaimName::member("exp"))
+            .max_subject_chars(3),
     ]
 }
 
@@ -188,7 +191,7 @@ fn an_explanation_shows_what_was_expected_and_found() {
 
 #[test]
 fn a_claim_of_the_wrong_type_is_told_once_and_nothing_is_concluded_from_it() {
-    let policy = Policy::new().issuer("a").max_age(Duration::from_secs(60)).require("exp");
+    let policy = Policy::new().issuer("a").max_age(Duration::from_secs(60)).require(ClaimName::member("exp"));
     let claims = json!({ "jti": 7, "iat": "yesterday", "iss": null, "exp": NOW + 60 });
     let lines: Vec<_> = explain(&claims, &policy).iter().map(line).collect();
     let seconds = "a whole number of seconds since 1970";

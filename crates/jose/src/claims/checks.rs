@@ -4,13 +4,13 @@
 //! One run for accepting a token and for explaining it: every check goes through a `Sink`, with its words as a closure
 //! that only a run which explains ever calls. Called by `Signed::check`, `Signed::explain` and `Policy::unreached`.
 
-use super::{ClaimError, Expiry, Policy, RegisteredClaims};
+use super::{ClaimError, ClaimName, ClaimValue, Expiry, Policy, RegisteredClaims};
 use crate::{
     Timestamp,
     explain::{About, Distance, Sink, excerpt, instant, quoted},
     json::{Object, string},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// What is shown where a claim is not there.
 const ABSENT: &str = "absent";
@@ -27,7 +27,7 @@ impl Policy {
             let found = || typ.map_or_else(|| ABSENT.to_owned(), quoted);
             sink.take(is_media_type(expected, typ), || About::new("typ", quoted(expected), found()))?;
         }
-        let registered = RegisteredClaims::read(claims, sink)?;
+        let registered = RegisteredClaims::read(claims, self.fractions, sink)?;
         self.run_times(&registered, now, sink)?;
         for (name, expected, found) in
             [("iss", &self.issuer, &registered.iss), ("sub", &self.subject, &registered.sub)]
@@ -46,8 +46,9 @@ impl Policy {
         for (name, expected) in &self.required {
             sink.take(is_there(name, expected.as_ref(), claims), || {
                 let any = || "any value but null".to_owned();
-                let expected = expected.as_ref().map_or_else(any, |value| excerpt(&value.to_string()));
-                About::new(format!("claim {}", excerpt(name)), expected, shown(claims, name))
+                let expected = expected.as_ref().map_or_else(any, |value| excerpt(value.as_str()));
+                let name_shown = format!("claim {}", excerpt(name.as_str()));
+                About::new(name_shown, expected, text_of(name.find(claims)))
             })?;
         }
         if let Some(max) = self.max_subject_chars {
@@ -156,16 +157,20 @@ fn exactly(name: &'static str, expected: &str, found: Option<&str>) -> Result<()
     if found == expected { Ok(()) } else { Err(ClaimError::Mismatch(name.into())) }
 }
 
-fn is_there(name: &str, expected: Option<&Value>, claims: &Object<'_>) -> Result<(), ClaimError> {
-    let raw = claims.get(name).filter(|raw| raw.get() != "null");
-    let raw = raw.ok_or_else(|| ClaimError::Missing(name.to_owned()))?;
-    let matches = |value: &Value| serde_json::from_str::<Value>(raw.get()).is_ok_and(|v| v == *value);
-    if expected.is_none_or(matches) { Ok(()) } else { Err(ClaimError::Mismatch(name.to_owned())) }
+fn is_there(name: &ClaimName, expected: Option<&ClaimValue>, claims: &Object<'_>) -> Result<(), ClaimError> {
+    let raw = name.find(claims).filter(|raw| raw.get() != "null");
+    let raw = raw.ok_or_else(|| ClaimError::Missing(name.to_string()))?;
+    let matches = expected.is_none_or(|value| value.is(raw));
+    if matches { Ok(()) } else { Err(ClaimError::Mismatch(name.to_string())) }
 }
 
 /// The text of a claim's value.
 fn shown(claims: &Object<'_>, name: &str) -> String {
-    claims.get(name).map_or_else(|| ABSENT.to_owned(), |raw| excerpt(raw.get()))
+    text_of(claims.get(name))
+}
+
+fn text_of(found: Option<&RawValue>) -> String {
+    found.map_or_else(|| ABSENT.to_owned(), |raw| excerpt(raw.get()))
 }
 
 fn one_of(expected: &[String]) -> String {

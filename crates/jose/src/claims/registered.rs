@@ -3,7 +3,7 @@
 //! A claim that is there has its type or is refused, whether or not anything is expected of it. Called by `claims`.
 //! Pinned by `tests/claims.rs`.
 
-use super::ClaimError;
+use super::{ClaimError, Fractions};
 use crate::{
     Timestamp,
     explain::{About, Sink, excerpt},
@@ -33,10 +33,14 @@ pub struct RegisteredClaims {
 
 impl RegisteredClaims {
     /// The type of a claim is a check of its own only where it is wrong.
-    pub(super) fn read<S: Sink>(claims: &Object<'_>, sink: &mut S) -> Result<Self, ClaimError> {
+    pub(super) fn read<S: Sink>(
+        claims: &Object<'_>,
+        fractions: Fractions,
+        sink: &mut S,
+    ) -> Result<Self, ClaimError> {
         let mut registered = Self::default();
         for (name, raw) in claims.members() {
-            if let Err(WrongType { name, expected }) = registered.set(name, raw) {
+            if let Err(WrongType { name, expected }) = registered.set(name, raw, fractions) {
                 let why = ClaimError::WrongType { name, expected };
                 sink.take(Err(why), || About::new(name, expected, excerpt(raw.get())))?;
             }
@@ -44,15 +48,15 @@ impl RegisteredClaims {
         Ok(registered)
     }
 
-    fn set(&mut self, name: &str, raw: &RawValue) -> Result<(), WrongType> {
+    fn set(&mut self, name: &str, raw: &RawValue, fractions: Fractions) -> Result<(), WrongType> {
         match name {
             "iss" => self.iss = Some(text("iss", raw)?.into_owned()),
             "sub" => self.sub = Some(text("sub", raw)?.into_owned()),
             "jti" => self.jti = Some(text("jti", raw)?.into_owned()),
             "aud" => self.aud = one_or_many("aud", raw)?,
-            "exp" => self.exp = Some(numeric_date("exp", raw)?),
-            "nbf" => self.nbf = Some(numeric_date("nbf", raw)?),
-            "iat" => self.iat = Some(numeric_date("iat", raw)?),
+            "exp" => self.exp = Some(numeric_date("exp", raw, fractions, Round::Down)?),
+            "nbf" => self.nbf = Some(numeric_date("nbf", raw, fractions, Round::Up)?),
+            "iat" => self.iat = Some(numeric_date("iat", raw, fractions, Round::Down)?),
             _ => {}
         }
         Ok(())
@@ -71,12 +75,42 @@ fn one_or_many(name: &'static str, raw: &RawValue) -> Result<Vec<String>, WrongT
         .map_err(|_| WrongType { name, expected: "a string or an array of strings" })
 }
 
-/// Whole seconds, not negative, at most the year 9999. RFC 7519 would allow fractions; no issuer needs them, and two
+/// To which whole second a fraction goes: the one that accepts the token for less time. For `iat`
+/// that is the earlier one, because the token's age counts from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Down,
+    Up,
+}
+
+/// Not negative, before the year 10000, in whole seconds unless the policy takes fractions: two
 /// readers that round differently disagree about a token.
-fn numeric_date(name: &'static str, raw: &RawValue) -> Result<Timestamp, WrongType> {
+fn numeric_date(
+    name: &'static str,
+    raw: &RawValue,
+    fractions: Fractions,
+    round: Round,
+) -> Result<Timestamp, WrongType> {
     const YEAR_10000: i64 = 253_402_300_800;
-    match raw.get().parse::<i64>() {
-        Ok(seconds) if (0..YEAR_10000).contains(&seconds) => Ok(Timestamp::from_unix_seconds(seconds)),
-        _ => Err(WrongType { name, expected: "a whole number of seconds since 1970" }),
+    let seconds = match (raw.get().parse::<i64>(), fractions) {
+        (Ok(seconds), _) => Some(seconds),
+        (Err(_), Fractions::Rounded) => whole_second(raw.get(), round),
+        (Err(_), Fractions::Refused) => None,
+    };
+    let expected = match fractions {
+        Fractions::Refused => "a whole number of seconds since 1970",
+        Fractions::Rounded => "a number of seconds since 1970, written without an exponent",
+    };
+    let seconds = seconds.filter(|seconds| (0..YEAR_10000).contains(seconds));
+    seconds.map(Timestamp::from_unix_seconds).ok_or(WrongType { name, expected })
+}
+
+/// The whole second for `SECONDS.FRACTION`, rounded by its digits and never through a float.
+fn whole_second(text: &str, round: Round) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.')?;
+    if whole.starts_with('-') || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
     }
+    let up = round == Round::Up && fraction.bytes().any(|byte| byte != b'0');
+    whole.parse::<i64>().ok()?.checked_add(i64::from(up))
 }

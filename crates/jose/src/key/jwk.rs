@@ -11,6 +11,7 @@ use crate::{
     json::{DEFAULT_DEPTH, Object, WrongType, string},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
+use std::collections::HashSet;
 use zeroize::Zeroizing;
 
 /// The most keys a set may hold.
@@ -72,7 +73,8 @@ impl Jwk {
         Self::read_set(json, Members::All)
     }
 
-    /// The same for verifying: private members are not looked at, so checking them costs a verifier nothing.
+    /// The same for verifying: private members of a key pair are not looked at, so checking them costs a verifier
+    /// nothing. A shared secret has no public half and is read; whoever takes keys from elsewhere refuses it.
     pub(crate) fn parse_public_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
         Self::read_set(json, Members::Public)
     }
@@ -181,7 +183,15 @@ impl Jwk {
 
 fn key_ops(jwk: &Object<'_>) -> Result<Option<Vec<String>>, KeyError> {
     let wrong = KeyError::WrongType(WrongType { name: "key_ops", expected: "an array of strings" });
-    jwk.get("key_ops").map(|ops| serde_json::from_str(ops.get()).map_err(|_| wrong)).transpose()
+    let Some(raw) = jwk.get("key_ops") else { return Ok(None) };
+    let ops: Vec<String> = serde_json::from_str(raw.get()).map_err(|_| wrong)?;
+    // RFC 7517 §4.3: duplicate values must not be present.
+    let mut seen = HashSet::new();
+    if ops.iter().all(|op| seen.insert(op)) {
+        Ok(Some(ops))
+    } else {
+        Err(KeyError::MalformedMember("key_ops"))
+    }
 }
 
 fn rsa(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {

@@ -2,7 +2,7 @@
 //!
 //! `PublicKey` has no private members, so nothing public can leak one. `PrivateKey` wipes itself when dropped and has
 //! a `Debug` that shows its kind alone. Loading proves that the parts belong together (aws-lc checks them), that RSA
-//! has at least 2048 bits and that a point is on its curve.
+//! has at least 2048 bits, that a point is on its curve and that the key is none of those that keep nobody out (`weak`).
 //! Formats: JWK (RFC 7517, RFC 7518 §6, RFC 8037) in `jwk`, PEM in `pem`, RFC 7638 thumbprints in `thumbprint`.
 
 mod jwk;
@@ -10,10 +10,12 @@ mod pem;
 mod private;
 mod rsa;
 mod thumbprint;
+mod weak;
 
 pub use jwk::{Jwk, MAX_KEYS, PublicJwk};
 pub use private::{KeySize, PrivateKey, SymmetricKey};
 pub(crate) use private::{Material, parse_public};
+pub use weak::Weakness;
 
 use crate::algorithm::{Curve, KeyKind};
 
@@ -75,10 +77,13 @@ impl PublicKey {
         if bits > MAX_RSA_BITS {
             return Err(KeyError::RsaTooLarge { bits });
         }
+        if bits == 0 {
+            return Err(KeyError::Inconsistent);
+        }
         // An even or unit exponent signs nothing; above 33 bits no library agrees on it (CVE-2023-46234 and kin).
         let odd = e.last().is_some_and(|b| b & 1 == 1);
-        if !odd || e == [1] || significant_bits(e) > 33 || bits == 0 {
-            return Err(KeyError::Inconsistent);
+        if !odd || e == [1] || significant_bits(e) > 33 {
+            return Err(KeyError::RsaExponent);
         }
         Ok(Self::Rsa { n: n.to_vec(), e: e.to_vec() })
     }
@@ -155,6 +160,17 @@ pub enum KeyError {
         /// Bits of the modulus.
         bits: usize,
     },
+    /// An RSA public exponent that is even, 1 or longer than 33 bits.
+    #[error("the RSA public exponent cannot be used: it must be odd, above 1 and of at most 33 bits")]
+    RsaExponent,
+    /// An elliptic-curve point in compressed form (RFC 5480 §2.2).
+    #[error(
+        "the elliptic-curve point is compressed; write it uncompressed (openssl ec -conv_form uncompressed)"
+    )]
+    CompressedPoint,
+    /// A well-formed key that keeps nobody out.
+    #[error("the key is weak and must be replaced: {0}")]
+    Weak(#[from] Weakness),
     /// A shared secret shorter than the hash (RFC 7518 §3.2).
     #[error("the secret has {bytes} bytes; {algorithm} needs at least {min}")]
     SecretTooShort {
@@ -212,6 +228,9 @@ impl KeyError {
             Self::OperationNotAllowed(_) => "key_operation_not_allowed",
             Self::RsaTooSmall { .. } => "key_rsa_too_small",
             Self::RsaTooLarge { .. } => "key_rsa_too_large",
+            Self::RsaExponent => "key_rsa_exponent",
+            Self::CompressedPoint => "key_compressed_point",
+            Self::Weak(_) => "key_weak",
             Self::SecretTooShort { .. } => "key_secret_too_short",
             Self::Inconsistent => "key_inconsistent",
             Self::NoKeyFound => "key_not_found",

@@ -109,7 +109,7 @@ impl PublicKey {
 
 /// Finds the one key in a PEM text, real line ends or `\n` escapes.
 fn only_key(text: &str) -> Result<Block, KeyError> {
-    let unescaped = Zeroizing::new(text.replace("\\r", "").replace("\\n", "\n"));
+    let unescaped = unescape(text);
     let blocks = ::pem::parse_many(unescaped.as_bytes()).map_err(|_| KeyError::NoKeyFound)?;
     let mut found = None;
     for block in &blocks {
@@ -134,6 +134,29 @@ fn only_key(text: &str) -> Result<Block, KeyError> {
         }
     }
     found.ok_or(KeyError::NoKeyFound)
+}
+
+/// `\n` escapes as line ends, without `\r`. One buffer, as long as it can get, so that no copy of a
+/// private key stays behind unwiped.
+fn unescape(text: &str) -> Zeroizing<String> {
+    let mut unescaped = Zeroizing::new(String::with_capacity(text.len()));
+    let mut rest = text;
+    while let Some((before, escaped)) = rest.split_once('\\') {
+        unescaped.push_str(before);
+        rest = match (escaped.strip_prefix('n'), escaped.strip_prefix('r')) {
+            (Some(after), _) => {
+                unescaped.push('\n');
+                after
+            }
+            (_, Some(after)) => after,
+            (None, None) => {
+                unescaped.push('\\');
+                escaped
+            }
+        };
+    }
+    unescaped.push_str(rest);
+    unescaped
 }
 
 pub(super) fn from_pkcs8_der(der: &[u8]) -> Result<PrivateKey, KeyError> {
@@ -185,6 +208,7 @@ fn split_point(curve: Curve, point: &[u8]) -> Result<(&[u8], &[u8]), KeyError> {
     let width = curve.coordinate_bytes();
     match point.split_first() {
         Some((4, xy)) if xy.len() == 2 * width => Ok(xy.split_at(width)),
+        Some((2 | 3, x)) if x.len() == width => Err(KeyError::CompressedPoint),
         _ => Err(KeyError::Inconsistent),
     }
 }

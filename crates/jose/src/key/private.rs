@@ -1,6 +1,6 @@
 //! Private key material: made, loaded, and handed on as PKCS#8 for sealing. Wiped when dropped, never printed.
 
-use super::{KeyError, MIN_RSA_BITS, PublicKey, pem, rsa::recover_crt, significant_bits, strip_zeros};
+use super::{KeyError, MIN_RSA_BITS, PublicKey, pem, rsa::recover_crt, significant_bits, strip_zeros, weak};
 use crate::algorithm::{Algorithm, Curve, KeyKind};
 use aws_lc_rs::{
     encoding::AsBigEndian,
@@ -119,6 +119,7 @@ impl PrivateKey {
         };
         let key = Self(Material::Rsa(Box::new(RsaMembers { n, e, d, p, q, dp, dq, qi })));
         key.rsa_pair()?;
+        weak::check(&key.public_key())?;
         Ok(key)
     }
 
@@ -232,7 +233,7 @@ impl fmt::Debug for SymmetricKey {
     }
 }
 
-/// Proves a public key usable: an RSA modulus within limits, a point on its curve.
+/// Proves a public key usable: an RSA modulus within limits, a point on its curve, nothing weak.
 pub(crate) fn parse_public(
     key: &PublicKey,
     algorithm: &'static dyn signature::VerificationAlgorithm,
@@ -241,5 +242,6 @@ pub(crate) fn parse_public(
     if let PublicKey::Rsa { n, e } = key {
         PublicKey::rsa(n, e)?;
     }
+    weak::check(key)?;
     signature::ParsedPublicKey::new(algorithm, key.to_crypto_bytes()?).map_err(|_| KeyError::Inconsistent)
 }

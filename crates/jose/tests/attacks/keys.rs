@@ -44,11 +44,12 @@ fn refuses_rsa_exponents_that_sign_nothing_or_that_no_library_agrees_on() {
     let key = jwk(Algorithm::RS256);
     assert!(load(&key).is_ok());
     let n = decode(key["n"].as_str().unwrap()).unwrap();
+    let expected = "key_rsa_exponent";
     for e in [&[1][..], &[0, 1], &[0], &[2], &[4], &[1, 0, 0], &[2, 0, 0, 0, 1], &[0xff; 16], &n] {
-        assert_eq!(code(&with(key.clone(), "e", encode(e).into())), "key_inconsistent", "{e:?}");
+        assert_eq!(code(&with(key.clone(), "e", encode(e).into())), expected, "{e:?}");
         let spoiled = with(key.clone(), "e", encode(e).into()).to_string();
         let parsed = Jwk::parse(spoiled.as_bytes());
-        assert_eq!(parsed.unwrap_err(), KeyError::Inconsistent, "refused when read, not only when bound");
+        assert_eq!(parsed.unwrap_err(), KeyError::RsaExponent, "refused when read, not only when bound");
         // The type has public fields, so the same must hold for a key that never was a JWK.
         let built = PublicKey::Rsa { n: n.clone(), e: e.to_vec() };
         assert!(VerifyingKey::new(&built, Algorithm::RS256, None).is_err(), "{e:?}");
@@ -64,7 +65,7 @@ fn refuses_rsa_moduli_that_are_even_too_large_or_absent() {
     let padded = [&[0, 0][..], &n].concat();
     assert!(load(&with(key.clone(), "n", encode(&padded).into())).is_ok(), "leading zeros do not count");
     *n.last_mut().unwrap() &= 0xfe;
-    assert_eq!(code(&with(key.clone(), "n", encode(&n).into())), "key_inconsistent");
+    assert_eq!(code(&with(key.clone(), "n", encode(&n).into())), "key_weak");
     let huge = encode(&vec![0xff; MAX_RSA_BITS / 8 + 1]);
     assert_eq!(code(&with(key.clone(), "n", huge.into())), "key_rsa_too_large");
     let built = PublicKey::Rsa { n: vec![0xff; MAX_RSA_BITS / 8 + 1], e: vec![1, 0, 1] };
@@ -150,6 +151,9 @@ fn refuses_a_key_that_is_for_another_purpose() {
         assert_eq!(code(&with(key.clone(), "key_ops", ops)), "key_operation_not_allowed");
     }
     assert!(load(&with(key.clone(), "key_ops", json!(["verify"]))).is_ok());
+    for twice in [json!(["verify", "verify"]), json!(["sign", "verify", "sign"])] {
+        assert_eq!(code(&with(key.clone(), "key_ops", twice)), "key_malformed_member");
+    }
     for (name, value) in
         [("use", json!(1)), ("use", json!(["sig"])), ("key_ops", json!("verify")), ("key_ops", json!([1]))]
     {

@@ -140,7 +140,7 @@ fn errors_hold_nothing_of_the_token_or_the_key() {
         r#"{"exp":1700000060,"iss":"SENTINEL"}"#,
         r#"{"SENTINEL":1,"SENTINEL":2}"#,
     ] {
-        let policy = Policy::new().issuer("expected").require("other");
+        let policy = Policy::new().issuer("expected").require(countersign_jose::ClaimName::member("other"));
         let signed = verify(&with_claims(claims), &hs256_key()).unwrap();
         let error = signed.check(&policy, Timestamp::from_unix_seconds(1_700_000_000)).unwrap_err();
         errors.push(format!("{error} {error:?}"));

@@ -139,3 +139,22 @@ fn refuses_a_pkcs8_key_whose_public_half_is_of_another_key() {
     der[at..].copy_from_slice(&other);
     assert_eq!(PrivateKey::from_pkcs8_der(&der).unwrap_err(), KeyError::Inconsistent);
 }
+
+#[test]
+fn a_compressed_point_is_told_from_one_that_is_wrong() {
+    let openssl = OpenSsl::new("compressed_points");
+    for (curve, width) in [("P-256", 32), ("P-384", 48), ("P-521", 66)] {
+        openssl.genpkey(&format!("EC -pkeyopt ec_paramgen_curve:{curve}"), "key.pem");
+        let compressed = openssl.text("ec -in key.pem -pubout -conv_form compressed");
+        assert_eq!(public_error(&compressed), KeyError::CompressedPoint, "{curve}");
+        let private = openssl.text("ec -in key.pem -conv_form compressed");
+        assert_eq!(private_error(&private), KeyError::CompressedPoint, "{curve}");
+        // What the message says to do.
+        openssl.run("ec -in key.pem -conv_form uncompressed -out plain.pem");
+        let mut der = openssl.run("pkey -in plain.pem -pubout -outform DER");
+        assert!(PublicKey::from_spki_der(&der).is_ok());
+        let at = der.len() - 2 * width - 1;
+        der[at] = 5;
+        assert_eq!(PublicKey::from_spki_der(&der).unwrap_err(), KeyError::Inconsistent, "{curve}");
+    }
+}
