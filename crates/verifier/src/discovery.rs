@@ -1,8 +1,9 @@
 //! OpenID Connect discovery (1.0 §4.3) and RFC 8414 §3.3: the document must be the configured issuer's own.
 //!
 //! Only `issuer` and `jwks_uri` are read. `issuer` must equal the configured identity exactly (for a multi-tenant
-//! issuer its template, which is what Entra's shared document says). A document from the network can not point the
-//! fetcher at this machine: `jwks_uri` is https unless the document itself came from loopback.
+//! issuer its template, which is what Entra's shared document says). A document from the network cannot point the
+//! fetcher at this machine: `jwks_uri` is https unless the document itself came from loopback, names no address of this
+//! machine, and `fetch::https` checks what its name resolves to.
 
 use crate::{
     fetch::FetchError,
@@ -18,11 +19,7 @@ pub(crate) fn jwks_uri(body: &[u8], issuer: &str, from: &KeyUrl) -> Result<KeyUr
     }
     let uri =
         document.string("jwks_uri").ok().flatten().ok_or(FetchError::JwksUri(KeyUrlError::Malformed))?;
-    let uri = KeyUrl::parse(&uri).map_err(FetchError::JwksUri)?;
-    if uri.is_local() && !from.is_local() {
-        return Err(FetchError::JwksUri(KeyUrlError::Local));
-    }
-    Ok(uri)
+    KeyUrl::parse(&uri).and_then(|uri| uri.named_in_document_from(from)).map_err(FetchError::JwksUri)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! an address.
 
 use crate::{
-    source::{KeySource, KeyUrl},
+    source::{KeySource, KeyUrl, without_credentials},
     trusted::{AudienceFallback, TrustError, TrustedIssuer, TrustedIssuerBuilder, is_guid},
 };
 use countersign_jose::Algorithm::{ES256, ES384, ES512, EdDSA, PS256, RS256};
@@ -90,7 +90,7 @@ impl Preset {
         };
         built.ok_or_else(|| TrustError::PresetId {
             preset: self.name(),
-            id: id.to_owned(),
+            id: without_credentials(id),
             expected: self.expected(),
         })
     }

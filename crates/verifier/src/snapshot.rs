@@ -172,6 +172,10 @@ fn read(bytes: &[u8], subject: &Subject) -> Option<Held> {
         return None;
     }
     let keys = LoadedKeys::parse(subject.format, record.body.as_bytes(), &subject.algorithms).ok()?;
+    // A set that withdraws all keys is kept too, so that a restart does not bring back the older ones.
+    if !keys.are_usable() {
+        return None;
+    }
     let time_to_live = subject.policy.time_to_live(Some(Duration::from_secs(record.time_to_live)));
     Some(Held { keys: Arc::new(keys), fetched_at: record.fetched_at, time_to_live })
 }

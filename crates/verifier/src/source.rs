@@ -37,10 +37,10 @@ impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Discovery => f.write_str("Discovery"),
-            Self::DiscoveryAt(url) => f.debug_tuple("DiscoveryAt").field(url).finish(),
-            Self::JwksUrl(url) => f.debug_tuple("JwksUrl").field(url).finish(),
-            Self::X509Map(url) => f.debug_tuple("X509Map").field(url).finish(),
-            Self::KeyDocument(url) => f.debug_tuple("KeyDocument").field(url).finish(),
+            Self::DiscoveryAt(url) => f.debug_tuple("DiscoveryAt").field(&without_credentials(url)).finish(),
+            Self::JwksUrl(url) => f.debug_tuple("JwksUrl").field(&without_credentials(url)).finish(),
+            Self::X509Map(url) => f.debug_tuple("X509Map").field(&without_credentials(url)).finish(),
+            Self::KeyDocument(url) => f.debug_tuple("KeyDocument").field(&without_credentials(url)).finish(),
             Self::InlineJwks(_) => f.write_str("InlineJwks(..)"),
             Self::InlinePem(_) => f.write_str("InlinePem(..)"),
             Self::Keys(_) => f.write_str("Keys(..)"),
@@ -49,9 +49,40 @@ impl fmt::Debug for KeySource {
     }
 }
 
+/// Whether a text is a URL with a user name or password in it, or could be one that is mistyped.
+pub(crate) fn has_credentials(text: &str) -> bool {
+    match Url::parse(text) {
+        Ok(url) => !url.username().is_empty() || url.password().is_some(),
+        Err(_) => text.contains("://") && text.contains('@'),
+    }
+}
+
+/// A text for messages: where it has, or could have, a user name or password, `…` stands for
+/// everything in front of the last `@`.
+pub(crate) fn without_credentials(text: &str) -> String {
+    let scheme_end = text.find("://").map(|at| at + 3);
+    match (has_credentials(text), scheme_end, text.rsplit_once('@')) {
+        (false, ..) => text.to_owned(),
+        (true, Some(end), Some((_, rest))) => format!("{}…@{rest}", text.get(..end).unwrap_or_default()),
+        (true, ..) => "…".to_owned(),
+    }
+}
+
 /// An address keys may be fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct KeyUrl(Url);
+pub struct KeyUrl {
+    url: Url,
+    named_by: NamedBy,
+}
+
+/// Who has named an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum NamedBy {
+    /// The operator: it may be on this machine.
+    Configuration,
+    /// A document from another machine: it may not, whatever its name resolves to.
+    Document,
+}
 
 /// Why an address may not be asked for keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +100,7 @@ pub enum KeyUrlError {
     #[error("an address of keys has no placeholders; write it as it is fetched")]
     HasPlaceholder,
     /// A document of another machine names an address of this one, or of its link, where clouds answer with secrets.
-    #[error("a document from elsewhere can not send anybody to this machine or its link")]
+    #[error("a document from elsewhere cannot send anybody to this machine or its link")]
     Local,
 }
 
@@ -94,13 +125,13 @@ impl KeyUrl {
             return Err(KeyUrlError::HasCredentials);
         }
         url.set_fragment(None);
-        Ok(Self(url))
+        Ok(Self { url, named_by: NamedBy::Configuration })
     }
 
     /// The discovery address of an issuer (OpenID Connect Discovery 1.0 §4: a final slash is dropped before joining).
     pub fn discovery_of(issuer: &str) -> Result<Self, KeyUrlError> {
         let url = Self::parse(issuer)?;
-        if url.0.query().is_some() || issuer.contains('#') {
+        if url.url.query().is_some() || issuer.contains('#') {
             return Err(KeyUrlError::Malformed);
         }
         Self::parse(&format!(
@@ -111,29 +142,48 @@ impl KeyUrl {
 
     /// The address as text.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
+    }
+
+    /// The address as a document fetched from `from` names it. What is on the operator's own machine
+    /// may be named by a document from there, or from the very host the operator named.
+    pub(crate) fn named_in_document_from(self, from: &Self) -> Result<Self, KeyUrlError> {
+        if from.is_local() || self.url.host() == from.url.host() {
+            return Ok(self);
+        }
+        if self.is_local() {
+            return Err(KeyUrlError::Local);
+        }
+        Ok(Self { named_by: NamedBy::Document, ..self })
+    }
+
+    /// Who has named it.
+    pub(crate) fn named_by(&self) -> NamedBy {
+        self.named_by
     }
 
     /// Whether the address is on this machine, however it is written, or on its link (169.254.0.0/16, fe80::/10).
     pub(crate) fn is_local(&self) -> bool {
-        match self.0.host() {
+        match self.url.host() {
             Some(Host::Domain(name)) => {
                 let name = name.strip_suffix('.').unwrap_or(name);
                 name == "localhost" || name.ends_with(".localhost")
             }
-            Some(Host::Ipv4(ip)) => is_local(ip.into()),
+            Some(Host::Ipv4(ip)) => is_local(IpAddr::V4(ip)),
             Some(Host::Ipv6(ip)) => is_local(IpAddr::V6(ip).to_canonical()),
             None => false,
         }
     }
 }
 
-fn is_local(ip: IpAddr) -> bool {
+/// Whether an address, in its canonical form, leads to this machine, to its link, or to many.
+pub(crate) fn is_local(ip: IpAddr) -> bool {
     let on_link = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
+        // 0.0.0.0/8 is "this host on this network" (RFC 1122 §3.2.1.3).
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets().first() == Some(&0),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
-    on_link || ip.is_loopback() || ip.is_unspecified()
+    on_link || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -4,19 +4,29 @@
 //! as it exceeds the cap, whatever `Content-Length` said; one time limit for the connection and one for everything,
 //! so a server that drips a byte a second is cut off too. The content type is not looked at.
 
-use super::{Fetch, FetchError, Fetched, cache_control};
-use crate::source::KeyUrl;
+use super::{
+    Fetch, FetchError, Fetched, cache_control,
+    resolve::{LeadsHere, Resolver},
+};
+use crate::source::{KeyUrl, KeyUrlError, NamedBy};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::{Request, StatusCode, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{
+            Connect, HttpConnector,
+            dns::{GaiResolver, Name},
+        },
+    },
     rt::TokioExecutor,
 };
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, io, net::SocketAddr, time::Duration};
 use tokio::sync::OnceCell;
+use tower_service::Service;
 
 /// The most a key document may ever be, whatever is configured: 512 KiB.
 pub const MAX_KEY_BYTES: usize = 512 * 1024;
@@ -39,12 +49,20 @@ impl Default for FetchLimits {
     }
 }
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type HttpsClient<R = GaiResolver> = Client<HttpsConnector<HttpConnector<Resolver<R>>>, Empty<Bytes>>;
+
+/// One client for each kind of address.
+struct Clients<R = GaiResolver> {
+    /// For addresses of the configuration.
+    anywhere: HttpsClient<R>,
+    /// For addresses that a document has named.
+    elsewhere: HttpsClient<R>,
+}
 
 /// Fetches key documents over the network. The system's roots are read with the first request, so that a start which
 /// finds all keys in snapshots does not pay for them.
 pub struct HttpsFetch {
-    client: OnceCell<HttpsClient>,
+    clients: OnceCell<Clients>,
     limits: FetchLimits,
 }
 
@@ -58,13 +76,13 @@ impl HttpsFetch {
     /// A fetcher with these limits.
     pub fn new(limits: FetchLimits) -> Self {
         let limits = FetchLimits { max_bytes: limits.max_bytes.min(MAX_KEY_BYTES), ..limits };
-        Self { client: OnceCell::new(), limits }
+        Self { clients: OnceCell::new(), limits }
     }
 
-    async fn client(&self) -> Result<&HttpsClient, FetchError> {
+    async fn clients(&self) -> Result<&Clients, FetchError> {
         let connect_time = self.limits.connect_time;
-        let made = self.client.get_or_try_init(async || {
-            let made = tokio::task::spawn_blocking(move || https_client(connect_time)).await;
+        let made = self.clients.get_or_try_init(async || {
+            let made = tokio::task::spawn_blocking(move || clients(GaiResolver::new(), connect_time)).await;
             made.map_err(|_| FetchError::Interrupted)?
                 .map_err(|why| FetchError::Connection(format!("no certificate roots on this system: {why}")))
         });
@@ -72,12 +90,24 @@ impl HttpsFetch {
     }
 
     async fn request(&self, url: &KeyUrl) -> Result<Fetched, FetchError> {
+        let clients = self.clients().await?;
+        let client = match url.named_by() {
+            NamedBy::Configuration => &clients.anywhere,
+            NamedBy::Document => &clients.elsewhere,
+        };
+        self.answer(client, url).await
+    }
+
+    async fn answer<C>(&self, client: &Client<C, Empty<Bytes>>, url: &KeyUrl) -> Result<Fetched, FetchError>
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
         let request = Request::get(url.as_str())
             .header(header::ACCEPT, "application/json, application/jwk-set+json")
             .header(header::USER_AGENT, concat!("countersign/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
             .map_err(|why| FetchError::Connection(why.to_string()))?;
-        let response = self.client().await?.request(request).await.map_err(|why| connection(&why))?;
+        let response = client.request(request).await.map_err(|why| connection(&why))?;
         match response.status() {
             StatusCode::OK => {}
             status if status.is_redirection() => return Err(FetchError::Redirect),
@@ -100,14 +130,23 @@ impl Fetch for HttpsFetch {
     }
 }
 
-fn https_client(connect_time: Duration) -> io::Result<HttpsClient> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(connect_time));
-    let connector =
-        HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().wrap_connector(tcp);
-    // Keys are fetched every few minutes: no connection is worth keeping, and none outlives a frozen Lambda.
-    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+fn clients<R>(inner: R, connect_time: Duration) -> io::Result<Clients<R>>
+where
+    R: Service<Name, Error = io::Error> + Clone + Send + Sync + 'static,
+    R::Response: Iterator<Item = SocketAddr>,
+    R::Future: Send + 'static,
+{
+    let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
+    let client = |may_be_local| {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { inner: inner.clone(), may_be_local });
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(connect_time));
+        // Keys are fetched every few minutes: no connection is worth keeping, and none outlives a frozen Lambda.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).to_owned();
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
+        client.build(https.wrap_connector(tcp))
+    };
+    Ok(Clients { anywhere: client(true), elsewhere: client(false) })
 }
 
 /// An error with its causes: the outermost alone says only "client error".
@@ -115,8 +154,105 @@ fn connection(why: &(dyn Error + 'static)) -> FetchError {
     let mut text = why.to_string();
     let mut source = why.source();
     while let Some(inner) = source {
+        if inner.is::<LeadsHere>() {
+            return FetchError::JwksUri(KeyUrlError::Local);
+        }
         text = format!("{text}: {inner}");
         source = inner.source();
     }
     FetchError::Connection(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        future::{Ready, ready},
+        net::{IpAddr, Ipv4Addr, TcpListener},
+        task::{Context, Poll},
+    };
+
+    /// Every name leads to these addresses.
+    #[derive(Clone)]
+    struct Says(Vec<IpAddr>);
+
+    impl Service<Name> for Says {
+        type Response = std::vec::IntoIter<SocketAddr>;
+        type Error = io::Error;
+        type Future = Ready<io::Result<Self::Response>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            ready(Ok(self.0.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>().into_iter()))
+        }
+    }
+
+    fn limits() -> FetchLimits {
+        let soon = Duration::from_millis(200);
+        FetchLimits { connect_time: soon, ..FetchLimits::default() }
+    }
+
+    async fn fetched(ip: &[&str], url: &KeyUrl) -> Result<Fetched, FetchError> {
+        let resolver = Says(ip.iter().map(|ip| ip.parse().unwrap()).collect());
+        let clients = clients(resolver, limits().connect_time).unwrap();
+        let fetch = HttpsFetch::new(limits());
+        match url.named_by() {
+            NamedBy::Configuration => fetch.answer(&clients.anywhere, url).await,
+            NamedBy::Document => fetch.answer(&clients.elsewhere, url).await,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_in_a_document_from_elsewhere_that_resolves_to_this_machine_is_not_connected_to() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let configured = KeyUrl::parse(&format!("https://keys.example:{port}/jwks")).unwrap();
+        let from = KeyUrl::discovery_of("https://issuer.example").unwrap();
+        let named = configured.clone().named_in_document_from(&from).unwrap();
+        for here in [
+            &["127.0.0.1"][..],
+            &["127.9.9.9"],
+            &["0.0.0.0"],
+            &["0.1.2.3"],
+            &["169.254.169.254"],
+            &["255.255.255.255"],
+            &["224.0.0.1"],
+            &["::1"],
+            &["::"],
+            &["fe80::1"],
+            &["ff02::1"],
+            &["::ffff:127.0.0.1"],
+            &["::ffff:169.254.169.254"],
+            // One good answer does not make up for it: which one is connected to is left to chance.
+            &["192.0.2.1", "127.0.0.1"],
+        ] {
+            let refused = fetched(here, &named).await;
+            assert_eq!(refused, Err(FetchError::JwksUri(KeyUrlError::Local)), "{here:?}");
+        }
+        assert!(listener.accept().is_err(), "nothing was connected to");
+        // The control: what the operator has configured may be here, and is connected to. It hangs up.
+        listener.set_nonblocking(false).unwrap();
+        let hangs_up = std::thread::spawn(move || listener.accept().is_ok());
+        let reached = fetched(&["127.0.0.1"], &configured).await;
+        assert!(matches!(reached, Err(FetchError::Connection(_))), "{reached:?}");
+        assert!(hangs_up.join().unwrap());
+    }
+
+    #[test]
+    fn a_document_may_name_its_own_host_and_what_is_on_this_machine_if_it_is_itself() {
+        for (from, uri, by) in [
+            ("https://a.example", "https://a.example:8443/k", NamedBy::Configuration),
+            ("https://a.example", "https://b.example/k", NamedBy::Document),
+            ("http://127.0.0.1:1", "https://b.example/k", NamedBy::Configuration),
+            ("http://localhost:1", "http://127.0.0.1:2/k", NamedBy::Configuration),
+        ] {
+            let from = KeyUrl::discovery_of(from).unwrap();
+            let named = KeyUrl::parse(uri).unwrap().named_in_document_from(&from).unwrap();
+            assert_eq!(named.named_by(), by, "{uri}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 mod cache_control;
 mod https;
+mod resolve;
 
 pub use https::{FetchLimits, HttpsFetch, MAX_KEY_BYTES};
 
@@ -68,7 +69,7 @@ pub enum FetchError {
     #[error("the discovery document names another issuer than the configured one")]
     WrongIssuer,
     /// The discovery document has no `jwks_uri`, or one keys may not be fetched from.
-    #[error("the discovery document's jwks_uri can not be used: {0}")]
+    #[error("the discovery document's jwks_uri cannot be used: {0}")]
     JwksUri(KeyUrlError),
     /// The fetch ended without a result: the runtime is shutting down, or the implementation panicked.
     #[error("the fetch was interrupted")]

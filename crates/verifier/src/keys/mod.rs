@@ -1,8 +1,8 @@
 //! `LoadedKeys`: the parsed keys of one issuer at one moment. They verify this issuer's tokens and no other's.
 //!
 //! A document is parsed once, as a whole, into a new value: a refresh replaces the keys and never adds to them. One
-//! bad key is skipped and the good ones kept; a document without a single usable key is a failure. Keys whose
-//! algorithm the issuer may not use do not count as usable, so a key set of `oct` "secrets" on the web is no key set.
+//! bad key is skipped and the good ones kept. Keys whose algorithm the issuer may not use do not count as usable; a
+//! well-formed document without a usable key withdraws all that were known, and says so (`are_usable`).
 //! Called by `verifier`; made by `remote` and, for inline sources, at start.
 
 mod x509;
@@ -33,18 +33,22 @@ impl Format {
         match self {
             Self::Jwks => Ok(true),
             Self::X509Map => Ok(false),
-            Self::KeyDocument => {
-                let document = Object::parse(body, DEFAULT_DEPTH).map_err(FetchError::NotJson)?;
-                Ok(document.get("keys").is_some_and(|keys| keys.get().starts_with('[')))
-            }
+            Self::KeyDocument => has_array_of_keys(body),
         }
     }
+}
+
+fn has_array_of_keys(body: &[u8]) -> Result<bool, FetchError> {
+    let document = Object::parse(body, DEFAULT_DEPTH).map_err(FetchError::NotJson)?;
+    Ok(document.get("keys").is_some_and(|keys| keys.get().starts_with('[')))
 }
 
 /// The keys of one issuer.
 #[derive(Debug)]
 pub(crate) struct LoadedKeys {
     keys: Keys,
+    /// Whether one of them is for an algorithm of the issuer.
+    usable: bool,
     /// Names what the keys were made from: same bytes, same fingerprint.
     fingerprint: [u8; 32],
     /// When a key's certificate is valid, by `kid`.
@@ -78,13 +82,15 @@ impl LoadedKeys {
     pub(crate) fn only(key: VerifyingKey) -> Self {
         Self {
             keys: Keys::Only(Box::new(key)),
+            usable: true,
             fingerprint: [0; 32],
             certificates: HashMap::new(),
             owners: HashMap::new(),
         }
     }
 
-    /// Reads a key document.
+    /// Reads a key document. One that is well-formed but holds no key for these algorithms is not an
+    /// error: its issuer has withdrawn them all ([`LoadedKeys::are_usable`]).
     pub(crate) fn parse(format: Format, body: &[u8], allowed: &[Algorithm]) -> Result<Self, FetchError> {
         let mut certificates = HashMap::new();
         let mut owners = HashMap::new();
@@ -100,20 +106,31 @@ impl LoadedKeys {
         };
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest(&SHA256, body).as_ref());
-        Ok(Self { fingerprint, certificates, owners, ..Self::of_set(set, allowed)? })
+        let usable = is_usable(&set, allowed);
+        // A JSON object of another kind, such as one that reports an error, withdraws nothing.
+        if !usable && format.is_jwks(body)? && !has_array_of_keys(body)? {
+            return Err(FetchError::NoUsableKey);
+        }
+        Ok(Self { keys: Keys::Set(set), usable, fingerprint, certificates, owners })
     }
 
     /// Keys that never change.
     pub(crate) fn of_set(set: KeySet, allowed: &[Algorithm]) -> Result<Self, FetchError> {
-        if !set.keys().iter().any(|key| allowed.contains(&key.algorithm())) {
+        if !is_usable(&set, allowed) {
             return Err(FetchError::NoUsableKey);
         }
         Ok(Self {
             keys: Keys::Set(set),
+            usable: true,
             fingerprint: [0; 32],
             certificates: HashMap::new(),
             owners: HashMap::new(),
         })
+    }
+
+    /// Whether any key in them can verify a token of the issuer.
+    pub(crate) fn are_usable(&self) -> bool {
+        self.usable
     }
 
     /// How many keys there are.
@@ -173,6 +190,10 @@ impl LoadedKeys {
             Keys::Only(_) => None,
         }
     }
+}
+
+fn is_usable(set: &KeySet, allowed: &[Algorithm]) -> bool {
+    set.keys().iter().any(|key| allowed.contains(&key.algorithm()))
 }
 
 fn not_a_key_set(why: KeyError) -> FetchError {

@@ -31,10 +31,12 @@ pub(super) fn read(
         return Err(FetchError::NotAKeySet(KeyError::TooManyKeys));
     }
     let mut keys = Vec::new();
+    let mut is_map = map.members().len() == 0;
     for (kid, certificate) in map.members() {
         let read = check_kid(kid).and_then(|()| {
             let text = string(certificate).ok_or(KeyError::NoKeyFound)?;
             let (public, validity) = certificate_key(&text)?;
+            is_map = true;
             let algorithm = allowed.iter().copied().find(|a| a.key_kind() == public.kind());
             let algorithm = algorithm.ok_or(KeyError::NoAlgorithm)?;
             Ok((VerifyingKey::new(&public, algorithm, Some(kid.to_owned()))?, validity))
@@ -49,11 +51,22 @@ pub(super) fn read(
             }
         }
     }
-    Ok(keys)
+    // Some other JSON object withdraws nothing.
+    if is_map { Ok(keys) } else { Err(FetchError::NoUsableKey) }
 }
 
 /// The key in the one certificate of a PEM text, and the certificate's dates.
 fn certificate_key(text: &str) -> Result<(PublicKey, Validity), KeyError> {
+    // Text around the block would be taken for something else by another reader.
+    let text = text.trim();
+    let inner = text.strip_prefix("-----BEGIN CERTIFICATE-----");
+    let inner = inner.and_then(|rest| rest.strip_suffix("-----END CERTIFICATE-----"));
+    if inner.ok_or(KeyError::NoKeyFound)?.contains("-----BEGIN") {
+        return Err(KeyError::MoreThanOneKey);
+    }
+    if inner.is_none_or(|inner| inner.contains("-----")) {
+        return Err(KeyError::NoKeyFound);
+    }
     let block = match pem::parse_many(text.as_bytes()).map_err(|_| KeyError::NoKeyFound)?.as_slice() {
         [one] if one.tag() == "CERTIFICATE" => one.contents().to_vec(),
         [] | [_] => return Err(KeyError::NoKeyFound),

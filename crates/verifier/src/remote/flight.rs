@@ -5,11 +5,15 @@
 //! nobody waits for ever. The result is left where the work put it.
 
 use std::future::Future;
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::{sync::watch, time::Instant};
 
 /// Work in progress, or its end.
 #[derive(Debug, Clone)]
-pub(super) struct Flight(watch::Receiver<()>);
+pub(super) struct Flight {
+    landing: watch::Receiver<()>,
+    started: Instant,
+}
 
 impl Flight {
     /// Starts the work as a task.
@@ -20,15 +24,22 @@ impl Flight {
             let _landing = landing;
             work.await;
         });
-        Self(waiting)
+        Self { landing: waiting, started: Instant::now() }
     }
 
     pub(super) fn is_in_the_air(&self) -> bool {
-        self.0.has_changed().is_ok()
+        self.landing.has_changed().is_ok()
     }
 
     /// Waits for the end of the work.
     pub(super) async fn landed(mut self) {
-        while self.0.changed().await.is_ok() {}
+        while self.landing.changed().await.is_ok() {}
+    }
+
+    /// Waits for the end of the work, but not until later than `patience` after its start.
+    pub(super) async fn landed_within(self, patience: Duration) {
+        let until = self.started + patience;
+        // Whether it has landed or not is seen in what it has left.
+        let _ = tokio::time::timeout_at(until, self.landed()).await;
     }
 }

@@ -78,9 +78,12 @@ impl State {
         self.last_failure.as_ref().map_or(FetchError::Interrupted, |(why, _)| why.clone())
     }
 
-    pub(super) fn may_ask(&self, now: Timestamp, policy: &RefreshPolicy) -> bool {
+    /// Whether failures allow to ask again. While no keys are at hand that could be used meanwhile,
+    /// the pause does not grow: callers wait for the issuer's first good answer.
+    pub(super) fn may_ask(&self, now: Timestamp, policy: &RefreshPolicy, keys_at_hand: bool) -> bool {
+        let pause = if keys_at_hand { policy.pause(self.failures) } else { policy.first_pause };
         match &self.last_failure {
-            Some((_, at)) => elapsed(*at, now).is_none_or(|since| since >= policy.pause(self.failures)),
+            Some((_, at)) => elapsed(*at, now).is_none_or(|since| since >= pause),
             None => true,
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! Guarantees: one fetch at a time, in a task of its own, so that a caller who goes away neither cancels nor spoils it;
 //! no lock is held over I/O, and fresh keys are read without one; a refresh replaces the keys. Fresh keys are used at
-//! once and renewed in the background from three quarters of their life on, while in use; expired keys wait for the
-//! fetch; if that fails they are used for a bounded time, and nobody waits any more. Failures pause the asking.
-//! A token with an unknown `kid` may cause one fetch per window, for which only such tokens wait.
+//! once and renewed in the background from three quarters of their life on, while in use. Expired keys wait for the
+//! fetch, but only for `PATIENCE`: if it fails or takes longer they are used for a bounded time. A well-formed answer
+//! without a usable key withdraws all keys at once. Failures pause the asking, ever longer while keys are at hand.
+//! A token with an unknown `kid`, or a signature that does not verify, may cause one fetch per window, for which only
+//! such tokens wait.
 //! There is no clock here: `now` comes with each call, and a clock set back by over a minute counts as expiry.
 //! Pinned by `tests/suite`: `remote_keys`, `hostile_servers` and `flood`.
 
@@ -36,6 +38,9 @@ use std::{
 
 /// How long a discovered `jwks_uri` is believed. It is dropped at once when it fails.
 const DISCOVERY_LIFE: Duration = Duration::from_secs(3600);
+/// How long a caller waits for newer keys while stale ones could be used: a healthy issuer answers in this time, so that a
+/// removed key is not used once more after a quiet hour, and a frozen one holds nobody up.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// A `Fetch` has its own limits; this one is for those that have forgotten to.
 const LONGEST_FETCH: Duration = Duration::from_secs(30);
 
@@ -81,19 +86,24 @@ impl RemoteKeys {
             match (usable, flight) {
                 // The issuer is known to be down: whoever asks is not made to wait for another try.
                 (Some(held), _) if state.failures > 0 => return Ok(held.keys.clone()),
-                (_, Some(flight)) => flight,
+                (Some(_), Some(flight)) => (flight, Some(PATIENCE)),
+                (None, Some(flight)) => (flight, None),
                 (Some(held), None) => return Ok(held.keys.clone()),
                 (None, None) => return Err(state.why()),
             }
         };
-        flight.landed().await;
+        match flight {
+            (flight, Some(patience)) => flight.landed_within(patience).await,
+            (flight, None) => flight.landed().await,
+        }
         match self.0.usable(now) {
             Some(held) => Ok(held.keys.clone()),
             None => Err(self.0.lock().why()),
         }
     }
 
-    /// Other keys than `seen`, in which a token's `kid` was not found, if there are any or the window allows to ask.
+    /// Other keys than `seen`, with which a token could not be verified, if there are any or the window allows to ask. It is
+    /// one window for unknown names and bad signatures, so that no mixture of them causes more.
     pub(crate) async fn newer_than(&self, seen: &Arc<LoadedKeys>, now: Timestamp) -> Option<Arc<LoadedKeys>> {
         let other = |held: Arc<Held>| (!Arc::ptr_eq(&held.keys, seen)).then(|| held.keys.clone());
         let flight = {
@@ -146,7 +156,8 @@ impl RemoteKeys {
         if let Some(flight) = state.flight.as_ref().filter(|flight| flight.is_in_the_air()) {
             return Some(flight.clone());
         }
-        if !state.may_ask(now, &self.0.subject.policy) {
+        let keys_at_hand = self.0.usable(now).is_some();
+        if !state.may_ask(now, &self.0.subject.policy, keys_at_hand) {
             return None;
         }
         let restore = !mem::replace(&mut state.snapshot_tried, true);
@@ -187,6 +198,10 @@ impl Shared {
         });
         let outcome = asking.await.unwrap_or(Err(FetchError::Interrupted));
         match outcome {
+            Ok((held, body)) if !held.keys.are_usable() => {
+                self.withdrawn(now.plus(started.elapsed()));
+                self.save(&held, body).await;
+            }
             Ok((held, body)) => {
                 self.succeeded(held.clone());
                 self.save(&held, body).await;
@@ -200,6 +215,19 @@ impl Shared {
         let mut state = self.lock();
         state.failures = 0;
         state.last_failure = None;
+    }
+
+    /// The issuer is there and has no key for its tokens any more. Asked again after the shortest pause, because the next set
+    /// is on its way where somebody has taken the wrong step of a rotation.
+    fn withdrawn(&self, at: Timestamp) {
+        let issuer = &*self.subject.issuer;
+        let why = FetchError::NoUsableKey;
+        tracing::warn!(issuer, code = why.code(), "an issuer has withdrawn its keys: {why}");
+        self.current.store(None);
+        let mut state = self.lock();
+        state.failures = 1;
+        state.last_failure = Some((why, at));
+        state.jwks_uri = None;
     }
 
     fn failed(&self, why: FetchError, at: Timestamp) {

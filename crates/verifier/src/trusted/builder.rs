@@ -29,6 +29,7 @@ pub struct TrustedIssuerBuilder {
     pub(super) max_subject_chars: Option<usize>,
     pub(super) leeway: Duration,
     pub(super) ignore_expiry: bool,
+    pub(super) fractional_dates: bool,
     pub(super) refresh: RefreshPolicy,
 }
 
@@ -49,6 +50,7 @@ impl TrustedIssuerBuilder {
             max_subject_chars: None,
             leeway: DEFAULT_LEEWAY,
             ignore_expiry: false,
+            fractional_dates: false,
             refresh: RefreshPolicy::default(),
         }
     }
@@ -110,7 +112,8 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Requires a claim to be there, with any value but null.
+    /// Requires a claim to be there, with any value but null. A name that begins with `/` is a JSON
+    /// Pointer ([`ClaimName`](countersign_jose::ClaimName)).
     pub fn require(mut self, claim: impl Into<String>) -> Self {
         let claim = claim.into();
         if !self.required.iter().any(|(name, _)| *name == claim) {
@@ -142,6 +145,13 @@ impl TrustedIssuerBuilder {
     /// Accepts expired tokens and tokens without `exp`. A stolen token then works for ever.
     pub fn dangerously_ignore_expiry(mut self) -> Self {
         self.ignore_expiry = true;
+        self
+    }
+
+    /// Accepts `exp`, `nbf` and `iat` with a fraction of a second (RFC 7519 §2): `exp` and `iat` are
+    /// rounded down, `nbf` up.
+    pub fn accept_fractional_dates(mut self) -> Self {
+        self.fractional_dates = true;
         self
     }
 

@@ -7,17 +7,24 @@ use super::{Identity, Source, TENANT_PLACEHOLDER, TrustError, TrustedIssuer, Tru
 use crate::{
     fetch::FetchError,
     keys::{Format, LoadedKeys},
-    source::{KeySource, KeyUrl},
+    source::{KeySource, KeyUrl, has_credentials, without_credentials},
 };
-use countersign_jose::{Algorithm, KeyError, Policy, PublicKey, VerifyingKey};
+use countersign_jose::{Algorithm, ClaimName, ClaimValue, KeyError, Policy, PublicKey, VerifyingKey};
 use serde_json::Value;
 use std::{collections::HashSet, sync::Arc, time::Duration};
+
+type Required = Vec<(ClaimName, Option<ClaimValue>)>;
 
 const MAX_LEEWAY: Duration = Duration::from_secs(600);
 
 impl TrustedIssuerBuilder {
     /// Checks the description.
     pub fn build(mut self) -> Result<TrustedIssuer, TrustError> {
+        if let Some(name) =
+            std::iter::once(&self.name).chain(&self.aliases).find(|name| has_credentials(name))
+        {
+            return Err(TrustError::Credentials { name: without_credentials(name) });
+        }
         let issuer = self.name.clone();
         if issuer.is_empty() || self.aliases.iter().any(String::is_empty) {
             return Err(TrustError::EmptyIssuer);
@@ -30,7 +37,8 @@ impl TrustedIssuerBuilder {
             return Err(TrustError::RefreshTimes { issuer });
         }
         let source = self.source()?;
-        let identities = self.identities()?;
+        let required = self.required_claims()?;
+        let identities = self.identities(&required)?;
         let warnings = self.warnings();
         Ok(TrustedIssuer {
             name: Arc::from(issuer),
@@ -88,7 +96,7 @@ impl TrustedIssuerBuilder {
         let at = |text: &str| {
             KeyUrl::parse(text).map_err(|why| TrustError::Url {
                 issuer: issuer.clone(),
-                url: text.to_owned(),
+                url: without_credentials(text),
                 why,
             })
         };
@@ -116,6 +124,7 @@ impl TrustedIssuerBuilder {
             }
             KeySource::InlineJwks(json) => {
                 match LoadedKeys::parse(Format::Jwks, json.as_bytes(), &self.algorithms) {
+                    Ok(keys) if !keys.are_usable() => Err(TrustError::NoUsableKey { issuer }),
                     Ok(keys) => Ok(Source::Fixed(Arc::new(keys))),
                     Err(FetchError::NotJson(why)) => Err(unusable(KeyError::Json(why))),
                     Err(FetchError::NotAKeySet(why)) => Err(unusable(why)),
@@ -139,7 +148,25 @@ impl TrustedIssuerBuilder {
         }
     }
 
-    fn identities(&self) -> Result<Vec<Identity>, TrustError> {
+    fn required_claims(&self) -> Result<Required, TrustError> {
+        let issuer = || self.name.clone();
+        let one = |(claim, value): &(String, Option<Value>)| {
+            let name: ClaimName = claim.parse().map_err(|why| TrustError::ClaimName {
+                issuer: issuer(),
+                claim: claim.clone(),
+                why,
+            })?;
+            let value = value
+                .as_ref()
+                .map(ClaimValue::of)
+                .transpose()
+                .map_err(|why| TrustError::ClaimValue { issuer: issuer(), claim: claim.clone(), why })?;
+            Ok((name, value))
+        };
+        self.required.iter().map(one).collect()
+    }
+
+    fn identities(&self, required: &Required) -> Result<Vec<Identity>, TrustError> {
         let issuer = || self.name.clone();
         let names: Vec<&String> = std::iter::once(&self.name).chain(&self.aliases).collect();
         let templates = names.iter().filter(|name| name.contains(TENANT_PLACEHOLDER)).count();
@@ -153,39 +180,53 @@ impl TrustedIssuerBuilder {
             return Err(TrustError::BadTenant { issuer: issuer(), tenant: bad.clone() });
         }
         if self.any_issuer {
-            return Ok(vec![self.identity(None, None)]);
+            return Ok(vec![self.identity(None, None, required)?]);
         }
         let mut identities = Vec::new();
         for name in names {
             if name.contains(TENANT_PLACEHOLDER) {
-                let of = |tenant: &String| {
-                    self.identity(Some(name.replace(TENANT_PLACEHOLDER, tenant)), Some(tenant.clone()))
-                };
-                identities.extend(self.tenants.iter().map(of));
+                for tenant in &self.tenants {
+                    let iss = name.replace(TENANT_PLACEHOLDER, tenant);
+                    identities.push(self.identity(Some(iss), Some(tenant.clone()), required)?);
+                }
             } else {
-                identities.push(self.identity(Some(name.clone()), None));
+                identities.push(self.identity(Some(name.clone()), None, required)?);
             }
         }
         Ok(identities)
     }
 
-    fn identity(&self, iss: Option<String>, tenant: Option<String>) -> Identity {
+    fn identity(
+        &self,
+        iss: Option<String>,
+        tenant: Option<String>,
+        required: &Required,
+    ) -> Result<Identity, TrustError> {
         let mut policy = Policy::new().leeway(self.leeway);
         // The verifier has selected the issuer by the same claim; stated here too, the policy holds by itself.
         if let Some(iss) = &iss {
             policy = policy.issuer(iss);
         }
         if let Some(tenant) = &tenant {
-            policy = policy.require_value("tid", Value::from(tenant.as_str()));
+            let value = ClaimValue::of(&Value::from(tenant.as_str()));
+            let value = value.map_err(|why| TrustError::ClaimValue {
+                issuer: self.name.clone(),
+                claim: "tid".to_owned(),
+                why,
+            })?;
+            policy = policy.require_value(ClaimName::member("tid"), value);
         }
         if let Some(typ) = &self.typ {
             policy = policy.typ(typ);
         }
-        for (claim, value) in &self.required {
+        for (claim, value) in required {
             policy = match value {
-                Some(value) => policy.require_value(claim, value.clone()),
-                None => policy.require(claim),
+                Some(value) => policy.require_value(claim.clone(), value.clone()),
+                None => policy.require(claim.clone()),
             };
+        }
+        if self.fractional_dates {
+            policy = policy.accept_fractional_dates();
         }
         if self.ignore_expiry {
             policy = policy.dangerously_ignore_expiry();
@@ -199,7 +240,7 @@ impl TrustedIssuerBuilder {
         if let Some(max) = self.max_subject_chars {
             policy = policy.max_subject_chars(max);
         }
-        Identity { iss, tenant, policy }
+        Ok(Identity { iss, tenant, policy })
     }
 
     fn warnings(&self) -> Vec<String> {

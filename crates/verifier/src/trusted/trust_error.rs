@@ -3,7 +3,7 @@
 //! Every message says what to do. Names and addresses are the operator's own configuration; secrets are never in it.
 
 use crate::source::KeyUrlError;
-use countersign_jose::{Algorithm, KeyError};
+use countersign_jose::{Algorithm, ClaimNameError, InexactNumber, KeyError};
 
 /// Why a description of trusted issuers is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,12 @@ pub enum TrustError {
     EmptyIssuer,
     #[error("issuer {0:?} is configured twice; a token's `iss` must select exactly one")]
     DuplicateIssuer(String),
+    #[error("issuer {name:?}: a user name or password does not belong in it; leave them out")]
+    Credentials { name: String },
+    #[error("{issuer}: {claim:?} names no claim: {why}")]
+    ClaimName { issuer: String, claim: String, why: ClaimNameError },
+    #[error("{issuer}: the claim {claim:?} cannot be expected to have this value: {why}")]
+    ClaimValue { issuer: String, claim: String, why: InexactNumber },
     #[error("{issuer}: no source of keys; give discovery, a URL, inline keys or a secret")]
     NoKeySource { issuer: String },
     #[error("{issuer}: no algorithms; name those the issuer signs with, such as RS256")]
@@ -39,7 +45,7 @@ pub enum TrustError {
     NotMultiTenant { issuer: String },
     #[error("{issuer}: {tenant:?} is not a tenant id (a GUID in lower case)")]
     BadTenant { issuer: String, tenant: String },
-    #[error("{issuer}: {url:?} can not be used: {why}")]
+    #[error("{issuer}: {url:?} cannot be used: {why}")]
     Url { issuer: String, url: String, why: KeyUrlError },
     #[error("{issuer}: the inline keys can not be used: {why}")]
     Keys { issuer: String, why: KeyError },

@@ -45,7 +45,7 @@ impl Verifier {
 /// Keeps every step as a check.
 struct Record {
     reached: Option<Step>,
-    steps: Vec<Check>,
+    steps: Vec<(Step, Check)>,
     claims: Vec<Check>,
 }
 
@@ -65,9 +65,13 @@ impl Listener for Record {
         let none = || Words { expected: String::new(), found: String::new() };
         let words = words(outcome.as_ref().ok()).or_else(|| outcome.is_err().then(none));
         if let Some(Words { expected, found }) = words {
-            self.steps.push(Check { name: name(step).into(), expected, found, verdict });
+            self.steps.push((step, Check { name: name(step).into(), expected, found, verdict }));
         }
         outcome
+    }
+
+    fn again_from(&mut self, step: Step) {
+        self.steps.retain(|(taken, _)| *taken < step);
     }
 
     fn claims_expected(&mut self, policy: &Policy) {
@@ -83,7 +87,7 @@ impl Record {
     fn into_checks(self) -> Vec<Check> {
         let left = Step::ALL.into_iter().filter(|step| Some(*step) > self.reached);
         let left = left.filter_map(|step| Some(not_reached(name(step), always_expected(step)?)));
-        let mut checks = self.steps;
+        let mut checks: Vec<Check> = self.steps.into_iter().map(|(_, check)| check).collect();
         checks.extend(left);
         checks.extend(self.claims);
         checks

@@ -11,7 +11,9 @@ use crate::{
     keys::{self, LoadedKeys},
     trusted::Identity,
 };
-use countersign_jose::{Algorithm, Policy, Signed, Timestamp, Unverified, VerifyingKey, excerpt, quoted};
+use countersign_jose::{
+    Algorithm, Policy, Signed, Timestamp, TokenError, Unverified, VerifyingKey, excerpt, quoted,
+};
 use std::sync::Arc;
 
 /// What a token was accepted by.
@@ -70,6 +72,9 @@ pub(super) trait Listener: Send {
         words: impl FnOnce(Option<&T>) -> Option<Words>,
     ) -> Result<T, VerifyError>;
 
+    /// The proof goes back to this step, with newer keys.
+    fn again_from(&mut self, step: Step);
+
     /// The claims will have to meet this policy.
     fn claims_expected(&mut self, policy: &Policy);
 
@@ -92,6 +97,9 @@ impl Listener for Nobody {
     }
 
     #[inline]
+    fn again_from(&mut self, _: Step) {}
+
+    #[inline]
     fn claims_expected(&mut self, _: &Policy) {}
 
     #[inline]
@@ -105,7 +113,7 @@ impl Verifier {
         now: Timestamp,
         listener: &mut L,
     ) -> Result<Proof, VerifyError> {
-        let bytes = token.len();
+        let (text, bytes) = (token, token.len());
         let parsed = Unverified::parse(token).map_err(VerifyError::from);
         let token = listener.step(Step::Form, parsed, |token| {
             Words::new("a compact JWS with a readable header", form_of(token, bytes))
@@ -117,27 +125,18 @@ impl Verifier {
         listener.step(Step::Algorithm, trusted.issuer.check_header(&token), |_| {
             Words::new(list(trusted.issuer.algorithms().iter().map(|a| a.name())), algorithm.name())
         })?;
-        let held = trusted.keys_for(&token, now).await;
-        let keys = listener.step(Step::Keys, held, |keys| {
-            let found = keys.map(|keys| match keys.count() {
-                1 => "1 key".to_owned(),
-                many => format!("{many} keys"),
-            });
-            Words::new(format!("the keys of {}", excerpt(&trusted.issuer.name)), found.unwrap_or_default())
-        })?;
-        let key = listener.step(Step::Key, keys.select(&token), |_| key_words(&keys, &token))?;
-        listener.step(Step::Certificate, keys.check_certificate(key, now), |_| {
-            let validity = keys.certificate(key)?;
-            Words::new("valid now", format!("from {} to {}", validity.not_before, validity.not_after))
-        })?;
-        listener.step(Step::Owner, keys.check_owner(key, identity), |_| {
-            let owners = Some(keys.owners(key)).filter(|owners| !owners.is_empty())?;
-            let expected = identity.iss.as_deref().map_or_else(|| "any issuer".to_owned(), quoted);
-            Words::new(expected, list(owners.iter().map(|owner| quoted(owner))))
-        })?;
-        let signed = token.verify(key).map_err(VerifyError::from);
-        let signed =
-            listener.step(Step::Signature, signed, |signed| signature_words(key, algorithm, signed))?;
+        let mut keys = keys_step(trusted, trusted.keys_for(&token, now).await, listener)?;
+        let mut signed = signature_steps(&keys, token, identity, now, listener);
+        if let Err(VerifyError::Token(TokenError::BadSignature)) = &signed
+            && let IssuerKeys::Remote(remote) = &trusted.keys
+            && let Some(newer) = remote.newer_than(&keys, now).await
+        {
+            // Another key under the same name.
+            listener.again_from(Step::Keys);
+            keys = keys_step(trusted, Ok(newer), listener)?;
+            signed = signature_steps(&keys, Unverified::parse(text)?, identity, now, listener);
+        }
+        let signed = signed?;
         listener.claims_reached(&signed, &identity.policy, now);
         let verified = Arc::new(signed.check(&identity.policy, now)?);
         let accepted = Accepted { issuer: trusted.issuer.name.clone(), verified };
@@ -179,6 +178,43 @@ impl Verifier {
         };
         Words::new(list(names.into_iter().map(quoted)), found)
     }
+}
+
+fn keys_step<L: Listener>(
+    trusted: &Trusted,
+    held: Result<Arc<LoadedKeys>, VerifyError>,
+    listener: &mut L,
+) -> Result<Arc<LoadedKeys>, VerifyError> {
+    listener.step(Step::Keys, held, |keys| {
+        let found = keys.map(|keys| match keys.count() {
+            1 => "1 key".to_owned(),
+            many => format!("{many} keys"),
+        });
+        Words::new(format!("the keys of {}", excerpt(&trusted.issuer.name)), found.unwrap_or_default())
+    })
+}
+
+/// The steps from the name of the key to the signature.
+fn signature_steps<L: Listener>(
+    keys: &LoadedKeys,
+    token: Unverified<'_>,
+    identity: &Identity,
+    now: Timestamp,
+    listener: &mut L,
+) -> Result<Signed, VerifyError> {
+    let algorithm = token.unverified_algorithm();
+    let key = listener.step(Step::Key, keys.select(&token), |_| key_words(keys, &token))?;
+    listener.step(Step::Certificate, keys.check_certificate(key, now), |_| {
+        let validity = keys.certificate(key)?;
+        Words::new("valid now", format!("from {} to {}", validity.not_before, validity.not_after))
+    })?;
+    listener.step(Step::Owner, keys.check_owner(key, identity), |_| {
+        let owners = Some(keys.owners(key)).filter(|owners| !owners.is_empty())?;
+        let expected = identity.iss.as_deref().map_or_else(|| "any issuer".to_owned(), quoted);
+        Words::new(expected, list(owners.iter().map(|owner| quoted(owner))))
+    })?;
+    let signed = token.verify(key).map_err(VerifyError::from);
+    listener.step(Step::Signature, signed, |signed| signature_words(key, algorithm, signed))
 }
 
 impl Trusted {

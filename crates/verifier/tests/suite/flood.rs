@@ -142,7 +142,7 @@ async fn a_fetch_whose_only_caller_left_still_lands() {
     assert_eq!((code(&verifier.verify(&token, at(5)).await), fetch.count()), ("ok", 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fetch_that_panics_is_a_failure_like_any_other() {
     let signer = Signer::new("k1");
     let fetch = Arc::new(FakeFetch::default());

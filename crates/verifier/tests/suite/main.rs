@@ -26,4 +26,5 @@ mod token_cache;
 #[cfg(feature = "tower")]
 mod tower_layer;
 mod trust;
+mod withdrawn_keys;
 mod x509_map;

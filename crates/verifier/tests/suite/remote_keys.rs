@@ -120,14 +120,31 @@ async fn with_stale_keys_at_hand_only_the_first_try_is_waited_for() {
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
 
-#[tokio::test]
-async fn after_a_failure_nobody_is_asked_until_a_growing_pause_is_over() {
+#[tokio::test(start_paused = true)]
+async fn while_stale_keys_are_used_the_pauses_after_failures_grow() {
+    let signer = Signer::new("k1");
+    let fetch = Arc::new(FakeFetch::default());
+    fetch.on(URL, &jwks(&[&signer]), Some(600));
+    let verifier = verifier(&fetch);
+    assert_eq!(code(&verifier.verify(&signer.good(), at(0)).await), "ok");
+    fetch.fail(URL);
+    // Pauses of 2, 4 and 8 seconds.
+    for (when, fetches) in [(600, 2), (601, 2), (602, 3), (605, 3), (606, 4), (613, 4), (614, 5)] {
+        assert_eq!(code(&verifier.verify(&signer.good(), at(when)).await), "ok");
+        // Virtual time: it passes when nothing else is left to do.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(fetch.count(), fetches, "at {when}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_nobody_is_asked_until_the_pause_is_over() {
     let signer = Signer::new("k1");
     let fetch = Arc::new(FakeFetch::default());
     fetch.fail(URL);
     let verifier = verifier(&fetch);
-    // Pauses of 2, 4 and 8 seconds.
-    for (when, fetches) in [(0, 1), (1, 1), (2, 2), (5, 2), (6, 3), (13, 3), (14, 4)] {
+    // Pauses of 2 seconds, which do not grow while everybody waits for a first answer.
+    for (when, fetches) in [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4)] {
         assert_eq!(code(&verifier.verify(&signer.good(), at(when)).await), "keys_unavailable");
         assert_eq!(fetch.count(), fetches, "at {when}");
     }

@@ -256,3 +256,46 @@ async fn keys_of_any_issuer_take_tokens_with_any_iss_or_none() {
     let discovered = discovered.algorithms([ES256]).audiences(["a"]).build();
     assert!(matches!(discovered.unwrap_err(), TrustError::DiscoveryOfAnyIssuer { .. }));
 }
+
+#[test]
+fn no_message_and_no_debug_output_repeats_a_password_in_an_address() {
+    use countersign_verifier::{KeySource, Preset, TrustedIssuer};
+    let urls = [
+        "https://u:SECRET@a.example/keys",
+        "https://SECRET@a.example",
+        "https://u:SEC/SECRET@a.example",
+        "https://u:SECRET@",
+        "http://u:SECRET@a.example/{tenantid}",
+        "ftp://u:p@SECRET@a.example",
+        "https://u:SECRET@a b",
+    ];
+    let audiences = |builder: countersign_verifier::TrustedIssuerBuilder| builder.audiences(["a"]);
+    for url in urls {
+        let sources =
+            [KeySource::DiscoveryAt, KeySource::JwksUrl, KeySource::X509Map, KeySource::KeyDocument];
+        for source in sources {
+            let builder = issuer(source(url.to_owned()));
+            assert!(!format!("{builder:?}").contains("SECRET"), "{builder:?}");
+            let why = builder.build().unwrap_err();
+            assert!(!format!("{why} {why:?}").contains("SECRET"), "{why}");
+        }
+        for builder in [
+            audiences(TrustedIssuer::builder(url).keys(KeySource::Discovery)),
+            audiences(
+                TrustedIssuer::builder("https://a.example").also_known_as(url).keys(KeySource::Discovery),
+            ),
+            audiences(TrustedIssuer::dangerously_of_any_issuer(url).keys(KeySource::KeyDocument(url.into()))),
+            // Whatever else is wrong with it.
+            TrustedIssuer::builder(url),
+        ] {
+            let why = builder.algorithms([Algorithm::RS256]).build().unwrap_err();
+            assert!(!format!("{why} {why:?}").contains("SECRET"), "{why}");
+        }
+        for preset in Preset::ALL {
+            let refused = preset.builder(url).err().map(|why| format!("{why} {why:?}"));
+            assert!(refused.is_none_or(|why| !why.contains("SECRET")), "{preset:?} {url}");
+        }
+    }
+    // An `iss` that is no URL may have an @ in it.
+    assert!(issuer(inline(&[&Signer::new("k")])).also_known_as("robot@project.example").build().is_ok());
+}

@@ -46,6 +46,25 @@ async fn rsa_and_ec_certificates_verify_and_bad_entries_are_skipped() {
 }
 
 #[tokio::test]
+async fn an_entry_is_one_certificate_and_no_other_text() {
+    let (ec, certificate) = certified("e", Algorithm::ES256, EC);
+    let now = today();
+    for (entry, expected) in [
+        (certificate.clone(), "ok"),
+        (format!("\r\n {} \n\n", certificate.trim()), "ok"),
+        (format!("{certificate}text behind it"), "keys_unavailable"),
+        (format!("text before it\n{certificate}"), "keys_unavailable"),
+        (format!("{certificate}-----BEGIN OTHER-----\nAAAA\n-----END OTHER-----\n"), "keys_unavailable"),
+        (format!("{certificate}-----END CERTIFICATE-----"), "keys_unavailable"),
+        (format!("-----BEGIN CERTIFICATE-----\n{certificate}"), "keys_unavailable"),
+    ] {
+        let server = Server::with_jwks(&json!({ "e": entry }).to_string()).await;
+        let verifier = verifier(server.url("/jwks"), None);
+        assert_eq!(code(&verifier.verify(&ec.token(&claims(now)), now).await), expected, "{entry}");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_counts_only_within_its_dates() {
     let (ec, certificate) = certified("e", Algorithm::ES256, EC);
     let server = Server::with_jwks(&json!({ "e": certificate }).to_string()).await;
