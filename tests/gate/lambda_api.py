@@ -61,6 +61,11 @@ class Reply:
         """Whether it is exactly the error that API Gateway turns into a 401."""
         return self.error is not None and self.error["errorMessage"] == "Unauthorized"
 
+    @property
+    def unavailable(self):
+        """Whether it is the error that API Gateway turns into a 500, and does not remember."""
+        return self.error == {"errorType": "KeysUnavailable", "errorMessage": "Unavailable"}
+
 
 class LambdaApi(socketserver.ThreadingTCPServer):
     daemon_threads = True

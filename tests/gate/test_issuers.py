@@ -62,17 +62,16 @@ def test_lets_a_good_token_in_as_whom_it_is_about(name, maker, tokens, judge, se
     verdict = judge(token, issuer)
     assert verdict.exit == 0, verdict
     expected = {key: value for key, (_, value) in issuer.context.items()}
+    stage, policy = "arn:aws:execute-api:us-east-1:123456789012:abcdef123/test", verdict.reply.pop("policyDocument")
+    allow, deny = policy.pop("Statement")
+    assert policy == {"Version": "2012-10-17"}
+    assert allow == {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": [f"{stage}/*/*"]}
+    # Spellings that are refused for everybody.
+    assert deny["Effect"] == "Deny" and all(text.startswith(f"{stage}/*") for text in deny["Resource"])
+    assert {f"{stage}/*//*", f"{stage}/*%2F*"} < {*deny["Resource"]}
+    multi_tenant = "{tenantid}" in issuer.trust.get("issuer", "") or issuer.trust.get("id") in ("common", "organizations")
     assert verdict.reply == {
-        "principalId": claims["sub"],
-        "policyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Action": "execute-api:Invoke", "Effect": "Allow",
-                    "Resource": ["arn:aws:execute-api:us-east-1:123456789012:abcdef123/test/*/*"],
-                }
-            ],
-        },
+        "principalId": f"{claims['iss']}#{claims['sub']}" if multi_tenant else claims["sub"],
         "context": {"sub": claims["sub"], "iss": claims["iss"], "exp": claims["exp"]} | expected,
     }
     assert server.asked == [f"/{name}"]
@@ -282,4 +281,5 @@ def test_takes_tokens_of_another_countersign_by_discovery(lasting_authority, gat
     assert gate.authorize(other.sign({"sub": "alice"}), config).refused == "issuer_unknown"
     both = configuration(*({"preset": "countersign", "id": a.issuer, "audiences": [AUDIENCE]} for a in (ours, other)))
     for authority in (ours, other):
-        assert gate.authorize(authority.sign({"sub": "bob"}), both).reply["principalId"] == "bob"
+        verdict = gate.authorize(authority.sign({"sub": "bob"}), both)
+        assert verdict.reply["principalId"] == f"{authority.issuer}#bob"

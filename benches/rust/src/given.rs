@@ -76,7 +76,7 @@ impl Contender {
         let Self::Gate(authorizer) = self else { bail!("this contender only verifies tokens") };
         match at_once(authorizer.authorize(event.as_bytes(), now()))?.reply {
             Reply::Json(json) => Ok(Some(json)),
-            Reply::Unauthorized => Ok(None),
+            Reply::Unauthorized | Reply::Unavailable => Ok(None),
         }
     }
 

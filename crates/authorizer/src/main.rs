@@ -1,7 +1,8 @@
 //! The binary `countersign-authorizer` (`bootstrap` in a Lambda function): the gate alone, asked through the Lambda runtime API.
 //!
 //! Keys are fetched, or read from `/tmp`, while the function starts. Every event gets an answer; one that is no authorizer event gets
-//! the error `Unauthorized`, with `errorType` and the log saying what it was.
+//! the error `Unauthorized`, with `errorType` and the log saying what it was, and one that nobody can judge, because an issuer's keys
+//! cannot be had, the error `Unavailable`, which API Gateway turns into 500 and does not remember.
 
 mod config;
 
@@ -78,12 +79,18 @@ async fn answer(
     event: LambdaEvent<Box<RawValue>>,
 ) -> Result<Box<RawValue>, Diagnostic> {
     let outcome = authorizer.authorize(event.payload.get().as_bytes(), now()).await;
-    let error_type = if outcome.shape.is_some() { "Unauthorized" } else { "UnknownEvent" };
-    let error =
-        || Diagnostic { error_type: error_type.to_owned(), error_message: Reply::UNAUTHORIZED.to_owned() };
+    let error = |error_type: &str, message: &str| Diagnostic {
+        error_type: error_type.to_owned(),
+        error_message: message.to_owned(),
+    };
+    let unauthorized = || {
+        let error_type = if outcome.shape.is_some() { "Unauthorized" } else { "UnknownEvent" };
+        error(error_type, Reply::UNAUTHORIZED)
+    };
     match outcome.reply {
-        Reply::Json(json) => RawValue::from_string(json).map_err(|_| error()),
-        Reply::Unauthorized => Err(error()),
+        Reply::Json(json) => RawValue::from_string(json).map_err(|_| unauthorized()),
+        Reply::Unauthorized => Err(unauthorized()),
+        Reply::Unavailable => Err(error("KeysUnavailable", Reply::UNAVAILABLE)),
     }
 }
 

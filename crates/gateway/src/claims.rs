@@ -1,13 +1,13 @@
 //! The claims of a verified token as rules, context and identity headers ask for them.
 //!
-//! Made of `Verified` alone. A claim is named as it is (`sub`, `cognito:groups`, `https://a.example/roles`) or, inside an
-//! object, by a JSON Pointer (`/realm_access/roles`, RFC 6901).
+//! Made of `Verified` alone. Which claim a name means is said by `ClaimName` and nowhere else: as it is (`sub`,
+//! `cognito:groups`, `https://a.example/roles`) or by a JSON Pointer (`/realm_access/roles`, RFC 6901), never both.
 
 use countersign_jose::{
-    Verified,
+    ClaimName, ClaimValue, Verified,
     json::{DEFAULT_DEPTH, Object, string},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The claims of one token.
@@ -23,37 +23,27 @@ impl<'a> Claims<'a> {
     }
 
     /// A claim's JSON text; `None` if it is not there or null.
-    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let found = self.object.get(name).or_else(|| self.at(name.strip_prefix('/')?));
-        found.filter(|raw| raw.get() != "null")
-    }
-
-    fn at(&self, pointer: &str) -> Option<&'a RawValue> {
-        let mut names = pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~"));
-        let mut found = self.object.get(&names.next()?)?;
-        for name in names {
-            found = Object::parse(found.get().as_bytes(), DEFAULT_DEPTH).ok()?.get(&name)?;
-        }
-        Some(found)
+    pub(crate) fn get(&self, name: &ClaimName) -> Option<&'a RawValue> {
+        name.find(&self.object).filter(|raw| raw.get() != "null")
     }
 
     /// A claim that is a string.
-    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(&self, name: &ClaimName) -> Option<Cow<'a, str>> {
         self.get(name).and_then(string)
     }
 
     /// Whether a claim has this value, or is a list that has it.
-    pub(crate) fn has(&self, name: &str, expected: &Value) -> bool {
-        let Some(found) = self.get(name).and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) else {
-            return false;
-        };
-        found == *expected || found.as_array().is_some_and(|list| list.contains(expected))
+    pub(crate) fn has(&self, name: &ClaimName, expected: &ClaimValue) -> bool {
+        let Some(found) = self.get(name) else { return false };
+        let list = || found.get().starts_with('[').then(|| serde_json::from_str(found.get()).ok()).flatten();
+        expected.is(found)
+            || list().is_some_and(|list: Vec<&RawValue>| list.into_iter().any(|entry| expected.is(entry)))
     }
 
     /// What the token may do: `scope` (RFC 8693 §4.2) and `scp` (Okta, Entra), each a list or one text with blanks.
     pub(crate) fn scopes(&self) -> Vec<Cow<'a, str>> {
         let mut scopes = Vec::new();
-        for raw in ["scope", "scp"].into_iter().filter_map(|name| self.get(name)) {
+        for raw in ["scope", "scp"].into_iter().filter_map(|name| self.object.get(name)) {
             match string(raw) {
                 Some(Cow::Borrowed(text)) => scopes.extend(words(text).map(Cow::Borrowed)),
                 Some(Cow::Owned(text)) => scopes.extend(words(&text).map(|word| Cow::Owned(word.to_owned()))),

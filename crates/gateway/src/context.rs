@@ -6,7 +6,7 @@
 //! Called by `lambda/reply`.
 
 use crate::claims::Claims;
-use countersign_jose::json::string;
+use countersign_jose::{ClaimName, json::string};
 use countersign_verifier::Accepted;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
@@ -21,13 +21,13 @@ const MAX_INTEGER: u64 = (1 << 53) - 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextRules {
     /// Key in the context, claim of the token.
-    pub entries: Vec<(String, String)>,
+    pub entries: Vec<(String, ClaimName)>,
 }
 
 impl Default for ContextRules {
     /// `sub`, `iss`, `scope` and `exp`: who, whose word it is, what they may do, until when.
     fn default() -> Self {
-        let entry = |name: &str| (name.to_owned(), name.to_owned());
+        let entry = |name: &str| (name.to_owned(), ClaimName::member(name));
         Self { entries: ["sub", "iss", "scope", "exp"].map(entry).to_vec() }
     }
 }

@@ -18,12 +18,30 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     caller: Option<Accepted>,
+    undetermined: Option<Refusal>,
     route: usize,
 }
 
 impl Grant {
     pub(crate) fn new(caller: Option<Accepted>, route: usize) -> Self {
-        Self { caller, route }
+        Self { caller, undetermined: None, route }
+    }
+
+    /// By a public rule, whoever the caller is.
+    pub(crate) fn public(caller: Result<Accepted, Refusal>, route: usize) -> Self {
+        match caller {
+            Ok(caller) => Self::new(Some(caller), route),
+            Err(why) => {
+                let undetermined = Some(why).filter(|why| why.kind() == RefusalKind::Unavailable);
+                Self { caller: None, undetermined, route }
+            }
+        }
+    }
+
+    /// Why it could not be told whose request it is, though its token may be good: the keys of the
+    /// issuer were not to be had. An answer that is remembered for the token must not be made of it.
+    pub fn undetermined(&self) -> Option<&Refusal> {
+        self.undetermined.as_ref()
     }
 
     /// Whose request it is; `None` only where a public rule let it in without a good token.
@@ -70,6 +88,14 @@ pub enum Refusal {
     /// The API is not among those that are authorized (`authorized_apis`).
     #[error("the request is for an API that is not among the authorized ones")]
     OtherApi,
+    /// IAM has no name for the path, so no policy could let in this request and no other.
+    #[error(
+        "the path cannot be named in a policy: it has a `$`, `*` or `?`, or its ARN is over 512 characters"
+    )]
+    Unnameable,
+    /// The answer would be larger than AWS takes.
+    #[error("the answer would be larger than API Gateway takes; hand on fewer claims (gate.context)")]
+    TooLarge,
     /// The token has nothing to call the caller by.
     #[error("the token has no usable `{0}` to name the caller by")]
     NoPrincipal(String),
@@ -99,7 +125,7 @@ pub enum RefusalKind {
     InvalidToken,
     /// The caller is known, or does not matter, and may not: 403.
     Forbidden,
-    /// Nobody can tell now, because an issuer's keys can not be had: 503.
+    /// Nobody can tell now, because an issuer's keys cannot be had: 503.
     Unavailable,
 }
 
@@ -117,6 +143,8 @@ impl Refusal {
             | Self::NoRoute
             | Self::Unmet(_)
             | Self::OtherApi
+            | Self::Unnameable
+            | Self::TooLarge
             | Self::NoPrincipal(_)
             | Self::UnfitForHeader(_)
             | Self::SpoofedHeader
@@ -135,6 +163,8 @@ impl Refusal {
             Self::NoRoute => "route_none",
             Self::Unmet(why) => why.code(),
             Self::OtherApi => "api_not_authorized",
+            Self::Unnameable => "path_unnameable",
+            Self::TooLarge => "answer_too_large",
             Self::NoPrincipal(_) => "principal_missing",
             Self::UnfitForHeader(_) => "claim_unfit_for_header",
             Self::SpoofedHeader => "identity_header_spoofed",

@@ -2,7 +2,8 @@
 //!
 //! In this order: the path must be one that everybody reads alike; the first rule that matches says what is needed; the one
 //! credential is verified; the rule is checked. Whatever is not let in by a rule is kept out. Where a public rule matches, a
-//! good token still says who it is, and a bad one says nothing.
+//! good token still says who it is, and a bad one says nothing. The credential is verified also where the path is refused:
+//! an answer that is remembered must be that caller's own.
 //! Called by `lambda` and `forward_auth`; pinned by `tests/decisions.rs`.
 
 mod explanation;
@@ -10,13 +11,14 @@ mod explanation;
 use crate::{
     claims::Claims,
     credential::CredentialSources,
-    decision::{Decision, Denial, Grant, Refusal},
+    decision::{Decision, Denial, Grant, Refusal, RefusalKind},
     facts::RequestFacts,
     path::Target,
     route::{Access, Route, Unmet},
 };
 use countersign_jose::Timestamp;
 use countersign_verifier::{Accepted, Verifier};
+use std::cell::OnceCell;
 
 /// Whose tokens are accepted, where they may be, and which requests need what.
 #[derive(Debug)]
@@ -34,15 +36,11 @@ impl Gate {
 
     /// Judges one request at the instant `now`, which must be the present.
     pub async fn decide(&self, facts: &RequestFacts<'_>, now: Timestamp) -> Decision {
-        let target = match target(facts) {
-            Ok(target) => target,
-            Err(refusal) => return Decision::Deny(Denial { caller: None, refusal }),
-        };
         let caller = match self.sources.select(facts) {
             Ok(token) => self.verifier.verify(token, now).await.map_err(Refusal::from),
             Err(why) => Err(why.into()),
         };
-        self.conclude(facts, &target, caller)
+        self.conclude(facts, target(facts), caller)
     }
 
     /// Whose tokens are accepted.
@@ -55,13 +53,19 @@ impl Gate {
         &self.routes
     }
 
-    /// Whether the rule lets this caller in.
-    pub(crate) fn admits(&self, route: &Route, caller: Option<&Accepted>) -> bool {
-        match (&route.access, caller) {
+    /// Which of the rules let this caller in.
+    pub(crate) fn admitting(&self, caller: Option<&Accepted>) -> Vec<bool> {
+        let claims = OnceCell::new();
+        let admits = |route: &Route| match (&route.access, caller) {
             (Access::Public, _) => true,
             (Access::Token(_), None) => false,
-            (Access::Token(_), Some(caller)) => first_unmet(&route.access, caller).is_none(),
-        }
+            (Access::Token(requirement), Some(_)) if requirement.is_empty() => true,
+            (Access::Token(requirement), Some(caller)) => claims
+                .get_or_init(|| Claims::of(caller.verified()))
+                .as_ref()
+                .is_some_and(|claims| requirement.unmet(caller, claims).is_empty()),
+        };
+        self.routes.iter().map(admits).collect()
     }
 
     /// The first rule that matches, and its number.
@@ -72,13 +76,19 @@ impl Gate {
     fn conclude(
         &self,
         facts: &RequestFacts<'_>,
-        target: &Target<'_>,
+        target: Result<Target<'_>, Refusal>,
         caller: Result<Accepted, Refusal>,
     ) -> Decision {
         let deny = |caller, refusal| Decision::Deny(Denial { caller, refusal });
-        match (self.route(facts, target), caller) {
+        let target = match (target, &caller) {
+            (Ok(target), _) => target,
+            // Whose request it is cannot be told now; any other answer would be remembered for a good token.
+            (Err(_), Err(why)) if why.kind() == RefusalKind::Unavailable => return deny(None, why.clone()),
+            (Err(refusal), _) => return deny(caller.ok(), refusal),
+        };
+        match (self.route(facts, &target), caller) {
             (Some((index, Route { access: Access::Public, .. })), caller) => {
-                Decision::Allow(Grant::new(caller.ok(), index))
+                Decision::Allow(Grant::public(caller, index))
             }
             (_, Err(refusal)) => deny(None, refusal),
             (None, Ok(caller)) => deny(Some(caller), Refusal::NoRoute),

@@ -2,9 +2,12 @@
 //!
 //! A gate that reads a path in another way than the service behind it can be walked around. So nothing is guessed: empty
 //! segments, dot segments, path parameters (`;`), backslashes, control characters, and percent-encodings of a slash, a dot, a
-//! percent sign or anything not UTF-8 are refused. What remains is decoded, and a slash at the end does not count.
+//! percent sign or anything not UTF-8 are refused, and so are segments that Windows shortens (a dot or blank at the end) and
+//! characters that become ASCII ones where text is normalised. What remains is decoded, and a slash at the end does not
+//! count. Letters of the other case are other letters.
 //! RFC 3986 §3.3, §6.2.2. Called by `gate`; pinned by the tests below and by `tests/spoofing.rs`.
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use std::borrow::Cow;
 
 /// The longest path that is looked at, in bytes. API Gateway passes at most 1,600 bytes of ARN.
@@ -43,6 +46,12 @@ pub enum PathError {
     /// A percent sign without two hexadecimal digits.
     #[error("the path has a malformed percent-encoding")]
     Encoding,
+    /// A segment that ends in a dot or a blank, which Windows leaves out.
+    #[error("a segment of the path ends in a dot or a blank")]
+    TrailingDotOrBlank,
+    /// A character that is not ASCII and becomes so under NFKC (UAX #15), such as a full-width letter or an ellipsis.
+    #[error("the path has a character that becomes another one when text is normalised (NFKC)")]
+    Compatibility,
     /// An encoded slash, backslash, dot, semicolon, percent sign or control character, or bytes that are not UTF-8.
     #[error("the path has an ambiguous percent-encoding")]
     AmbiguousEncoding,
@@ -59,6 +68,8 @@ impl PathError {
             Self::PathParameter => "path_parameter",
             Self::Character => "path_character",
             Self::Encoding => "path_encoding",
+            Self::TrailingDotOrBlank => "path_trailing_dot_or_blank",
+            Self::Compatibility => "path_compatibility_character",
             Self::AmbiguousEncoding => "path_ambiguous_encoding",
         }
     }
@@ -101,10 +112,18 @@ fn segment(raw: &str) -> Result<Cow<'_, str>, PathError> {
             _ => {}
         }
     }
-    if !raw.contains('%') {
-        return Ok(Cow::Borrowed(raw));
+    let read = if raw.contains('%') { Cow::Owned(decode(raw)?) } else { Cow::Borrowed(raw) };
+    if read.ends_with(['.', ' ']) {
+        return Err(PathError::TrailingDotOrBlank);
     }
-    decode(raw).map(Cow::Owned)
+    if read.chars().any(becomes_ascii) { Err(PathError::Compatibility) } else { Ok(read) }
+}
+
+/// Whether a character that is not ASCII has some ASCII in its compatibility form. Letters with
+/// accents have none: they stay composed.
+fn becomes_ascii(c: char) -> bool {
+    let nfkc = ComposingNormalizerBorrowed::new_nfkc();
+    !c.is_ascii() && nfkc.normalize_iter(std::iter::once(c)).any(|c| c.is_ascii())
 }
 
 fn decode(raw: &str) -> Result<String, PathError> {
@@ -148,6 +167,7 @@ mod tests {
         assert_eq!(segments("/a/b/"), ["a", "b"]);
         assert_eq!(segments("/%61/b%20c/%C3%A9"), ["a", "b c", "é"]);
         assert_eq!(segments("/.well-known/a..b/...:@!$&'()+,="), [".well-known", "a..b", "...:@!$&'()+,="]);
+        assert_eq!(segments("/Åé/e\u{301}/日本語/Привет/%20a"), ["Åé", "e\u{301}", "日本語", "Привет", " a"]);
         assert_eq!(Target::parse("$connect"), Ok(Target::Connect));
     }
 
@@ -193,6 +213,20 @@ mod tests {
             ("/a%3fb", AmbiguousEncoding),
             ("/a%c0%af", AmbiguousEncoding),
             ("/a%ff", AmbiguousEncoding),
+            ("/admin.", TrailingDotOrBlank),
+            ("/admin ", TrailingDotOrBlank),
+            ("/admin%20", TrailingDotOrBlank),
+            ("/admin%20/x", TrailingDotOrBlank),
+            ("/.../x", TrailingDotOrBlank),
+            ("/%EF%BD%81dmin", Compatibility),
+            ("/\u{ff41}dmin", Compatibility),
+            ("/a\u{2025}/b", Compatibility),
+            ("/a\u{ff0f}b", Compatibility),
+            ("/a\u{ff05}2fb", Compatibility),
+            ("/\u{212a}ey", Compatibility),
+            ("/o\u{fb03}ce", Compatibility),
+            ("/a\u{a0}b", Compatibility),
+            ("/a\u{37e}b", Compatibility),
         ] {
             assert_eq!(Target::parse(path), Err(why), "{path:?}");
         }

@@ -73,6 +73,8 @@ fn segment(part: &str) -> Result<Segment, &'static str> {
         _ => match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
             Some(name) if name.ends_with('+') => Ok(Segment::Rest),
             Some(_) => Ok(Segment::Any),
+            // The gate refuses such paths.
+            None if part.ends_with('.') => Err("a segment ends in a dot"),
             None if part.contains('*') => Err("`*` stands for a whole segment"),
             None if part.chars().all(plain) => Ok(Segment::Literal(part.to_owned())),
             None => {

@@ -1,8 +1,8 @@
 //! Route rules: which requests need what. The first rule that matches decides; a request that no rule matches is refused.
 
 use crate::{claims::Claims, path::Target, pattern::PathPattern};
+use countersign_jose::{ClaimName, ClaimValue};
 use countersign_verifier::Accepted;
-use serde_json::Value;
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,7 @@ pub struct Requirement {
     /// It must have all of these scopes.
     pub all_scopes: Vec<String>,
     /// Claims and their values. A claim that is a list must contain the value.
-    pub claims: Vec<(String, Value)>,
+    pub claims: Vec<(ClaimName, ClaimValue)>,
 }
 
 /// What of a rule a verified token does not meet.
@@ -97,7 +97,7 @@ impl Requirement {
         }
         for (name, value) in &self.claims {
             if !claims.has(name, value) {
-                unmet.push(Unmet::Claim(name.clone()));
+                unmet.push(Unmet::Claim(name.to_string()));
             }
         }
         unmet

@@ -17,7 +17,7 @@ use crate::{
     gate::Gate,
     route::Unmet,
 };
-use countersign_jose::Timestamp;
+use countersign_jose::{ClaimName, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use std::{borrow::Cow, net::IpAddr};
 
@@ -29,7 +29,7 @@ pub const PATH: &str = "/gate";
 pub struct ForwardAuth {
     gate: Gate,
     proxies: Vec<Proxies>,
-    identity_headers: Vec<(HeaderName, String)>,
+    identity_headers: Vec<(HeaderName, ClaimName)>,
 }
 
 /// An answer to a proxy, and the stable name of what was decided.
@@ -43,7 +43,7 @@ pub struct Answer {
 
 impl ForwardAuth {
     /// Asks `gate` for these proxies. Each identity header is filled from a claim.
-    pub fn new(gate: Gate, proxies: Vec<Proxies>, identity_headers: Vec<(HeaderName, String)>) -> Self {
+    pub fn new(gate: Gate, proxies: Vec<Proxies>, identity_headers: Vec<(HeaderName, ClaimName)>) -> Self {
         Self { gate, proxies, identity_headers }
     }
 
@@ -115,7 +115,7 @@ impl ForwardAuth {
             // Whoever reads the header back must get what was signed: blanks at the ends would be lost on the way.
             let value = Some(&text).filter(|text| text.trim() == text.as_ref());
             let value = value.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok());
-            headers.insert(name.clone(), value.ok_or_else(|| Refusal::UnfitForHeader(claim.clone()))?);
+            headers.insert(name.clone(), value.ok_or_else(|| Refusal::UnfitForHeader(claim.to_string()))?);
         }
         Ok(headers)
     }

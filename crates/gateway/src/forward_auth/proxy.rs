@@ -53,7 +53,8 @@ impl ProxyKind {
             ),
             None => (request.method.as_str(), rest),
         };
-        // A fragment never reaches a server (RFC 9110 §7.1); the path check refuses its sign.
+        // A fragment never reaches a server (RFC 9110 §7.1). In a header its sign is refused with the path; in the target
+        // of the request itself, which is how Envoy asks, the HTTP library has cut it off, and Envoy answers 400 to it.
         let (path, query) = match self {
             Self::Envoy => (uri, request.uri.query().unwrap_or_default()),
             Self::Nginx | Self::Traefik | Self::Caddy => uri.split_once('?').unwrap_or((uri, "")),

@@ -6,7 +6,7 @@
 use super::{Gate, target, unmet};
 use crate::{
     credential::{CredentialError, CredentialSources},
-    decision::{Decision, Denial, Refusal},
+    decision::{Decision, Refusal},
     facts::RequestFacts,
     path::Target,
     route::{Access, Requirement, Route, Unmet},
@@ -18,17 +18,12 @@ impl Gate {
     /// Judges a request as [`Gate::decide`] does, and reports every check. The checks hold values of the token: they are for
     /// whoever holds it, and not for logs.
     pub async fn explain(&self, facts: &RequestFacts<'_>, now: Timestamp) -> (Decision, Vec<Check>) {
-        let target = match target(facts) {
-            Ok(target) => target,
-            Err(refusal) => {
-                let checks = vec![path(facts, Err(&refusal))];
-                return (Decision::Deny(Denial { caller: None, refusal }), checks);
-            }
-        };
-        let route = self.route(facts, &target);
+        let target = target(facts);
+        let route = target.as_ref().ok().map(|target| self.route(facts, target));
         let credential = self.sources.select(facts);
-        let mut checks =
-            vec![path(facts, Ok(&target)), of_route(route), of_credential(&self.sources, credential)];
+        let mut checks = vec![path(facts, target.as_ref())];
+        checks.extend(route.map(of_route));
+        checks.push(of_credential(&self.sources, credential));
         let caller = match credential {
             Ok(token) => {
                 let explanation = self.verifier.explain(token, now).await;
@@ -37,10 +32,10 @@ impl Gate {
             }
             Err(why) => Err(why.into()),
         };
-        if let Some((_, Route { access: Access::Token(requirement), .. })) = route {
+        if let Some(Some((_, Route { access: Access::Token(requirement), .. }))) = route {
             checks.extend(requirements(requirement, caller.as_ref().ok()));
         }
-        (self.conclude(facts, &target, caller), checks)
+        (self.conclude(facts, target, caller), checks)
     }
 }
 
@@ -114,9 +109,9 @@ fn requirements(requirement: &Requirement, caller: Option<&Accepted>) -> Vec<Che
     }
     for (name, value) in &requirement.claims {
         let found = claims.as_ref().and_then(|claims| claims.get(name)).map(|raw| excerpt(raw.get()));
-        let is = |unmet: &Unmet| matches!(unmet, Unmet::Claim(claim) if claim == name);
-        let label = format!("route claim {}", excerpt(name));
-        add(label, excerpt(&value.to_string()), found.unwrap_or_default(), verdict(&is));
+        let is = |unmet: &Unmet| matches!(unmet, Unmet::Claim(claim) if claim == name.as_str());
+        let label = format!("route claim {}", excerpt(name.as_str()));
+        add(label, excerpt(value.as_str()), found.unwrap_or_default(), verdict(&is));
     }
     checks
 }

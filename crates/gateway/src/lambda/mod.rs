@@ -1,12 +1,13 @@
 //! The gate as a Lambda authorizer of API Gateway and AppSync: event JSON in, reply JSON out.
 //!
-//! Bytes → `event` (recognised, turned into request facts) → gate → `reply` (policy, simple response or error). Every event gets
-//! a reply that AWS does not turn into a 500, whatever is in it; an event that is none gets the error `Unauthorized`, and the log
-//! says what was wrong. Called by `countersign-authorizer` and `countersign authorize`.
+//! Bytes → `event` (recognised, turned into request facts) → gate → `reply` (policy, simple response or error). Whatever is in an
+//! event, it gets a reply that AWS does not turn into a 500, unless nobody can tell now, because an issuer's keys cannot be had.
+//! An event that is none gets the error `Unauthorized`, and the log says what was wrong. Called by `countersign-authorizer` and `countersign authorize`.
 //! Pinned by `tests/events.rs`, `tests/hostile_events.rs` and `tests/cached_policies.rs`.
 
 mod arn;
 mod event;
+mod policies;
 mod policy;
 mod reply;
 
@@ -19,12 +20,15 @@ use crate::{
     gate::Gate,
     route::Route,
 };
-use arn::covers;
-use countersign_jose::Timestamp;
+use arn::{MethodArn, covers};
+use countersign_jose::{ClaimName, Timestamp};
 use countersign_verifier::{Accepted, Check, Verdict};
 use event::{Event, Form};
+use policies::Policies;
+use policy::Policy;
 use reply::Answer;
 use std::{
+    sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -45,9 +49,9 @@ pub struct ApiSettings {
     /// Claims that are handed on.
     pub context: ContextRules,
     /// The claim that names the caller (`principalId`).
-    pub principal_claim: String,
+    pub principal_claim: ClaimName,
     /// The claim that holds the API key of a usage plan (`usageIdentifierKey`), where the API takes it from the authorizer.
-    pub usage_identifier_claim: Option<String>,
+    pub usage_identifier_claim: Option<ClaimName>,
     /// How HTTP APIs 2.0 are answered.
     pub http_api_response: HttpApiResponse,
     /// ARNs of the APIs that may be called, with IAM's wildcards; empty for the API of each event.
@@ -60,7 +64,7 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             context: ContextRules::default(),
-            principal_claim: "sub".to_owned(),
+            principal_claim: ClaimName::member("sub"),
             usage_identifier_claim: None,
             http_api_response: HttpApiResponse::default(),
             authorized_apis: Vec::new(),
@@ -75,7 +79,7 @@ pub struct Authorizer {
     gate: Gate,
     settings: ApiSettings,
     cached_for_all_routes: Once,
-    narrow_policy: Once,
+    policies: Policies,
 }
 
 /// Whether a warning has been given.
@@ -102,7 +106,7 @@ pub struct Outcome {
 impl Authorizer {
     /// An authorizer that asks this gate.
     pub fn new(gate: Gate, settings: ApiSettings) -> Self {
-        Self { gate, settings, cached_for_all_routes: Once::default(), narrow_policy: Once::default() }
+        Self { gate, settings, cached_for_all_routes: Once::default(), policies: Policies::default() }
     }
 
     /// The gate it asks.
@@ -168,24 +172,46 @@ impl Authorizer {
                 decision
             }
         };
-        let decision = self.narrow(decided, arn.as_ref().map(|arn| arn.as_str()), form);
+        let decision = self.narrow(decided, arn.as_ref().map(|arn| arn.as_str()), shape, form);
+        let (reply, decision) = self.reply(decision, shape, form, arn.as_ref(), now);
         if let (Some(checks), Decision::Deny(denial)) = (checks, &decision)
             && !checks.iter().any(Check::failed)
         {
             checks.push(check_of_answer(&denial.refusal));
         }
-        let answer = Answer {
-            gate: &self.gate,
-            settings: &self.settings,
-            narrow: &self.narrow_policy,
-            shape,
-            form,
-            arn,
-            decision: &decision,
-        };
-        let outcome = Outcome { reply: answer.reply(now), decision, shape: Some(shape) };
+        let outcome = Outcome { reply, decision, shape: Some(shape) };
         log(&outcome, event.request_id());
         outcome
+    }
+
+    /// The reply, and the decision it carries out: where the form cannot say what was decided, that is a refusal.
+    fn reply(
+        &self,
+        mut decision: Decision,
+        shape: Shape,
+        form: Form,
+        arn: Option<&MethodArn<'_>>,
+        now: Timestamp,
+    ) -> (Reply, Decision) {
+        let (gate, settings) = (&self.gate, &self.settings);
+        let answered = arn
+            .filter(|_| form == Form::Policy)
+            .map(|arn| self.policies.answer(gate, settings, arn, &decision));
+        let anywhere = || Arc::new(Policy::nothing_anywhere());
+        let (policy, refusal) = answered.unwrap_or_else(|| (anywhere(), None));
+        if let Some(refusal) = refusal {
+            decision = refused(decision, refusal);
+        }
+        let reply = |decision: &Decision, policy: &Policy| {
+            Answer { gate, settings, shape, form, policy, decision }.reply(now)
+        };
+        match reply(&decision, &policy) {
+            Some(reply) => (reply, decision),
+            None => {
+                let decision = refused(decision, Refusal::TooLarge);
+                (reply(&decision, &Policy::nothing_anywhere()).unwrap_or(Reply::Unauthorized), decision)
+            }
+        }
     }
 
     fn form(&self, shape: Shape) -> Form {
@@ -199,7 +225,7 @@ impl Authorizer {
     }
 
     /// What an answer needs beyond what the gate has decided: an authorized API, and a name for the caller.
-    fn narrow(&self, decision: Decision, arn: Option<&str>, form: Form) -> Decision {
+    fn narrow(&self, decision: Decision, arn: Option<&str>, shape: Shape, form: Form) -> Decision {
         let Decision::Allow(grant) = &decision else { return decision };
         let apis = &self.settings.authorized_apis;
         let deny = |refusal| Decision::Deny(Denial { caller: grant.caller().cloned(), refusal });
@@ -209,9 +235,13 @@ impl Authorizer {
         {
             return deny(Refusal::OtherApi);
         }
-        let nameless = |caller: &Accepted| self.settings.principal(caller).is_none();
+        // A policy without the caller's rights would be remembered for a token that may be good.
+        if let Some(why) = grant.undetermined().filter(|_| form == Form::Policy && shape != Shape::AppSync) {
+            return deny(why.clone());
+        }
+        let nameless = |caller: &Accepted| self.settings.principal(caller, &self.gate).is_none();
         if form == Form::Policy && grant.caller().is_some_and(nameless) {
-            return deny(Refusal::NoPrincipal(self.settings.principal_claim.clone()));
+            return deny(Refusal::NoPrincipal(self.settings.principal_claim.to_string()));
         }
         decision
     }
@@ -227,6 +257,15 @@ impl Authorizer {
             );
         }
     }
+}
+
+/// What was let in and cannot be.
+fn refused(decision: Decision, refusal: Refusal) -> Decision {
+    let caller = match decision {
+        Decision::Allow(grant) => grant.caller().cloned(),
+        Decision::Deny(denial) => denial.caller,
+    };
+    Decision::Deny(Denial { caller, refusal })
 }
 
 /// What the event is, as a check.

@@ -1,97 +1,150 @@
 //! The IAM policy that API Gateway is answered with, made so that it is also right when it is used again from a cache.
 //!
-//! API Gateway keeps a policy for the caller's identity source (300 s unless told otherwise) and compares later requests with it, to
-//! whatever route. So the policy says what this caller may do everywhere: each rule that admits the caller is an Allow, each
-//! earlier rule that does not, where the two overlap, a Deny. It is made of API, stage and the rules' patterns. Where IAM's `*`, which
-//! takes slashes, can not say what a rule says, the rule is left out: narrower, never wider. If the request at hand would be
-//! hurt by that, it is allowed by its own exact ARN, in which nothing is a wildcard, and nothing else.
-//! docs/decisions/0010. Called by `reply`; pinned by the tests below and `tests/cached_policies.rs`.
+//! API Gateway keeps a policy for the caller's identity source (300 s unless told otherwise) and compares later requests
+//! with it, to whatever route. So the policy says what this caller may do everywhere, whatever was asked: `compile` makes it
+//! of stage and rules. Where IAM's `*`, which takes slashes, cannot say what a rule says, the rule is left out: narrower,
+//! never wider. Paths that the gate refuses whatever the rules are denied as far as IAM has names for them.
+//! docs/decisions/0010 and 0026. Called by `policies`; pinned by `tests/cached_policies.rs`.
 
-use super::arn::{MethodArn, covers};
-use crate::{gate::Gate, path::Target, pattern::Segment, route::Route};
-use countersign_verifier::Accepted;
+mod resource;
+
+use super::arn::covers;
+use crate::{pattern::Segment, route::Route};
+use resource::{Denied, Ruled, overlaps};
 use serde::Serialize;
-use std::borrow::Cow;
+use serde_json::value::RawValue;
 
 /// What API Gateway takes of one resource (API Gateway quotas: 512 characters).
-const MAX_RESOURCE_BYTES: usize = 512;
+pub(super) const MAX_RESOURCE_BYTES: usize = 512;
 /// Resources of both kinds together, in bytes; an authorizer's answer may have 8 KB in all.
 const MAX_RESOURCES_BYTES: usize = 4800;
 /// What API Gateway knows as methods. `*` in their place would take the beginning of the path as well.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// Spellings that the gate refuses in every path, behind `STAGE/`. A segment that ends in a dot may be a dot segment.
+const REFUSED: [&str; 8] = ["*//*", "*./*", "*.", "*%20/*", "*%20", "*;*", "*\\*", "*#*"];
+/// Encodings that it refuses: of a slash, backslash, dot, semicolon, percent sign, question mark, hash, star and control,
+/// and the beginnings of overlong UTF-8. IAM compares letters in their case.
+const REFUSED_ENCODINGS: [&str; 22] = [
+    "*%2F*", "*%2f*", "*%5C*", "*%5c*", "*%2E*", "*%2e*", "*%3B*", "*%3b*", "*%25*", "*%3F*", "*%3f*",
+    "*%23*", "*%2A*", "*%2a*", "*%0?*", "*%1?*", "*%7F*", "*%7f*", "*%C0*", "*%c0*", "*%C1*", "*%c1*",
+];
+/// Every encoding, where a rule that keeps the caller out could be reached by one.
+const EVERY_ENCODING: &str = "*%*";
 
 /// What is allowed and what is denied; a Deny is stronger.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Policy<'a> {
-    allow: Vec<Cow<'a, str>>,
-    deny: Vec<Cow<'a, str>>,
-    /// Whether, used from a cache, it refuses some requests that the rules would let in.
+#[derive(Debug)]
+pub(super) struct Policy {
+    allow: Vec<String>,
+    deny: Vec<String>,
+    /// Denied too: what the gate refuses whatever the rules, so that no path it has taken is among it.
+    refused: Vec<String>,
+    /// Whether it refuses some requests that the rules would let in, other than encoded paths.
     pub(super) narrow: bool,
+    document: Box<RawValue>,
 }
 
-impl<'a> Policy<'a> {
-    /// Nobody may do anything at this stage; anywhere, where the ARN is not known.
-    pub(super) fn nothing(arn: Option<&MethodArn<'_>>) -> Self {
-        let all = arn.map_or(Cow::Borrowed("*"), |arn| Cow::Owned(format!("{}/*", arn.stage())));
-        Self { deny: vec![all], ..Self::default() }
+impl Policy {
+    /// What the rules let a caller do whom these of them admit.
+    pub(super) fn of_rules(routes: &[Route], admitted: &[bool], stage: &str) -> Self {
+        let mut compiled = Compiled::of(routes, admitted, stage);
+        if compiled.allow.is_empty() {
+            return Self::nothing(stage, compiled.narrow);
+        }
+        dedup(&mut compiled.allow);
+        dedup(&mut compiled.deny);
+        let Compiled { allow, mut deny, keeps_out, narrow } = compiled;
+        // A path that is decoded stays within the rule whose literals it has, unless an earlier rule takes it.
+        let refused = refused(stage, &REFUSED_ENCODINGS);
+        if !keeps_out && fits(allow.iter().chain(&deny).chain(&refused)) {
+            return Self::new(allow, deny, refused, narrow);
+        }
+        deny.push(format!("{stage}/{EVERY_ENCODING}"));
+        let refused = self::refused(stage, &[]);
+        match fits(allow.iter().chain(&deny).chain(&refused)) {
+            true => Self::new(allow, deny, refused, narrow),
+            false => Self::nothing(stage, true),
+        }
     }
 
     /// The configured ARNs, which came from no request.
-    pub(super) fn of_apis(apis: &'a [String]) -> Self {
-        Self { allow: apis.iter().map(|api| Cow::Borrowed(api.as_str())).collect(), ..Self::default() }
+    pub(super) fn of_apis(apis: &[String], stage: &str) -> Self {
+        Self::new(apis.to_vec(), Vec::new(), refused(stage, &REFUSED_ENCODINGS), false)
     }
 
-    /// What the rules let this caller do, and so whether they let it do what it asks for.
-    pub(super) fn of_rules(
-        gate: &Gate,
-        caller: Option<&Accepted>,
-        arn: &MethodArn<'a>,
-        admitted: bool,
-    ) -> Self {
-        if arn.path == Target::CONNECT {
-            // The one route of a WebSocket API that is ever asked about.
-            return if admitted { Self::exactly(arn) } else { Self::nothing(Some(arn)) };
-        }
-        let compiled = compile(gate.routes(), |route| gate.admits(route, caller), arn.stage());
-        match compiled.filter(|policy| policy.fits() && policy.allows(arn.as_str()) == admitted) {
-            Some(policy) => policy,
-            None if admitted => Self::exactly(arn),
-            None => Self::nothing(Some(arn)),
-        }
+    /// Nobody may do anything anywhere, where it is not known what is asked for.
+    pub(super) fn nothing_anywhere() -> Self {
+        Self::new(Vec::new(), vec!["*".to_owned()], Vec::new(), false)
     }
 
-    /// What is asked for, to the letter. A path with a wildcard was refused before.
-    fn exactly(arn: &MethodArn<'a>) -> Self {
-        let literal = !arn.as_str().contains(['*', '?']) && !arn.as_str().contains("${");
-        if !literal || arn.as_str().len() > MAX_RESOURCE_BYTES {
-            return Self::nothing(Some(arn));
-        }
-        let narrow = arn.path != Target::CONNECT;
-        Self { allow: vec![Cow::Borrowed(arn.as_str())], narrow, ..Self::default() }
+    /// Nobody may do anything at this stage.
+    pub(super) fn nothing(stage: &str, narrow: bool) -> Self {
+        Self::new(Vec::new(), vec![format!("{stage}/*")], Vec::new(), narrow)
     }
 
-    pub(super) fn allows(&self, arn: &str) -> bool {
-        let covered = |resources: &[Cow<'_, str>]| resources.iter().any(|resource| covers(resource, arn));
+    /// One resource and no other.
+    pub(super) fn only(arn: &str, narrow: bool) -> Self {
+        Self::new(vec![arn.to_owned()], Vec::new(), Vec::new(), narrow)
+    }
+
+    fn new(allow: Vec<String>, deny: Vec<String>, refused: Vec<String>, narrow: bool) -> Self {
+        let document = document(&allow, deny.iter().chain(&refused).collect());
+        Self { allow, deny, refused, narrow, document }
+    }
+
+    /// The same, and one resource more: allowed, if nothing denies it and there is room.
+    pub(super) fn and_allow(&self, arn: &str) -> Option<Self> {
+        let denied = |resources: &[String]| resources.iter().any(|resource| covers(resource, arn));
+        let allow: Vec<String> = self.allow.iter().cloned().chain([arn.to_owned()]).collect();
+        if denied(&self.deny)
+            || denied(&self.refused)
+            || !fits(allow.iter().chain(&self.deny).chain(&self.refused))
+        {
+            return None;
+        }
+        Some(Self::new(allow, self.deny.clone(), self.refused.clone(), true))
+    }
+
+    /// The same, and one resource more denied.
+    pub(super) fn and_deny(&self, resource: String) -> Self {
+        let deny = self.deny.iter().cloned().chain([resource]).collect();
+        Self::new(self.allow.clone(), deny, self.refused.clone(), self.narrow)
+    }
+
+    /// Whether it allows a resource whose path the gate has taken.
+    pub(super) fn admits(&self, arn: &str) -> bool {
+        let covered = |resources: &[String]| resources.iter().any(|resource| covers(resource, arn));
         covered(&self.allow) && !covered(&self.deny)
     }
 
-    fn fits(&self) -> bool {
-        let all = || self.allow.iter().chain(&self.deny);
-        all().all(|resource| resource.len() <= MAX_RESOURCE_BYTES)
-            && all().map(|resource| resource.len() + 3).sum::<usize>() <= MAX_RESOURCES_BYTES
+    /// Whether it allows a resource, whatever the gate says of its path.
+    pub(super) fn allows(&self, arn: &str) -> bool {
+        self.admits(arn) && !self.refused.iter().any(|resource| covers(resource, arn))
     }
 
     /// The policy document (API Gateway developer guide, "Output from an API Gateway Lambda authorizer").
-    pub(super) fn document(&self) -> impl Serialize + '_ {
-        Document {
-            version: "2012-10-17",
-            statement: [("Allow", &self.allow), ("Deny", &self.deny)]
-                .into_iter()
-                .filter(|(_, resources)| !resources.is_empty())
-                .map(|(effect, resource)| Statement { action: "execute-api:Invoke", effect, resource })
-                .collect(),
+    pub(super) fn document(&self) -> &RawValue {
+        &self.document
+    }
+}
+
+fn refused(stage: &str, encodings: &[&str]) -> Vec<String> {
+    REFUSED.iter().chain(encodings).map(|path| format!("{stage}/{path}")).collect()
+}
+
+fn fits<'r>(resources: impl Iterator<Item = &'r String>) -> bool {
+    let mut bytes = 0;
+    for resource in resources {
+        bytes += resource.len() + 3;
+        if resource.len() > MAX_RESOURCE_BYTES || bytes > MAX_RESOURCES_BYTES {
+            return false;
         }
     }
+    true
+}
+
+fn dedup(resources: &mut Vec<String>) {
+    let mut seen = std::collections::HashSet::new();
+    resources.retain(|resource| seen.insert(resource.clone()));
 }
 
 #[derive(Serialize)]
@@ -106,120 +159,90 @@ struct Document<'p> {
 struct Statement<'p> {
     action: &'static str,
     effect: &'static str,
-    resource: &'p [Cow<'p, str>],
+    resource: Vec<&'p String>,
 }
 
-/// The rules as resources; `None` where nothing could be said.
-fn compile<'a>(routes: &[Route], admits: impl Fn(&Route) -> bool, stage: &str) -> Option<Policy<'a>> {
-    let routes: Vec<Ruled<'_>> = routes
-        .iter()
-        .filter_map(|route| Some(Ruled { route, segments: route.path.segments()?, admitted: admits(route) }))
+fn document(allow: &[String], deny: Vec<&String>) -> Box<RawValue> {
+    let statement = [("Allow", allow.iter().collect()), ("Deny", deny)]
+        .into_iter()
+        .filter(|(_, resource)| !resource.is_empty())
+        .map(|(effect, resource)| Statement { action: "execute-api:Invoke", effect, resource })
         .collect();
-    let mut policy = Policy::default();
-    let everything = |ruled: &Ruled<'_>| ruled.route.methods.is_empty() && ruled.segments == [Segment::Rest];
-    if routes.iter().all(|ruled| ruled.admitted) && routes.iter().any(everything) {
-        policy.allow.push(Cow::Owned(format!("{stage}/*/*")));
-        return Some(policy);
-    }
-    let mut denied: Vec<&Ruled<'_>> = Vec::new();
-    let mut kept: Vec<(usize, &Ruled<'_>)> = Vec::new();
-    for (index, ruled) in routes.iter().enumerate().filter(|(_, ruled)| ruled.admitted) {
-        let before = routes.get(..index).unwrap_or_default();
-        let needed = || before.iter().filter(|other| !other.admitted && other.overlaps(ruled));
-        // A Deny would also hit what an even earlier rule admits.
-        let hurts = |deny: &Ruled<'_>| {
-            let at = routes.iter().position(|other| std::ptr::eq(other, deny)).unwrap_or_default();
-            kept.iter().any(|(kept, other)| *kept < at && deny.overlaps(other))
-        };
-        if ruled.segments.contains(&Segment::Any) || needed().any(hurts) {
-            policy.narrow = true;
-            continue;
+    // Strings alone: serialising them does not fail.
+    serde_json::value::to_raw_value(&Document { version: "2012-10-17", statement }).unwrap_or_default()
+}
+
+/// Rules as resources.
+#[derive(Default)]
+struct Compiled {
+    allow: Vec<String>,
+    deny: Vec<String>,
+    /// Whether a rule is among what is denied.
+    keeps_out: bool,
+    narrow: bool,
+}
+
+impl Compiled {
+    fn of(routes: &[Route], admitted: &[bool], stage: &str) -> Self {
+        let methods = methods(routes);
+        let rules: Vec<Ruled<'_>> = routes
+            .iter()
+            .zip(admitted)
+            .enumerate()
+            .filter_map(|(index, (route, admitted))| Ruled::of(index, route, *admitted))
+            .collect();
+        let everything = |rule: &Ruled<'_>| rule.methods.is_empty() && rule.segments == [Segment::Rest];
+        if rules.iter().all(|rule| rule.admitted) && rules.iter().any(everything) {
+            return Self { allow: vec![format!("{stage}/*/*")], ..Self::default() };
         }
-        denied.extend(needed());
-        kept.push((index, ruled));
-    }
-    for (_, ruled) in &kept {
-        ruled.add_resources(stage, &mut policy.allow);
-    }
-    for ruled in denied {
-        ruled.add_resources(stage, &mut policy.deny);
-    }
-    if policy.allow.is_empty() {
-        return None;
-    }
-    // Paths that a service could read as others than they look: the gate would refuse them, or decode them first.
-    for ambiguous in ["*%*", "*//*", "*;*", "*\\*", "*/./*", "*/../*", "*/.", "*/.."] {
-        policy.deny.push(Cow::Owned(format!("{stage}/{ambiguous}")));
-    }
-    dedup(&mut policy.allow);
-    dedup(&mut policy.deny);
-    Some(policy)
-}
-
-fn dedup(resources: &mut Vec<Cow<'_, str>>) {
-    let mut seen = std::collections::HashSet::new();
-    resources.retain(|resource| seen.insert(resource.clone()));
-}
-
-/// A rule and whether it admits the caller.
-struct Ruled<'r> {
-    route: &'r Route,
-    segments: &'r [Segment],
-    admitted: bool,
-}
-
-impl Ruled<'_> {
-    /// Whether some request could be matched by both, when `*` takes slashes too.
-    fn overlaps(&self, other: &Ruled<'_>) -> bool {
-        let (mine, theirs) = (&self.route.methods, &other.route.methods);
-        let methods =
-            mine.is_empty() || theirs.is_empty() || mine.iter().any(|method| theirs.contains(method));
-        methods && overlap(self.segments, other.segments)
-    }
-
-    fn add_resources(&self, stage: &str, resources: &mut Vec<Cow<'_, str>>) {
-        let named = self.route.methods.iter().map(String::as_str);
-        let methods: Vec<&str> =
-            if self.route.methods.is_empty() { METHODS.to_vec() } else { named.collect() };
-        for method in methods {
-            let mut path = format!("{stage}/{method}/");
-            let mut open = false;
-            for (at, segment) in self.segments.iter().enumerate() {
-                match segment {
-                    Segment::Rest => open = true,
-                    Segment::Literal(_) | Segment::Any if at > 0 => path.push('/'),
-                    Segment::Literal(_) | Segment::Any => {}
-                }
-                match segment {
-                    Segment::Literal(literal) => path.push_str(literal),
-                    Segment::Any => path.push('*'),
-                    Segment::Rest => {}
-                }
+        let mut compiled = Self::default();
+        let (mut kept, mut denied): (Vec<&Ruled<'_>>, Vec<Denied<'_>>) = (Vec::new(), Vec::new());
+        for rule in rules.iter().filter(|rule| rule.admitted && !is_needless(rule, &rules)) {
+            let before = rules.iter().filter(|other| other.index < rule.index && !other.admitted);
+            let mut needed: Vec<Denied<'_>> =
+                before.filter(|other| overlaps(other, rule)).map(Denied::rule).collect();
+            needed.extend(rule.widened());
+            let hurts = |deny: &Denied<'_>| kept.iter().any(|kept| deny.hurts(kept));
+            if !rule.can_be_said() || needed.iter().any(hurts) {
+                compiled.narrow = true;
+                continue;
             }
-            if path.ends_with('/') {
-                // The root, alone or with all below it.
-                resources.push(Cow::Owned(if open { format!("{path}*") } else { path }));
-            } else {
-                // A slash at the end does not count.
-                resources.push(Cow::Owned(format!("{path}/{}", if open { "*" } else { "" })));
-                resources.push(Cow::Owned(path));
-            }
+            let others = needed.iter().filter(|deny| !deny.is_of(rule)).chain(&denied);
+            compiled.keeps_out |= needed.iter().any(Denied::is_rule);
+            compiled.narrow |= others.into_iter().any(|deny| deny.hurts(rule));
+            denied.extend(needed);
+            kept.push(rule);
         }
+        for rule in kept {
+            rule.resources(stage, &methods, &mut compiled.allow);
+        }
+        for deny in denied {
+            deny.resources(stage, &methods, &mut compiled.deny);
+        }
+        compiled
     }
 }
 
-fn overlap(a: &[Segment], b: &[Segment]) -> bool {
-    match (a, b) {
-        ([], []) => true,
-        ([Segment::Rest, ..], _) | (_, [Segment::Rest, ..]) => true,
-        // As a resource it takes any number of segments; one at least.
-        ([Segment::Any, rest @ ..], [_, others @ ..]) | ([_, others @ ..], [Segment::Any, rest @ ..]) => {
-            overlap(rest, others)
-                || (1..=others.len()).any(|skipped| overlap(rest, others.get(skipped..).unwrap_or_default()))
+/// The methods that a rule for all of them is about: those of API Gateway, and every one that a rule names.
+fn methods(routes: &[Route]) -> Vec<&str> {
+    let mut methods = METHODS.to_vec();
+    for method in routes.iter().flat_map(|route| &route.methods) {
+        if !methods.contains(&method.as_str()) {
+            methods.push(method);
         }
-        ([Segment::Literal(a), rest @ ..], [Segment::Literal(b), others @ ..]) => {
-            a == b && overlap(rest, others)
-        }
-        ([], _) | (_, []) => false,
     }
+    methods
+}
+
+/// Whether a rule that IAM can only say with Denies of its own, or not at all, can be left to a later one: that admits the
+/// caller to all the rule does, with nothing against it in between.
+fn is_needless(rule: &Ruled<'_>, rules: &[Ruled<'_>]) -> bool {
+    if rule.can_be_said() && rule.widened().is_empty() {
+        return false;
+    }
+    let after = || rules.iter().filter(|other| other.index > rule.index);
+    let against = after().find(|other| !other.admitted && overlaps(other, rule)).map(|other| other.index);
+    after()
+        .take_while(|other| against.is_none_or(|against| other.index < against))
+        .any(|other| other.admitted && other.can_be_said() && other.covers(rule))
 }

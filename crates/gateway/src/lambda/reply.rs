@@ -1,15 +1,16 @@
 //! The answer to an authorizer event, in the form of its shape and small enough for AWS.
 //!
-//! | shape | let in | known but not allowed | not known |
-//! |---|---|---|---|
-//! | REST, WebSocket | policy | policy | error `Unauthorized`, which becomes 401 |
-//! | HTTP 1.0, and 2.0 with policies | policy | policy | policy that denies (an error would become 500) |
-//! | HTTP 2.0 | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` |
-//! | AppSync | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` |
+//! | shape | let in | known but not allowed | not known | cannot be told now |
+//! |---|---|---|---|---|
+//! | REST, WebSocket | policy | policy | error `Unauthorized`, which becomes 401 | error `Unavailable`, 500 |
+//! | HTTP 1.0, and 2.0 with policies | policy | policy | policy of the public rules | error `Unavailable`, 500 |
+//! | HTTP 2.0 | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` | error `Unavailable`, 500 |
+//! | AppSync | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` | the same: it is not remembered |
+//!
+//! An error is never remembered. What cannot be told now would be, for a token that may be good (docs/decisions/0026).
 
 use super::{
-    ApiSettings, Once,
-    arn::MethodArn,
+    ApiSettings,
     event::{Form, Shape},
     policy::Policy,
 };
@@ -20,8 +21,9 @@ use crate::{
     gate::Gate,
 };
 use countersign_jose::Timestamp;
-use countersign_verifier::Accepted;
+use countersign_verifier::{Accepted, TENANT_PLACEHOLDER};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// What a Lambda function hands back.
@@ -31,11 +33,15 @@ pub enum Reply {
     Json(String),
     /// An error whose message is exactly `Unauthorized`: API Gateway answers 401.
     Unauthorized,
+    /// Any other error: API Gateway answers 500 and remembers nothing.
+    Unavailable,
 }
 
 impl Reply {
     /// The error message that API Gateway turns into 401; any other becomes 500.
     pub const UNAUTHORIZED: &'static str = "Unauthorized";
+    /// The error message where an issuer's keys cannot be had.
+    pub const UNAVAILABLE: &'static str = "Unavailable";
 }
 
 /// The longest name of a caller.
@@ -47,9 +53,9 @@ const MAX_REPLY_BYTES: usize = 8 * 1024;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PolicyReply<'a, D: Serialize> {
+struct PolicyReply<'a> {
     principal_id: Cow<'a, str>,
-    policy_document: D,
+    policy_document: &'a RawValue,
     #[serde(skip_serializing_if = "Context::is_empty")]
     context: Context<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,16 +83,16 @@ struct AppSyncReply<'a> {
 pub(super) struct Answer<'a> {
     pub(super) gate: &'a Gate,
     pub(super) settings: &'a ApiSettings,
-    /// Whether it was said that policies are narrower than the rules.
-    pub(super) narrow: &'a Once,
     pub(super) shape: Shape,
     pub(super) form: Form,
-    pub(super) arn: Option<MethodArn<'a>>,
+    /// What is answered where the form is a policy.
+    pub(super) policy: &'a Policy,
     pub(super) decision: &'a Decision,
 }
 
 impl Answer<'_> {
-    pub(super) fn reply(&self, now: Timestamp) -> Reply {
+    /// `None` where it would be larger than AWS takes.
+    pub(super) fn reply(&self, now: Timestamp) -> Option<Reply> {
         let admitted = matches!(self.decision, Decision::Allow(_));
         let caller = match self.decision {
             Decision::Allow(grant) => grant.caller(),
@@ -95,6 +101,9 @@ impl Answer<'_> {
         // What is not let in learns nothing, and nothing is said about it to what lies behind.
         let shown = caller.filter(|_| admitted);
         let context = |form| Context::of(shown, &self.settings.context, form);
+        if self.shape != Shape::AppSync && self.cannot_be_told() {
+            return Some(Reply::Unavailable);
+        }
         let json = match (self.form, self.shape) {
             (Form::Simple, Shape::AppSync) => json(&AppSyncReply {
                 is_authorized: admitted,
@@ -105,52 +114,34 @@ impl Answer<'_> {
                 json(&SimpleReply { is_authorized: admitted, context: context(ValueForm::Nested) })
             }
             (Form::Policy, Shape::RestToken | Shape::RestRequest | Shape::WebSocket)
-                if self.is_unauthenticated() =>
+                if !admitted && caller.is_none() =>
             {
-                None
+                return Some(Reply::Unauthorized);
             }
             (Form::Policy, _) => self.policy(caller, admitted, context(ValueForm::Flat)),
         };
-        json.filter(|json| json.len() <= MAX_REPLY_BYTES).map_or(Reply::Unauthorized, Reply::Json)
+        json.filter(|json| json.len() <= MAX_REPLY_BYTES).map(Reply::Json)
     }
 
-    fn is_unauthenticated(&self) -> bool {
-        match self.decision {
-            Decision::Allow(_) => false,
-            Decision::Deny(denial) => match denial.refusal.kind() {
-                RefusalKind::Unauthenticated | RefusalKind::InvalidToken | RefusalKind::Unavailable => true,
-                RefusalKind::Forbidden => false,
-            },
-        }
+    fn cannot_be_told(&self) -> bool {
+        let why = match self.decision {
+            Decision::Allow(_) => None,
+            Decision::Deny(denial) => Some(denial.refusal.kind()),
+        };
+        why == Some(RefusalKind::Unavailable)
     }
 
     fn policy(&self, caller: Option<&Accepted>, admitted: bool, context: Context<'_>) -> Option<String> {
-        let policy = match &self.arn {
-            _ if self.is_unauthenticated() => Policy::nothing(self.arn.as_ref()),
-            None => Policy::nothing(None),
-            Some(_) if admitted && !self.settings.authorized_apis.is_empty() => {
-                Policy::of_apis(&self.settings.authorized_apis)
-            }
-            Some(arn) if !self.settings.authorized_apis.is_empty() => Policy::nothing(Some(arn)),
-            Some(arn) => Policy::of_rules(self.gate, caller, arn, admitted),
-        };
-        if policy.narrow && self.narrow.is_first() {
-            tracing::warn!(
-                "some route rules can not be said in a policy that is right for every route; with caching, later requests of \
-                 the same caller get 403: set the authorizer's TTL to 0, or add context.httpMethod and context.path to its \
-                 identity sources"
-            );
-        }
         let usage_identifier_key = caller.filter(|_| admitted).and_then(|caller| {
-            let claim = self.settings.usage_identifier_claim.as_deref()?;
+            let claim = self.settings.usage_identifier_claim.as_ref()?;
             let key = Claims::of(caller.verified())?.text(claim)?.into_owned();
             (!key.is_empty() && key.len() <= MAX_USAGE_KEY_BYTES).then_some(Cow::Owned(key))
         });
         json(&PolicyReply {
             principal_id: caller
-                .and_then(|caller| self.settings.principal(caller))
+                .and_then(|caller| self.settings.principal(caller, self.gate))
                 .unwrap_or(Cow::Borrowed("anonymous")),
-            policy_document: policy.document(),
+            policy_document: self.policy.document(),
             context,
             usage_identifier_key,
         })
@@ -167,14 +158,25 @@ impl Answer<'_> {
 }
 
 impl ApiSettings {
-    /// What the caller is called: a claim that is a string, neither empty nor long, and can be shown.
-    pub(super) fn principal<'c>(&self, caller: &'c Accepted) -> Option<Cow<'c, str>> {
-        let name = if self.principal_claim == "sub" {
-            caller.verified().registered().sub.as_deref().map(Cow::Borrowed)
+    /// What the caller is called: a claim that is a string, neither empty nor long, and can be shown. Where several issuers are
+    /// trusted, `ISSUER#NAME`, since two of them may call two people by one name; in the issuer, `%` is written `%25` and `#`
+    /// `%23`, so that the first `#` is the one between the two.
+    pub(super) fn principal<'c>(&self, caller: &'c Accepted, gate: &Gate) -> Option<Cow<'c, str>> {
+        let registered = caller.verified().registered();
+        let name = if self.principal_claim.as_str() == "sub" {
+            registered.sub.as_deref().map(Cow::Borrowed)
         } else {
             Claims::of(caller.verified())?.text(&self.principal_claim)
         };
-        name.filter(|n| !n.is_empty() && n.len() <= MAX_PRINCIPAL_BYTES && !n.contains(char::is_control))
+        let name = name.filter(|name| !name.is_empty())?;
+        let tenants = caller.issuer().contains(TENANT_PLACEHOLDER);
+        let name = if tenants || gate.verifier().issuers().nth(1).is_some() {
+            let issuer = if tenants { registered.iss.as_deref()? } else { caller.issuer() };
+            Cow::Owned(format!("{}#{name}", issuer.replace('%', "%25").replace('#', "%23")))
+        } else {
+            name
+        };
+        Some(name).filter(|name| name.len() <= MAX_PRINCIPAL_BYTES && !name.contains(char::is_control))
     }
 }
 

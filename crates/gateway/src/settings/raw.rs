@@ -41,10 +41,13 @@ pub struct RawTrust {
     pub token_use: Option<String>,
     /// What the header's `typ` must be, like `at+jwt`.
     pub typ: Option<String>,
-    /// Claims that must be there.
+    /// Claims that must be there. A name that begins with `/` is a JSON Pointer.
     pub require: Vec<String>,
-    /// Claims that must be there with exactly this value.
+    /// Claims that must be there with exactly this value, named in the same way.
     pub claims: BTreeMap<String, Value>,
+    /// Accept `exp`, `nbf` and `iat` with a fraction of a second, as issuers send it that have `time.time() + 3600`. `exp` and
+    /// `iat` are rounded down, `nbf` up.
+    pub fractional_dates: bool,
     /// How far the clocks of issuer and gate may differ, 10 minutes at most. Default: 10s.
     pub leeway: Option<String>,
     /// How long fetched keys are kept at least, whatever the answer says. Default: 60s.
@@ -73,12 +76,14 @@ pub struct RawGate {
     pub routes: Vec<RawRoute>,
     /// Proxies that may ask at `/gate`.
     pub proxies: Vec<RawProxies>,
-    /// Identity headers for the service behind a proxy, and the claims they are filled from; always set, empty if need be.
+    /// Identity headers for the service behind a proxy, and the claims they are filled from (`sub`, or a JSON Pointer like
+    /// `/realm_access/roles`); always set, empty if need be.
     pub identity_headers: BTreeMap<String, String>,
     /// What a Lambda authorizer hands on as `context`: keys, and the claims they are filled from. A claim inside an object is
     /// named by a JSON Pointer, like `/realm_access/roles`.
     pub context: BTreeMap<String, String>,
-    /// The claim that names the caller to API Gateway (`principalId`).
+    /// The claim that names the caller to API Gateway (`principalId`). With several issuers it stands behind the issuer, as
+    /// `https://a.example#alice`.
     pub principal_claim: String,
     /// The claim with the API key of a usage plan (`usageIdentifierKey`), for REST APIs whose `apiKeySource` is AUTHORIZER.
     pub usage_identifier_claim: Option<String>,
@@ -168,7 +173,8 @@ pub struct RawRoute {
     /// All of these scopes.
     #[serde(default)]
     pub all_scopes: Vec<String>,
-    /// Claims and their values; a claim that is a list must contain the value.
+    /// Claims and their values; a claim that is a list must contain the value. A name that begins with `/` is a JSON Pointer,
+    /// like `/realm_access/roles`.
     #[serde(default)]
     pub claims: BTreeMap<String, Value>,
 }

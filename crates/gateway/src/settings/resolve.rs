@@ -9,7 +9,7 @@ use crate::{
     lambda::{ApiSettings, Authorizer, HttpApiResponse},
     route::{Access, Requirement, Route},
 };
-use countersign_jose::{Algorithm, SymmetricKey};
+use countersign_jose::{Algorithm, ClaimName, ClaimNameError, ClaimValue, SymmetricKey};
 use countersign_settings::{Environment, SecretRef, duration, files::read_text};
 use countersign_verifier::{
     AudienceFallback, DirectorySnapshots, KeySource, Preset, RefreshPolicy, TrustedIssuer,
@@ -58,7 +58,7 @@ pub struct GateConfig {
     gate: Gate,
     api: ApiSettings,
     proxies: Vec<Proxies>,
-    identity_headers: Vec<(HeaderName, String)>,
+    identity_headers: Vec<(HeaderName, ClaimName)>,
     /// What an operator should be told at start: each check that was given up by name.
     pub warnings: Vec<String>,
 }
@@ -84,7 +84,12 @@ impl GateConfig {
             return Ok(());
         }
         let gate = forward_auth::PATH;
-        Err(at("issuer", format!("its path {path} contains {gate}, where proxies ask the gate (gate.proxies); choose another path")))
+        Err(at(
+            "issuer",
+            format!(
+                "its path {path} contains {gate}, where proxies ask the gate (gate.proxies); choose another path"
+            ),
+        ))
     }
 }
 
@@ -168,6 +173,9 @@ fn trusted(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<Truste
     }
     if let Some(leeway) = &raw.leeway {
         builder = builder.leeway(duration(of("leeway"), leeway)?);
+    }
+    if raw.fractional_dates {
+        builder = builder.accept_fractional_dates();
     }
     builder = builder.refresh(refresh(raw, key)?);
     if raw.dangerously_accept_any_audience {
@@ -290,11 +298,16 @@ fn route(raw: &RawRoute, key: &str, issuers: &[String]) -> Result<Route, Setting
             format!("{method:?} is not a method in capitals, like GET"),
         ));
     }
+    let claims = raw.claims.iter().map(|(claim, value)| {
+        let at_claim = |why: &dyn Display| at(format!("{key}.claims"), format!("{claim:?}: {why}"));
+        let name = claim.parse().map_err(|why: ClaimNameError| at_claim(&why))?;
+        Ok((name, ClaimValue::of(value).map_err(|why| at_claim(&why))?))
+    });
     let requirement = Requirement {
         issuers: raw.issuers.clone(),
         any_scope: raw.any_scope.clone(),
         all_scopes: raw.all_scopes.clone(),
-        claims: raw.claims.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        claims: claims.collect::<Result<_, SettingError>>()?,
     };
     if raw.public && !requirement.is_empty() {
         return Err(at(key, "the route is public and also has requirements; choose one"));
@@ -329,9 +342,6 @@ fn api(gate: &RawGate) -> Result<ApiSettings, SettingError> {
             ));
         }
     }
-    if gate.principal_claim.is_empty() {
-        return Err(at("gate.principal_claim", "name a claim, like sub"));
-    }
     let http_api_response = match gate.http_api_response.as_str() {
         "simple" => HttpApiResponse::Simple,
         "policy" => HttpApiResponse::Policy,
@@ -351,18 +361,28 @@ fn api(gate: &RawGate) -> Result<ApiSettings, SettingError> {
     if !apis.is_empty() && !gate.routes.is_empty() {
         return Err(at("gate.authorized_apis", "can not stand beside gate.routes; say it with rules"));
     }
+    let entries = gate.context.iter().map(|(key, name)| {
+        let named = claim(&format!("gate.context.{key}"), name)?;
+        Ok((key.clone(), named))
+    });
+    let entries = entries.collect::<Result<_, SettingError>>()?;
+    let usage = gate.usage_identifier_claim.as_ref();
     let appsync_ttl = duration("gate.appsync_ttl", &gate.appsync_ttl)?;
     if appsync_ttl > Duration::from_secs(3600) {
         return Err(at("gate.appsync_ttl", "AppSync remembers for an hour at most"));
     }
     Ok(ApiSettings {
-        context: ContextRules { entries: gate.context.clone().into_iter().collect() },
-        principal_claim: gate.principal_claim.clone(),
-        usage_identifier_claim: gate.usage_identifier_claim.clone(),
+        context: ContextRules { entries },
+        principal_claim: claim("gate.principal_claim", &gate.principal_claim)?,
+        usage_identifier_claim: usage.map(|name| claim("gate.usage_identifier_claim", name)).transpose()?,
         http_api_response,
         authorized_apis: apis,
         appsync_ttl,
     })
+}
+
+fn claim(key: &str, name: &str) -> Result<ClaimName, SettingError> {
+    name.parse().map_err(|why| at(key, format!("{name:?}: {why}")))
 }
 
 fn is_api_arn(text: &str) -> bool {
@@ -415,9 +435,9 @@ fn proxies(raw: &[RawProxies]) -> Result<Vec<Proxies>, SettingError> {
     Ok(proxies)
 }
 
-fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, String)>, SettingError> {
-    let mut headers: Vec<(HeaderName, String)> = Vec::new();
-    for (name, claim) in raw {
+fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, ClaimName)>, SettingError> {
+    let mut headers: Vec<(HeaderName, ClaimName)> = Vec::new();
+    for (name, filled_from) in raw {
         let key = || format!("gate.identity_headers.{name}");
         let header = HeaderName::from_str(name).map_err(|_| at(key(), "not a header name"))?;
         if header.as_str().contains('_') {
@@ -429,15 +449,12 @@ fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, S
                 "begin the name with X-, so that it can not be mistaken for one of HTTP's own",
             ));
         }
-        if claim.is_empty() {
-            return Err(at(key(), "name the claim it is filled from"));
-        }
         // The second would overwrite the first at the proxy, or in a service that folds names.
         let mut before = raw.keys().zip(&headers);
         if let Some((other, _)) = before.find(|(_, (other, _))| is_same_header(other, &header)) {
             return Err(at(key(), format!("is the same header as {other}; keep one")));
         }
-        headers.push((header, claim.clone()));
+        headers.push((header, claim(&key(), filled_from)?));
     }
     Ok(headers)
 }

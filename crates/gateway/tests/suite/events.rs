@@ -1,9 +1,14 @@
 //! Every event shape as AWS documents it, and every reply field by field.
 
 use crate::support::{ISSUER, NOW, authorize, authorizer, event, events, forged_token, shown, token};
-use countersign_gateway::lambda::{Reply, Shape};
+use countersign_gateway::{
+    Decision, Denial, Refusal,
+    lambda::{Reply, Shape},
+};
 use serde_json::{Value, json};
 
+/// Two issuers are trusted.
+const ALICE: &str = "https://issuer.example#alice";
 const API: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef123";
 
 fn with_cookie() -> Value {
@@ -20,6 +25,22 @@ fn shape(name: &str) -> Shape {
         _ if name.starts_with("appsync") => Shape::AppSync,
         other => panic!("{other}"),
     }
+}
+
+/// What every policy denies, whomever it is for: the spellings of docs/decisions/0026, below a stage.
+fn refused(stage: &str) -> Vec<String> {
+    let spellings = "*//* *./* *. *%20/* *%20 *;* *\\* *#* *%2F* *%2f* *%5C* *%5c* *%2E* *%2e* *%3B* *%3b* *%25* \
+                     *%3F* *%3f* *%23* *%2A* *%2a* *%0?* *%1?* *%7F* *%7f* *%C0* *%c0* *%C1* *%c1*";
+    spellings.split_whitespace().map(|spelling| format!("{stage}/{spelling}")).collect()
+}
+
+fn allowing(resource: &str) -> Value {
+    let mut policy = policy("Allow", resource);
+    if let Some(stage) = resource.strip_suffix("/*/*") {
+        let deny = json!({ "Action": "execute-api:Invoke", "Effect": "Deny", "Resource": refused(stage) });
+        policy["Statement"].as_array_mut().unwrap().push(deny);
+    }
+    policy
 }
 
 fn policy(effect: &str, resource: &str) -> Value {
@@ -58,7 +79,7 @@ async fn every_event_lets_a_good_token_in_in_the_form_of_its_shape() {
                 json!({ "isAuthorized": true, "resolverContext": context(), "ttlOverride": 300 })
             }
             _ => json!({
-                "principalId": "alice", "policyDocument": policy("Allow", &resource), "context": context()
+                "principalId": ALICE, "policyDocument": allowing(&resource), "context": context()
             }),
         };
         assert_eq!(shown(&outcome.reply), expected, "{name}");
@@ -104,7 +125,7 @@ async fn a_known_caller_who_may_not_gets_a_denial_and_not_a_401() {
             Shape::HttpV2 => assert_eq!(reply, json!({ "isAuthorized": false }), "{name}"),
             Shape::AppSync => assert_eq!(reply, json!({ "isAuthorized": false, "ttlOverride": 0 }), "{name}"),
             _ => {
-                assert_eq!(reply["principalId"], "alice", "{name}");
+                assert_eq!(reply["principalId"], ALICE, "{name}");
                 assert_eq!(reply.get("context"), None, "{name}");
                 assert_ne!(reply["policyDocument"]["Statement"][0], Value::Null, "{name}");
             }
@@ -117,7 +138,7 @@ async fn an_http_api_with_policies_is_answered_with_policies() {
     let authorizer = authorizer(json!({ "http_api_response": "policy" }));
     let event = |token: &str| event("http-v2", token);
     let reply = shown(&authorize(&authorizer, &event(&token(json!({})))).await.reply);
-    assert_eq!(reply["policyDocument"], policy("Allow", &format!("{API}/test/*/*")));
+    assert_eq!(reply["policyDocument"], allowing(&format!("{API}/test/*/*")));
     let reply = shown(&authorize(&authorizer, &event("x")).await.reply);
     assert_eq!(reply["policyDocument"], policy("Deny", &format!("{API}/test/*")));
 }
@@ -127,6 +148,7 @@ async fn context_is_flat_where_it_must_be_and_never_null() {
     let gate = json!({ "context": {
         "text": "text", "number": "number", "yes": "yes", "list": "list", "map": "map", "none": "none",
         "absent": "absent", "deep": "deep", "big": "big", "real": "real", "role": "/realm/roles/0", "inner": "/map/a",
+        "first": "/list/0", "third": "/list/2",
     } });
     let authorizer = authorizer(gate);
     let good = token(json!({
@@ -137,7 +159,7 @@ async fn context_is_flat_where_it_must_be_and_never_null() {
     assert_eq!(
         flat["context"],
         json!({
-            "text": "ä\"\n", "number": 7, "yes": true, "list": r#"["a b","c"]"#, "map": r#"{"a":1}"#, "inner": 1,
+            "text": "ä\"\n", "number": 7, "yes": true, "list": r#"["a b","c"]"#, "map": r#"{"a":1}"#, "inner": 1, "first": "a b",
             "deep": r#"{"a":[null]}"#, "big": "12345678901234567890", "real": "1.5",
         })
     );
@@ -178,7 +200,7 @@ async fn a_caller_without_a_usable_name_is_kept_out_where_a_name_is_needed() {
     let by_client = crate::support::authorizer(json!({ "principal_claim": "client_id" }));
     let named = token(json!({ "sub": null, "client_id": "app-7" }));
     let reply = shown(&authorize(&by_client, &event("rest-request", &named)).await.reply);
-    assert_eq!(reply["principalId"], "app-7");
+    assert_eq!(reply["principalId"], "https://issuer.example#app-7");
 }
 
 #[tokio::test]
@@ -227,9 +249,10 @@ async fn authorized_apis_are_what_the_policy_names_and_all_that_is_let_in() {
     let reply = shown(&authorize(&authorizer, &event("websocket-query", &good)).await.reply);
     assert_eq!(reply["policyDocument"]["Statement"][0]["Effect"], "Allow");
     assert_eq!(shown(&authorize(&authorizer, &event("http-v2", &good)).await.reply)["isAuthorized"], true);
+    // Another resource of the stage: the caller's own policy, which has it not.
     let outcome = authorize(&authorizer, &event("rest-token", &good)).await;
-    let reply = shown(&outcome.reply);
-    assert_eq!(reply["policyDocument"], policy("Deny", &format!("{API}/test/*")));
+    assert!(matches!(outcome.decision, Decision::Deny(Denial { refusal: Refusal::OtherApi, .. })));
+    assert_eq!(shown(&outcome.reply)["policyDocument"]["Statement"][0]["Resource"], resources);
     let mut elsewhere = event("http-v2", &good);
     elsewhere["routeArn"] = json!(format!("{API}/test/GET/other"));
     assert_eq!(shown(&authorize(&authorizer, &elsewhere).await.reply)["isAuthorized"], false);

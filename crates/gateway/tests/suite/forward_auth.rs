@@ -232,8 +232,7 @@ async fn nginx_with_cookies(headers: &[(&str, &[u8])]) -> &'static str {
     let mut settings = gate();
     settings["credentials"] = json!({ "cookie": "session" });
     let forward_auth = resolved(settings).unwrap().into_forward_auth().unwrap();
-    let mut request =
-        parts("GET", "/gate", &[("X-Original-Method", "GET"), ("X-Original-URI", "/orders/1")]);
+    let mut request = parts("GET", "/gate", &[("X-Original-Method", "GET"), ("X-Original-URI", "/orders/1")]);
     for (name, value) in headers {
         let name = HeaderName::try_from(*name).unwrap();
         request.headers.append(name, HeaderValue::from_bytes(value).unwrap());

@@ -11,6 +11,7 @@
 )]
 
 mod cached_policies;
+mod claim_names;
 mod credentials;
 mod decisions;
 mod events;
@@ -20,3 +21,4 @@ mod hostile_events;
 mod properties;
 mod settings;
 mod support;
+mod unavailable;

@@ -118,7 +118,7 @@ fn what_can_not_work_is_refused_with_its_key() {
         (json!({ "identity_headers": { "X_Auth": "sub" } }), "underscores"),
         (json!({ "identity_headers": { "Host": "sub" } }), "X-"),
         (json!({ "identity_headers": { "X Auth": "sub" } }), "not a header name"),
-        (json!({ "identity_headers": { "X-Auth": "" } }), "name the claim"),
+        (json!({ "identity_headers": { "X-Auth": "" } }), "name is empty"),
         (
             json!({ "identity_headers": { "X-Auth-Subject": "sub", "x-auth-subject": "name" } }),
             "gate.identity_headers.x-auth-subject: is the same header as X-Auth-Subject; keep one",

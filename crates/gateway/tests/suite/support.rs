@@ -124,5 +124,6 @@ pub(crate) fn shown(reply: &Reply) -> Value {
     match reply {
         Reply::Json(json) => serde_json::from_str(json).unwrap(),
         Reply::Unauthorized => Value::from("Unauthorized"),
+        Reply::Unavailable => Value::from("Unavailable"),
     }
 }
