@@ -1,12 +1,15 @@
 """`countersign authorize` as a user has it: the exact reply on standard output, reasons beside it, exit codes for scripts."""
 
+import fnmatch
 import json
+import time
 from pathlib import Path
 
 import jwt
 import pytest
-from e2e import program
+from e2e import program, wire
 from e2e.blocks import blocks, environment, run
+from gate import issuers
 from gate.proxies import with_ports
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api-gateway.md"
@@ -117,9 +120,10 @@ def test_settings_that_can_not_work_are_told_by_their_key(gate):
 
 def test_an_issuer_at_the_path_where_proxies_ask_the_gate_does_not_start(gate):
     text = gate.file.read_text()
+    [issuer, *_] = (line for line in text.splitlines() if line.startswith("issuer"))
     proxies = "[[gate.proxies]]\nkind = 'nginx'\nnetworks = ['127.0.0.1/32']\n"
     for path in ["/gate", "/tenant/gate", "/gate/tenant"]:
-        gate.file.write_text(text.replace(f":{gate.port}\"", f":{gate.port}{path}\"", 1) + proxies)
+        gate.file.write_text(text.replace(issuer, f'{issuer[:-1]}{path}"', 1) + proxies)
         for command in [("config", "check"), ("serve",)]:
             gate.fails(78, f"issuer: its path {path} contains /gate", *command)
 
@@ -170,3 +174,43 @@ def test_the_page_about_api_gateway_does_what_it_says(binary, tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
     run(found, folder, environment(binary, tmp_path))
+
+
+def test_proxies_are_answered_at_gate_and_nothing_at_authorize(gate):
+    gate.file.write_text(gate.file.read_text() + "[[gate.proxies]]\nkind = 'nginx'\nnetworks = ['127.0.0.1/32']\n")
+    gate.serve()
+    issuer = next(line.split('"')[1] for line in gate.file.read_text().splitlines() if line.startswith("issuer"))
+    asked = [("X-Original-Method", "GET"), ("X-Original-URI", "/health")]
+    assert wire.get(issuer, "/gate", asked).status == 200
+    assert wire.get(issuer, "/authorize", asked).status == 404
+
+
+def test_exit_code_log_and_reply_are_of_one_decision_where_no_policy_can_name_the_path(gate):
+    text = gate.file.read_text().replace('path = "/orders/**"\nany_scope = ["orders:read"]', 'path = "/orders/{id}"')
+    # A rule that lets the caller deeper: then IAM cannot say the star, and the request has to be named.
+    gate.file.write_text(text + '\n[[gate.routes]]\npath = "/orders/{id}/items"\n')
+    token = sign(gate, sub="alice")
+    for path in ["/orders/${aws:username}/items", "/orders/" + "x" * 600 + "/items"]:
+        done = gate.run("authorize", "--event", "-", input=event(token, path))
+        assert done.returncode == 1 and "not let in: the path cannot be named" in done.stderr, done
+        resources = [
+            resource for s in json.loads(done.stdout)["policyDocument"]["Statement"] if s["Effect"] == "Allow"
+            for resource in s["Resource"]
+        ]
+        assert not any(fnmatch.fnmatchcase(ARN + path, resource) for resource in resources), done.stdout
+    done = gate.run("authorize", "--event", "-", input=event(token, "/orders/7/items"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_verify_shows_nothing_of_a_token_that_could_steer_a_terminal(world):
+    key = issuers.Key("\x1b]0;PWN\x07\x1b[2J\nvalid: forged line\x9b\u202e", "ES256")
+    world.folder.joinpath("k.pem").write_bytes(key.public())
+    now = int(time.time())
+    payload = f'{{"sub":\n"\x9b2J\u202eecila",\t"n": 36893488147419103233, "exp": {now + 600}}}'
+    token = issuers.raw(key, payload)
+    for arguments in [(), ("--json",)]:
+        done = world.run(*arguments, "verify", token, "--jwks", "k.pem")
+        assert done.returncode == 0, done.stderr
+        assert all(line.isprintable() for line in done.stdout.splitlines()), done.stdout
+        assert "36893488147419103233" in done.stdout and "\\u202eecila" in done.stdout
+        assert not any(line.startswith("valid: forged") for line in done.stdout.splitlines())

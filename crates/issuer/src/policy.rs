@@ -3,7 +3,10 @@
 //! Each refusal names the rule that refused, in the words of the configuration, and none of what was asked for.
 
 use crate::{names::Names, request::AudienceRequest};
-use countersign_jose::json::{Object, string};
+use countersign_jose::{
+    ClaimName,
+    json::{Object, same, string},
+};
 use serde_json::value::RawValue;
 use std::{fmt, time::Duration};
 
@@ -43,8 +46,8 @@ impl Default for MintPolicy {
 pub struct ClaimRules {
     /// Names it may set.
     pub allow: Names,
-    /// Names it may not set, even where `allow` has them.
-    pub deny: Vec<String>,
+    /// Claims it may not set, at the top or inside others, even where `allow` has them.
+    pub deny: Vec<ClaimName>,
     /// Claims every token of this client has, whatever it asks for.
     pub fixed: Vec<(String, Box<RawValue>)>,
     /// A JSON Schema the claims it sets must satisfy.
@@ -143,12 +146,12 @@ impl MintPolicy {
         for (name, value) in data.members() {
             if let Some((_, fixed)) = self.claims.fixed.iter().find(|(n, _)| n == name) {
                 // Sending what would be set anyway is harmless.
-                if same_json(fixed, value) {
+                if same(fixed, value) {
                     continue;
                 }
                 return Err(Rule::ClaimsFixed);
             }
-            if self.claims.deny.iter().any(|n| n == name) {
+            if self.claims.deny.iter().any(|denied| denied.top_level() == Some(name)) {
                 return Err(Rule::ClaimsDeny);
             }
             if !self.claims.allow.allows(name) {
@@ -157,6 +160,10 @@ impl MintPolicy {
             if matches!(name, "scope" | "scp") && !self.allows_scopes(value) {
                 return Err(Rule::Scopes);
             }
+        }
+        let inside = |denied: &&ClaimName| denied.top_level().is_none();
+        if self.claims.deny.iter().filter(inside).any(|denied| denied.find(data).is_some()) {
+            return Err(Rule::ClaimsDeny);
         }
         match &self.claims.schema {
             Some(schema) if !schema.accepts(data) => Err(Rule::ClaimsSchema),
@@ -179,11 +186,6 @@ impl MintPolicy {
 
 /// The lifetime of a token when nothing else is asked for.
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
-
-fn same_json(a: &RawValue, b: &RawValue) -> bool {
-    let parse = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
-    a.get() == b.get() || parse(a).is_some_and(|a| Some(a) == parse(b))
-}
 
 /// A compiled JSON Schema for the claims a client sets.
 pub struct Schema(#[cfg(feature = "json-schema")] jsonschema::Validator);
@@ -275,5 +277,51 @@ mod tests {
         ] {
             assert!(matches!(Schema::compile(&schema), Err(SchemaError::Invalid(_))), "{schema}");
         }
+    }
+}
+
+#[cfg(test)]
+mod name_tests {
+    use super::*;
+
+    fn check(deny: &[&str], fixed: &[(&str, &str)], data: &str) -> Result<(), Rule> {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let claims = ClaimRules {
+            allow: Names::Any,
+            deny: deny.iter().map(|name| name.parse().unwrap()).collect(),
+            fixed: fixed.iter().map(|(name, value)| ((*name).to_owned(), raw(value))).collect(),
+            schema: None,
+        };
+        let policy = MintPolicy { claims, ..MintPolicy::operator() };
+        policy.check_claims(&Object::parse(data.as_bytes(), 16).unwrap())
+    }
+
+    #[test]
+    fn a_denied_name_has_one_reading_and_reaches_inside_claims() {
+        let nested = r#"{"realm_access":{"roles":["admin"]}}"#;
+        let literal = r#"{"/realm_access/roles":["admin"]}"#;
+        for (deny, data, refused) in [
+            ("realm_access", nested, true),
+            ("realm_access", literal, false),
+            ("/realm_access", nested, true),
+            ("/realm_access/roles", nested, true),
+            ("/realm_access/roles", literal, false),
+            ("/realm_access/roles/0", nested, true),
+            ("/realm_access/roles/1", nested, false),
+            ("/realm_access/groups", nested, false),
+            ("/~1realm_access~1roles", literal, true),
+            ("/~1realm_access~1roles", nested, false),
+        ] {
+            let expected = if refused { Err(Rule::ClaimsDeny) } else { Ok(()) };
+            assert_eq!(check(&[deny], &[], data), expected, "{deny} {data}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_claim_may_be_sent_with_exactly_its_value_and_no_other_of_the_same_float() {
+        let fixed = [("tenant", "36893488147419103232")];
+        assert_eq!(check(&[], &fixed, r#"{"tenant":36893488147419103232}"#), Ok(()));
+        assert_eq!(check(&[], &fixed, r#"{"tenant":36893488147419103233}"#), Err(Rule::ClaimsFixed));
+        assert_eq!(check(&[], &fixed, r#"{"/tenant":1}"#), Ok(()));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! With the gate of the configuration, or of the four variables alone. Exit code 0 when the request is let in, 1 when it is not,
 //! with the reason on standard error; 2 when the event is none. Where Lambda would fail the invocation, the reply is
-//! `{"errorMessage":"Unauthorized"}`.
+//! `{"errorMessage":"Unauthorized"}`, or `"Unavailable"` where an issuer's keys cannot be had. Exit code, log and reply are
+//! made of one decision.
 
 use super::Context;
 use crate::{
@@ -16,6 +17,7 @@ use countersign_gateway::{
     lambda::{self, Authorizer, Reply},
     settings::{GateConfig, RawGate, Surroundings, choose, resolve},
 };
+use countersign_jose::shown_json;
 use countersign_settings::log;
 use countersign_store::{Clock, SystemClock};
 use serde_json::value::RawValue;
@@ -35,13 +37,13 @@ pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<
     match (args.explain, context.json) {
         (true, true) => {
             let report = serde_json::json!({ "reply": reply, "checks": checks::reported(&checks) });
-            output::line(&report.to_string());
+            output::line(&shown_json(&report.to_string()));
         }
         (true, false) => {
             checks::lines(&checks).iter().for_each(|line| output::error_line(line));
-            output::line(reply.get());
+            output::line(&shown_json(reply.get()));
         }
-        (false, _) => output::line(reply.get()),
+        (false, _) => output::line(&shown_json(reply.get())),
     }
     match &outcome.decision {
         Decision::Allow(_) => Ok(Exit::Done),
@@ -58,6 +60,7 @@ fn reply(outcome: &lambda::Outcome) -> Outcome<Box<RawValue>> {
     let json = match &outcome.reply {
         Reply::Json(json) => json.clone(),
         Reply::Unauthorized => serde_json::json!({ "errorMessage": Reply::UNAUTHORIZED }).to_string(),
+        Reply::Unavailable => serde_json::json!({ "errorMessage": Reply::UNAVAILABLE }).to_string(),
     };
     RawValue::from_string(json).map_err(internal)
 }

@@ -10,7 +10,7 @@ use crate::{
     failure::{Failure, Outcome, refused, usage},
     files, output,
 };
-use countersign_jose::{Algorithm, KeyError, KeySet, PublicKey, Verified, VerifyingKey};
+use countersign_jose::{Algorithm, KeyError, KeySet, PublicKey, Verified, VerifyingKey, quoted, shown_json};
 use countersign_store::{Clock, SystemClock};
 use countersign_verifier::{
     Fault, FetchError, FetchLimits, KeySource, MAX_KEY_BYTES, TrustedIssuer, TrustedIssuerBuilder, Verifier,
@@ -221,16 +221,29 @@ fn print(context: &Context<'_>, verified: &Verified, unchecked: &[&str]) -> Outc
             unchecked,
             claims,
         };
-        output::line(&serde_json::to_string(&verdict).map_err(crate::failure::internal)?);
+        let verdict = serde_json::to_string(&verdict).map_err(crate::failure::internal)?;
+        output::line(&shown_json(&verdict));
         return Ok(());
     }
-    let kid = verified.kid().unwrap_or("none");
-    output::line(&format!("valid: signed with {} by key {kid}", verified.algorithm()));
+    output::line(&format!(
+        "valid: signed with {} by key {}",
+        verified.algorithm(),
+        shown_kid(verified.kid())
+    ));
     if let Some(line) = not_checked(unchecked) {
         output::line(&line);
     }
-    output::line(claims.get());
+    output::line(&shown_json(claims.get()));
     Ok(())
+}
+
+/// A name as it is where it is a plain one, else as JSON: it comes out of the token.
+fn shown_kid(kid: Option<&str>) -> String {
+    match kid {
+        None => "none".to_owned(),
+        Some(kid) if !kid.is_empty() && kid.bytes().all(|byte| byte.is_ascii_graphic()) => kid.to_owned(),
+        Some(kid) => quoted(kid),
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +258,23 @@ mod tests {
             assert!(!algorithms.iter().any(|algorithm| algorithm.is_symmetric()));
             let first = assumed.filter(|a| !a.is_symmetric()).unwrap_or(Algorithm::RS256);
             assert_eq!(algorithms.first(), Some(&first));
+        }
+    }
+
+    #[test]
+    fn a_kid_is_shown_as_it_is_only_where_it_is_plain() {
+        for (kid, shown) in [
+            (None, "none"),
+            (Some("L2fa-_.:/x"), "L2fa-_.:/x"),
+            (Some(""), r#""""#),
+            (Some("none of these"), r#""none of these""#),
+            (
+                Some("\u{1b}]0;PWN\u{7}\u{1b}[2J\nvalid: forged"),
+                r#""\u001b]0;PWN\u0007\u001b[2J\nvalid: forged""#,
+            ),
+            (Some("\u{9b}2J\u{202e}x"), r#""\u009b2J\u202ex""#),
+        ] {
+            assert_eq!(shown_kid(kid), shown, "{kid:?}");
         }
     }
 

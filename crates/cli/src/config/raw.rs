@@ -364,9 +364,10 @@ fn jwt_only() -> Vec<String> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawClaims {
-    /// Names of claims it may set; `"*"` is any.
+    /// Claims it may set, by their names at the top; `"*"` is any.
     pub(crate) allow: Vec<String>,
-    /// Names of claims it may not set, even where `allow` has them.
+    /// Claims it may not set, even where `allow` has them. A name that begins with `/` is a JSON Pointer, like
+    /// `/realm_access/roles`.
     pub(crate) deny: Vec<String>,
     /// Claims that all its tokens have, with their values.
     pub(crate) fixed: BTreeMap<String, serde_json::Value>,

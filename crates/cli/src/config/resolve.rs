@@ -17,7 +17,7 @@ use countersign_issuer::{
     http::{Rate, RateLimits},
     is_jaas_kid,
 };
-use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey};
+use countersign_jose::{Algorithm, ClaimName, KeySize, PrivateKey, SigningKey};
 use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
 use countersign_settings::{Environment, duration};
 use ipnet::IpNet;
@@ -370,6 +370,16 @@ fn clients(raw: &RawConfig, profiles: &[Arc<dyn Profile>], folder: &Path) -> Out
     Ok(clients.into_iter().collect())
 }
 
+/// The member of a token's claims that a name means.
+fn top_level(key: &str, name: &str) -> Outcome<String> {
+    let claim: ClaimName = parse(key, name)?;
+    claim.top_level().map(str::to_owned).ok_or_else(|| {
+        let why =
+            "names a claim inside another one; name the one at the top (a claim called /a/b is /~1a~1b)";
+        at(key, format!("{name:?} {why}"))
+    })
+}
+
 fn resolve_client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Client> {
     let key = |name: &str| format!("{about}.{name}");
     if client.audiences.iter().any(|audience| audience == "*" || audience.is_empty()) {
@@ -378,13 +388,20 @@ fn resolve_client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Cli
             "audiences are compared exactly; there is no `*` and none may be empty",
         ));
     }
+    let deny = client.claims.deny.iter().map(|name| parse(&key("claims.deny"), name));
+    let deny = deny.collect::<Outcome<_>>()?;
+    let mut allow = Vec::new();
+    for name in &client.claims.allow {
+        allow.push(top_level(&key("claims.allow"), name)?);
+    }
     let mut fixed = Vec::new();
     for (name, value) in &client.claims.fixed {
+        let name = top_level(&key("claims.fixed"), name)?;
         if ["iss", "aud", "iat", "nbf", "exp", "jti"].contains(&name.as_str()) {
             return Err(at(&key("claims.fixed"), format!("`{name}` is set by the issuer")));
         }
         let value = serde_json::value::to_raw_value(value).map_err(|why| at(&key("claims.fixed"), why))?;
-        fixed.push((name.clone(), value));
+        fixed.push((name, value));
     }
     let schema = match &client.claims.schema {
         None => None,
@@ -398,12 +415,7 @@ fn resolve_client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Cli
             audiences: client.audiences.iter().cloned().collect(),
             max_lifetime: duration(&key("max_lifetime"), &client.max_lifetime)?,
             scopes: client.scopes.iter().cloned().collect(),
-            claims: ClaimRules {
-                allow: client.claims.allow.iter().cloned().collect(),
-                deny: client.claims.deny.clone(),
-                fixed,
-                schema,
-            },
+            claims: ClaimRules { allow: allow.into_iter().collect(), deny, fixed, schema },
             profiles: client.profiles.iter().cloned().collect(),
             jaas: JaasGrant {
                 moderator: client.jaas.moderator,

@@ -51,7 +51,7 @@ impl House {
                 ]
                 .into_iter()
                 .collect(),
-                deny: vec!["admin".into()],
+                deny: vec!["admin".parse().unwrap()],
                 fixed: vec![("tenant".into(), to_raw_value("acme").unwrap())],
                 schema: None,
             },
