@@ -43,7 +43,7 @@ pub struct RawTrust {
     pub typ: Option<String>,
     /// Claims that must be there. A name that begins with `/` is a JSON Pointer.
     pub require: Vec<String>,
-    /// Claims that must be there with exactly this value, named in the same way.
+    /// Claims that must be there with exactly this value. A name that begins with `/` is a JSON Pointer.
     pub claims: BTreeMap<String, Value>,
     /// Accept `exp`, `nbf` and `iat` with a fraction of a second, as issuers send it that have `time.time() + 3600`. `exp` and
     /// `iat` are rounded down, `nbf` up.
