@@ -70,7 +70,7 @@ fn keys_of_the_infineon_library_are_refused_and_others_are_not() {
 /// A modulus of these many bits that is `2^bits - below`, by hand.
 fn close_to_a_power(bits: usize, below: u8) -> Vec<u8> {
     let mut n = vec![0xff; bits / 8];
-    if bits % 8 != 0 {
+    if !bits.is_multiple_of(8) {
         n.insert(0, (1 << (bits % 8)) - 1);
     }
     *n.last_mut().unwrap() = 0xff - below + 1;
