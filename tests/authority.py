@@ -28,7 +28,7 @@ claims = { allow = ["*"] }
 jaas = { moderator = true, any_room = true, features = ["*"] }
 """
 AUDIENCE = "api://default"
-READY_WITHIN = 20.0
+READY_WITHIN = 90.0
 
 
 def configuration(algorithm):
@@ -122,7 +122,7 @@ class Authority:
         assert ended_before is None, f"it ended before it was stopped: exit code {ended_before}\n{self.log}"
         process.send_signal(signal.SIGTERM)
         try:
-            code = process.wait(timeout=20)
+            code = process.wait(timeout=120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -38,8 +38,8 @@ class Moto:
     def __init__(self):
         self.port, self.clients, self.buckets = free_port(), {}, 0
         self.log = tempfile.NamedTemporaryFile(prefix="moto-", suffix=".log")
-        program = Path(sys.executable).with_name("moto_server")
-        command = [program, "-H", "127.0.0.1", "-p", str(self.port)]
+        script = Path(__file__).parents[1] / "servers" / "amazon.py"
+        command = [sys.executable, script, "--port", str(self.port)]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         until(self.listens, f"moto listens; {self.log.name}", within=60)
 
@@ -111,7 +111,7 @@ class Relay:
                 if spoiled:
                     status, headers, content = spoiled[0], [], spoiled[1]
                 else:
-                    onward = http.client.HTTPConnection("127.0.0.1", server, timeout=30)
+                    onward = http.client.HTTPConnection("127.0.0.1", server, timeout=120)
                     onward.request(self.command, self.path, body, dict(self.headers) | own)
                     answer = onward.getresponse()
                     status, headers, content = answer.status, answer.getheaders(), answer.read()

@@ -93,7 +93,7 @@ def run(found, folder, environment):
                 running.append(process)
                 until(lambda: process.poll() is not None or answers(port(block)), f"{block.name} answers")
                 assert process.poll() is None, f"{block.name} ended: {log.read_text()}"
-                until(lambda: not missing(block, log.read_text()), f"{block.name} prints {block.expected}", within=5)
+                until(lambda: not missing(block, log.read_text()), f"{block.name} prints {block.expected}")
             else:
                 process = bash(block, folder, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                 output, _ = process.communicate(timeout=120)
@@ -103,7 +103,7 @@ def run(found, folder, environment):
         for process in running:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=20)
+            process.wait(timeout=120)
 
 
 def environment(binary, folder):

@@ -17,7 +17,7 @@ from pathlib import Path
 from authority import log_is_written
 
 SECRET = "cssec_a-secret-that-only-these-tests-know-0123456789"
-SECONDS = 20.0
+SECONDS = 90.0
 
 
 def secret_hash(secret=SECRET):

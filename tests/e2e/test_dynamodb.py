@@ -48,7 +48,7 @@ def test_a_table_is_made_once_by_store_create_and_never_by_serve(dynamo_world, m
     made = client.describe_table(TableName=table)["Table"]
     assert made["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST" and made["DeletionProtectionEnabled"]
     assert client.describe_time_to_live(TableName=table)["TimeToLiveDescription"] == {
-        "TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at",
+        "TimeToLiveStatus": "ENABLED", "AttributeName": "ttl",
     }
     world.done("sign", "--claims", "{}")
     checked = json.loads(world.done("store", "check", "--json"))
@@ -58,11 +58,11 @@ def test_a_table_is_made_once_by_store_create_and_never_by_serve(dynamo_world, m
         "sealed_by": {key["sealed_by"]: 1}, "kms": 0, "data_keys": 0,
     }
 
-    client.update_time_to_live(TableName=table, TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires_at"})
+    client.update_time_to_live(TableName=table, TimeToLiveSpecification={"Enabled": False, "AttributeName": "ttl"})
     assert "time to live is off" in world.done("store", "check")
     assert "time to live is off" in json.loads(world.done("store", "check", "--json"))["remarks"][0]
     done = world.done("store", "create")
-    assert "is there already" in done and "is on now, on the attribute `expires_at`" in done
+    assert "is there already" in done and "is on now, on the attribute `ttl`" in done
 
 
 def test_of_many_that_make_a_table_at_once_one_makes_it_and_all_succeed(dynamo_world, table):
@@ -130,7 +130,7 @@ def test_the_table_of_the_documentation_is_one_that_works(dynamo_world, moto, ta
     dynamo_world.done("sign", "--claims", "{}")
     assert json.loads(dynamo_world.done("store", "check", "--json"))["keys"] == 1
     # Moto's CloudFormation passes over these.
-    assert "TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }" in template
+    assert "TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }" in template
     assert moto.client("dynamodb").describe_table(TableName=table)["Table"]["DeletionProtectionEnabled"]
 
 

@@ -133,7 +133,7 @@ def on_a_terminal(world, *arguments):
         pass  # how a terminal says that nobody is there any more
     finally:
         os.close(ours)
-        process.wait(timeout=20)
+        process.wait(timeout=120)
     return seen.decode()
 
 

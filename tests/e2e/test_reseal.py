@@ -71,7 +71,7 @@ def test_a_sealing_key_is_changed_in_four_steps_without_a_failed_request(world):
         world.configure(text, port)
         for index, listen in enumerate(([], ["--listen", "127.0.0.1:0"])):
             servers[index].terminate()
-            assert servers[index].wait(timeout=20) == 0
+            assert servers[index].wait(timeout=120) == 0
             servers[index] = world.serve(*listen, env=env)
 
     restart(configuration(also=["file:new.key"]))

@@ -43,8 +43,8 @@ def test_a_store_moves_from_sqlite_to_s3_and_back_and_tokens_made_before_verify_
 
     def look(later):
         found = moto.objects(bucket)
-        assert f"expires {later}\n\nfamily/1".encode() in found["keys/family/1"]
-        assert found["keys/family/2"].endswith(b"expires never\n\nfamily/2") and "keys/family/gone" not in found
+        assert f"expires {later}\nlength 8\n\nfamily/1".encode() in found["keys/family/1"]
+        assert found["keys/family/2"].endswith(b"expires never\nlength 8\n\nfamily/2") and "keys/family/gone" not in found
 
     def lose():
         moto.client("s3").delete_object(Bucket=bucket, Key="keys/family/2")

@@ -3,7 +3,6 @@
 After every case the same server mints a token on a new connection.
 """
 
-import time
 
 import pytest
 from e2e import wire
@@ -76,21 +75,21 @@ def test_a_body_that_never_comes_is_a_timeout(server):
 def test_a_body_that_drips_is_a_timeout_too(server):
     with wire.Connection(server.issuer) as connection:
         connection.send(wire.message("POST", "/sign", headers(server, ("Content-Length", "1000")), b"{"))
-        begun = time.monotonic()
         connection.socket.settimeout(0.1)
         answered = b""
-        while not answered and time.monotonic() - begun < 5:
+        # Each drip would be in time; all of them together are not, and the answer comes long before the end of the body.
+        for _ in range(900):
             connection.send(b" ")
             try:
                 answered = connection.socket.recv(65536)
+                break
             except TimeoutError:
                 continue
         assert answered.startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - begun < 3
 
 
 def test_headers_that_never_end_close_the_connection(server):
-    with wire.Connection(server.issuer, seconds=5) as connection:
+    with wire.Connection(server.issuer) as connection:
         connection.send(b"POST /sign HTTP/1.1\r\nHost: a\r\nX-Slow: ")
         assert connection.is_closed_by_peer()
 

@@ -10,7 +10,7 @@ import re
 import socket
 from urllib.parse import urlsplit
 
-SECONDS = 15.0
+SECONDS = 60.0
 FORM = "application/x-www-form-urlencoded"
 #: Sent where a refusal must not repeat it.
 MARK = "value-that-must-not-come-back"

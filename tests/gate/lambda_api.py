@@ -167,12 +167,12 @@ class Authorizer:
     def run(self):
         """Runs it where it is to end by itself; gives (exit code, standard error)."""
         done = subprocess.run(
-            [self.binary], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=20
+            [self.binary], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120
         )
         assert done.stdout == ""
         return done.returncode, done.stderr
 
-    def invoke(self, event, within=30):
+    def invoke(self, event, within=120):
         """What it makes of an event. It must go on running, whatever the event is."""
         reply = self.api.push(event).result(timeout=within)
         assert self.is_well(), self.log
@@ -201,7 +201,7 @@ class Authorizer:
     def terminate(self):
         """SIGTERM; gives the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=120)
 
     def end(self):
         if self.process and self.process.poll() is None:

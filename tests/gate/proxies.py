@@ -217,7 +217,7 @@ def guarded(kind, start, folder):
             yield Guarded(kind, gate, tap, service, f"http://127.0.0.1:{ports['8000']}")
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=120)
 
 
 def free_port():

@@ -92,7 +92,7 @@ class Proxy:
 
     def __init__(self, authority):
         address = urlsplit(authority.issuer)
-        self.connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+        self.connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
 
     def ask(self, token):
         headers = {"X-Original-Method": "GET", "X-Original-URI": "/orders", "Authorization": f"Bearer {token}"}

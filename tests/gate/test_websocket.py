@@ -69,7 +69,7 @@ def gateway(binary, issuer, tmp_path):
     def ask(request):
         done = subprocess.run(
             [binary, "authorize", "--event", "-"], input=json.dumps(event(request)), cwd=tmp_path, env=environment,
-            capture_output=True, text=True, timeout=30,
+            capture_output=True, text=True, timeout=120,
         )
         reply = json.loads(done.stdout)
         assert (done.returncode == 0) == (status(reply) == 101), done.stderr
@@ -111,7 +111,7 @@ def gateway(binary, issuer, tmp_path):
 def converse(url, **rest):
     with connect(url, proxy=None, **rest) as connection:
         connection.send("hello")
-        return connection.recv(timeout=10), connection.subprotocol
+        return connection.recv(timeout=60), connection.subprotocol
 
 
 def test_a_token_in_the_subprotocols_opens_a_connection_and_only_the_marker_comes_back(issuer, gateway):

@@ -13,6 +13,9 @@ MONGODB-AWS and checks the SigV4 signature. The command `countersignTest` belong
     {countersignTest: 1, command: "update", db: "x", answer: {...}, times: 2, after: true}
         the next two `update` in database x get this answer, and take effect nevertheless if `after`; without `answer` they
         get none and their connection is cut; with `forget` their numbers are not kept, so a second time is a second time
+    {countersignTest: 1, command: "find", db: "x", hold: true, times: 4}
+        the next four `find` in database x are written down and answered when {countersignTest: 1, db: "x", release: true}
+        comes
     {countersignTest: 1, db: "x", seen: true}       every command in x so far, documents cut to their `_id`
 """
 
@@ -48,15 +51,20 @@ class Refused(Exception):
 class Mongo:
     """What is stored, and what tests want to happen."""
 
-    def __init__(self, standalone=False, aws=None):
-        self.standalone, self.aws, self.address = standalone, aws, None
+    def __init__(self, standalone=False, aws=None, wire=(0, 21)):
+        self.standalone, self.aws, self.address, self.wire = standalone, aws, None, wire
         self.client, self.lock = mongomock.MongoClient(), threading.Lock()
         self.indexes, self.cursors, self.numbers = {}, {}, itertools.count(1)
         self.retried, self.planned, self.seen = {}, [], collections.defaultdict(list)
+        self.held, self.released = [], collections.defaultdict(threading.Event)
 
     def answer(self, connection, command):
         """The answer to one command; None: none, and the connection ends."""
         name, db = next(iter(command)), command.get("$db", "admin")
+        if self.holds(name, db):
+            with self.lock:
+                self.seen[db].append({k: shown(v) for k, v in command.items()})
+            self.released[db].wait(120)
         with self.lock:
             try:
                 if self.aws and name.lower() not in OPEN and not connection.get("user"):
@@ -86,6 +94,14 @@ class Mongo:
             except Exception as why:  # what mongomock does not know; the test that asks for it is to see that
                 return Refused(8, "UnknownError", repr(why)).answer
 
+    def holds(self, name, db):
+        """Whether a test wants this command to wait."""
+        with self.lock:
+            hold = next((h for h in self.held if h["command"] == name and h["db"] == db and h["times"] > 0), None)
+            if hold:
+                hold["times"] -= 1
+            return hold is not None
+
     # The server itself
 
     def do_hello(self, command, _db, _connection):
@@ -93,7 +109,8 @@ class Mongo:
         about = {
             "helloOk": True, "isWritablePrimary": True, "ismaster": True, "maxBsonObjectSize": 16777216,
             "maxMessageSizeBytes": 48000000, "maxWriteBatchSize": 100000, "localTime": now,
-            "logicalSessionTimeoutMinutes": 30, "minWireVersion": 0, "maxWireVersion": 21, "readOnly": False,
+            "logicalSessionTimeoutMinutes": 30, "minWireVersion": self.wire[0], "maxWireVersion": self.wire[1],
+            "readOnly": False,
         }
         if self.standalone:
             return about
@@ -111,8 +128,12 @@ class Mongo:
         return {"version": "7.0.0", "versionArray": [7, 0, 0, 0], "maxBsonObjectSize": 16777216}
 
     def do_countersigntest(self, command, *_):
-        if "command" in command:
+        if command.get("hold"):
+            self.held.append({"times": 1, **command})
+        elif "command" in command:
             self.planned.append({"times": 1, **command})
+        if command.get("release"):
+            self.released[command["db"]].set()
         return {"seen": self.seen[command["db"]]} if command.get("seen") else {}
 
     # MONGODB-AWS
@@ -261,6 +282,11 @@ class Mongo:
             raise Refused(26, "NamespaceNotFound", f"ns does not exist: {db.name}.{name}")
         return self.cursor(db, name, list(self.indexes_of(db, name).values()), 101)
 
+    def do_dropindexes(self, command, db, _):
+        name = command["dropIndexes"]
+        self.indexes[(db.name, name)] = {"_id_": self.indexes_of(db, name)["_id_"]}
+        return {}
+
     def do_drop(self, command, db, _):
         self.indexes.pop((db.name, command["drop"]), None)
         db.drop_collection(command["drop"])
@@ -373,5 +399,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--standalone", action="store_true")
     parser.add_argument("--certificate")
+    parser.add_argument("--wire-versions", type=int, nargs=2, default=(0, 21))
     chosen = parser.parse_args()
-    Server(chosen.port, standalone=chosen.standalone, certificate=chosen.certificate).serve_forever()
+    options = {"standalone": chosen.standalone, "wire": chosen.wire_versions}
+    Server(chosen.port, certificate=chosen.certificate, **options).serve_forever()

@@ -54,7 +54,7 @@ pub enum StoreError {
         reason: String,
     },
 
-    /// There is no store at the place that was named, and none was to be made.
+    /// There is no store at the place that was named, and none was to be made; [`create`](crate::create) makes one.
     #[error("{place} cannot be used: {reason}")]
     Missing {
         /// Which store.

@@ -30,6 +30,14 @@ mod sql;
 mod sqlite;
 mod store;
 mod sweep;
+#[cfg(any(
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "dynamodb",
+    feature = "mongodb",
+    feature = "s3"
+))]
+mod uninterrupted;
 mod url;
 
 pub use clock::{Clock, ClockJump, ClockWatch, ManualClock, Moment, SystemClock};

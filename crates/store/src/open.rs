@@ -127,15 +127,14 @@ async fn open_or(
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let url = StoreUrl::parse(url)?;
+    // What this finds is a decision of the engine; "not there" is never guessed from another failure.
     Ok(match url.engine() {
         Engine::Memory if missing != Missing::Make => return Err(not_there(&url)),
         Engine::Memory => Arc::new(MemoryStore::new(clock)),
         #[cfg(feature = "sqlite")]
         Engine::Sqlite => {
-            let config = crate::SqliteConfig::new(base_dir.join(url.sqlite_path()?));
-            if missing != Missing::Make && crate::SqliteStore::is_nothing(&config.path) {
-                return Err(not_there(&url));
-            }
+            let mut config = crate::SqliteConfig::new(base_dir.join(url.sqlite_path()?));
+            config.missing = missing;
             Arc::new(crate::SqliteStore::open(config, clock).await?)
         }
         #[cfg(feature = "postgres")]

@@ -7,7 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use countersign_store::{Clock, Expect, Key, SqliteConfig, SqliteStore, Store, StoreError, SystemClock};
+use countersign_store::{
+    Clock, Expect, Key, SqliteConfig, SqliteStore, Store, StoreError, SystemClock, conformance,
+};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::{TempDir, tempdir};
 
@@ -305,4 +307,46 @@ async fn stores_that_come_and_go_are_no_replacement() {
         tamper(&path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
         assert_eq!(store.get(&key).await.unwrap().unwrap().bytes, b"by another");
     }
+}
+
+/// The column cannot be empty; somebody made another table of it.
+#[tokio::test]
+async fn a_document_without_content_is_corrupt() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = Arc::new(open(&path).await.unwrap());
+    conformance::run_damaged(store, async |key| {
+        assert_eq!(key.as_str(), "damaged");
+        tamper(
+            &path,
+            "CREATE TABLE other (key TEXT NOT NULL PRIMARY KEY, version TEXT, bytes BLOB, expires_at INTEGER);
+             INSERT INTO other SELECT key, version, CASE key WHEN 'damaged' THEN NULL ELSE bytes END, expires_at
+                 FROM documents;
+             DROP TABLE documents; ALTER TABLE other RENAME TO documents",
+        )
+        .await;
+    })
+    .await;
+}
+
+/// Nothing of an existing file changes, and none is made; a folder that may not be looked into is not "not there".
+#[tokio::test]
+async fn opening_for_reading_writes_nothing() {
+    let (dir, path) = healthy().await;
+    let existing = async |path: &Path| {
+        let url = format!("sqlite:{}", path.display());
+        countersign_store::open_existing(&url, "/".as_ref(), Arc::new(SystemClock)).await
+    };
+    let before = fs::read(&path).unwrap();
+    let store = existing(&path).await.unwrap();
+    assert_eq!(store.list("").await.unwrap().len(), 60);
+    drop(store);
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let error = existing(&dir.path().join("none.db")).await.unwrap_err();
+    assert_eq!(error.code(), "store_missing", "{error}");
+    let error = existing(&path.join("below-a-file.db")).await.unwrap_err();
+    assert_eq!(error.code(), "store_misconfigured", "{error}");
+    let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| name.to_string_lossy().starts_with("store.db")), "nothing was made");
 }

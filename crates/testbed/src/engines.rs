@@ -36,13 +36,14 @@ pub fn start_mongo(options: &[&str]) -> Server {
     Server::start(&command, port, &log("mongo", port))
 }
 
-/// AWS's S3 and DynamoDB as moto plays them (not its KMS, which signs the wrong thing for a `DIGEST`).
+/// AWS's S3 and DynamoDB as tests/servers/amazon.py plays them (not its KMS, which signs the wrong thing for a `DIGEST`).
 pub fn moto() -> &'static Server {
     static MOTO: OnceLock<Server> = OnceLock::new();
     MOTO.get_or_init(|| {
         let port = free_port();
-        let mut command = Command::new(python("venv", "moto_server"));
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers/amazon.py");
+        let mut command = Command::new(python("venv", "python"));
+        command.arg(script).args(["--port", &port.to_string()]);
         Server::start(&command, port, &log("moto", port))
     })
 }

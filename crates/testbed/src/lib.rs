@@ -11,7 +11,9 @@
 mod engines;
 mod relay;
 mod server;
+mod wait;
 
 pub use engines::{localstack, mongo, moto, start_mongo};
 pub use relay::{Asked, Relay};
 pub use server::{Server, free_port};
+pub use wait::until;

@@ -22,6 +22,8 @@ use tokio::{
 enum Mode {
     Pass,
     LoseAnswers(usize),
+    /// The last byte of the next answers is missing, and their connections are cut.
+    CutAnswers(usize),
     /// Once an HTTP request whose head holds this text has been passed on, what follows.
     Then {
         only: Arc<str>,
@@ -112,7 +114,12 @@ impl Relay {
         self.set(Mode::LoseAnswers(times));
     }
 
-    /// The same from the next HTTP request on whose head holds `only`.
+    /// The next `times` answers come without their last byte, and their connections are cut: what was asked was done.
+    pub fn cut_answers(&self, times: usize) {
+        self.set(Mode::CutAnswers(times));
+    }
+
+    /// [`lose_answers`](Self::lose_answers) from the next HTTP request on whose head holds `only`.
     pub fn lose_answers_from(&self, only: &str, times: usize) {
         self.set(Mode::Then { only: only.into(), next: Box::new(Mode::LoseAnswers(times)) });
     }
@@ -232,7 +239,7 @@ async fn questions(
             return;
         }
         match mode {
-            Mode::Pass | Mode::Then { .. } | Mode::LoseAnswers(_) => {
+            Mode::Pass | Mode::Then { .. } | Mode::LoseAnswers(_) | Mode::CutAnswers(_) => {
                 if to.write_all(piece).await.is_err() {
                     return;
                 }
@@ -250,7 +257,7 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
         let mode = {
             let mut state = state.lock().unwrap();
             let mode = state.mode.clone();
-            if let Mode::LoseAnswers(times) = &mut state.mode {
+            if let Mode::LoseAnswers(times) | Mode::CutAnswers(times) = &mut state.mode {
                 *times -= 1;
                 if *times == 0 {
                     state.mode = Mode::Pass;
@@ -263,6 +270,10 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
                 if to.lock().await.write_all(buffer.get(..count).unwrap_or_default()).await.is_err() {
                     return;
                 }
+            }
+            Mode::CutAnswers(_) => {
+                let _ = to.lock().await.write_all(buffer.get(..count - 1).unwrap_or_default()).await;
+                return;
             }
             Mode::Freeze => {}
             Mode::LoseAnswers(_) | Mode::Refuse => return,

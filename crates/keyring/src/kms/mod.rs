@@ -13,7 +13,7 @@ pub use data_keys::KmsDataKeys;
 
 use crate::ServiceError;
 use aws_sdk_kms::{Client, config::Builder, config::timeout::TimeoutConfig};
-use countersign_aws::SdkConfig;
+use countersign_aws::{Named, SdkConfig, Service};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -44,15 +44,15 @@ impl Kms {
         Self(Arc::new(Inner { issuer, client: OnceCell::new(), turns: Semaphore::new(IN_FLIGHT) }))
     }
 
-    /// The same with a configuration at hand, and with fewer signatures at once.
+    /// The same with a configuration at hand, with its timeouts, and with fewer signatures at once.
     pub fn with(issuer: String, config: &SdkConfig, in_flight: usize) -> Self {
-        let client = OnceCell::new_with(Some(client(config)));
+        let client = OnceCell::new_with(Some(Client::new(config)));
         Self(Arc::new(Inner { issuer, client, turns: Semaphore::new(in_flight) }))
     }
 
     async fn client(&self) -> Result<&Client, ServiceError> {
         let make = || async {
-            let config = countersign_aws::configuration().await;
+            let config = countersign_aws::configuration(Service::Kms, Named::default()).await;
             Ok(client(&config.map_err(|why| ServiceError::Misconfigured(why.to_string()))?))
         };
         self.0.client.get_or_try_init(make).await

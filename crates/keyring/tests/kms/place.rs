@@ -22,10 +22,21 @@ use std::{sync::Arc, time::Duration};
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 pub(crate) const ISSUER: &str = "https://issuer.example";
 
-/// As the program has it, at another address and with shorter pauses.
+/// As the program has it, at another address, with shorter pauses, and with timeouts that are longer than anything takes
+/// on a busy machine.
 pub(crate) fn config(url: &str) -> SdkConfig {
+    config_within(url, Duration::from_secs(60), Duration::from_secs(240))
+}
+
+/// The same with the timeouts of the program, for tests of what is never answered.
+pub(crate) fn impatient(url: &str) -> SdkConfig {
+    config_within(url, Duration::from_secs(2), Duration::from_secs(6))
+}
+
+fn config_within(url: &str, attempt: Duration, call: Duration) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "tests");
-    let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).build();
+    let timeouts = TimeoutConfig::builder().connect_timeout(attempt);
+    let timeouts = timeouts.operation_attempt_timeout(attempt).operation_timeout(call).build();
     let retries = RetryConfig::standard().with_max_attempts(4);
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -121,3 +121,90 @@ pub(super) async fn readers_see_whole_documents(bench: &Bench) -> Outcome {
     }
     Ok(())
 }
+
+/// Spent or renewed, never both: what refresh tokens rest on.
+pub(super) async fn of_a_put_and_a_delete_of_one_version_one_takes_effect(bench: &Bench) -> Outcome {
+    for round in 0..20 {
+        let name = key(&format!("k/{round}"));
+        let version = bench.create(&name, b"old").await?;
+        let (put, deleted) = put_and_delete(&bench.store, &name, &version, round % 2 == 0).await;
+        let found = bench.store.get(&name).await?.map(|found| found.version);
+        match (put, deleted) {
+            (Ok(new), Err(StoreError::Conflict { .. })) => assert_eq!(found, Some(new), "round {round}"),
+            (Err(StoreError::Conflict { .. }), Ok(())) => assert_eq!(found, None, "round {round}"),
+            both => assert_eq!(both, (Ok(version), Ok(())), "round {round}: exactly one may succeed"),
+        }
+    }
+    Ok(())
+}
+
+async fn put_and_delete(
+    store: &Arc<dyn Store>,
+    name: &Key,
+    version: &Version,
+    put_first: bool,
+) -> (Result<Version, StoreError>, Outcome) {
+    let put = {
+        let (store, name, expect) = (Arc::clone(store), name.clone(), Expect::Version(version.clone()));
+        async move { store.put(&name, b"new", expect, None).await }
+    };
+    let delete = {
+        let (store, name, version) = (Arc::clone(store), name.clone(), version.clone());
+        async move { store.delete(&name, &version).await }
+    };
+    let (put, delete) = if put_first {
+        let put = tokio::spawn(put);
+        (put, tokio::spawn(delete))
+    } else {
+        let delete = tokio::spawn(delete);
+        (tokio::spawn(put), delete)
+    };
+    let (put, delete) = (put.await, delete.await);
+    assert!(put.is_ok() && delete.is_ok(), "neither panics");
+    match (put, delete) {
+        (Ok(put), Ok(delete)) => (put, delete),
+        _ => unreachable!("asserted above"),
+    }
+}
+
+pub(super) async fn deletes_that_race_all_succeed(bench: &Bench) -> Outcome {
+    for round in 0..5 {
+        let name = key(&format!("k/{round}"));
+        let version = bench.create(&name, b"x").await?;
+        for outcome in delete_at_once(&bench.store, &name, &version).join_all().await {
+            assert_eq!(outcome, Ok(()), "round {round}");
+        }
+        assert_eq!(bench.bytes(&name).await?, None, "round {round}");
+    }
+    Ok(())
+}
+
+/// A delete that comes late meets another version, says so, and leaves it.
+pub(super) async fn deletes_that_race_spare_a_successor(bench: &Bench) -> Outcome {
+    for round in 0..5 {
+        let name = key(&format!("k/{round}"));
+        let version = bench.create(&name, b"x").await?;
+        let deletes = delete_at_once(&bench.store, &name, &version);
+        let successor = loop {
+            let created = bench.create(&name, b"successor").await;
+            if !is_conflict(&created) {
+                break created?;
+            }
+        };
+        for outcome in deletes.join_all().await {
+            assert!(outcome.is_ok() || is_conflict(&outcome), "round {round}: {outcome:?}");
+        }
+        let found = bench.store.get(&name).await?.map(|found| found.version);
+        assert_eq!(found, Some(successor), "round {round}");
+    }
+    Ok(())
+}
+
+fn delete_at_once(store: &Arc<dyn Store>, name: &Key, version: &Version) -> JoinSet<Outcome> {
+    let mut deletes = JoinSet::new();
+    for _ in 0..8 {
+        let (store, name, version) = (Arc::clone(store), name.clone(), version.clone());
+        deletes.spawn(async move { store.delete(&name, &version).await });
+    }
+    deletes
+}

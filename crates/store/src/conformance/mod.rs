@@ -10,13 +10,16 @@ use countersign_jose::Timestamp;
 
 use crate::{Clock, Expect, Key, ManualClock, Store, StoreError};
 
+mod abandoned;
 mod concurrency;
 mod conflicts;
+mod damage;
 mod documents;
 mod expiry;
 mod listing;
 mod sharing;
 
+pub use damage::run_damaged;
 pub use sharing::run_shared;
 
 /// What a case works with.
@@ -104,6 +107,10 @@ where
         concurrency::one_of_a_hundred_takes_over_an_expired_document,
         concurrency::increments_are_never_lost,
         concurrency::readers_see_whole_documents,
+        concurrency::of_a_put_and_a_delete_of_one_version_one_takes_effect,
+        concurrency::deletes_that_race_all_succeed,
+        concurrency::deletes_that_race_spare_a_successor,
+        abandoned::callers_that_hang_up_do_not_block_the_next,
     ];
 }
 

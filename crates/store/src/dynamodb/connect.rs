@@ -1,6 +1,6 @@
-//! `Connection`: AWS's client for one table, and how many requests it is sent at once.
+//! `Connection`: AWS's client for one table.
 //!
-//! The client itself has no limit: a hundred tasks would open a hundred connections. Time-outs and retries are its own
+//! The client itself has no limit on connections; the store's permits are one. Timeouts and retries are its own
 //! (`countersign_aws`). [`Attempts`] notes what it does not say at the end: whether a write that was refused may have
 //! been done by an earlier attempt whose answer got lost.
 
@@ -12,18 +12,18 @@ use std::sync::{
 use aws_sdk_dynamodb::{
     Client,
     config::{ConfigBag, Intercept, Region, RuntimeComponents, interceptors::FinalizerInterceptorContextRef},
-    error::BoxError,
+    error::{BoxError, ProvideErrorMetadata},
+    types::AttributeValue,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use countersign_aws::{Named, Service};
 
-use super::{config::DynamoDbConfig, error};
+use super::{config::DynamoDbConfig, error, schema};
 use crate::StoreError;
 
 /// A way to one table.
 pub(super) struct Connection {
     pub(super) config: DynamoDbConfig,
     pub(super) client: Client,
-    turns: Semaphore,
 }
 
 impl Connection {
@@ -31,9 +31,11 @@ impl Connection {
     pub(super) async fn new(config: DynamoDbConfig) -> Result<Self, StoreError> {
         let aws = match config.aws.clone() {
             Some(aws) => aws,
-            None => countersign_aws::configuration_in(config.region.as_deref())
-                .await
-                .map_err(|why| error::no_region(&config.place, why))?,
+            None => {
+                let named = Named { region: config.region.as_deref(), endpoint: config.endpoint.as_deref() };
+                let aws = countersign_aws::configuration(Service::DynamoDb, named).await;
+                aws.map_err(|why| error::unusable(&config.place, &why))?
+            }
         };
         let mut builder = aws_sdk_dynamodb::config::Builder::from(&aws);
         if let Some(region) = &config.region {
@@ -42,20 +44,31 @@ impl Connection {
         if let Some(endpoint) = &config.endpoint {
             builder = builder.endpoint_url(endpoint);
         }
-        let turns = Semaphore::new(config.in_flight);
-        Ok(Self { client: Client::from_conf(builder.build()), config, turns })
+        Ok(Self { client: Client::from_conf(builder.build()), config })
     }
 
     pub(super) fn place(&self) -> &str {
         &self.config.place
     }
 
-    /// To be held while a request is under way.
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        match tokio::time::timeout(self.config.turn_timeout, self.turns.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(error::all_busy(self.place())),
+    /// Whether the table has our mark. `false` also where there is no such table, or one with another key.
+    pub(super) async fn is_marked(&self) -> Result<bool, StoreError> {
+        let request = self.client.get_item().table_name(&self.config.table).consistent_read(true);
+        let request = request.key(schema::KEY, AttributeValue::S(schema::MARK.to_owned()));
+        match request.send().await {
+            Ok(answer) => schema::check_mark(self.place(), answer.item.as_ref()),
+            Err(problem) => match problem.code() {
+                Some("ResourceNotFoundException" | "ValidationException") => Ok(false),
+                _ => Err(error::translate(self.place(), &problem)),
+            },
         }
+    }
+
+    /// Leaves the mark. Done again, or by many at once, it is the same.
+    pub(super) async fn leave_mark(&self) -> Result<(), StoreError> {
+        let request = self.client.put_item().table_name(&self.config.table);
+        let done = request.set_item(Some(schema::mark())).send().await;
+        done.map(|_| ()).map_err(|problem| error::translate(self.place(), &problem))
     }
 }
 
@@ -85,7 +98,8 @@ impl Intercept for Attempts {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let status = context.response().map_or(0, |response| response.status().as_u16());
-        if !(200..500).contains(&status) {
+        // A success that counts is never asked about; one whose body was cut off is tried again, though it was done.
+        if !(400..500).contains(&status) {
             self.unanswered.store(true, Ordering::SeqCst);
         }
         Ok(())

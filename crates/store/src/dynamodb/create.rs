@@ -1,9 +1,9 @@
 //! Making the table, and looking at what about it is a matter of operation.
 //!
 //! On demand (no capacity to guess), protected against deletion, encrypted as AWS does by itself, with time to live on
-//! `expires_at`, and with point-in-time recovery where that may be switched on. Done again, or by many at the same time, it
-//! finds what is there: of a table that exists only the time to live is ever changed, and only from off to on. Interrupted,
-//! it is run again.
+//! `ttl`, and with point-in-time recovery where that may be switched on. Done again, or by many at the same time, it
+//! finds what is there: a table that exists gets the mark and a time to live, if it has none, unless another program keeps
+//! items in it. Interrupted, it is run again.
 
 use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata,
@@ -33,6 +33,12 @@ pub(super) async fn create(
     match tokio::time::timeout(connection.config.ready_timeout, ready).await {
         Ok(ready) => ready?,
         Err(_) => return Err(error::not_ready(connection.place(), "not ready yet")),
+    }
+    if !connection.is_marked().await? {
+        if !made {
+            schema::check_items(connection).await?;
+        }
+        connection.leave_mark().await?;
     }
     let mut notes = Vec::new();
     notes.extend(switch_time_to_live_on(connection, made).await?);
@@ -105,14 +111,18 @@ async fn switch_time_to_live_on(connection: &Connection, made: bool) -> Result<O
         TimeToLive::Off => {}
     }
     let place = connection.place();
-    let specification =
-        TimeToLiveSpecification::builder().enabled(true).attribute_name(schema::EXPIRES_AT).build().map_err(
-            |problem| StoreError::Misconfigured { place: place.to_owned(), reason: problem.to_string() },
-        )?;
+    let specification = TimeToLiveSpecification::builder()
+        .enabled(true)
+        .attribute_name(schema::TIME_TO_LIVE)
+        .build()
+        .map_err(|problem| StoreError::Misconfigured {
+            place: place.to_owned(),
+            reason: problem.to_string(),
+        })?;
     let request = connection.client.update_time_to_live().table_name(&connection.config.table);
     match request.time_to_live_specification(specification).send().await {
         Ok(_) if made => Ok(None),
-        Ok(_) => Ok(Some("time to live was off and is on now, on the attribute `expires_at`".to_owned())),
+        Ok(_) => Ok(Some("time to live was off and is on now, on the attribute `ttl`".to_owned())),
         // Another one that does the same was faster.
         Err(problem) => match time_to_live(connection).await? {
             TimeToLive::On => Ok(None),
@@ -168,7 +178,7 @@ async fn time_to_live(connection: &Connection) -> Result<TimeToLive, StoreError>
     };
     let description = description.unwrap_or_else(|| TimeToLiveDescription::builder().build());
     match (description.time_to_live_status(), description.attribute_name()) {
-        (Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling), Some(schema::EXPIRES_AT)) => {
+        (Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling), Some(schema::TIME_TO_LIVE)) => {
             Ok(TimeToLive::On)
         }
         (Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling), other) => {

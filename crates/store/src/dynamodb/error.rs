@@ -7,7 +7,7 @@
 use std::error::Error;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use countersign_aws::NoRegion;
+use countersign_aws::Unusable;
 
 use crate::{Key, KeyError, StoreError};
 
@@ -70,6 +70,13 @@ fn service(place: &str, code: Option<&str>, text: &str, status: u16) -> StoreErr
             place,
             "too many tables are being made or changed at once, or the account's limit is reached; try again later",
         ),
+        "UnknownOperationException"
+        | "UnsupportedOperationException"
+        | "InvalidAction"
+        | "NotImplemented" => misconfigured(
+            place,
+            &format!("what answers there does not have what the store needs ({code}); use Amazon DynamoDB"),
+        ),
         "ValidationException" | "SerializationException" => {
             misconfigured(place, &format!("DynamoDB does not take the request: {text}"))
         }
@@ -106,9 +113,10 @@ where
     )
 }
 
-/// No region is set anywhere.
-pub(super) fn no_region(place: &str, why: NoRegion) -> StoreError {
-    misconfigured(place, &format!("{why}, or `?region=` in the store URL"))
+/// What the environment says about AWS cannot be used.
+pub(super) fn unusable(place: &str, why: &Unusable) -> StoreError {
+    let or_here = if *why == Unusable::NoRegion { ", or `?region=` in the store URL" } else { "" };
+    misconfigured(place, &format!("{why}{or_here}"))
 }
 
 /// The table is not there.
@@ -130,6 +138,24 @@ pub(super) fn not_ours(place: &str, what: &str) -> StoreError {
     )
 }
 
+/// Another program keeps items in the table.
+pub(super) fn items_of_others(place: &str) -> StoreError {
+    misconfigured(
+        place,
+        "this table has items of another program; name another table, or make one with `countersign store create`",
+    )
+}
+
+/// The table has a shape this version does not know.
+pub(super) fn newer(place: &str, found: u32, known: u32) -> StoreError {
+    misconfigured(
+        place,
+        &format!(
+            "it was made by a newer version of Countersign (shape {found}, this one knows up to {known}); use that version"
+        ),
+    )
+}
+
 /// The table is there and can not be used yet, or no more.
 pub(super) fn not_ready(place: &str, status: &str) -> StoreError {
     unavailable(place, &format!("the table is {}; wait until it is ACTIVE", one_line(status)))
@@ -140,7 +166,7 @@ pub(super) fn other_time_to_live(place: &str, attribute: &str) -> StoreError {
     misconfigured(
         place,
         &format!(
-            "its time to live is on the attribute {:?} and has to be on `expires_at`; change that, or name another table",
+            "its time to live is on the attribute {:?} and has to be on `ttl`; change that, or name another table",
             one_line(attribute)
         ),
     )
@@ -152,11 +178,6 @@ pub(super) fn time_to_live_changes(place: &str) -> StoreError {
         place,
         "its time to live was switched off shortly ago; AWS lets it be switched on an hour later",
     )
-}
-
-/// Too many requests of this process.
-pub(super) fn all_busy(place: &str) -> StoreError {
-    unavailable(place, "no request got its turn; too many requests, or a slow answer to each")
 }
 
 /// A write was refused, and an attempt before that was not answered: either may be why.
@@ -190,11 +211,15 @@ fn no_answer(place: &str) -> StoreError {
     unavailable(place, "it did not answer in time; look at the endpoint and the network")
 }
 
+/// A refusal is an answer to what was asked, and the next one will be the same.
 fn not_dynamodb(place: &str, status: u16) -> StoreError {
-    unavailable(
-        place,
-        &format!("what answers there (HTTP {status}) does not speak as DynamoDB does; look at the endpoint"),
-    )
+    let reason =
+        format!("what answers there (HTTP {status}) does not speak as DynamoDB does; look at the endpoint");
+    match status {
+        408 | 429 => unavailable(place, &reason),
+        400..=499 | 501 => misconfigured(place, &reason),
+        _ => unavailable(place, &reason),
+    }
 }
 
 fn denied(place: &str, reason: &str) -> StoreError {

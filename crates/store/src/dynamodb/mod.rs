@@ -29,37 +29,48 @@ use self::{
     connect::{Attempts, Connection},
     schema::Item,
 };
-use crate::{Clock, Created, Document, Expect, Key, Store, StoreError, Version, document};
+use crate::{
+    Clock, Created, Document, Expect, Key, Store, StoreError, Version,
+    uninterrupted::{Engine, Permits, Uninterrupted},
+};
 
 /// Documents in one DynamoDB table.
-pub struct DynamoDbStore {
+pub type DynamoDbStore = Uninterrupted<DynamoDbEngine>;
+
+/// The engine itself.
+pub struct DynamoDbEngine {
     connection: Connection,
     clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for DynamoDbStore {
+impl std::fmt::Debug for DynamoDbEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DynamoDbStore").field("config", &self.connection.config).finish_non_exhaustive()
     }
 }
 
 impl DynamoDbStore {
-    /// Looks at the table, which has to be there: a server should neither need the right to make one nor make one by a
-    /// typing error. [`create`](Self::create) makes it.
+    /// Looks for the mark in the table, and at the table where there is none. It has to be there: a server should neither
+    /// need the right to make one nor make one by a typing error. [`create`](Self::create) makes it. Writes nothing.
     ///
     /// # Errors
     ///
-    /// `Misconfigured`: no region, no such table, or one of another shape. `Denied`: credentials or rights. `Unavailable`:
+    /// `Misconfigured`: no region, no such table, or one of another shape or with items of others. `Denied`: credentials or rights. `Unavailable`:
     /// no answer in time, throttled throughout, or the table is still being made.
     pub async fn open(config: DynamoDbConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let connection = Connection::new(config).await?;
-        match schema::inspect(&connection).await? {
-            None => Err(error::no_table(connection.place())),
-            Some(table) if !schema::is_usable(&table) => {
-                Err(error::not_ready(connection.place(), schema::status(&table)))
+        let permits = Permits::shared(connection.config.in_flight, connection.config.turn_timeout);
+        if !connection.is_marked().await? {
+            // Why that is says the table itself, where it is not only the mark that is missing.
+            match schema::inspect(&connection).await? {
+                None => return Err(error::no_table(connection.place())),
+                Some(table) if !schema::is_usable(&table) => {
+                    return Err(error::not_ready(connection.place(), schema::status(&table)));
+                }
+                Some(_) => schema::check_items(&connection).await?,
             }
-            Some(_) => Ok(Self { connection, clock }),
         }
+        Ok(Self::new(DynamoDbEngine { connection, clock }, permits))
     }
 
     /// Makes the table where there is none, waits until it can be used, and switches its time to live on. Done again, or by
@@ -83,14 +94,15 @@ impl DynamoDbStore {
     pub async fn remarks(config: DynamoDbConfig) -> Result<Vec<String>, StoreError> {
         create::remarks(&Connection::new(config).await?).await
     }
+}
 
+impl DynamoDbEngine {
     fn place(&self) -> &str {
         self.connection.place()
     }
 
     /// The document under `key`, expired or not.
     async fn read(&self, key: &Key) -> Result<Option<Document>, StoreError> {
-        let _turn = self.connection.turn().await?;
         let request = self.connection.client.get_item().table_name(&self.connection.config.table);
         let request = request.key(schema::KEY, AttributeValue::S(key.as_str().to_owned()));
         let answer = request.consistent_read(true).send().await;
@@ -117,7 +129,14 @@ impl DynamoDbStore {
 }
 
 #[async_trait]
-impl Store for DynamoDbStore {
+impl Engine for DynamoDbEngine {
+    fn place(&self) -> String {
+        self.connection.place().to_owned()
+    }
+}
+
+#[async_trait]
+impl Store for DynamoDbEngine {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let found = self.read(key).await?;
         let now = self.clock.now();
@@ -131,10 +150,8 @@ impl Store for DynamoDbStore {
         expect: Expect,
         expires_at: Option<Timestamp>,
     ) -> Result<Version, StoreError> {
-        document::check_size(key, bytes)?;
         let version = Version::fresh(self.place())?;
         let attempts = Attempts::default();
-        let turn = self.connection.turn().await?;
         let request = self.connection.client.put_item().table_name(&self.connection.config.table);
         let request = request
             .set_item(Some(schema::item(key, bytes, &version, expires_at)))
@@ -151,7 +168,6 @@ impl Store for DynamoDbStore {
         };
         let request = request.return_values_on_condition_check_failure(AllOld).customize();
         let Err(problem) = request.interceptor(attempts.clone()).send().await else { return Ok(version) };
-        drop(turn);
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = problem.as_service_error() else {
             return Err(error::translate(self.place(), &problem));
         };
@@ -164,7 +180,6 @@ impl Store for DynamoDbStore {
 
     async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
         let attempts = Attempts::default();
-        let turn = self.connection.turn().await?;
         let request = self.connection.client.delete_item().table_name(&self.connection.config.table);
         let request = request
             .key(schema::KEY, AttributeValue::S(key.as_str().to_owned()))
@@ -174,7 +189,6 @@ impl Store for DynamoDbStore {
             .return_values_on_condition_check_failure(AllOld)
             .customize();
         let Err(problem) = request.interceptor(attempts.clone()).send().await else { return Ok(()) };
-        drop(turn);
         let Some(DeleteItemError::ConditionalCheckFailedException(failed)) = problem.as_service_error()
         else {
             return Err(error::translate(self.place(), &problem));
@@ -188,10 +202,6 @@ impl Store for DynamoDbStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        if !Key::may_start_with(prefix) {
-            return Ok(Vec::new());
-        }
-        let _turn = self.connection.turn().await?;
         let request = self.connection.client.scan().table_name(&self.connection.config.table);
         let mut request = request
             .consistent_read(true)
@@ -212,6 +222,9 @@ impl Store for DynamoDbStore {
                 let Some(AttributeValue::S(key)) = item.get(schema::KEY) else {
                     return Err(error::no_key(self.place()));
                 };
+                if key == schema::MARK {
+                    continue;
+                }
                 let key = Key::parse(key).map_err(|reason| error::foreign_key(self.place(), reason))?;
                 // An expiry that is none is for whoever reads the document to report.
                 if schema::expiry(item).is_ok_and(|end| end.is_some_and(|end| end <= now)) {

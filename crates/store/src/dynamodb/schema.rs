@@ -1,8 +1,13 @@
 //! The shape of the table and of its items, and the conditions under which items change.
 //!
 //! One item per document: `key` (S, the partition key, the table's only key), `version` (S), `bytes` (B) and, when the
-//! document expires, `expires_at` (N, seconds since 1970, the table's time-to-live attribute). A table of another shape
+//! document expires, `expires_at` (N, seconds since 1970) and `ttl` (N, an hour later, the table's time-to-live
+//! attribute: AWS removes items by its own clock, which may be ahead of ours). A table of another shape
 //! and an item with an attribute of another type are somebody else's and are refused as they are.
+//!
+//! `store create` leaves a mark: an item whose name no document has. A table without it, of CloudFormation's making or
+//! somebody else's, is ours if it is empty or the first hundred items are like ours; its time to live is not touched
+//! otherwise, because that would delete what another program keeps.
 
 use std::collections::HashMap;
 
@@ -16,12 +21,14 @@ use aws_sdk_dynamodb::{
 use countersign_jose::Timestamp;
 
 use super::{connect::Connection, error};
-use crate::{Document, Key, StoreError, Version};
+use crate::{Document, Key, StoreError, Version, sweep::MARGIN};
 
 pub(super) const KEY: &str = "key";
 pub(super) const VERSION: &str = "version";
 pub(super) const BYTES: &str = "bytes";
 pub(super) const EXPIRES_AT: &str = "expires_at";
+/// The attribute of the table's time to live. Only ever written.
+pub(super) const TIME_TO_LIVE: &str = "ttl";
 
 /// Nothing live is there. `:now`. An expired item counts as absent and is replaced in place.
 pub(super) const IS_ABSENT: &str = "attribute_not_exists(#key) OR #expires_at <= :now";
@@ -30,6 +37,15 @@ pub(super) const IS_AT_VERSION: &str =
     "#version = :version AND (attribute_not_exists(#expires_at) OR #expires_at > :now)";
 /// The document is the one that was read, expired or not. `:version`.
 pub(super) const HAS_VERSION: &str = "#version = :version";
+
+/// The name of the mark. Documents' names have no `!`.
+pub(super) const MARK: &str = "!countersign";
+/// The attribute of the mark with the number of the shape.
+pub(super) const SHAPE: &str = "shape";
+/// The shape of this version.
+pub(super) const CURRENT: u32 = 1;
+/// How many items say whose a table without the mark is.
+const LOOKED_AT: i32 = 100;
 
 /// An item as DynamoDB has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -43,6 +59,7 @@ pub(super) fn item(key: &Key, bytes: &[u8], version: &Version, expires_at: Optio
     ]);
     if let Some(end) = expires_at {
         item.insert(EXPIRES_AT.to_owned(), number(end));
+        item.insert(TIME_TO_LIVE.to_owned(), number(end.plus(MARGIN)));
     }
     item
 }
@@ -100,6 +117,51 @@ fn kind(value: &AttributeValue) -> &'static str {
         AttributeValue::S(_) => "a string (S)",
         _ => "of an unknown type",
     }
+}
+
+/// The item that is the mark.
+pub(super) fn mark() -> Item {
+    Item::from([
+        (KEY.to_owned(), AttributeValue::S(MARK.to_owned())),
+        (SHAPE.to_owned(), AttributeValue::N(CURRENT.to_string())),
+    ])
+}
+
+/// Whether the mark is there, and of a version that this one can use.
+pub(super) fn check_mark(place: &str, item: Option<&Item>) -> Result<bool, StoreError> {
+    let Some(item) = item else { return Ok(false) };
+    let shape = match item.get(SHAPE) {
+        Some(AttributeValue::N(number)) => number.parse().ok(),
+        _ => None,
+    };
+    match shape {
+        Some(CURRENT) => Ok(true),
+        Some(newer) if newer > CURRENT => Err(error::newer(place, newer, CURRENT)),
+        _ => Err(error::items_of_others(place)),
+    }
+}
+
+/// Refuses a table without the mark in which another program keeps items.
+pub(super) async fn check_items(connection: &Connection) -> Result<(), StoreError> {
+    let place = connection.place();
+    let request = connection.client.scan().table_name(&connection.config.table).consistent_read(true);
+    let some = request.limit(LOOKED_AT).send().await.map_err(|problem| error::translate(place, &problem))?;
+    if some.items().iter().all(is_ours) { Ok(()) } else { Err(error::items_of_others(place)) }
+}
+
+/// Whether an item has all attributes of ours, each of its type, and no other; or is the mark.
+fn is_ours(item: &Item) -> bool {
+    let Some(AttributeValue::S(key)) = item.get(KEY) else { return false };
+    if key == MARK {
+        return true;
+    }
+    let is_version = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let known = [KEY, VERSION, BYTES, EXPIRES_AT, TIME_TO_LIVE];
+    Key::parse(key).is_ok()
+        && item.keys().all(|name| known.contains(&name.as_str()))
+        && matches!(item.get(VERSION), Some(AttributeValue::S(version)) if is_version(version))
+        && matches!(item.get(BYTES), Some(AttributeValue::B(_)))
+        && expiry(item).is_ok()
 }
 
 /// The table as it is, if it is there and of our shape.

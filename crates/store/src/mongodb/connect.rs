@@ -113,7 +113,7 @@ impl Connection {
 }
 
 /// How long an operation may take in all.
-fn patience(config: &MongoConfig) -> Duration {
+pub(super) fn patience(config: &MongoConfig) -> Duration {
     config.selection_timeout + config.operation_timeout
 }
 

@@ -40,8 +40,11 @@ pub(super) fn failed(place: &str, failed: &Failed) -> StoreError {
 /// Translates an error of connecting or of a command.
 pub(super) fn translate(place: &str, error: &Error) -> StoreError {
     if let ErrorKind::Write(WriteFailure::WriteConcernError(problem)) = error.kind.as_ref() {
+        if is_never(problem.code) {
+            return by_code(place, problem.code, &name(problem.code, &problem.code_name));
+        }
         let reason = format!(
-            "the write is not sure: a majority of the servers did not confirm it in time ({}); look at the replica set",
+            "the write was not confirmed: a majority of the servers did not answer in time ({}); look at the replica set",
             name(problem.code, &problem.code_name)
         );
         return unavailable(place, &reason);
@@ -76,7 +79,7 @@ pub(super) fn translate(place: &str, error: &Error) -> StoreError {
             misconfigured(place, "the driver does not take the store URL; look at its options")
         }
         ErrorKind::IncompatibleServer { .. } | ErrorKind::SessionsNotSupported => {
-            misconfigured(place, "the server is too old, or lacks what the store needs")
+            misconfigured(place, "the server lacks what the store needs: use MongoDB 4.4 or newer")
         }
         // The texts of these may describe values, so they stay out.
         ErrorKind::Bson(_) | ErrorKind::InvalidResponse { .. } => {
@@ -112,11 +115,12 @@ fn by_code(place: &str, code: i32, name: &str) -> StoreError {
             "the collection has an index on `expires_at` of another kind; remove it, or name another collection with \
              `?collection=NAME`",
         ),
-        // BadValue, FailedToParse, TypeMismatch, CommandNotFound, InvalidOptions, InvalidNamespace, CommandNotSupported,
-        // DocumentValidationFailure
-        2 | 9 | 14 | 59 | 72 | 73 | 115 | 121 => {
-            misconfigured(place, &format!("the server does not take what the store needs ({name})"))
-        }
+        code if is_never(code) => misconfigured(
+            place,
+            &format!(
+                "the server refuses what the store needs ({name}); use MongoDB 4.4 or newer, or a service that has it"
+            ),
+        ),
         50 => unavailable(place, "a command took too long and was given up; look at the servers' load"),
         112 | 462 | 16500 => unavailable(place, &format!("too many requests ({name}); try again later")),
         // On the way to another primary, or down.
@@ -126,6 +130,23 @@ fn by_code(place: &str, code: i32, name: &str) -> StoreError {
         ),
         _ => unavailable(place, &format!("{name}; look at the servers")),
     }
+}
+
+/// Whether the server will answer the same however often it is asked: it does not know a command, an option or a
+/// concern, or the place is not a collection.
+const fn is_never(code: i32) -> bool {
+    matches!(
+        code,
+        // BadValue, FailedToParse, TypeMismatch, CommandNotFound, InvalidOptions, InvalidNamespace
+        2 | 9 | 14 | 59 | 72 | 73
+        // UnknownReplWriteConcern, UnsatisfiableWriteConcern, CommandNotSupported, DocumentValidationFailure
+            | 79 | 100 | 115 | 121
+        // ReadConcernMajorityNotEnabled, CommandNotSupportedOnView, NotImplemented, and Amazon DocumentDB's
+        // "feature not supported"
+            | 148 | 166 | 238 | 303
+        // APIVersionError, APIStrictError, APIDeprecationError, MechanismUnavailable, a field that is not known
+            | 322 | 323 | 324 | 334 | 40415
+    )
 }
 
 fn network(place: &str, problem: &io::Error) -> StoreError {
@@ -141,6 +162,9 @@ fn network(place: &str, problem: &io::Error) -> StoreError {
 
 /// No server was found that takes writes. The reasons of the driver for each server are all in one text.
 fn no_server(place: &str, message: &str) -> StoreError {
+    if let Some(refusal) = wrong_version(place, message) {
+        return refusal;
+    }
     let reason = message.split_once("I/O error: ").and_then(|(_, rest)| rest.split_once(", labels:"));
     let reason = reason.map(|(reason, _)| one_line(reason));
     match reason {
@@ -154,6 +178,30 @@ fn no_server(place: &str, message: &str) -> StoreError {
             "no server takes writes; look at the replica set, and at the hosts and `replicaSet` in the store URL",
         ),
     }
+}
+
+/// The driver and the server have no version of the protocol in common. The driver says so in words (mongodb 3.9.1,
+/// `compatibility_error_message`); a test pins them.
+fn wrong_version(place: &str, message: &str) -> Option<StoreError> {
+    let after = |mark: &str| {
+        let (_, rest) = message.split_once(mark)?;
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(rest.len());
+        rest.get(..end).map(|text| text.trim_end_matches('.'))
+    };
+    if let (Some(found), Some(needed)) = (after("reports wire version "), after("requires at least ")) {
+        let named = after("(MongoDB ").map_or_else(String::new, |version| format!(", MongoDB {version}"));
+        let reason = format!(
+            "the server is too old: its newest wire version is {found}, and at least {needed}{named} is needed; \
+             upgrade the server"
+        );
+        return Some(misconfigured(place, &reason));
+    }
+    let (found, known) = (after("requires wire version ")?, after("only supports up to ")?);
+    let reason = format!(
+        "the server is too new: its oldest wire version is {found}, and this program knows up to {known}; \
+         upgrade Countersign"
+    );
+    Some(misconfigured(place, &reason))
 }
 
 /// How rustls begins when it refuses a server.

@@ -25,12 +25,18 @@ use ::mongodb::{
 use async_trait::async_trait;
 use countersign_jose::Timestamp;
 
-use self::connect::{Connection, Failed};
 pub use self::{
     config::MongoConfig,
     foreign::{ForeignLimits, read_foreign_collection},
 };
-use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document};
+use self::{
+    connect::{Connection, Failed},
+    schema::State,
+};
+use crate::{
+    Clock, Document, Expect, Key, Store, StoreError, Version,
+    uninterrupted::{Engine, Permits, Uninterrupted},
+};
 
 /// How often is asked what the server puts off.
 const ATTEMPTS: u32 = 5;
@@ -38,12 +44,15 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Documents in one collection of a MongoDB database.
-pub struct MongoStore {
+pub type MongoStore = Uninterrupted<MongoEngine>;
+
+/// The engine itself.
+pub struct MongoEngine {
     connection: Connection,
     clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for MongoStore {
+impl std::fmt::Debug for MongoEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MongoStore").field("config", &self.connection.config).finish_non_exhaustive()
     }
@@ -60,9 +69,14 @@ impl MongoStore {
     pub async fn open(config: MongoConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let connection = Connection::new(config).await?;
         schema::prepare(&connection).await?;
-        Ok(Self { connection, clock })
+        let (count, patience) = (connection.config.connections, connect::patience(&connection.config));
+        // As many as the driver has connections: nobody ever waits in its pool.
+        let permits = Permits::shared(usize::try_from(count).unwrap_or(usize::MAX), patience);
+        Ok(Self::new(MongoEngine { connection, clock }, permits))
     }
+}
 
+impl MongoEngine {
     fn place(&self) -> &str {
         &self.connection.config.place
     }
@@ -96,32 +110,38 @@ impl MongoStore {
         error::failed(self.place(), failed)
     }
 
-    /// What is under a key, dead or alive, with the members that `shape` asks for. By its name alone: what is read
-    /// linearizably must be one document.
-    async fn find(&self, key: &Key, shape: BsonDocument) -> Result<Option<Document>, StoreError> {
-        let found = self
-            .ask(|documents| {
-                let shape = shape.clone();
-                async move {
-                    let question = documents.find_one(schema::named(key)).projection(shape);
-                    question.read_concern(self.connection.exact.clone()).max_time(self.patience()).await
-                }
-            })
-            .await
-            .map_err(|failed| self.failed(&failed))?;
-        found.map(|found| schema::read(self.place(), &found)).transpose()
+    /// What is under a key, expired or not, with these members; with all of them for an empty `members`. By its name
+    /// alone: what is read linearizably must be one document.
+    async fn find(&self, key: &Key, members: BsonDocument) -> Result<Option<BsonDocument>, StoreError> {
+        let found = self.ask(|documents| {
+            let members = members.clone();
+            async move {
+                let query = documents.find_one(schema::named(key)).projection(members);
+                query.read_concern(self.connection.exact.clone()).max_time(self.patience()).await
+            }
+        });
+        found.await.map_err(|failed| self.failed(&failed))
     }
 
     /// The same without the content.
-    async fn state(&self, key: &Key) -> Result<Option<Document>, StoreError> {
-        self.find(key, doc! { "version": 1, "expires_at": 1 }).await
+    async fn state(&self, key: &Key) -> Result<Option<State>, StoreError> {
+        let found = self.find(key, schema::state_members()).await?;
+        found.map(|found| schema::read_state(self.place(), &found)).transpose()
     }
 }
 
 #[async_trait]
-impl Store for MongoStore {
+impl Engine for MongoEngine {
+    fn place(&self) -> String {
+        self.connection.config.place.clone()
+    }
+}
+
+#[async_trait]
+impl Store for MongoEngine {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let found = self.find(key, doc! {}).await?;
+        let found = found.map(|found| schema::read(self.place(), &found)).transpose()?;
         Ok(found.filter(|document| document.is_live(self.clock.now())))
     }
 
@@ -132,7 +152,6 @@ impl Store for MongoStore {
         expect: Expect,
         expires_at: Option<Timestamp>,
     ) -> Result<Version, StoreError> {
-        document::check_size(key, bytes)?;
         let version = Version::fresh(self.place())?;
         let new = schema::document(key, &version, bytes, expires_at);
         let done = self
@@ -172,9 +191,6 @@ impl Store for MongoStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        if !Key::may_start_with(prefix) {
-            return Ok(Vec::new());
-        }
         let question = schema::live_below(prefix, self.clock.now());
         let cursor = self.ask(|documents| {
             let question = question.clone();

@@ -2,9 +2,10 @@
 //!
 //! `{_id: KEY, version, bytes, expires_at}`, the last one only where there is an expiry. The index on `expires_at` removes
 //! documents an hour after they expired, by the server's clock; its name says that the collection is ours and of which
-//! shape. A collection with documents of another program, of a newer version, or that compares names otherwise than byte by
-//! byte is refused without a change. Where the index is there nothing is written. Every value of a question is a
-//! typed BSON value, so what a key holds is never an operator.
+//! shape. Without it, a collection is ours if the first hundred documents have exactly these members: an index that
+//! deletes must never be put on the collection of another program. Such a collection, one of a newer version, and one
+//! that does not compare names byte by byte are refused without a change. Where the index is there nothing is written.
+//! Every value of a query is a typed BSON value, so what a key holds is never an operator.
 
 use ::mongodb::{
     Collection, Database, IndexModel,
@@ -24,6 +25,8 @@ use crate::{Document, Key, Missing, StoreError, Version, sweep::MARGIN};
 const MARK: &str = "countersign_documents_v";
 /// The shape below.
 const VERSION: u32 = 1;
+/// How many documents say whose a collection without the mark is.
+const LOOKED_AT: i64 = 100;
 
 /// A document as it is written.
 pub(super) fn document(
@@ -40,24 +43,62 @@ pub(super) fn document(
     document
 }
 
-/// What was read. `bytes` are absent where they were not asked for.
-pub(super) fn read(place: &str, found: &BsonDocument) -> Result<Document, StoreError> {
-    let foreign =
-        |member: &str| error::foreign(place, &format!("its `{member}` is not what this program writes"));
-    let version = found.get_str("version").map_err(|_| foreign("version"))?;
-    let bytes = match found.get("bytes") {
-        None => Vec::new(),
-        Some(Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes })) => bytes.clone(),
-        Some(_) => return Err(foreign("bytes")),
-    };
+/// A document without its content.
+pub(super) struct State {
+    pub(super) version: Version,
+    expires_at: Option<Timestamp>,
+}
+
+impl State {
+    pub(super) fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// The members that [`read_state`] needs.
+pub(super) fn state_members() -> BsonDocument {
+    doc! { "version": 1, "expires_at": 1 }
+}
+
+/// What was read without the content.
+pub(super) fn read_state(place: &str, found: &BsonDocument) -> Result<State, StoreError> {
+    let version = found.get_str("version").map_err(|_| foreign(place, "version"))?;
     let expires_at = match found.get("expires_at") {
         None => None,
         Some(Bson::DateTime(at)) => {
             Some(Timestamp::from_unix_seconds(at.timestamp_millis().div_euclid(1000)))
         }
-        Some(_) => return Err(foreign("expires_at")),
+        Some(_) => return Err(foreign(place, "expires_at")),
     };
-    Ok(Document { bytes, version: Version::from_engine(version), expires_at })
+    Ok(State { version: Version::from_engine(version), expires_at })
+}
+
+/// A document that was read whole.
+pub(super) fn read(place: &str, found: &BsonDocument) -> Result<Document, StoreError> {
+    let State { version, expires_at } = read_state(place, found)?;
+    let bytes = content(found).ok_or_else(|| foreign(place, "bytes"))?.to_vec();
+    Ok(Document { bytes, version, expires_at })
+}
+
+fn content(found: &BsonDocument) -> Option<&[u8]> {
+    match found.get("bytes") {
+        Some(Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes })) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn foreign(place: &str, member: &str) -> StoreError {
+    error::foreign(place, &format!("its `{member}` is not what this program writes"))
+}
+
+/// Whether a document has all members of ours, each of its kind, and no other.
+fn is_ours(found: &BsonDocument) -> bool {
+    let is_version = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let members = 3 + usize::from(matches!(found.get("expires_at"), Some(Bson::DateTime(_))));
+    found.len() == members
+        && found.get_str("_id").is_ok_and(|text| Key::parse(text).is_ok())
+        && found.get_str("version").is_ok_and(is_version)
+        && content(found).is_some()
 }
 
 /// The key of what was listed.
@@ -156,14 +197,21 @@ async fn owner(connection: &Connection) -> Result<Owner, StoreError> {
         }
     }
     let config = &connection.config;
-    let any = async |database| {
-        documents(config, &database).find_one(doc! {}).max_time(config.operation_timeout).await
+    let failed = |failed: Failed| error::failed(place, &failed);
+    let some = async |database| {
+        let documents = documents(config, &database);
+        let query = documents.find(doc! {}).limit(LOOKED_AT).batch_size(16);
+        query.max_time(config.operation_timeout).await
     };
-    match connection.wait(any).await.map_err(|failed| error::failed(place, &failed))? {
-        None => Ok(Owner::Nobody),
-        Some(found) if key(place, &found).is_ok() && read(place, &found).is_ok() => Ok(Owner::Unmarked),
-        Some(_) => Err(error::not_ours(place, name)),
+    let mut cursor = connection.wait(some).await.map_err(failed)?;
+    let mut owner = Owner::Nobody;
+    while connection.wait(|_| cursor.advance()).await.map_err(failed)? {
+        if !cursor.deserialize_current().is_ok_and(|found| is_ours(&found)) {
+            return Err(error::not_ours(place, name));
+        }
+        owner = Owner::Unmarked;
     }
+    Ok(owner)
 }
 
 /// The indexes of a collection; none if it is not there.

@@ -16,10 +16,7 @@ use sqlx::{
     ConnectOptions, Connection, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
     config::{Host, PostgresConfig, TlsMode},
@@ -47,7 +44,6 @@ const SESSION: &str = "SELECT set_config('search_path', $1, false), set_config('
 pub(super) struct Connections {
     pub(super) config: PostgresConfig,
     options: PgConnectOptions,
-    free: Semaphore,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -60,31 +56,26 @@ struct Idle {
 pub(super) struct Lease<'a> {
     of: &'a Connections,
     connection: PgConnection,
-    _permit: SemaphorePermit<'a>,
 }
 
 impl Connections {
     /// Reads the certificates that the configuration names; connects to nothing yet.
     pub(super) fn new(config: PostgresConfig) -> Result<Self, StoreError> {
         let options = options(&config)?;
-        Ok(Self { free: Semaphore::new(config.connections.max(1)), idle: Mutex::default(), options, config })
+        Ok(Self { idle: Mutex::default(), options, config })
     }
 
-    /// A connection that works, as far as can be known.
+    /// A connection that works, as far as can be known. The store's permits bound how many there are.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let place = &self.config.place;
-        let permit = match timeout(self.config.acquire_timeout, self.free.acquire()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => return Err(error::all_busy(place)),
-        };
         if let Some(connection) = self.take_idle().await {
-            return Ok(Lease { of: self, connection, _permit: permit });
+            return Ok(Lease { of: self, connection });
         }
         let connection = match timeout(self.config.connect_timeout, self.connect()).await {
             Ok(outcome) => outcome.map_err(|problem| error::translate(place, &problem))?,
             Err(_) => return Err(error::connecting_took_too_long(place, self.config.connect_timeout)),
         };
-        Ok(Lease { of: self, connection, _permit: permit })
+        Ok(Lease { of: self, connection })
     }
 
     /// The connection that was used last, if it is still good. If it is not, the server went away and came back, or

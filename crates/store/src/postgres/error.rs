@@ -47,6 +47,20 @@ pub(super) fn translate(place: &str, error: &sqlx::Error) -> StoreError {
             place,
             reason: "the server has no such database; make it, or correct the store URL".to_owned(),
         },
+        // Feature not supported, syntax error, undefined function: not Postgres, or an old one.
+        "0A000" | "42601" | "42883" => StoreError::Misconfigured {
+            place,
+            reason: format!(
+                "the server does not know what the store needs: {text} ({code}); use PostgreSQL 9.5 or newer"
+            ),
+        },
+        // A prepared statement or a setting of the session that is not there: another client's connection.
+        "26000" | "08P01" => StoreError::Misconfigured {
+            place,
+            reason: format!(
+                "the server does not keep to the session: {text} ({code}); put a pooler in front into session mode"
+            ),
+        },
         "25006" => unavailable(&place, "the server is read-only; name the one that takes writes"),
         "57014" => {
             unavailable(&place, "a statement took too long and was given up; look at the server's load")
@@ -93,6 +107,18 @@ fn without_code(place: &str, error: &sqlx::Error) -> StoreError {
             place: place.to_owned(),
             reason: "a row does not have the expected shape; restore a backup".to_owned(),
         },
+        // The driver has words for it and no code (sqlx 0.9, `establish.rs` and `sasl.rs`).
+        sqlx::Error::Protocol(problem)
+            if problem.contains("unsupported") && problem.contains("authentication") =>
+        {
+            StoreError::Misconfigured {
+                place: place.to_owned(),
+                reason:
+                    "the server asks for a way of logging in that the driver does not have; let it ask for \
+                         scram-sha-256, a client certificate or peer in its pg_hba.conf"
+                        .to_owned(),
+            }
+        }
         sqlx::Error::Protocol(problem) => unavailable(
             place,
             &format!("what answers there does not speak as Postgres does: {}", one_line(problem)),
@@ -110,11 +136,6 @@ fn no_tls(place: &str, problem: &(dyn Error + 'static)) -> StoreError {
             one_line(&problem.to_string())
         ),
     }
-}
-
-/// Every connection is in use.
-pub(super) fn all_busy(place: &str) -> StoreError {
-    unavailable(place, "all connections stayed busy; too many requests, or a slow server")
 }
 
 /// Nobody answers where the server should be.

@@ -27,7 +27,11 @@ use sqlx::{
 
 pub use self::config::{PostgresConfig, TlsMode};
 use self::connect::{Connections, Failed};
-use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document, sql, sweep, sweep::Sweep};
+use crate::{
+    Clock, Document, Expect, Key, Store, StoreError, Version, sql, sweep,
+    sweep::Sweep,
+    uninterrupted::{Engine, Permits, Uninterrupted},
+};
 
 /// How often a change is sent that the server takes back.
 const ATTEMPTS: u32 = 5;
@@ -37,13 +41,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// Documents in one schema of a Postgres database.
-pub struct PostgresStore {
+pub type PostgresStore = Uninterrupted<PostgresEngine>;
+
+/// The engine itself.
+pub struct PostgresEngine {
     connections: Connections,
     clock: Arc<dyn Clock>,
     sweep: Sweep,
 }
 
-impl std::fmt::Debug for PostgresStore {
+impl std::fmt::Debug for PostgresEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresStore").field("config", &self.connections.config).finish_non_exhaustive()
     }
@@ -69,9 +76,12 @@ impl PostgresStore {
         });
         prepared.await.map_err(|failed| error::failed(&config.place, &failed))??;
         lease.hand_back();
-        Ok(Self { connections, clock, sweep: Sweep::default() })
+        let permits = Permits::shared(config.connections, config.acquire_timeout);
+        Ok(Self::new(PostgresEngine { connections, clock, sweep: Sweep::default() }, permits))
     }
+}
 
+impl PostgresEngine {
     fn place(&self) -> &str {
         &self.connections.config.place
     }
@@ -106,14 +116,6 @@ impl PostgresStore {
         }
     }
 
-    /// Gives space back. Its failure is not the caller's: the put has succeeded, and the next round tries again.
-    async fn sweep(&self) {
-        if let Some(cutoff) = self.sweep.due(self.clock.now()) {
-            let round = || sqlx::query(sql::SWEEP).bind(cutoff.unix_seconds()).bind(i64::from(sweep::BATCH));
-            let _ = self.change(round).await;
-        }
-    }
-
     fn column<'r, T>(&self, row: &'r PgRow, index: usize) -> Result<T, StoreError>
     where
         T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>,
@@ -123,7 +125,22 @@ impl PostgresStore {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
+impl Engine for PostgresEngine {
+    fn place(&self) -> String {
+        self.connections.config.place.clone()
+    }
+
+    /// Gives space back. What fails is tried again in the next round.
+    async fn tidy(&self) {
+        if let Some(cutoff) = self.sweep.due(self.clock.now()) {
+            let round = || sqlx::query(sql::SWEEP).bind(cutoff.unix_seconds()).bind(i64::from(sweep::BATCH));
+            let _ = self.change(round).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for PostgresEngine {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let now = self.clock.now().unix_seconds();
         let rows = self.rows(sqlx::query(sql::GET).bind(key.as_str()).bind(now)).await?;
@@ -142,7 +159,6 @@ impl Store for PostgresStore {
         expect: Expect,
         expires_at: Option<Timestamp>,
     ) -> Result<Version, StoreError> {
-        document::check_size(key, bytes)?;
         let version = Version::fresh(self.place())?;
         let done = self.change(|| {
             let statement = sqlx::query(match &expect {
@@ -163,7 +179,6 @@ impl Store for PostgresStore {
         if done.await? == 0 {
             return Err(StoreError::Conflict { key: key.clone() });
         }
-        self.sweep().await;
         Ok(version)
     }
 
@@ -179,9 +194,6 @@ impl Store for PostgresStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        if !Key::may_start_with(prefix) {
-            return Ok(Vec::new());
-        }
         let now = self.clock.now().unix_seconds();
         let statement = sqlx::query(sql::LIST).bind(prefix).bind(sql::end_of(prefix)).bind(now);
         let rows = self.rows(statement).await?;

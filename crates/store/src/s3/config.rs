@@ -5,9 +5,9 @@
 //! may be asked in plain text. Bucket names are checked as AWS does (Amazon S3 User Guide, "General purpose bucket naming
 //! rules"); a prefix has the alphabet of document keys, so that no service reads it in another way.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use countersign_aws::{is_endpoint, is_region};
+use countersign_aws::{ATTEMPT, OPERATION, is_endpoint, is_region};
 use object_store::aws::AwsCredentialProvider;
 
 use crate::{Engine, Key, Missing, StoreError, StoreUrl};
@@ -26,10 +26,17 @@ pub struct S3Config {
     pub credentials: Option<AwsCredentialProvider>,
     /// Whether a store is begun where there is none.
     pub missing: Missing,
+    /// Until one attempt is answered.
+    pub attempt_timeout: Duration,
+    /// Until an operation with all its attempts is given up.
+    pub operation_timeout: Duration,
+    /// How long an operation waits for others of this process.
+    pub turn_timeout: Duration,
 }
 
 /// S3 takes names of 1,024 bytes; a document key has half of that.
 const MAX_PREFIX: usize = 400;
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl S3Config {
     /// What `url` says.
@@ -81,7 +88,18 @@ impl S3Config {
         }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let bucket = bucket.to_owned();
-        Ok(Self { place, bucket, prefix, region, endpoint, credentials: None, missing: Missing::Make })
+        Ok(Self {
+            place,
+            bucket,
+            prefix,
+            region,
+            endpoint,
+            credentials: None,
+            missing: Missing::Make,
+            attempt_timeout: ATTEMPT,
+            operation_timeout: OPERATION,
+            turn_timeout: TURN_TIMEOUT,
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use countersign_aws::{ATTEMPT, ATTEMPTS, BACKOFF, CONNECT, OPERATION, is_endpoint};
+use countersign_aws::{ATTEMPTS, BACKOFF, CONNECT, Named, Service};
 use object_store::{
     Attribute, Attributes, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode,
     PutOptions, RetryConfig, UpdateVersion,
@@ -30,6 +30,9 @@ pub struct Bucket {
     place: String,
     name: String,
     prefix: String,
+    /// The endpoint that is asked; what the mark remembers.
+    service: String,
+    operation_timeout: Duration,
     client: AmazonS3,
     credentials: Option<Arc<AwsCredentials>>,
     turns: Semaphore,
@@ -92,27 +95,31 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`]: no region, or an endpoint in the environment that is not on this machine and not protected.
+    /// [`StoreError::Misconfigured`]: no region, or an endpoint in the environment that cannot be used.
     pub async fn connect(config: S3Config) -> Result<Self, StoreError> {
         let S3Config { place, bucket, prefix, mut region, mut endpoint, credentials, .. } = config;
         let mut chain = None;
+        let mut variant = Variant::default();
         let credentials = match credentials {
             Some(given) => given,
             None => {
-                let aws = countersign_aws::configuration_in(region.as_deref()).await;
-                let aws = aws.map_err(|why| error::no_region(&place, why))?;
-                region = region.or_else(|| aws.region().map(ToString::to_string));
-                endpoint = endpoint.or_else(|| aws.endpoint_url().map(str::to_owned));
+                let named = Named { region: region.as_deref(), endpoint: endpoint.as_deref() };
+                let aws = countersign_aws::configuration(Service::S3, named).await;
+                let aws = aws.map_err(|why| error::unusable(&place, &why))?;
+                region = aws.region().map(ToString::to_string);
+                endpoint = aws.endpoint_url().map(str::to_owned);
+                variant.fips = aws.use_fips() == Some(true);
+                variant.dual_stack = aws.use_dual_stack() == Some(true);
                 let found = Arc::new(AwsCredentials::new(aws));
                 chain = Some(Arc::clone(&found));
                 found
             }
         };
-        if endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
-            return Err(error::unprotected(&place));
-        }
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
-        let options = ClientOptions::new().with_timeout(ATTEMPT).with_connect_timeout(CONNECT);
+        let is_amazon = endpoint.is_none();
+        let endpoint = endpoint.or_else(|| variant.endpoint(&region));
+        let service = endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+        let options = ClientOptions::new().with_timeout(config.attempt_timeout).with_connect_timeout(CONNECT);
         let never = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&bucket)
@@ -122,16 +129,22 @@ impl Bucket {
             .with_disable_bulk_delete(true)
             // A certificate covers one label: a bucket with a dot in its name goes into the path.
             .with_virtual_hosted_style_request(endpoint.is_none() && !bucket.contains('.'))
-            .with_client_options(options.with_allow_http(endpoint.is_some()));
+            .with_client_options(options.with_allow_http(!is_amazon));
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint);
-        } else if region.starts_with("cn-") {
-            let endpoint = format!("https://s3.{region}.amazonaws.com.cn");
-            builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
         }
         let client =
             builder.with_region(region).build().map_err(|why| error::translate(&place, &bucket, &why))?;
-        Ok(Self { place, name: bucket, prefix, client, credentials: chain, turns: Semaphore::new(IN_FLIGHT) })
+        Ok(Self {
+            place,
+            name: bucket,
+            prefix,
+            service,
+            operation_timeout: config.operation_timeout,
+            client,
+            credentials: chain,
+            turns: Semaphore::new(IN_FLIGHT),
+        })
     }
 
     /// How errors call it.
@@ -139,12 +152,22 @@ impl Bucket {
         &self.place
     }
 
+    /// The bucket's name, without the prefix.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The endpoint that is asked.
+    pub(super) fn service(&self) -> &str {
+        &self.service
+    }
+
     fn error(&self, why: &object_store::Error) -> StoreError {
-        let error = error::translate(&self.place, &self.name, why);
-        if let (StoreError::Denied { .. }, Some(credentials)) = (&error, &self.credentials) {
+        // Not for every refusal: a role without some right would ask for new credentials with each request.
+        if let (true, Some(credentials)) = (error::refuses_credentials(why), &self.credentials) {
             credentials.give_up();
         }
-        error
+        error::translate(&self.place, &self.name, why)
     }
 
     fn path(&self, name: &str) -> Result<Path, StoreError> {
@@ -264,26 +287,34 @@ impl Bucket {
     ///
     /// Whatever S3 and the network meet.
     pub async fn list(&self, start: &str) -> Result<Vec<Listed>, StoreError> {
-        let prefix = format!("{}{start}", self.prefix);
-        let (mut all, mut next) = (Vec::new(), None);
-        loop {
-            let ask = || async {
-                let page =
-                    PaginatedListOptions { page_token: next.clone(), ..PaginatedListOptions::default() };
-                let _turn = self.turn().await;
-                self.client.list_paginated(Some(&prefix), page).await.map_err(|why| self.error(&why))
-            };
-            let page = self.tried(ask).await?;
-            all.extend(page.result.objects.iter().filter_map(|object| {
-                // The folders that consoles show are objects with a slash at the end, which the client takes away.
-                let name = object.location.as_ref().strip_prefix(&self.prefix)?.to_owned();
-                Some(Listed { name, size: object.size })
-            }));
-            next = page.page_token;
-            if next.is_none() {
-                return Ok(all);
-            }
+        let (mut all, mut next) = self.page(start, None).await?;
+        while next.is_some() {
+            let (more, after) = self.page(start, next).await?;
+            all.extend(more);
+            next = after;
         }
+        Ok(all)
+    }
+
+    /// Some of these objects, and where the others begin.
+    pub(super) async fn page(
+        &self,
+        start: &str,
+        from: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), StoreError> {
+        let prefix = format!("{}{start}", self.prefix);
+        let ask = || async {
+            let page = PaginatedListOptions { page_token: from.clone(), ..PaginatedListOptions::default() };
+            let _turn = self.turn().await;
+            self.client.list_paginated(Some(&prefix), page).await.map_err(|why| self.error(&why))
+        };
+        let page = self.tried(ask).await?;
+        let listed = page.result.objects.iter().filter_map(|object| {
+            // The folders that consoles show are objects with a slash at the end, which the client takes away.
+            let name = object.location.as_ref().strip_prefix(&self.prefix)?.to_owned();
+            Some(Listed { name, size: object.size })
+        });
+        Ok((listed.collect(), page.page_token))
     }
 
     /// Makes an attempt, and more of them while S3 is not available.
@@ -310,7 +341,7 @@ impl Bucket {
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let outcome = tokio::time::timeout(OPERATION, operation).await;
+        let outcome = tokio::time::timeout(self.operation_timeout, operation).await;
         outcome.unwrap_or_else(|_| Err(error::no_answer(&self.place)))
     }
 }
@@ -323,4 +354,46 @@ pub(super) async fn pause(attempts: u32) {
     // Without chance the pause is a full one.
     let chance = getrandom::fill(&mut chance).map_or(255, |()| u32::from(chance[0]));
     tokio::time::sleep(longest / 2 + longest / 2 * chance / 255).await;
+}
+
+/// Which of AWS' own endpoints the environment asks for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Variant {
+    fips: bool,
+    dual_stack: bool,
+}
+
+impl Variant {
+    /// The endpoint, where it is not the one that the client makes of the region (Amazon S3 endpoints and quotas, AWS
+    /// General Reference). The bucket goes into the path.
+    fn endpoint(self, region: &str) -> Option<String> {
+        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let host = match (self.fips, self.dual_stack) {
+            (true, true) => "s3-fips.dualstack",
+            (true, false) => "s3-fips",
+            (false, true) => "s3.dualstack",
+            (false, false) if region.starts_with("cn-") => "s3",
+            (false, false) => return None,
+        };
+        Some(format!("https://{host}.{region}.{suffix}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fips_and_dual_stack_are_honoured() {
+        for (fips, dual_stack, region, endpoint) in [
+            (false, false, "eu-central-1", None),
+            (false, false, "cn-north-1", Some("https://s3.cn-north-1.amazonaws.com.cn")),
+            (false, true, "cn-north-1", Some("https://s3.dualstack.cn-north-1.amazonaws.com.cn")),
+            (false, true, "eu-central-1", Some("https://s3.dualstack.eu-central-1.amazonaws.com")),
+            (true, false, "us-east-1", Some("https://s3-fips.us-east-1.amazonaws.com")),
+            (true, true, "us-gov-west-1", Some("https://s3-fips.dualstack.us-gov-west-1.amazonaws.com")),
+        ] {
+            assert_eq!(Variant { fips, dual_stack }.endpoint(region).as_deref(), endpoint, "{region}");
+        }
+    }
 }

@@ -4,8 +4,9 @@
 //! the key id and everything that was signed. Of one that says "access denied" its sentence is shown, which names who may
 //! not do what. The client keeps status and body in its text alone, so they are read from there.
 
-use std::{error::Error, fmt::Display};
+use std::error::Error;
 
+use countersign_aws::Unusable;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::credentials::NoCredentials;
@@ -49,6 +50,22 @@ pub(super) fn is_condition(error: &object_store::Error) -> bool {
         && Answer::of(error).code != "NoSuchBucket"
 }
 
+/// Whether S3 does not take the credentials, rather than what was asked with them.
+pub(super) fn refuses_credentials(error: &object_store::Error) -> bool {
+    is_about_credentials(&Answer::of(error).code)
+}
+
+fn is_about_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken"
+            | "InvalidToken"
+            | "TokenRefreshRequired"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+    )
+}
+
 /// Translates how a request ended.
 pub(super) fn translate(place: &str, bucket: &str, error: &object_store::Error) -> StoreError {
     if let Some(why) = cause::<NoCredentials>(error) {
@@ -78,14 +95,9 @@ pub(super) fn translate(place: &str, bucket: &str, error: &object_store::Error) 
         (_, "RequestTimeTooSkewed") => {
             denied(place, "the clock of this machine is not right (RequestTimeTooSkewed); set it")
         }
-        (
-            _,
-            "ExpiredToken"
-            | "InvalidToken"
-            | "TokenRefreshRequired"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch",
-        ) => denied(place, &format!("the AWS credentials are not taken{named}; renew or correct them")),
+        (_, code) if is_about_credentials(code) => {
+            denied(place, &format!("the AWS credentials are not accepted{named}; renew or correct them"))
+        }
         (Some(401 | 403), "AccessDenied") if !message.is_empty() => denied(
             place,
             &format!(
@@ -166,16 +178,20 @@ pub(super) fn contended(place: &str) -> StoreError {
     unavailable(place, "others kept changing the same document; try again")
 }
 
-/// No region is set.
-pub(super) fn no_region(place: &str, why: impl Display) -> StoreError {
-    misconfigured(place, &format!("{why}, or `?region=` in the URL"))
+/// What the environment says about AWS cannot be used.
+pub(super) fn unusable(place: &str, why: &Unusable) -> StoreError {
+    let or_here = if *why == Unusable::NoRegion { ", or `?region=` in the URL" } else { "" };
+    misconfigured(place, &format!("{why}{or_here}"))
 }
 
-/// An endpoint in the environment that documents must not be sent to.
-pub(super) fn unprotected(place: &str) -> StoreError {
+/// There is no mark, and what is there was not written by this program.
+pub(super) fn objects_of_others(place: &str, name: &str) -> StoreError {
     misconfigured(
         place,
-        "the endpoint (AWS_ENDPOINT_URL) has to be https://HOST, or http://127.0.0.1:PORT on this machine",
+        &format!(
+            "there are objects of another program, like {:?}; give the store a prefix of its own",
+            one_line(name)
+        ),
     )
 }
 
@@ -245,4 +261,37 @@ fn unavailable(place: &str, reason: &str) -> StoreError {
 
 fn one_line(text: &str) -> String {
     text.replace(|character: char| character.is_control(), " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the client has it: everything in one text.
+    fn answer(status: u16, code: &str) -> object_store::Error {
+        let text = format!(
+            "Server returned non-2xx status code: {status}: <Error><Code>{code}</Code><Message>no</Message></Error>"
+        );
+        object_store::Error::Generic { store: "S3", source: text.into() }
+    }
+
+    #[test]
+    fn credentials_are_given_up_for_what_is_said_about_them_alone() {
+        for (code, given_up) in [
+            ("ExpiredToken", true),
+            ("InvalidToken", true),
+            ("TokenRefreshRequired", true),
+            ("InvalidAccessKeyId", true),
+            ("SignatureDoesNotMatch", true),
+            ("AccessDenied", false),
+            ("AllAccessDisabled", false),
+            ("RequestTimeTooSkewed", false),
+            ("SlowDown", false),
+            ("", false),
+        ] {
+            let error = answer(403, code);
+            assert_eq!(refuses_credentials(&error), given_up, "{code}");
+            assert_eq!(translate("place", "bucket", &error).code(), "store_denied", "{code}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use countersign_aws::ATTEMPTS;
 use countersign_jose::Timestamp;
-use tokio::task::JoinSet;
+use tokio::{sync::OnceCell, task::JoinSet};
 
 pub use self::{
     config::S3Config,
@@ -29,20 +29,31 @@ pub use self::{
 };
 use self::{
     connect::{Condition, pause},
-    schema::{Fate, Head, MAX_HEAD, MAX_OBJECT},
+    schema::{Fate, Head, MAX_HEAD, MAX_OBJECT, Mark},
 };
-use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document};
+use crate::{
+    Clock, Document, Expect, Key, Missing, Store, StoreError, Version,
+    uninterrupted::{Engine, Permits, Uninterrupted},
+};
 
 /// How many objects `list` reads at once.
 const READERS: usize = 16;
 
+/// How many operations are under way at most.
+const OPERATIONS: usize = 32;
+
 /// Documents in a bucket.
-pub struct S3Store {
+pub type S3Store = Uninterrupted<S3Engine>;
+
+/// The engine itself.
+pub struct S3Engine {
     bucket: Arc<Bucket>,
     clock: Arc<dyn Clock>,
+    /// Whether the service is known to keep to conditions: tried before the first write at the latest.
+    proven: OnceCell<()>,
 }
 
-impl std::fmt::Debug for S3Store {
+impl std::fmt::Debug for S3Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("S3Store").field("bucket", &self.bucket).finish_non_exhaustive()
     }
@@ -56,24 +67,30 @@ enum Verdict {
 }
 
 impl S3Store {
-    /// Looks whether the service keeps to conditions, and begins a store where there is none and [`S3Config::missing`] says
-    /// so. Any number of processes may do so at once.
+    /// Reads the mark. Where there is none, or the service has not passed the probe at this endpoint and in this bucket,
+    /// and [`S3Config::missing`] is not `Refuse`, the service is tried and the mark written. With `Refuse` nothing is written
+    /// before the first document is. Any number of processes may do so at once.
     ///
     /// # Errors
     ///
-    /// `Misconfigured`: no such bucket, no credentials, a service that ignores conditions, a store of a newer version.
+    /// `Missing`: no store, and none is to be made. `Misconfigured`: no such bucket, no credentials, a service that ignores
+    /// conditions, objects of another program, a store of a newer version.
     /// `Denied`: the role's rights. `Unavailable`: nobody answers in time.
     pub async fn open(config: S3Config, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let missing = config.missing;
+        let (missing, patience) = (config.missing, config.turn_timeout);
         let bucket = Arc::new(Bucket::connect(config).await?);
-        let found = schema::find(&bucket, missing).await?;
-        probe::probe(&bucket).await?;
-        if !found {
-            schema::begin(&bucket).await?;
-        }
-        Ok(Self { bucket, clock })
+        let mark = schema::find(&bucket, missing).await?;
+        let proven = if matches!(mark, Mark::Proven) || missing != Missing::Refuse {
+            schema::prove(&bucket, mark).await?;
+            OnceCell::new_with(Some(()))
+        } else {
+            OnceCell::new()
+        };
+        Ok(Self::new(S3Engine { bucket, clock, proven }, Permits::shared(OPERATIONS, patience)))
     }
+}
 
+impl S3Engine {
     fn place(&self) -> &str {
         self.bucket.place()
     }
@@ -120,13 +137,30 @@ impl S3Store {
         Err(lost.unwrap_or_else(|| error::contended(self.place())))
     }
 
+    /// Before the first write through a store that was opened for reading.
+    async fn prove(&self) -> Result<(), StoreError> {
+        let prove = || async {
+            let mark = schema::find(&self.bucket, Missing::Refuse).await?;
+            schema::prove(&self.bucket, mark).await
+        };
+        self.proven.get_or_try_init(prove).await.map(|_| ())
+    }
+
+    /// The head of an object that was read whole, and where its bytes begin.
     fn head(&self, name: &str, object: &[u8]) -> Result<(Head, usize), StoreError> {
-        Head::parse(object).map_err(|why| error::foreign(self.place(), name, why))
+        Head::parse_whole(object).map_err(|why| error::foreign(self.place(), name, why))
     }
 }
 
 #[async_trait]
-impl Store for S3Store {
+impl Engine for S3Engine {
+    fn place(&self) -> String {
+        self.bucket.place().to_owned()
+    }
+}
+
+#[async_trait]
+impl Store for S3Engine {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         let name = key.as_str();
         let Some(mut found) = self.bucket.read(name, Part::Whole { at_most: MAX_OBJECT }).await? else {
@@ -150,7 +184,7 @@ impl Store for S3Store {
         expect: Expect,
         expires_at: Option<Timestamp>,
     ) -> Result<Version, StoreError> {
-        document::check_size(key, bytes)?;
+        self.prove().await?;
         let version = Version::fresh(self.place())?;
         let head = Head { version: version.clone(), fate: expires_at.map_or(Fate::Kept, Fate::Until) };
         let decide = |live: Option<&Head>| {
@@ -165,6 +199,7 @@ impl Store for S3Store {
     }
 
     async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+        self.prove().await?;
         let head = Head { version: Version::fresh(self.place())?, fate: Fate::Deleted };
         let decide = |live: Option<&Head>| match live {
             None => Verdict::Nothing,
@@ -175,9 +210,6 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        if !Key::may_start_with(prefix) {
-            return Ok(Vec::new());
-        }
         let (mut keys, mut readers) = (Vec::new(), JoinSet::new());
         let mut rest =
             self.bucket.list(prefix).await?.into_iter().filter(|listed| !schema::is_own(&listed.name));
@@ -198,7 +230,9 @@ impl Store for S3Store {
             // A reader that was not there any more was cancelled with its runtime.
             let Some(Ok(read)) = readers.join_next().await else { break };
             let (Some(object), key) = read? else { continue };
-            if self.head(key.as_str(), &object.bytes)?.0.is_live(self.clock.now()) {
+            let head =
+                Head::parse(&object.bytes).map_err(|why| error::foreign(self.place(), key.as_str(), why))?;
+            if head.is_live(self.clock.now()) {
                 keys.push(key);
             }
         }

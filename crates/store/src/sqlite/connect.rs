@@ -18,10 +18,10 @@ use sqlx::{
 };
 
 use super::{error, schema};
-use crate::StoreError;
+use crate::{Missing, StoreError};
 
 /// Reading is quick and rare (keys are cached above); each connection is a thread and its page cache.
-const READERS: u32 = 3;
+pub(super) const READERS: u8 = 3;
 /// What a connection may cache, in KiB (SQLite's own default is 2,000).
 const PAGE_CACHE_KIB: &str = "-512";
 /// Pause between two attempts to open a file that others are opening too.
@@ -31,8 +31,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(20);
 pub(super) async fn connect(
     path: &Path,
     busy_timeout: Duration,
+    missing: Missing,
 ) -> Result<(SqlitePool, SqlitePool), StoreError> {
-    prepare_file(path)?;
+    prepare_file(path, missing)?;
     let options = options(path, busy_timeout);
     // Many processes that open an empty file at the same moment are in each other's way, and where waiting could
     // deadlock SQLite says so at once instead of waiting. All come through by trying again.
@@ -58,7 +59,7 @@ pub(super) async fn connect(
         .test_before_acquire(false); // there is no network in between that could have gone away
     let writer = pool.clone().max_connections(1).idle_timeout(None).connect_lazy_with(options.clone());
     let readers =
-        pool.max_connections(READERS).idle_timeout(Duration::from_secs(60)).connect_lazy_with(options);
+        pool.max_connections(READERS.into()).idle_timeout(Duration::from_secs(60)).connect_lazy_with(options);
     let opened = tokio::time::timeout(patience, stay_open(path, &writer)).await;
     opened.map_err(|_| error::locked(path))??;
     Ok((writer, readers))
@@ -82,6 +83,9 @@ fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
         .create_if_missing(false)
         .busy_timeout(busy_timeout)
         .synchronous(SqliteSynchronous::Full)
+        // On macOS alone: its `fsync` leaves data in the drive's cache.
+        .pragma("fullfsync", "ON")
+        .pragma("checkpoint_fullfsync", "ON")
         .pragma("cache_size", PAGE_CACHE_KIB)
         .statement_cache_capacity(8)
         .disable_statement_logging()
@@ -94,25 +98,22 @@ async fn prepare_database(path: &Path, options: &SqliteConnectOptions) -> Result
     Ok(())
 }
 
-/// Whether there is no file, or an empty one that has no log either.
-pub(super) fn is_nothing(path: &Path) -> bool {
-    match fs::metadata(path) {
-        Ok(found) => found.is_file() && found.len() == 0 && !wal(path).exists(),
-        Err(problem) => problem.kind() == io::ErrorKind::NotFound,
-    }
-}
-
 /// Sees to it that there is a file, or says in plain words why there cannot be one.
-fn prepare_file(path: &Path) -> Result<(), StoreError> {
+fn prepare_file(path: &Path, missing: Missing) -> Result<(), StoreError> {
     let has_wal = fs::metadata(wal(path)).is_ok_and(|found| found.len() > 0); // looked at first, see below
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(error::is_directory(path)),
         Ok(found) if !found.is_file() => Err(error::is_no_file(path)),
+        // An empty file without a log is a new database too.
+        Ok(found) if missing != Missing::Make && found.len() == 0 && !wal(path).exists() => {
+            Err(error::not_there(path))
+        }
         // SQLite takes these two for a new database and throws the log away. A file that others are just making
         // never looks so: it has its first page before it has a log.
         Ok(found) if found.len() == 1 || (found.len() == 0 && has_wal) => Err(error::is_cut_off(path)),
         Ok(_) => Ok(()),
         Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(error::file(path, &problem)),
+        Err(_) if missing != Missing::Make => Err(error::not_there(path)),
         Err(_) => create_file(path),
     }
 }

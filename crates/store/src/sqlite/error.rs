@@ -6,7 +6,7 @@
 
 use std::{io, path::Path};
 
-use crate::{KeyError, StoreError};
+use crate::{Key, KeyError, StoreError};
 
 // Primary result codes, sqlite.org/rescode.html.
 /// With our fixed statements: a table or column is missing.
@@ -24,6 +24,9 @@ const CONSTRAINT: i32 = 19;
 const MISMATCH: i32 = 20;
 const AUTH: i32 = 23;
 const NOTADB: i32 = 26;
+/// A file larger than this system's files can be.
+const NOLFS: i32 = 22;
+const FORMAT: i32 = 24;
 
 /// How messages call the store.
 pub(super) fn place(path: &Path) -> String {
@@ -65,7 +68,10 @@ pub(super) fn in_use(path: &Path, error: &sqlx::Error) -> StoreError {
             place,
             reason: format!("{}; let this user write the file and its folder", engine_text(error)),
         },
-        Some(CORRUPT | NOTADB | ERROR | MISMATCH | CONSTRAINT) => StoreError::Corrupt {
+        Some(NOLFS) => {
+            misconfigured(path, "its file system does not take files of this size; move it to another")
+        }
+        Some(CORRUPT | NOTADB | FORMAT | ERROR | MISMATCH | CONSTRAINT) => StoreError::Corrupt {
             place,
             reason: format!(
                 "{}; nothing was changed: move the file away and restore a backup, or check the path",
@@ -147,6 +153,11 @@ pub(super) fn is_cut_off(path: &Path) -> StoreError {
     }
 }
 
+/// There is no file, and none is to be made.
+pub(super) fn not_there(path: &Path) -> StoreError {
+    StoreError::Missing { place: place(path), reason: "there is no such store; correct the path".to_owned() }
+}
+
 /// The path is a symbolic link that leads nowhere.
 pub(super) fn is_dangling_link(path: &Path) -> StoreError {
     misconfigured(
@@ -180,6 +191,14 @@ pub(super) fn newer(path: &Path, found: i32, known: i32) -> StoreError {
          version"
     );
     misconfigured(path, &reason)
+}
+
+/// A row has lost its version or its content.
+pub(super) fn no_content(path: &Path, key: &Key) -> StoreError {
+    StoreError::Corrupt {
+        place: place(path),
+        reason: format!("the document `{key}` has no content; restore a backup"),
+    }
 }
 
 /// A key in the table that this program never wrote.

@@ -1,7 +1,8 @@
 //! The SQLite engine: one file, shared by all processes of one machine. The embedded default.
 //!
 //! Every change is one statement of [`crate::sql`], which SQLite's write lock makes a compare-and-set across
-//! processes; with `synchronous=FULL` it is on disk when it returns. One connection writes, so tasks of this
+//! processes; with `synchronous=FULL`, and `fullfsync` where macOS needs it, the system has been told to put it on the disk
+//! when it returns, and a disk that lies about that is the one thing nothing here can see. One connection writes, so tasks of this
 //! process queue here instead of polling for the file's lock; up to three read.
 //!
 //! `connect` opens and checks the file, `schema` is its shape, `error` translates. Pinned by
@@ -12,21 +13,27 @@ mod connect;
 mod error;
 mod schema;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use countersign_jose::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
 pub use self::config::SqliteConfig;
-use crate::{Clock, Document, Expect, Key, Store, StoreError, Version, document, sql, sweep, sweep::Sweep};
+use crate::{
+    Clock, Document, Expect, Key, Store, StoreError, Version, sql, sweep,
+    sweep::Sweep,
+    uninterrupted::{Engine, Permits, Uninterrupted},
+};
+
+/// How much longer than a locked file an operation waits for others of this process.
+const QUEUE: Duration = Duration::from_secs(5);
 
 /// Documents in one SQLite file.
-pub struct SqliteStore {
+pub type SqliteStore = Uninterrupted<SqliteEngine>;
+
+/// The engine itself.
+pub struct SqliteEngine {
     path: PathBuf,
     identity: connect::DatabaseIdentity,
     busy_timeout: Duration,
@@ -36,25 +43,25 @@ pub struct SqliteStore {
     sweep: Sweep,
 }
 
-impl std::fmt::Debug for SqliteStore {
+impl std::fmt::Debug for SqliteEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
 impl SqliteStore {
-    /// Opens the file, making it with mode 0600 if it does not exist. Any number of processes may do so at once.
+    /// Opens the file, making it with mode 0600 where there is none and [`SqliteConfig::missing`] says so. Any number of processes may do so at once.
     ///
     /// # Errors
     ///
-    /// `Misconfigured`: no such folder, a directory, another program's database, or one made by a newer
+    /// `Missing`: no such file, and none is to be made. `Misconfigured`: no such folder, a directory, another program's database, or one made by a newer
     /// version. `Corrupt`: not a database, or damaged; the file is left as it is. `Denied`: permissions.
     /// `Unavailable`: locked for too long, or the disk fails.
     pub async fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
-        let (writer, readers) = connect::connect(&path, config.busy_timeout).await?;
+        let (writer, readers) = connect::connect(&path, config.busy_timeout, config.missing).await?;
         let identity = connect::DatabaseIdentity::at(&path).ok_or_else(|| error::is_gone(&path))?;
-        Ok(Self {
+        let engine = SqliteEngine {
             path,
             identity,
             busy_timeout: config.busy_timeout,
@@ -62,14 +69,14 @@ impl SqliteStore {
             readers,
             clock,
             sweep: Sweep::default(),
-        })
+        };
+        // Whoever waits for the file's lock must not keep readers away.
+        let permits = Permits::apart(connect::READERS.into(), 1, config.busy_timeout * 2 + QUEUE);
+        Ok(Self::new(engine, permits))
     }
+}
 
-    /// Whether there is no store at `path`: no file, or one of 0 bytes, which SQLite takes for a new one.
-    pub(crate) fn is_nothing(path: &Path) -> bool {
-        connect::is_nothing(path)
-    }
-
+impl SqliteEngine {
     fn error(&self, error: sqlx::Error) -> StoreError {
         error::in_use(&self.path, &error)
     }
@@ -91,31 +98,40 @@ impl SqliteStore {
         let wait = format!("PRAGMA busy_timeout = {}", self.busy_timeout.as_millis());
         let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(wait)).execute(connection).await;
     }
+}
 
-    /// Gives space back. Its failure is not the caller's: the put has succeeded, and the next round tries again.
-    async fn sweep(&self, connection: &mut SqliteConnection) {
+#[async_trait]
+impl Engine for SqliteEngine {
+    fn place(&self) -> String {
+        error::place(&self.path)
+    }
+
+    /// Gives space back. What fails is tried again in the next round.
+    async fn tidy(&self) {
         if let Some(cutoff) = self.sweep.due(self.clock.now()) {
             let round = sqlx::query(sql::SWEEP).bind(cutoff.unix_seconds()).bind(sweep::BATCH);
-            let _ = round.execute(connection).await;
+            let _ = round.execute(&self.writer).await;
         }
     }
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl Store for SqliteEngine {
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
         self.check_file()?;
-        let row: Option<(String, Vec<u8>, Option<i64>)> = sqlx::query_as(sql::GET)
+        // The driver takes a missing value for an empty one where none is expected.
+        let row: Option<(Option<String>, Option<Vec<u8>>, Option<i64>)> = sqlx::query_as(sql::GET)
             .bind(key.as_str())
             .bind(self.clock.now().unix_seconds())
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.error(error))?;
-        Ok(row.map(|(version, bytes, expires_at)| Document {
-            bytes,
-            version: Version::from_engine(version),
-            expires_at: expires_at.map(Timestamp::from_unix_seconds),
-        }))
+        let Some((version, bytes, expires_at)) = row else { return Ok(None) };
+        let (Some(version), Some(bytes)) = (version, bytes) else {
+            return Err(error::no_content(&self.path, key));
+        };
+        let expires_at = expires_at.map(Timestamp::from_unix_seconds);
+        Ok(Some(Document { bytes, version: Version::from_engine(version), expires_at }))
     }
 
     async fn put(
@@ -125,7 +141,6 @@ impl Store for SqliteStore {
         expect: Expect,
         expires_at: Option<Timestamp>,
     ) -> Result<Version, StoreError> {
-        document::check_size(key, bytes)?;
         self.check_file()?;
         let version = Version::fresh(&error::place(&self.path))?;
         let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
@@ -147,7 +162,6 @@ impl Store for SqliteStore {
         if done.rows_affected() == 0 {
             return Err(StoreError::Conflict { key: key.clone() });
         }
-        self.sweep(&mut writer).await;
         if expires_at.is_none() {
             // What is kept for ever is rare, and what people make copies for.
             self.checkpoint(&mut writer).await;
@@ -178,9 +192,6 @@ impl Store for SqliteStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        if !Key::may_start_with(prefix) {
-            return Ok(Vec::new());
-        }
         self.check_file()?;
         let rows: Vec<(String,)> = sqlx::query_as(sql::LIST)
             .bind(prefix)
@@ -205,7 +216,11 @@ mod tests {
         let config = SqliteConfig::new(dir.path().join("store.db"));
         let store = SqliteStore::open(config, Arc::new(crate::SystemClock)).await.unwrap();
         let synchronous: i64 =
-            sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.writer).await.unwrap();
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.engine().writer).await.unwrap();
         assert_eq!(synchronous, 2, "2 is FULL");
+        for pragma in ["PRAGMA fullfsync", "PRAGMA checkpoint_fullfsync"] {
+            let is_on: i64 = sqlx::query_scalar(pragma).fetch_one(&store.engine().writer).await.unwrap();
+            assert_eq!(is_on, 1, "{pragma}: macOS' fsync alone is no barrier");
+        }
     }
 }

@@ -42,17 +42,19 @@ async fn an_item_has_the_attributes_that_are_documented() {
         answer.send().await.unwrap().item.unwrap()
     };
     let found = item().await;
-    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found.len(), 5, "{found:?}");
     assert_eq!(found["key"], key_of_item);
     assert_eq!(found["version"], AttributeValue::S(version.as_str().to_owned()));
     assert_eq!(found["bytes"], AttributeValue::B(b"\0bytes"[..].into()));
     assert_eq!(found["expires_at"], AttributeValue::N("1800000060".to_owned()));
+    assert_eq!(
+        found["ttl"],
+        AttributeValue::N("1800003660".to_owned()),
+        "an hour later, for clocks that differ"
+    );
     store.put(&key("a/b"), b"", Expect::Version(version), None).await.unwrap();
     let found = item().await;
-    assert!(
-        found.len() == 3 && !found.contains_key("expires_at"),
-        "time to live takes nothing that has none"
-    );
+    assert!(found.len() == 3 && !found.contains_key("ttl"), "time to live takes nothing that has none");
 }
 
 /// DynamoDB answers a scan in pieces of one megabyte.
@@ -80,11 +82,23 @@ async fn reads_are_strongly_consistent_and_changes_are_one_request_with_a_condit
     store.delete(&k, &version).await.unwrap();
     let asked: Vec<_> =
         relay.asked().into_iter().map(|asked| String::from_utf8(asked.body).unwrap()).collect();
-    let [_describe, put, replace, get, scan, delete, delete_again, look] = asked.try_into().unwrap();
+    let [_mark, put, replace, get, scan, delete, delete_again, look] = asked.try_into().unwrap();
     for read in [get, scan, look] {
         assert!(read.contains(r#""ConsistentRead":true"#), "{read}");
     }
     for write in [put, replace, delete, delete_again] {
         assert!(write.contains("ConditionExpression"), "{write}");
     }
+}
+
+#[tokio::test]
+async fn a_document_without_content_is_corrupt() {
+    let table = tables::table().await;
+    let store = Arc::new(tables::open(&table).await);
+    conformance::run_damaged(store, async |key| {
+        let request = tables::client().update_item().table_name(&table).update_expression("REMOVE #bytes");
+        let request = request.expression_attribute_names("#bytes", "bytes");
+        request.key("key", AttributeValue::S(key.to_string())).send().await.unwrap();
+    })
+    .await;
 }

@@ -6,9 +6,10 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    TimeToLiveSpecification,
 };
-use countersign_store::{DynamoDbStore, Expect, Store, StoreError};
+use countersign_store::{Clock, DynamoDbStore, Expect, Store, StoreError};
 use countersign_testbed::{Relay, moto};
 use tokio::task::JoinSet;
 
@@ -48,7 +49,7 @@ async fn a_new_table_is_on_demand_protected_recoverable_and_forgets_what_has_exp
     assert_eq!(billing, Some(&BillingMode::PayPerRequest));
     let live = client.describe_time_to_live().table_name(&table).send().await.unwrap();
     let live = live.time_to_live_description.unwrap();
-    assert_eq!(live.attribute_name(), Some("expires_at"));
+    assert_eq!(live.attribute_name(), Some("ttl"));
     assert_eq!(live.time_to_live_status().unwrap().as_str(), "ENABLED");
     let backups = client.describe_continuous_backups().table_name(&table).send().await.unwrap();
     let recovery =
@@ -130,14 +131,14 @@ async fn time_to_live_that_is_off_is_remarked_on_and_switched_on() {
 #[tokio::test]
 async fn time_to_live_on_another_attribute_is_not_touched() {
     let table = foreign_table(&[("key", KeyType::Hash, ScalarAttributeType::S)]).await;
-    time_to_live_on(&table, "ttl").await;
+    time_to_live_on(&table, "expires_at").await;
     let config = tables::config(&table, &moto().url());
     let error = DynamoDbStore::create(config.clone(), &|_| {}).await.unwrap_err();
     assert!(
-        matches!(error, StoreError::Misconfigured { .. }) && error.to_string().contains("\"ttl\""),
+        matches!(error, StoreError::Misconfigured { .. }) && error.to_string().contains("\"expires_at\""),
         "{error}"
     );
-    assert!(DynamoDbStore::remarks(config).await.unwrap()[0].contains("\"ttl\""));
+    assert!(DynamoDbStore::remarks(config).await.unwrap()[0].contains("\"expires_at\""));
 }
 
 #[tokio::test]
@@ -199,8 +200,10 @@ async fn a_table_that_is_still_being_made_is_waited_for_and_not_opened() {
     let table = tables::table().await;
     let relay = Relay::to_http(moto().port()).await;
     let config = tables::config(&table, &relay.url());
-    relay.answer(1, "200 OK", JSON, &description("CREATING"));
-    let error = DynamoDbStore::open(config.clone(), tables::clock()).await.unwrap_err();
+    // To whoever asks for items of a table that is not ready, there is no such table.
+    let early = tables::config(&tables::name(), &relay.url());
+    relay.answer_only("DescribeTable", usize::MAX, "200 OK", JSON, &description("CREATING"));
+    let error = DynamoDbStore::open(early, tables::clock()).await.unwrap_err();
     assert_eq!(error.code(), "store_unavailable");
     assert!(error.to_string().contains("the table is CREATING; wait until it is ACTIVE"), "{error}");
 
@@ -209,16 +212,68 @@ async fn a_table_that_is_still_being_made_is_waited_for_and_not_opened() {
         assert_eq!(text, "the table is CREATING");
         told.fetch_add(1, Ordering::SeqCst);
     };
-    relay.answer(4, "200 OK", JSON, &description("CREATING"));
+    relay.answer_only("DescribeTable", 4, "200 OK", JSON, &description("CREATING"));
     DynamoDbStore::create(config.clone(), &progress).await.unwrap();
     assert_eq!(told.into_inner(), 3, "the first look is whether it is there");
 
     let mut impatient = config.clone();
     impatient.ready_timeout = Duration::from_millis(300);
-    relay.answer(usize::MAX, "200 OK", JSON, &description("CREATING"));
+    relay.answer_only("DescribeTable", usize::MAX, "200 OK", JSON, &description("CREATING"));
     let error = DynamoDbStore::create(impatient, &|_| {}).await.unwrap_err();
     assert_eq!(error.code(), "store_unavailable", "{error}");
     relay.answer(usize::MAX, "200 OK", JSON, &description("DELETING"));
     let error = DynamoDbStore::create(config, &|_| {}).await.unwrap_err();
     assert!(error.to_string().contains("DELETING"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_with_items_of_another_program_is_refused_and_left_as_it_is() {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |text: &str| AttributeValue::N(text.to_owned());
+    let bytes = AttributeValue::B(b"x"[..].into());
+    let version = text("0123456789abcdef0123456789abcdef");
+    for item in [
+        vec![],
+        vec![("value", text("SECRET"))],
+        vec![("version", text("3")), ("bytes", bytes.clone())],
+        vec![("version", version.clone())],
+        vec![("version", version.clone()), ("bytes", text("SECRET"))],
+        vec![("version", version.clone()), ("bytes", bytes.clone()), ("expires_at", text("SECRET"))],
+        vec![("version", version.clone()), ("bytes", bytes.clone()), ("more", number("1"))],
+    ] {
+        let table = foreign_table(&[("key", KeyType::Hash, ScalarAttributeType::S)]).await;
+        let request = tables::client().put_item().table_name(&table).item("key", text("session"));
+        let request = item.iter().fold(request, |request, (name, value)| request.item(*name, value.clone()));
+        request.send().await.unwrap();
+        let config = tables::config(&table, &moto().url());
+        let created = DynamoDbStore::create(config.clone(), &|_| {}).await.map(drop);
+        let opened = DynamoDbStore::open(config, tables::clock()).await.map(drop);
+        for refused in [created, opened] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.code(), "store_misconfigured", "{item:?}: {error}");
+            assert!(error.to_string().contains("items of another program"), "{item:?}: {error}");
+        }
+        let live = tables::client().describe_time_to_live().table_name(&table).send().await.unwrap();
+        let live = live.time_to_live_description.unwrap().time_to_live_status().unwrap().clone();
+        assert_eq!(live.as_str(), "DISABLED", "{item:?}");
+        let left = tables::client().scan().table_name(&table).send().await.unwrap();
+        assert_eq!(left.count(), 1, "{item:?}");
+    }
+}
+
+/// Made by CloudFormation, or restored by something that left the mark out.
+#[tokio::test]
+async fn a_table_without_the_mark_is_ours_while_all_items_are_and_gets_it_again() {
+    let table = foreign_table(&[("key", KeyType::Hash, ScalarAttributeType::S)]).await;
+    let store = tables::open(&table).await;
+    store.put(&key("k"), b"x", Expect::Absent, Some(tables::clock().now())).await.unwrap();
+    store.put(&key("l"), b"x", Expect::Absent, None).await.unwrap();
+    assert_eq!(tables::open(&table).await.get(&key("l")).await.unwrap().unwrap().bytes, b"x");
+    let config = tables::config(&table, &moto().url());
+    assert!(!DynamoDbStore::create(config, &|_| {}).await.unwrap().made);
+    let relay = Relay::to_http(moto().port()).await;
+    let store = DynamoDbStore::open(tables::config(&table, &relay.url()), tables::clock()).await.unwrap();
+    assert_eq!(relay.asked().len(), 1, "the mark is all that is looked at");
+    assert_eq!(store.list("").await.unwrap(), [key("l")], "and no document");
+    assert_eq!(count(&relay, "PutItem"), 0, "opening writes nothing");
 }

@@ -18,26 +18,37 @@ use aws_sdk_dynamodb::{
 use countersign_aws::SdkConfig;
 use countersign_jose::Timestamp;
 use countersign_store::{DynamoDbConfig, DynamoDbStore, ManualClock, StoreUrl};
-use countersign_testbed::{Relay, moto};
+use countersign_testbed::{Relay, moto, until};
 use tokio::sync::Semaphore;
 
 /// What no error and no `Debug` may show.
 pub(crate) const SECRETS: [&str; 3] = ["AKIANEVERSHOWN", "SECRET-never-shown", "TOKEN-never-shown"];
 
-const ATTEMPT: Duration = Duration::from_millis(1500);
-pub(crate) const OPERATION: Duration = Duration::from_secs(4);
+/// Longer than anything takes on a busy machine.
+const ATTEMPT: Duration = Duration::from_secs(60);
+/// For tests of what is never answered.
+const SHORT_ATTEMPT: Duration = Duration::from_secs(2);
 pub(crate) const ATTEMPTS: usize = 4;
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(80);
 
-/// As the program has it, but quicker.
+/// As the program has it, with shorter pauses and longer timeouts.
 pub(crate) fn aws() -> SdkConfig {
+    aws_within(ATTEMPT)
+}
+
+/// The same with less patience.
+pub(crate) fn impatient() -> SdkConfig {
+    aws_within(SHORT_ATTEMPT)
+}
+
+fn aws_within(attempt: Duration) -> SdkConfig {
     let [id, secret, token] = SECRETS;
     let credentials = Credentials::new(id, secret, Some(token.to_owned()), None, "tests");
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(ATTEMPT)
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(OPERATION)
+        .connect_timeout(attempt)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt * 3)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(u32::try_from(ATTEMPTS).unwrap());
     SdkConfig::builder()
@@ -71,9 +82,7 @@ impl Pauses {
     }
 
     pub(crate) async fn until_one_began(&self) {
-        while self.seen.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("a pause", async || !self.seen.lock().unwrap().is_empty()).await;
     }
 
     pub(crate) fn of(self, aws: &SdkConfig) -> SdkConfig {
@@ -105,6 +114,7 @@ pub(crate) fn config(table: &str, endpoint: &str) -> DynamoDbConfig {
     let url = StoreUrl::parse(&format!("dynamodb://{table}?endpoint={endpoint}")).unwrap();
     let mut config = DynamoDbConfig::parse(&url).unwrap();
     config.aws = Some(aws());
+    config.turn_timeout = ATTEMPT;
     config.ready_pause = Duration::from_millis(20);
     config
 }

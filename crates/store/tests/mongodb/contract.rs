@@ -75,7 +75,7 @@ async fn a_store_that_has_to_be_there_is_not_made() {
         )
         .await
     };
-    world::is(&open().await.unwrap_err(), "store_misconfigured", "there is no store in its collection");
+    world::is(&open().await.unwrap_err(), "store_missing", "there is no store in its collection");
     assert_eq!(database.seen("createIndexes").await.len(), 0, "nothing was made");
     let store = database.open().await.unwrap();
     open().await.unwrap();
@@ -162,6 +162,7 @@ async fn what_something_else_wrote_is_reported_and_not_skipped_and_nothing_of_it
         ("version", doc! { "$set": { "version": 7 } }),
         ("version", doc! { "$unset": { "version": 1 } }),
         ("bytes", doc! { "$set": { "bytes": "SECRET" } }),
+        ("bytes", doc! { "$unset": { "bytes": 1 } }),
         ("expires_at", doc! { "$set": { "expires_at": "SECRET" } }),
     ] {
         let k = key(&format!("bad/{name}"));
@@ -178,4 +179,37 @@ async fn what_something_else_wrote_is_reported_and_not_skipped_and_nothing_of_it
         assert_eq!((found.bytes.as_slice(), &found.version), (&b"x"[..], &version), "the others can be read");
         database.documents().delete_many(doc! { "version": { "$exists": false } }).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_document_without_content_is_corrupt() {
+    let database = Database::new().await;
+    let store = Arc::new(database.open().await.unwrap());
+    conformance::run_damaged(store, async |key| {
+        let without = doc! { "$unset": { "bytes": 1 } };
+        database.documents().update_one(doc! { "_id": key.as_str() }, without).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn opening_for_reading_writes_nothing() {
+    let database = Database::new().await;
+    let store = database.open().await.unwrap();
+    store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
+    // Nor where the index was lost: that is mended by whoever writes.
+    database.run(doc! { "dropIndexes": "countersign_documents", "index": "*" }).await;
+    let writes = async || {
+        let mut count = 0;
+        for command in ["update", "insert", "delete", "create", "createIndexes", "findAndModify"] {
+            count += database.seen(command).await.len();
+        }
+        count
+    };
+    let before = writes().await;
+    let clock: Arc<dyn Clock> = manual_clock();
+    let store = countersign_store::open_existing(&database.url(""), "/".as_ref(), clock).await.unwrap();
+    assert_eq!(store.list("").await.unwrap(), [key("k")]);
+    assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"x");
+    assert_eq!(writes().await, before);
 }

@@ -1,9 +1,10 @@
 //! Commands that take effect and whose answers nobody gets.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use countersign_store::{Expect, Store, StoreError};
+use countersign_store::{Expect, MongoStore, Store, StoreError};
 use mongodb::bson::doc;
+use tokio::task::JoinSet;
 
 use crate::{
     key,
@@ -77,6 +78,42 @@ async fn reads_whose_answers_are_lost_are_asked_again() {
     store.put(&key("k"), b"1", Expect::Absent, None).await.unwrap();
     database.plan("find", doc! {}).await;
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"1");
+}
+
+/// Four operations have all connections, others wait and hang up: the driver's pool would offer each connection that
+/// becomes free to them first, one every half second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_hang_up_while_all_connections_are_busy_block_nobody() {
+    for crowd in [0, 8, 16, 28, 200] {
+        let database = Database::new().await;
+        let store = Arc::new(database.open().await.unwrap());
+        store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
+        let before = database.seen("find").await.len();
+        database.plan("find", doc! { "hold": true, "times": 4 }).await;
+        let get = |store: &Arc<MongoStore>| {
+            let store = Arc::clone(store);
+            async move { store.get(&key("k")).await }
+        };
+        let mut busy = JoinSet::new();
+        for _ in 0..4 {
+            busy.spawn(get(&store));
+        }
+        while database.seen("find").await.len() < before + 4 {
+            tokio::task::yield_now().await;
+        }
+        let mut waiting = JoinSet::new();
+        for _ in 0..crowd {
+            waiting.spawn(tokio::time::timeout(Duration::from_millis(20), get(&store)));
+        }
+        assert!(waiting.join_all().await.iter().all(Result::is_err), "all of {crowd} hang up");
+
+        let next = tokio::spawn(get(&store));
+        database.release().await;
+        assert_eq!(next.await.unwrap().unwrap().unwrap().bytes, b"x", "after {crowd} that hung up");
+        for outcome in busy.join_all().await {
+            outcome.unwrap().unwrap();
+        }
+    }
 }
 
 /// Whoever stops waiting leaves nothing behind that the next one could take for an answer.

@@ -19,7 +19,7 @@ async fn one(database: &Database, command: &str) -> Document {
 async fn writes_are_in_the_journals_of_a_majority_and_numbered_and_reads_are_linearizable() {
     let database = Database::new().await;
     let store = database.open().await.unwrap();
-    let sure = Bson::from(doc! { "w": "majority", "wtimeout": 3000, "j": true });
+    let sure = Bson::from(doc! { "w": "majority", "wtimeout": 120_000, "j": true });
 
     let made = one(&database, "createIndexes").await;
     assert_eq!(made.get("writeConcern"), Some(&sure));
@@ -39,7 +39,7 @@ async fn writes_are_in_the_journals_of_a_majority_and_numbered_and_reads_are_lin
     let get = database.seen("find").await.remove(before);
     assert_eq!(get.get_document("readConcern").unwrap().get_str("level").unwrap(), "linearizable");
     assert_eq!(get.get("filter"), Some(&Bson::from(doc! { "_id": "k" })), "by its name alone");
-    assert!(same(&get["maxTimeMS"], &Bson::Int32(3000)), "{get}");
+    assert!(same(&get["maxTimeMS"], &Bson::Int32(120_000)), "{get}");
     if let Ok(wish) = get.get_document("$readPreference") {
         assert!(wish.get_str("mode").unwrap().starts_with("primary"), "{wish}");
     }

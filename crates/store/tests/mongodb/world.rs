@@ -70,6 +70,12 @@ impl Database {
         self.client.database("admin").run_command(plan).await.unwrap();
     }
 
+    /// Lets the commands go on that a plan holds.
+    pub(crate) async fn release(&self) {
+        let go_on = doc! { "countersignTest": 1, "db": &self.name, "release": true };
+        self.client.database("admin").run_command(go_on).await.unwrap();
+    }
+
     /// The commands of one name that came here so far.
     pub(crate) async fn seen(&self, command: &str) -> Vec<Document> {
         let question = doc! { "countersignTest": 1, "db": &self.name, "seen": true };
@@ -79,10 +85,10 @@ impl Database {
     }
 }
 
-/// The configuration of a URL, with less patience than usual.
+/// The configuration of a URL, with more patience than usual: than anything takes on a busy machine.
 pub(crate) fn config(url: &str) -> MongoConfig {
     let mut config = MongoConfig::parse(&StoreUrl::parse(url).unwrap(), Path::new("/")).unwrap();
-    config.operation_timeout = Duration::from_secs(3);
+    config.operation_timeout = Duration::from_secs(120);
     config
 }
 

@@ -25,7 +25,15 @@ async fn what_the_server_refuses_is_told_apart_without_its_texts() {
         (failure(18, "AuthenticationFailed"), "store_denied", "authSource"),
         (failure(8000, "AtlasError"), "store_denied", "password"),
         (failure(20, "IllegalOperation"), "store_misconfigured", "retryWrites=false"),
+        (failure(59, "CommandNotFound"), "store_misconfigured", "CommandNotFound, 59"),
+        (failure(115, "CommandNotSupported"), "store_misconfigured", "CommandNotSupported, 115"),
         (failure(121, "DocumentValidationFailure"), "store_misconfigured", "DocumentValidationFailure, 121"),
+        (failure(148, "ReadConcernMajorityNotEnabled"), "store_misconfigured", "MongoDB 4.4 or newer"),
+        (failure(166, "CommandNotSupportedOnView"), "store_misconfigured", "CommandNotSupportedOnView, 166"),
+        (failure(238, "NotImplemented"), "store_misconfigured", "or a service that has it"),
+        (failure(303, ""), "store_misconfigured", "error 303"),
+        (failure(323, "APIStrictError"), "store_misconfigured", "APIStrictError, 323"),
+        (failure(40415, "Location40415"), "store_misconfigured", "Location40415, 40415"),
         (failure(10107, "NotWritablePrimary"), "store_unavailable", "no server takes writes at the moment"),
         (failure(189, "PrimarySteppedDown"), "store_unavailable", "PrimarySteppedDown, 189"),
         (failure(50, "MaxTimeMSExpired"), "store_unavailable", "took too long"),
@@ -56,8 +64,13 @@ async fn a_write_that_no_majority_confirmed_is_unavailable_though_it_may_have_ta
     is(
         &put,
         "store_unavailable",
-        "a majority of the servers did not confirm it in time (WriteConcernFailed, 64)",
+        "a majority of the servers did not answer in time (WriteConcernFailed, 64)",
     );
+    let never = doc! { "code": 100, "codeName": "UnsatisfiableWriteConcern", "errmsg": "SECRET" };
+    let answer = doc! { "n": 1, "nModified": 0, "ok": 1.0, "writeConcernError": never };
+    database.plan("update", doc! { "answer": answer }).await;
+    let put = store.put(&key("other"), b"x", Expect::Absent, None).await.unwrap_err();
+    is(&put, "store_misconfigured", "UnsatisfiableWriteConcern, 100");
     let found = store.get(&key("k")).await.unwrap().unwrap();
     database.plan("delete", doc! { "answer": { "n": 1, "ok": 1.0, "writeConcernError": unsure } }).await;
     is(&store.delete(&key("k"), &found.version).await.unwrap_err(), "store_unavailable", "majority");
@@ -92,12 +105,71 @@ async fn what_is_put_off_is_asked_again_later_each_time_and_given_up_in_the_end(
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"x");
 }
 
+/// The protocol's versions of MongoDB 3.6 and 4.2, and of a server that is yet to come.
+#[tokio::test]
+async fn a_server_of_another_age_is_told_with_what_was_found_and_what_is_needed() {
+    for (versions, hint) in [
+        (["0", "6"], "too old: its newest wire version is 6, and at least 9, MongoDB 4.4 is needed"),
+        (["0", "8"], "too old: its newest wire version is 8, and at least 9, MongoDB 4.4 is needed"),
+        (["90", "99"], "too new: its oldest wire version is 90, and this program knows up to 29"),
+    ] {
+        for standalone in [&[][..], &["--standalone"]] {
+            let options = [&["--wire-versions"], &versions[..], standalone].concat();
+            let server = countersign_testbed::start_mongo(&options);
+            let database = Database::on(server.port()).await;
+            let error = world::open(&impatient(&database, server.port())).await.unwrap_err();
+            is(&error, "store_misconfigured", hint);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_collection_of_another_program_is_refused_and_left_as_it_is() {
     let database = Database::new().await;
-    let (url, documents) = (database.url("&collection=theirs"), database.collection("theirs"));
-    documents.insert_one(doc! { "_id": "SECRET", "name": "SECRET" }).await.unwrap();
-    is(&world::open(&url).await.unwrap_err(), "store_misconfigured", "documents of another program");
+    let bytes =
+        mongodb::bson::Binary { subtype: mongodb::bson::spec::BinarySubtype::Generic, bytes: vec![1] };
+    let ours = |name: &str| doc! { "_id": name, "version": "0123456789abcdef0123456789abcdef", "bytes": bytes.clone() };
+    let past = mongodb::bson::DateTime::from_millis(0);
+    let with = |name: &str, value: mongodb::bson::Bson| {
+        let mut document = ours("k");
+        document.insert(name, value);
+        document
+    };
+    let without = |name: &str| {
+        let mut document = ours("k");
+        document.remove(name);
+        document
+    };
+    let many = |last: Document| (0..40).map(|n| ours(&format!("k/{n}"))).chain([last]).collect::<Vec<_>>();
+    for (number, theirs) in [
+        vec![doc! { "_id": "SECRET", "name": "SECRET" }],
+        vec![doc! { "_id": "settings", "version": "3" }],
+        vec![doc! { "_id": "settings", "version": "3", "expires_at": past }],
+        vec![doc! { "_id": "file", "version": "3", "bytes": bytes.clone(), "expires_at": past }],
+        vec![without("bytes")],
+        vec![without("version")],
+        vec![with("bytes", "SECRET".into())],
+        vec![with("version", "SECRET".into())],
+        vec![with("expires_at", 7.into())],
+        vec![with("more", "SECRET".into())],
+        vec![with("_id", "a//b".into())],
+        many(doc! { "_id": "settings", "version": "3", "expires_at": past }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("theirs_{number}");
+        let documents = database.collection(&name);
+        documents.insert_many(&theirs).await.unwrap();
+        let url = database.url(&format!("&collection={name}"));
+        let clock = std::sync::Arc::new(countersign_store::SystemClock);
+        let existing = countersign_store::open_existing(&url, "/".as_ref(), clock).await.map(|_| ());
+        for refused in [world::open(&url).await.map(|_| ()), existing] {
+            is(&refused.unwrap_err(), "store_misconfigured", "documents of another program");
+        }
+        assert_eq!(documents.list_index_names().await.unwrap(), ["_id_"], "{theirs:?}");
+        assert_eq!(documents.count_documents(doc! {}).await.unwrap(), theirs.len() as u64);
+    }
     assert_eq!(database.seen("createIndexes").await, []);
 
     database.run(doc! { "create": "folded", "collation": { "locale": "en", "strength": 2 } }).await;
@@ -125,7 +197,9 @@ async fn a_store_whose_index_was_lost_gets_it_again() {
     copy.insert_one(database.documents().find_one(doc! {}).await.unwrap().unwrap()).await.unwrap();
     let store = world::open(&database.url("&collection=copy")).await.unwrap();
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"x");
-    assert_eq!(copy.list_index_names().await.unwrap(), ["_id_", "countersign_documents_v1"]);
+    let mut indexes = copy.list_index_names().await.unwrap();
+    indexes.sort();
+    assert_eq!(indexes, ["_id_", "countersign_documents_v1"]);
 }
 
 /// Rights to read and write, and none to make an index.
@@ -140,7 +214,7 @@ async fn a_user_who_may_not_make_the_collection_can_use_it_where_it_is() {
 }
 
 fn impatient(database: &Database, port: u16) -> String {
-    database.url_at(port, "&connectTimeoutMS=500&serverSelectionTimeoutMS=700")
+    database.url_at(port, "&connectTimeoutMS=2000&serverSelectionTimeoutMS=3000")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,7 +222,7 @@ async fn a_server_that_freezes_is_unavailable_within_bounds_and_used_again_when_
     let database = Database::new().await;
     let relay = Relay::to(database.port).await;
     let mut config = world::config(&impatient(&database, relay.port()));
-    config.operation_timeout = Duration::from_millis(600);
+    config.operation_timeout = Duration::from_secs(2);
     let clock = std::sync::Arc::new(countersign_store::SystemClock);
     let store = countersign_store::MongoStore::open(config.clone(), clock.clone()).await.unwrap();
     let store = std::sync::Arc::new(store);
@@ -169,7 +243,7 @@ async fn a_server_that_freezes_is_unavailable_within_bounds_and_used_again_when_
     }
     let fresh = countersign_store::MongoStore::open(config, clock).await.unwrap_err();
     is(&fresh, "store_unavailable", "");
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(100), "not for ever: {:?}", start.elapsed());
 
     relay.pass();
     // The put may have arrived, and nobody saw its answer. Whichever it was, a compare-and-set finds out.

@@ -187,9 +187,17 @@ impl Database<'_> {
     }
 }
 
-/// The configuration of a URL.
+/// Longer than anything takes on a busy machine. Tests of timeouts set their own.
+pub(crate) const GENEROUS: Duration = Duration::from_secs(120);
+
+/// The configuration of a URL, with more patience than usual.
 pub(crate) fn config(url: &str) -> PostgresConfig {
-    PostgresConfig::parse(&StoreUrl::parse(url).unwrap(), Path::new("/")).unwrap()
+    let mut config = PostgresConfig::parse(&StoreUrl::parse(url).unwrap(), Path::new("/")).unwrap();
+    (config.acquire_timeout, config.statement_timeout) = (GENEROUS, GENEROUS);
+    if !url.contains("connect_timeout=") {
+        config.connect_timeout = GENEROUS;
+    }
+    config
 }
 
 pub(crate) async fn open(url: &str) -> Result<PostgresStore, StoreError> {

@@ -10,6 +10,7 @@ use std::{
 
 use countersign_jose::Timestamp;
 use countersign_store::{Clock, Expect, ManualClock, PostgresStore, Store, StoreError, conformance};
+use countersign_testbed::until;
 use sqlx::Connection;
 
 use crate::{cluster, key};
@@ -114,16 +115,17 @@ async fn sweeping_gives_the_space_of_long_expired_documents_back() {
     for number in 0..40 {
         put(format!("b/{number}"), None).await;
     }
-    assert_eq!(count().await, 80);
+    // A round runs when its put has been answered.
+    until("the sweep removes the long expired", async || count().await == 80).await;
 }
 
-/// The sweep finds a document expired and then waits for the one who is just replacing it.
+/// The sweep finds a document expired and then waits for the one who is just replacing it. The put that set it off does
+/// not wait with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sweeping_spares_a_document_that_takes_an_expired_ones_place_at_that_moment() {
+async fn sweeping_delays_no_put_and_spares_a_document_that_takes_an_expired_ones_place() {
     let database = cluster::database().await;
     let clock = manual_clock();
     let store = PostgresStore::open(cluster::config(&database.url("")), clock.clone()).await.unwrap();
-    let store = Arc::new(store);
     store.put(&key("old"), b"old", Expect::Absent, Some(clock.now())).await.unwrap();
     clock.advance(Duration::from_secs(2 * 60 * 60));
     for number in 0..14 {
@@ -134,15 +136,13 @@ async fn sweeping_spares_a_document_that_takes_an_expired_ones_place_at_that_mom
     let replace =
         "UPDATE countersign.documents SET bytes = 'new', version = 'v', expires_at = NULL WHERE key = 'old'";
     sqlx::raw_sql(replace).execute(&mut *replacing).await.unwrap();
-    let sixteenth = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move { store.put(&key("a/15"), b"x", Expect::Absent, None).await }
-    });
-    while database.number("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    store.put(&key("a/15"), b"x", Expect::Absent, None).await.unwrap();
+    let sweeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                    AND state = 'active' AND query LIKE 'DELETE FROM documents WHERE expires_at%'";
+    let waiting = format!("{sweeping} AND wait_event_type = 'Lock'");
+    until("the sweep waits for the row", async || database.number(&waiting).await == 1).await;
     replacing.commit().await.unwrap();
-    sixteenth.await.unwrap().unwrap();
+    until("the sweep ends", async || database.number(sweeping).await == 0).await;
     assert_eq!(store.get(&key("old")).await.unwrap().unwrap().bytes, b"new");
 }
 
@@ -190,4 +190,34 @@ async fn a_store_keeps_to_its_number_of_connections_and_uses_them_again() {
     let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'countersign' AND datname = ";
     let open = database.number(&format!("{open}'{}'", database.name)).await;
     assert!((1..=4).contains(&open), "{open}");
+}
+
+/// The column cannot be empty; somebody changed the table.
+#[tokio::test]
+async fn a_document_without_content_is_corrupt() {
+    let database = cluster::database().await;
+    let store = Arc::new(database.open().await.unwrap());
+    conformance::run_damaged(store, async |key| {
+        let table = "countersign.documents";
+        database
+            .run(&format!(
+                "ALTER TABLE {table} ALTER bytes DROP NOT NULL; UPDATE {table} SET bytes = NULL WHERE key = '{key}'"
+            ))
+            .await;
+    })
+    .await;
+}
+
+/// The database refuses every write to whoever does not ask for the right.
+#[tokio::test]
+async fn opening_for_reading_writes_nothing() {
+    let database = cluster::database().await;
+    let store = database.open().await.unwrap();
+    store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
+    drop(store);
+    database.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name)).await;
+    let clock: Arc<dyn Clock> = manual_clock();
+    let store = countersign_store::open_existing(&database.url(""), "/".as_ref(), clock).await.unwrap();
+    assert_eq!(store.list("").await.unwrap(), [key("k")]);
+    assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"x");
 }

@@ -6,11 +6,15 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStderr, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use countersign_store::{Expect, PostgresStore, Store, StoreError};
+use countersign_testbed::until;
 
 use crate::{
     cluster::{self, Cluster},
@@ -149,14 +153,19 @@ async fn a_server_that_is_killed_in_the_middle_of_writes_loses_nothing_that_was_
     let database = cluster.database().await;
     let store = Arc::new(database.open().await.unwrap());
     let (mut written, mut in_doubt) = (0, 0);
+    let acknowledged_so_far = Arc::new(AtomicU64::new(0));
     let mut expected = [0_u64; WRITERS];
     for round in 0..KILLS {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move { write_until_it_fails(&store, writer).await })
+                let (store, count) = (Arc::clone(&store), Arc::clone(&acknowledged_so_far));
+                tokio::spawn(async move { write_until_it_fails(&store, writer, &count).await })
             })
             .collect();
+        // It is in the middle of writes, and then dies at any moment.
+        let before = acknowledged_so_far.load(Ordering::SeqCst);
+        until("something is written", async || acknowledged_so_far.load(Ordering::SeqCst) > before + 20)
+            .await;
         tokio::time::sleep(Duration::from_millis(50 + round * 6_364_136 % 300)).await;
         cluster.tell("crash");
         cluster.tell("start");
@@ -178,7 +187,7 @@ async fn a_server_that_is_killed_in_the_middle_of_writes_loses_nothing_that_was_
 }
 
 /// The last number that was acknowledged, if one was.
-async fn write_until_it_fails(store: &PostgresStore, writer: usize) -> Option<u64> {
+async fn write_until_it_fails(store: &PostgresStore, writer: usize, count: &AtomicU64) -> Option<u64> {
     let name = key(&format!("k/{writer}"));
     let mut last = None;
     loop {
@@ -186,7 +195,10 @@ async fn write_until_it_fails(store: &PostgresStore, writer: usize) -> Option<u6
         let number = number_of(document.as_ref()) + 1;
         let expect = document.map_or(Expect::Absent, |document| Expect::Version(document.version));
         match store.put(&name, &numbered(number), expect, None).await {
-            Ok(_) => last = Some(number),
+            Ok(_) => {
+                last = Some(number);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
             Err(error) => {
                 assert_eq!(error.code(), "store_unavailable", "{error}");
                 return last;

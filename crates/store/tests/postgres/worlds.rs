@@ -27,9 +27,9 @@ fn is(error: &StoreError, code: &str, hint: &str) {
     assert!(!text.contains(PASSWORD) && !text.contains("tester"), "{text}");
 }
 
-/// A configuration whose patience is half a second each.
+/// A configuration whose patience is three seconds each: more than an honest answer takes on a busy machine.
 fn impatient(database: &Database<'_>) -> PostgresConfig {
-    let limit = Duration::from_millis(500);
+    let limit = Duration::from_secs(3);
     let mut config = cluster::config(&database.url(""));
     (config.connect_timeout, config.acquire_timeout, config.statement_timeout) = (limit, limit, limit);
     config
@@ -78,7 +78,7 @@ async fn where_nobody_listens_the_store_is_unavailable_at_once() {
     is_refused(&format!("postgres://tester:{PASSWORD}@127.0.0.1:{port}/db"), "store_unavailable", "refused")
         .await;
     is_refused("postgres://tester@/db?host=/nowhere", "store_unavailable", "No such file").await;
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < cluster::GENEROUS / 2);
     is_refused("postgres://tester@host.invalid/db", "store_unavailable", "lookup").await;
 }
 
@@ -89,7 +89,7 @@ async fn what_does_not_answer_or_does_not_speak_postgres_is_unavailable_in_time(
     let url = format!("postgres://tester:{PASSWORD}@127.0.0.1:{port}/db?connect_timeout=1");
     let start = Instant::now();
     is_refused(&url, "store_unavailable", "no connection within 1s").await;
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < cluster::GENEROUS / 2);
 
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
@@ -199,9 +199,14 @@ async fn what_the_server_takes_back_is_sent_again_a_few_times_and_other_errors_a
         ("40001", 2, None, 3),
         ("40P01", 4, None, 5),
         ("40001", 99, Some("store_unavailable"), 5),
-        ("53100", 99, Some("store_unavailable"), 1), // disk full
-        ("53200", 99, Some("store_unavailable"), 1), // out of memory
-        ("57P01", 99, Some("store_unavailable"), 1), // shutting down
+        ("53100", 99, Some("store_unavailable"), 1),   // disk full
+        ("53200", 99, Some("store_unavailable"), 1),   // out of memory
+        ("57P01", 99, Some("store_unavailable"), 1),   // shutting down
+        ("0A000", 99, Some("store_misconfigured"), 1), // feature not supported
+        ("42601", 99, Some("store_misconfigured"), 1), // syntax error
+        ("42883", 99, Some("store_misconfigured"), 1), // undefined function
+        ("26000", 99, Some("store_misconfigured"), 1), // a pooler has lent the connection to another
+        ("08P01", 99, Some("store_misconfigured"), 1), // protocol violation
         ("XX001", 99, Some("store_corrupt"), 1),
         ("42501", 99, Some("store_denied"), 1),
     ]
@@ -234,7 +239,7 @@ async fn a_row_that_somebody_keeps_locked_is_unavailable_in_time_and_comes_back(
     let put = store.put(&key("k"), b"new", Expect::Version(version.clone()), None).await.unwrap_err();
     is(&put, "store_unavailable", "took too long");
     assert_eq!(store.delete(&key("k"), &version).await.unwrap_err().code(), "store_unavailable");
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < cluster::GENEROUS / 2);
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"old", "reading does not wait");
     holding.rollback().await.unwrap();
     store.put(&key("k"), b"new", Expect::Version(version), None).await.unwrap();
@@ -250,9 +255,9 @@ async fn a_server_that_stops_answering_is_unavailable_in_time_and_comes_back() {
     cluster.tell("freeze");
     let start = Instant::now();
     let put = store.put(&key("k"), b"new", Expect::Version(version.clone()), None).await.unwrap_err();
-    is(&put, "store_unavailable", "did not answer in time"); // 0.5 s and one second more
+    is(&put, "store_unavailable", "did not answer in time"); // 3 s and one second more
     is(&store.get(&key("k")).await.unwrap_err(), "store_unavailable", "no connection within");
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(start.elapsed() < cluster::GENEROUS / 2, "{:?}", start.elapsed());
     // Ten that want to use four connections: those that get none do not wait for ever either.
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..10 {
@@ -262,7 +267,7 @@ async fn a_server_that_stops_answering_is_unavailable_in_time_and_comes_back() {
     for outcome in tasks.join_all().await {
         assert_eq!(outcome.unwrap_err().code(), "store_unavailable");
     }
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    assert!(start.elapsed() < cluster::GENEROUS, "{:?}", start.elapsed());
     assert_eq!(open_impatiently(&database).await.unwrap_err().code(), "store_unavailable");
 
     cluster.tell("thaw");
@@ -286,7 +291,7 @@ async fn a_server_that_is_stopped_is_unavailable_at_once_and_comes_back_by_itsel
         let put = store.put(&key("k"), b"new", Expect::Version(version.clone()), None).await.unwrap_err();
         is(&put, "store_unavailable", "refused");
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < cluster::GENEROUS / 2, "{:?}", start.elapsed());
     cluster.tell("start");
     drop(database.connection().await);
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"old");
@@ -350,7 +355,7 @@ async fn commits_are_durable_and_read_committed_whatever_the_server_is_set_to() 
         )
         .await;
     store.put(&key("k"), &vec![b'x'; MAX_DOCUMENT_BYTES], Expect::Absent, None).await.unwrap();
-    let seen = "SELECT count(*) FROM public.seen WHERE settings = 'on read committed 5s'";
+    let seen = "SELECT count(*) FROM public.seen WHERE settings = 'on read committed 2min'";
     assert_eq!(database.number(seen).await, 1);
 }
 

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use countersign_store::{Clock, Expect, Missing, S3Store, Store, StoreError, conformance};
-use countersign_testbed::moto;
+use countersign_testbed::{Relay, moto};
 
 use crate::{bucket, clock, config, get_raw, key, open, put_raw};
 
@@ -66,11 +66,11 @@ async fn a_store_leaves_documents_and_its_mark_and_nothing_of_the_probe() {
     let object = String::from_utf8(get_raw(&bucket, "p/k").await.unwrap()).unwrap();
     assert_eq!(
         object,
-        format!("countersign document 1\nversion {}\nexpires never\n\ncontent", version.as_str())
+        format!("countersign document 1\nversion {}\nexpires never\nlength 7\n\ncontent", version.as_str())
     );
     store.delete(&key("k"), &version).await.unwrap();
     let object = String::from_utf8(get_raw(&bucket, "p/k").await.unwrap()).unwrap();
-    assert!(object.ends_with("\nexpires deleted\n\n"), "nothing of the content is left: {object}");
+    assert!(object.ends_with("\nexpires deleted\nlength 0\n\n"), "nothing of the content is left: {object}");
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_store_that_has_to_be_there_is_not_begun() {
         S3Store::open(config, clock).await.map(|_| ())
     };
     let error = existing().await.unwrap_err();
-    assert_eq!(error.code(), "store_misconfigured");
+    assert_eq!(error.code(), "store_missing");
     assert!(error.to_string().contains("there is no store"), "{error}");
     assert_eq!(get_raw(&bucket, "p/!countersign").await, None);
     open(&bucket, "p", moto().port()).await.unwrap();
@@ -173,4 +173,111 @@ async fn eight_that_open_an_empty_bucket_at_once_all_succeed_and_one_creates_the
         let conflicts = lost.iter().all(|lost| matches!(lost, Err(StoreError::Conflict { .. })));
         assert!(conflicts, "round {round}: {lost:?}");
     }
+}
+
+#[tokio::test]
+async fn a_document_without_content_is_corrupt() {
+    let bucket = bucket().await;
+    let store = Arc::new(open(&bucket, "p", moto().port()).await.unwrap());
+    conformance::run_damaged(store, async |key| {
+        let name = format!("p/{key}");
+        let object = get_raw(&bucket, &name).await.unwrap();
+        let head = object.windows(2).position(|pair| pair == b"\n\n").unwrap() + 2;
+        put_raw(&bucket, &name, &object[..head]).await;
+    })
+    .await;
+}
+
+/// By a request's method: what is read, and what writes.
+fn methods(relay: &Relay) -> (usize, usize) {
+    let asked = relay.asked();
+    let reads = asked.iter().filter(|asked| asked.head.starts_with("GET ")).count();
+    (reads, asked.len() - reads)
+}
+
+/// A role that may read and nothing else, and a cold start that asks nothing that is not needed.
+#[tokio::test]
+async fn opening_reads_the_mark_and_opening_for_reading_writes_nothing() {
+    let bucket = bucket().await;
+    let relay = Relay::to_http(moto().port()).await;
+    let denied = "<Error><Code>AccessDenied</Code></Error>";
+    let reading = async || {
+        let mut config = config(&bucket, "p", relay.port());
+        config.missing = Missing::Refuse;
+        S3Store::open(config, clock()).await
+    };
+    let store = open(&bucket, "p", relay.port()).await.unwrap();
+    let version = store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
+
+    let before = methods(&relay);
+    open(&bucket, "p", relay.port()).await.unwrap();
+    assert_eq!(methods(&relay), (before.0 + 1, before.1), "one request, for the mark");
+    let store = reading().await.unwrap();
+    assert_eq!(methods(&relay), (before.0 + 2, before.1), "one request, for the mark");
+    assert_eq!(store.list("").await.unwrap(), [key("k")]);
+    assert_eq!(store.get(&key("k")).await.unwrap().unwrap().version, version);
+    assert_eq!(methods(&relay).1, before.1, "nothing was written");
+
+    // Moved along by somebody: the mark speaks of another place.
+    put_raw(&bucket, "p/!countersign", b"countersign store 1\nproven https://elsewhere.example other\n")
+        .await;
+    relay.answer_only("PUT ", usize::MAX, "403 Forbidden", &[], denied);
+    let store = reading().await.unwrap();
+    assert_eq!(store.list("").await.unwrap(), [key("k")]);
+    assert_eq!(store.get(&key("k")).await.unwrap().unwrap().version, version);
+    assert_eq!(methods(&relay).1, before.1, "nothing was written");
+    assert_eq!(
+        open(&bucket, "p", relay.port()).await.unwrap_err().code(),
+        "store_denied",
+        "it is tried again"
+    );
+    let put = store.put(&key("k"), b"y", Expect::Version(version.clone()), None).await;
+    assert_eq!(put.unwrap_err().code(), "store_denied");
+    relay.pass();
+    store.put(&key("k"), b"y", Expect::Version(version), None).await.unwrap();
+    let mark = String::from_utf8(get_raw(&bucket, "p/!countersign").await.unwrap()).unwrap();
+    let here = format!("\nproven {} {bucket}\n", relay.url());
+    assert!(mark.contains("https://elsewhere.example other\n") && mark.ends_with(&here), "{mark}");
+}
+
+/// Copied to a service that ignores conditions, the mark moves along and does not speak for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mark_that_was_copied_does_not_vouch_for_another_service() {
+    let port = crate::liars::serve(crate::liars::Manner::IgnoresConditions).await;
+    let mark = b"countersign store 1\nproven http://127.0.0.1:1 bucket\n";
+    crate::liars::put(port, "bucket/p/%21countersign", mark).await;
+    let error = open("bucket", "p", port).await.map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("this service ignores `If-None-Match`"), "{error}");
+    let mut config = config("bucket", "p", port);
+    config.missing = Missing::Refuse;
+    let store = S3Store::open(config, clock()).await.unwrap();
+    assert_eq!(store.get(&key("k")).await.unwrap(), None, "reading needs no conditions");
+    let error = store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap_err();
+    assert!(error.to_string().contains("this service ignores `If-None-Match`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_prefix_with_objects_of_others_is_not_taken() {
+    for (name, content) in [
+        ("index.html", &b"<html>"[..]),
+        ("a/b", b""),
+        ("a/b", b"countersign document 1\nversion 0\n\n"),
+        ("not a key", b"x"),
+    ] {
+        let bucket = bucket().await;
+        put_raw(&bucket, &format!("p/{name}"), content).await;
+        let error = open(&bucket, "p", moto().port()).await.unwrap_err();
+        assert_eq!(error.code(), "store_misconfigured", "{name}: {error}");
+        assert!(error.to_string().contains(&format!("objects of another program, like {name:?}")), "{error}");
+        assert_eq!(get_raw(&bucket, "p/!countersign").await, None, "{name}: no mark is left");
+        assert_eq!(get_raw(&bucket, &format!("p/{name}")).await.unwrap(), content);
+    }
+    // Our own, without the mark: it is written again.
+    let bucket = bucket().await;
+    let store = open(&bucket, "p", moto().port()).await.unwrap();
+    store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
+    let object = get_raw(&bucket, "p/k").await.unwrap();
+    put_raw(&bucket, "copy/k", &object).await;
+    let copy = open(&bucket, "copy", moto().port()).await.unwrap();
+    assert_eq!(copy.get(&key("k")).await.unwrap().unwrap().bytes, b"x");
 }

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{key, open};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     Honest,
     /// Takes all conditions for true.
     IgnoresConditions,
@@ -55,7 +55,7 @@ struct Shelf {
     refused: u32,
 }
 
-async fn serve(manner: Manner) -> u16 {
+pub(crate) async fn serve(manner: Manner) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let shelf = Arc::new(Mutex::new(Shelf::default()));
@@ -91,6 +91,16 @@ async fn connection(mut stream: TcpStream, manner: Manner, shelf: Arc<Mutex<Shel
         content.len()
     );
     let _ = stream.write_all(&[answer.as_bytes(), &content].concat()).await;
+}
+
+/// Puts an object past the store.
+pub(crate) async fn put(port: u16, path: &str, content: &[u8]) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let head = format!("PUT /{path} HTTP/1.1\r\ncontent-length: {}\r\n\r\n", content.len());
+    stream.write_all(&[head.as_bytes(), content].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -167,6 +177,10 @@ async fn answer(
                 shelf.refused += u32::from(forgets);
                 failed
             }
+        }
+        "GET" if path.contains("list-type=2") => {
+            let nothing = b"<ListBucketResult><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>";
+            ("200 OK", String::new(), nothing.to_vec())
         }
         "GET" => {
             let shelf = shelf.lock().unwrap();

@@ -35,7 +35,7 @@ async fn a_write_whose_answer_is_lost_is_known_again_and_succeeds() {
 async fn a_lost_write_that_another_has_replaced_is_not_called_a_conflict() {
     let bucket = bucket().await;
     let relay = Relay::to_http(moto().port()).await;
-    let store = open(&bucket, "p", relay.port()).await.unwrap();
+    let store = crate::open_impatiently(&bucket, "p", relay.port()).await.unwrap();
     let other = open(&bucket, "p", moto().port()).await.unwrap();
     let k = key("k");
     let first = other.put(&k, b"first", Expect::Absent, None).await.unwrap();

@@ -8,9 +8,12 @@ mod liars;
 mod lost_answers;
 mod networks;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use countersign_jose::Timestamp;
@@ -57,6 +60,10 @@ async fn bucket() -> String {
 fn config(bucket: &str, prefix: &str, port: u16) -> S3Config {
     let url = format!("s3://{bucket}/{prefix}?region=us-east-1&endpoint=http://127.0.0.1:{port}");
     let mut config = S3Config::parse(&StoreUrl::parse(&url).unwrap()).unwrap();
+    // Longer than anything takes on a busy machine; tests of timeouts set their own.
+    config.attempt_timeout = Duration::from_secs(60);
+    config.operation_timeout = Duration::from_secs(300);
+    config.turn_timeout = Duration::from_secs(300);
     config.credentials = Some(Arc::new(StaticCredentialProvider::new(AwsCredential {
         key_id: KEY_ID.to_owned(),
         secret_key: SECRET_KEY.to_owned(),
@@ -68,6 +75,14 @@ fn config(bucket: &str, prefix: &str, port: u16) -> S3Config {
 async fn open(bucket: &str, prefix: &str, port: u16) -> Result<S3Store, StoreError> {
     let clock: Arc<dyn Clock> = clock();
     S3Store::open(config(bucket, prefix, port), clock).await
+}
+
+/// The same with less patience.
+async fn open_impatiently(bucket: &str, prefix: &str, port: u16) -> Result<S3Store, StoreError> {
+    let mut config = config(bucket, prefix, port);
+    config.attempt_timeout = Duration::from_secs(3);
+    config.operation_timeout = Duration::from_secs(20);
+    S3Store::open(config, clock()).await
 }
 
 /// The bucket as somebody else sees it.
@@ -83,8 +98,8 @@ fn raw(bucket: &str) -> impl ObjectStore {
         .unwrap()
 }
 
-async fn put_raw(bucket: &str, name: &str, content: &'static [u8]) {
-    raw(bucket).put(&Path::parse(name).unwrap(), PutPayload::from_static(content)).await.unwrap();
+async fn put_raw(bucket: &str, name: &str, content: &[u8]) {
+    raw(bucket).put(&Path::parse(name).unwrap(), PutPayload::from(content.to_vec())).await.unwrap();
 }
 
 async fn get_raw(bucket: &str, name: &str) -> Option<Vec<u8>> {

@@ -36,7 +36,7 @@ async fn a_server_that_drips_is_cut_off_at_the_total_time() {
     let Reply::Bytes(bytes) = Reply::json(&long) else { panic!() };
     assert_eq!(failure(Reply::Drip(bytes)).await, FetchError::Timeout(limits().total_time));
     assert_eq!(failure(Reply::Silence).await, FetchError::Timeout(limits().total_time));
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(100), "not for ever");
 }
 
 #[tokio::test]
@@ -149,7 +149,10 @@ async fn the_content_type_decides_nothing() {
 async fn nobody_listening_fails_closed() {
     let gone = Server::start().await.url("/jwks");
     // The server was dropped with the statement above; its port refuses once the task has ended.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let address = gone.trim_start_matches("http://").trim_end_matches("/jwks").to_owned();
+    while tokio::net::TcpStream::connect(&address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let outcome = verifier(gone).verify(&Signer::new("k1").good(), at(0)).await;
     match outcome {
         Err(VerifyError::KeysUnavailable { why, .. }) => assert_eq!(why.code(), "fetch_connection"),

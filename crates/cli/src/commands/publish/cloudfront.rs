@@ -38,6 +38,7 @@ mod built_in {
         error::{ProvideErrorMetadata, SdkError},
         types::{InvalidationBatch, Paths},
     };
+    use countersign_aws::{Named, Service, Unusable};
     use countersign_store::{Clock, SystemClock};
     use std::{
         fmt::Debug,
@@ -65,10 +66,14 @@ mod built_in {
             if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
                 return Err(usage("--cloudfront takes the id of a distribution, like E2QWRUHAPOMQZL"));
             }
-            let aws = match countersign_aws::configuration().await {
-                Ok(aws) => aws,
-                Err(_) => countersign_aws::configuration_in(Some(REGION)).await.map_err(configuration)?,
+            let aws = match countersign_aws::configuration(Service::CloudFront, Named::default()).await {
+                Err(Unusable::NoRegion) => {
+                    let named = Named { region: Some(REGION), endpoint: None };
+                    countersign_aws::configuration(Service::CloudFront, named).await
+                }
+                found => found,
             };
+            let aws = aws.map_err(configuration)?;
             Ok(Self { id: id.to_owned(), client: Client::new(&aws), wait })
         }
 
