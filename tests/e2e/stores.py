@@ -164,3 +164,60 @@ def a_store_moves_from_sqlite_and_back(world, url, look, lose):
     back = [(name, expires_at) for name, _, expires_at in documents(world.folder / "back.db") if "observations" not in name]
     assert back == [("family/1", later), ("family/2", None), ("keyring", None)]
     assert "every key opens" in world.done("store", "check", "sqlite:back.db")
+
+
+def a_store_that_goes_back_takes_no_key_from_verifiers(world, url, clear):
+    """Emptied, replaced by an older copy, by another authority: the server serves what it knows until the store is put right, or the
+    loss is accepted by name. `clear` removes every document from outside."""
+    world.environment["STORE"] = url
+    world.configure(quick(url))
+    issuer = world.serve().printed["issuer"]
+    ready(issuer)
+    tokens = [sign(issuer)]
+    world.done("store", "copy", "env:STORE", "sqlite:older.db")
+    made = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+    world.done("keys", "activate", made, "--force")
+    until(lambda: kid(sign(issuer)) == made, "the new key signs", within=60)
+    tokens.append(sign(issuer))
+    waiting = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+    world.done("keys", "publish", waiting)
+    known = {kid(token) for token in tokens} | {waiting}
+    until(lambda: {key["kid"] for key in jwks(issuer)["keys"]} == known, "all three are shown", within=60)
+    world.done("store", "copy", "env:STORE", "sqlite:newest.db")
+
+    def put_back(copy):
+        clear()
+        world.done("store", "copy", f"sqlite:{copy}", "env:STORE")
+
+    def other_authority():
+        clear()
+        world.done("keys", "init")
+
+    for way in (clear, lambda: put_back("older.db"), other_authority):
+        way()
+        until(lambda: "store_went_back" in wire.get(issuer, "/readyz").body.decode(), "it is noticed", within=60)
+        assert wire.get(issuer, "/readyz").status == 503
+        for _ in range(5):
+            keys = jwks(issuer)
+            assert known <= {key["kid"] for key in keys["keys"]}, "no key is taken away"
+            assert kid(sign(issuer)) == made, "and it goes on signing"
+            for token in tokens:
+                assert verify(token, keys, issuer)["sub"] == "alice"
+            time.sleep(0.1)
+        metrics = wire.get(issuer, "/metrics").body.decode()
+        assert 'countersign_concern{concern="store_went_back"} 1' in metrics
+        put_back("newest.db")
+        ready(issuer)
+        until(lambda: {key["kid"] for key in jwks(issuer)["keys"]} == known, "as before", within=60)
+
+    other_authority()
+    until(lambda: "store_went_back" in wire.get(issuer, "/readyz").body.decode(), "it is noticed again", within=60)
+    [new] = [key["kid"] for key in world.keys()]
+    until(lambda: new in {key["kid"] for key in jwks(issuer)["keys"]}, "authentic new keys are shown beside the old ones", within=60)
+    told = [event for event in world.events() if event["level"] == "ERROR" and "accept-loss" in json.dumps(event)]
+    command = re.search(r"countersign (keys accept-loss [^`]*)`", json.dumps(told[-1]))[1].split()
+    assert made in command and kid(tokens[0]) in command, command
+    world.done(*command)
+    ready(issuer)
+    assert kid(sign(issuer)) == new
+    assert {key["kid"] for key in jwks(issuer)["keys"]} == {new}

@@ -116,3 +116,22 @@ def test_how_long_the_store_is_silent_is_measured_by_a_clock_that_nobody_sets(cl
     file.with_suffix(".away").rename(file)
     clocked.clock(0)
     until(lambda: status(issuer) == 200, "the store is back")
+def test_times_that_another_machine_wrote_into_the_future_are_reported_and_do_not_stop_rotation(clocked):
+    clocked.configure(configuration())
+    issuer = clocked.serve().printed["issuer"]
+    assert status(issuer) == 200
+    kid = clocked.keys()[0]["kid"]
+    # A machine with its clock ten years ahead takes a step by hand.
+    clocked.clock(YEARS)
+    made = json.loads(clocked.run("keys", "prepare", "--json", env=clocked.moved).stdout)["kid"]
+    assert clocked.run("keys", "activate", made, "--force", env=clocked.moved).returncode == 0
+    until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] == made, "the server signs with it")
+    assert "times_in_the_future" in concerns(issuer) and wire.get(issuer, "/readyz").status == 200
+    assert errors(clocked, "times in the future")
+    done = clocked.run("keys", "list")
+    assert "in the future" in done.stderr and kid in done.stdout, done
+    # Its successor comes and takes over all the same.
+    until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] not in (kid, made), "rotation goes on", within=120)
+    told = clocked.done("keys", "correct-times")
+    assert made in told
+    until(lambda: concerns(issuer) == set(), "corrected")

@@ -93,6 +93,17 @@ def test_a_server_goes_on_through_an_outage_of_dynamodb_and_says_so_after_max_st
     assert url in stores.a_server_goes_on_through_an_outage(dynamo_world, url, relay.shut, relay.unshut)
 
 
+def test_a_table_that_goes_back_takes_no_key_from_verifiers(dynamo_world, moto, table):
+    url, client = f"dynamodb://{table}", moto.client("dynamodb")
+    dynamo_world.done("store", "create", url)
+
+    def clear():
+        for item in client.scan(TableName=table, ConsistentRead=True)["Items"]:
+            client.delete_item(TableName=table, Key={"key": item["key"]})
+
+    stores.a_store_that_goes_back_takes_no_key_from_verifiers(dynamo_world, url, clear)
+
+
 def test_a_store_moves_from_sqlite_to_dynamodb_and_back_and_tokens_made_before_verify_after(dynamo_world, moto, table):
     url = f"dynamodb://{table}"
     dynamo_world.fails(78, "there is no such table", "store", "check", url)

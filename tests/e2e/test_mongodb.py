@@ -22,6 +22,12 @@ def test_a_server_goes_on_through_an_outage_of_mongodb_and_says_so_after_max_sta
     stores.a_server_goes_on_through_an_outage(full_world, url, mongo.stop, mongo.start)
 
 
+def test_a_database_that_goes_back_takes_no_key_from_verifiers(full_world, mongo):
+    url = mongo.url()
+    clear = lambda: mongo.collection(url).delete_many({})
+    stores.a_store_that_goes_back_takes_no_key_from_verifiers(full_world, url, clear)
+
+
 def test_a_store_moves_from_sqlite_to_mongodb_and_back_and_tokens_made_before_verify_after(full_world, mongo):
     url = mongo.url()
 

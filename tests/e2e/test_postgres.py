@@ -26,6 +26,12 @@ def test_a_server_goes_on_through_an_outage_of_postgres_and_says_so_after_max_st
     assert PASSWORD not in full_world.log
 
 
+def test_a_database_that_goes_back_takes_no_key_from_verifiers(full_world, postgres, url):
+    database = url.rsplit("/", 1)[1]
+    clear = lambda: postgres.run("TRUNCATE countersign.documents", database)
+    stores.a_store_that_goes_back_takes_no_key_from_verifiers(full_world, url, clear)
+
+
 def test_a_store_moves_from_sqlite_to_postgres_and_back_and_tokens_made_before_verify_after(full_world, postgres, url):
     database = url.rsplit("/", 1)[1]
 

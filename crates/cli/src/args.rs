@@ -130,6 +130,15 @@ pub(crate) enum KeysCommand {
     List,
     /// Make the first keys of a new authority: its keyring, and the store and the sealing key file where they are missing
     Init,
+    /// Accept that keys are lost which running servers still know; they say what to give here
+    AcceptLoss {
+        /// The keys that are lost; none if only an older keyring is to be taken for the newest
+        #[arg(allow_hyphen_values = true, value_name = "KID")]
+        kids: Vec<String>,
+        /// The highest sequence number that the servers have seen
+        #[arg(long, value_name = "N")]
+        sequence: u64,
+    },
     /// Set times that lie in the future to now; only on a machine whose clock is right
     CorrectTimes,
     /// Make the next key of a ring, shown to nobody yet

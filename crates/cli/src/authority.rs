@@ -94,6 +94,9 @@ impl Authority {
             .map(|(ring, signer)| FirstKey { ring: ring.clone(), kid: signer.kid().to_owned() })
             .collect();
         report_future_times(keyring.records(), config.skew, self.clock.now());
+        for remark in keyring.records().remarks() {
+            tracing::warn!("{remark}");
+        }
         for spec in &specs {
             let active = keyring.ring(&spec.name).and_then(|ring| ring.active());
             if let Some(signer) = active.filter(|s| s.algorithm() != spec.algorithm && spec.make_first_key) {

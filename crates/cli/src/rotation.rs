@@ -9,7 +9,7 @@ use crate::{
 };
 use countersign_issuer::JWKS_PATH;
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
-use countersign_keyring::{Done, Keyring, KeyringError, Look, Step, StoredKeyring};
+use countersign_keyring::{Done, Keyring, KeyringError, Look, Step, StoredKeyring, WentBack};
 use countersign_store::Clock;
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use serde_json::value::RawValue;
@@ -61,7 +61,16 @@ impl Rotation {
 
     /// Looks, and takes the steps that are due.
     pub(crate) async fn turn(&self, now: Timestamp) -> Result<Turn, KeyringError> {
-        let look = if self.somebody_waits().await? { Some(self.look().await?) } else { None };
+        let public = self.fetch_keys().await;
+        // Read after that, so that it cannot be older.
+        let keyring = self.keyring.read().await?;
+        if let Ok(Public { sequence: Some(public), .. }) = &public
+            && *public > keyring.keys_sequence()
+        {
+            let found = keyring.keys_sequence();
+            return Err(KeyringError::WentBack(WentBack::PublicIsNewer { public: *public, found }));
+        }
+        let look = if somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
         let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
             // One ring that can not go on holds up no other, and what was done before it failed was done.
@@ -77,29 +86,23 @@ impl Rotation {
         failed.map(|()| Turn { look, done })
     }
 
-    /// Whether a published key waits until verifiers know it.
-    async fn somebody_waits(&self) -> Result<bool, KeyringError> {
-        let keyring = self.keyring.read().await?;
-        let mut rings = keyring.rings();
-        Ok(rings.any(|(_, ring)| ring.successor().is_some_and(|key| key.state.is_public())))
-    }
-
-    async fn look(&self) -> Result<Result<usize, String>, KeyringError> {
-        let began = self.clock.now();
-        let found = match self.fetch_keys().await {
-            Ok(found) => found,
+    async fn look(
+        &self,
+        keyring: &Keyring,
+        public: Result<Public, String>,
+    ) -> Result<Result<usize, String>, KeyringError> {
+        let Public { keys, began, ended, .. } = match public {
+            Ok(public) => public,
             Err(why) => {
                 tracing::warn!("the keys cannot be seen at {}: {why}", self.address);
                 return Ok(Err(why));
             }
         };
-        let ended = self.clock.now();
-        let keyring = self.keyring.read().await?;
         // A key of that name is not yet this key.
         let ours = |(kid, key): &(String, PublicKey)| {
             keyring.find(kid).and_then(|(_, record)| record.public_key()).as_ref() == Some(key)
         };
-        let seen: BTreeSet<_> = found.into_iter().filter(ours).map(|(kid, _)| kid).collect();
+        let seen: BTreeSet<_> = keys.into_iter().filter(ours).map(|(kid, _)| kid).collect();
         let rotations = self.rings.iter().map(|ring| &ring.rotation);
         let skew = rotations.map(|rotation| rotation.skew).max().unwrap_or_default();
         let count = seen.len();
@@ -108,7 +111,8 @@ impl Rotation {
         Ok(Ok(count))
     }
 
-    async fn fetch_keys(&self) -> Result<Vec<(String, PublicKey)>, String> {
+    async fn fetch_keys(&self) -> Result<Public, String> {
+        let began = self.clock.now();
         let url = KeyUrl::parse(&self.address).map_err(|why| why.to_string())?;
         let body = self.fetch.fetch(&url).await.map_err(|why| why.to_string())?.body;
         let set = json::Object::parse(&body, json::DEFAULT_DEPTH).map_err(|why| why.to_string())?;
@@ -118,8 +122,26 @@ impl Rotation {
             let jwk = Jwk::parse(raw.get().as_bytes()).ok()?;
             Some((jwk.kid()?.to_owned(), jwk.public_key()?))
         };
-        Ok(keys.into_iter().filter_map(key).collect())
+        let keys = keys.into_iter().filter_map(key).collect();
+        let sequence = set.get("countersign_sequence").and_then(|text| text.get().parse().ok());
+        Ok(Public { keys, sequence, began, ended: self.clock.now() })
     }
+}
+
+/// The JWKS as the world sees it.
+struct Public {
+    keys: Vec<(String, PublicKey)>,
+    /// How many changes of the keyring it is from.
+    sequence: Option<u64>,
+    /// When it was asked for, and when it had come.
+    began: Timestamp,
+    ended: Timestamp,
+}
+
+/// Whether a published key waits until verifiers know it.
+fn somebody_waits(keyring: &Keyring) -> bool {
+    let mut rings = keyring.rings();
+    rings.any(|(_, ring)| ring.successor().is_some_and(|key| key.state.is_public()))
 }
 
 /// The word for a step.

@@ -5,7 +5,7 @@
 //! Called by `countersign keys`.
 
 use crate::{
-    Activation, KeyState, Keyring, KeyringError, LifecycleError, Ring, RingName, RingSpec, RotationPolicy,
+    Activation, Keyring, KeyringError, LifecycleError, Ring, RingName, RingSpec, RotationPolicy,
     StoredKeyring,
     stored::{Next, SealWith},
 };
@@ -44,6 +44,21 @@ pub struct Revocation {
 }
 
 impl StoredKeyring {
+    /// Accepts that keys are lost which running servers still know, and lifts the sequence number above what they have seen.
+    /// Returns those that are lost: not one that is in the keyring.
+    pub async fn accept_losses(&self, kids: &[String], sequence: u64) -> Result<Vec<String>, KeyringError> {
+        let mut accepted = Vec::new();
+        self.change_states(|keyring| {
+            accepted = kids.iter().filter(|kid| keyring.find(kid).is_none()).cloned().collect();
+            let mut next = keyring.clone();
+            next.accepted_losses.extend(accepted.iter().cloned());
+            next.sequence = next.sequence.max(sequence);
+            Ok(Some(next))
+        })
+        .await?;
+        Ok(accepted)
+    }
+
     /// Makes a key that waits for its turn unseen. Where one waits already, that one is it.
     pub async fn prepare(&self, spec: &RingSpec, now: Timestamp) -> Result<Prepared, KeyringError> {
         let waiting = |keyring: &Keyring| {
@@ -132,15 +147,4 @@ impl StoredKeyring {
 
 fn ring_of<'k>(keyring: &'k Keyring, kid: &str) -> Option<&'k Ring> {
     keyring.find(kid).and_then(|(name, _)| keyring.ring(name))
-}
-
-impl Keyring {
-    /// Whether every ring that has keys which could sign has exactly one that does.
-    pub fn has_one_active_key_per_ring(&self) -> bool {
-        self.rings().all(|(_, ring)| {
-            let count = |state| ring.keys().iter().filter(|key| key.state == state).count();
-            let could = ring.keys().iter().any(|key| key.state != KeyState::Prepared);
-            count(KeyState::Active) == usize::from(could)
-        })
-    }
 }

@@ -5,8 +5,9 @@
 //! notices, keeps the keys it has, and says so. A process that saw none cannot. Pure functions; `stored` keeps
 //! what is known and asks. Pinned by tests/continuity.rs.
 
-use crate::Keyring;
+use crate::{Keyring, guard::Losses};
 use aws_lc_rs::digest;
+use std::collections::BTreeSet;
 
 /// The newest document that a process has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub struct Known {
     id: String,
     sequence: u64,
     content: [u8; 32],
+    /// The keys that a keyring with another id has to say something about to come after it.
+    to_be_explained: BTreeSet<String>,
+    /// The keys about which it says something.
+    explained: BTreeSet<String>,
 }
 
 impl Known {
@@ -23,7 +28,15 @@ impl Known {
         for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, content.as_bytes()).as_ref()) {
             *to = *from;
         }
-        Self { id: keyring.id().to_owned(), sequence: keyring.sequence(), content: hash }
+        let to_be_explained = keyring.to_be_explained().map(str::to_owned).collect();
+        let explained = keyring.explained().map(str::to_owned).collect();
+        Self {
+            id: keyring.id().to_owned(),
+            sequence: keyring.sequence(),
+            content: hash,
+            to_be_explained,
+            explained,
+        }
     }
 
     /// Its sequence number.
@@ -70,6 +83,17 @@ pub enum WentBack {
         /// What is there now.
         found: u64,
     },
+    /// Keys are missing, and nothing says why.
+    #[error("{0}")]
+    Lost(Losses),
+    /// What is public is newer.
+    #[error("the public JWKS has sequence {public}, and the keyring in the store {found}")]
+    PublicIsNewer {
+        /// The sequence in the public JWKS.
+        public: u64,
+        /// What is in the store.
+        found: u64,
+    },
     /// There is another document with the same number.
     #[error("its sequence is {sequence} as before, with other content")]
     Rewritten {
@@ -83,6 +107,11 @@ impl Continuity {
     pub fn of(known: Option<&Known>, found: Option<&Known>) -> Self {
         let Some(known) = known else { return Self::First };
         let Some(found) = found else { return Self::WentBack(WentBack::Gone { known: known.sequence }) };
+        let accepted =
+            || known.sequence < found.sequence && known.to_be_explained.is_subset(&found.explained);
+        if known.id != found.id && accepted() {
+            return Self::Newer;
+        }
         if known.id != found.id {
             let (known, found) = (known.id.clone(), found.id.clone());
             return Self::WentBack(WentBack::OtherKeyring { known, found });

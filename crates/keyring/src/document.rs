@@ -8,7 +8,7 @@
 //! Pinned by tests/forgery.rs.
 
 use crate::{
-    KeyState, Keyring, KeyringError, SealingKey,
+    Keyring, KeyringError, SealingKey,
     sealing::{DataKeyRecord, Parts},
 };
 use countersign_jose::base64url;
@@ -109,18 +109,7 @@ fn parts<'a>(sealing_key: &'a str, content: &'a str) -> Parts<'a> {
 
 /// What holds in every keyring that is read or written.
 fn check(keyring: &Keyring) -> Result<(), KeyringError> {
-    for (name, ring) in keyring.rings() {
-        if ring.keys().iter().filter(|key| key.state == KeyState::Active).count() > 1 {
-            return Err(KeyringError::Corrupt(format!("ring {name} has more than one active key")));
-        }
-    }
-    let mut kids = std::collections::BTreeSet::new();
-    for (_, key) in keyring.records() {
-        if !kids.insert(key.kid.as_str()) || keyring.revocation(&key.kid).is_some() {
-            return Err(KeyringError::Corrupt(format!("the name {:?} is there twice", key.kid)));
-        }
-    }
-    Ok(())
+    keyring.check().map_err(|fault| KeyringError::Corrupt(fault.to_string()))
 }
 
 fn not_a_keyring(why: serde_json::Error) -> KeyringError {

@@ -14,6 +14,8 @@ mod continuity;
 mod document;
 mod ecdsa;
 mod error;
+mod guard;
+mod invariants;
 #[cfg(feature = "kms")]
 pub mod kms;
 mod lifecycle;
@@ -34,6 +36,8 @@ pub use by_hand::{Force, Prepared, Revocation};
 pub use certificate::{Certificate, CertificateError, UnsignedCertificate};
 pub use continuity::{Continuity, Known, WentBack};
 pub use error::KeyringError;
+pub use guard::Losses;
+pub use invariants::{Fault, Remark};
 pub use lifecycle::{Activation, LifecycleError, NewKey};
 pub use loaded::{LoadedKeyring, LoadedRing, PublishedKey};
 pub use material::{ImportedKey, ImportedMaterial};

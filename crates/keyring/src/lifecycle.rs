@@ -196,6 +196,14 @@ impl Keyring {
         }
     }
 
+    /// Makes a key active in a ring in which none signs, so that nobody can be surprised. What its tokens need is noted before they
+    /// are minted.
+    pub(crate) fn with_active_at_once(&self, ring: &RingName, kid: &str, now: Timestamp) -> Option<Self> {
+        let mut next = self.clone();
+        next.activate(ring, kid, now);
+        (next != *self).then_some(next)
+    }
+
     /// Notes how long after it stops signing the active key of a ring is needed, before a token is minted that
     /// may live so long. Never shortens it. `None` if it is noted already, or nothing signs.
     #[must_use]

@@ -14,15 +14,15 @@ use std::{collections::BTreeMap, sync::Arc};
 #[derive(Debug, Clone, Default)]
 pub struct LoadedKeyring {
     pub(crate) version: Option<Version>,
-    rings: BTreeMap<RingName, LoadedRing>,
-    records: Arc<Keyring>,
+    pub(crate) rings: BTreeMap<RingName, LoadedRing>,
+    pub(crate) records: Arc<Keyring>,
 }
 
 /// One ring, ready to sign and to be published.
 #[derive(Debug, Clone, Default)]
 pub struct LoadedRing {
-    active: Option<Arc<dyn Signer>>,
-    public: Vec<PublishedKey>,
+    pub(crate) active: Option<Arc<dyn Signer>>,
+    pub(crate) public: Vec<PublishedKey>,
 }
 
 /// A key as verifiers are shown it.

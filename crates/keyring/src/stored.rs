@@ -10,6 +10,7 @@
 use crate::{
     Activation, Certificate, Continuity, ImportedKey, KeyService, Keyring, KeyringError, Known,
     LoadedKeyring, Needs, NewKey, RingName, Sealing, SealingKey, UnsignedCertificate,
+    continuity::WentBack,
     document::{self, Envelope},
     loaded::OpenedKey,
     material::Material,
@@ -178,6 +179,11 @@ impl StoredKeyring {
         self
     }
 
+    /// The highest sequence number that this process has seen.
+    pub fn known_sequence(&self) -> u64 {
+        self.known().map_or(0, |known| known.sequence())
+    }
+
     /// What seals and opens.
     pub fn sealing(&self) -> &Sealing {
         &self.sealing
@@ -231,6 +237,49 @@ impl StoredKeyring {
         }
     }
 
+    /// The same for a server that has served `known`, which was read at `last_read`. Where the store went back, what is returned is
+    /// the keys of both, and the problem says in which way.
+    pub async fn reload_since(
+        &self,
+        known: &LoadedKeyring,
+        needs: &Needs,
+        last_read: Timestamp,
+        now: Timestamp,
+    ) -> Reloaded {
+        let before = self.known();
+        match self.newer_than(known, needs).await {
+            Ok(Some(found)) => {
+                let losses = known.records().losses(found.records(), last_read, now);
+                if losses.is_empty() {
+                    return Reloaded { keys: Some(found), problem: None };
+                }
+                // Whatever its number is, it does not come after what was seen.
+                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = before;
+                let problem = Some(KeyringError::WentBack(WentBack::Lost(losses)));
+                Reloaded { keys: Some(known.together_with(&found)), problem }
+            }
+            Ok(None) => Reloaded { keys: None, problem: None },
+            Err(KeyringError::WentBack(why)) => {
+                let together = match self.load_whatever_is_there().await {
+                    Ok(Some(found)) => known.together_with(&found),
+                    // Nothing, or nothing that can be used.
+                    Ok(None) | Err(_) => known.clone(),
+                };
+                Reloaded { keys: Some(together), problem: Some(KeyringError::WentBack(why)) }
+            }
+            Err(problem) => Reloaded { keys: None, problem: Some(problem) },
+        }
+    }
+
+    /// An authentic keyring, opened, whether or not it can come after what was seen.
+    async fn load_whatever_is_there(&self) -> Result<Option<LoadedKeyring>, KeyringError> {
+        let Some(document) = self.store.get(&document::name()?).await? else { return Ok(None) };
+        let envelope = Envelope::parse(&document.bytes)?;
+        let sealer = self.sealing.authenticating(&envelope).await?;
+        let keyring = envelope.verify(&sealer.key)?;
+        self.open(Found { keyring, version: Some(document.version), sealer: Some(sealer) }).await.map(Some)
+    }
+
     async fn newer_than(
         &self,
         known: &LoadedKeyring,
@@ -265,13 +314,27 @@ impl StoredKeyring {
         LoadedKeyring::open(&found.keyring, found.version, &opening, self.service())
     }
 
-    /// Makes the first key of each ring that should have one and has none, and opens the keyring.
+    /// Sees to it that a key signs in each ring, and opens the keyring: a successor that waits, because verifiers may know it, or else
+    /// a first key where the ring should have one.
     pub async fn ensure(&self, rings: &[RingSpec], now: Timestamp) -> Result<LoadedKeyring, KeyringError> {
         let keyring = self.read().await?;
         let signs = |keyring: &Keyring, spec: &RingSpec| {
             keyring.ring(&spec.name).is_some_and(|ring| ring.active().is_some())
         };
-        for spec in rings.iter().filter(|spec| spec.make_first_key && !signs(&keyring, spec)) {
+        let waits = |keyring: &Keyring, spec: &RingSpec| {
+            keyring.ring(&spec.name)?.successor().map(|key| key.kid.clone())
+        };
+        for spec in rings.iter().filter(|spec| !signs(&keyring, spec)) {
+            if waits(&keyring, spec).is_some() {
+                self.change_states(|keyring| {
+                    let next = waits(keyring, spec).filter(|_| !signs(keyring, spec));
+                    Ok(next.and_then(|kid| keyring.with_active_at_once(&spec.name, &kid, now)))
+                })
+                .await?;
+            }
+            if !spec.make_first_key {
+                continue;
+            }
             self.add_keys(SealWith::Current, |attempt| {
                 if signs(attempt.keyring, spec) {
                     return Ok(Next::Unchanged);
@@ -498,7 +561,8 @@ impl Keyring {
     /// This keyring as the one that comes after `before`.
     fn after(mut self, before: &Self) -> Result<Self, KeyringError> {
         self.id = if before.is_stored() { before.id.clone() } else { base64url::encode(&random()?) };
-        self.sequence = before.sequence.saturating_add(1);
+        // Whoever accepts a loss has lifted it above what running servers saw.
+        self.sequence = before.sequence.max(self.sequence).saturating_add(1);
         self.keys_sequence = if self.has_the_keys_of(before) { before.keys_sequence } else { self.sequence };
         Ok(self)
     }

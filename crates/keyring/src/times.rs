@@ -1,9 +1,11 @@
 //! The times a keyring has of itself, and what to make of those that lie in the future.
 //!
-//! A machine whose clock is ahead writes times that have not come yet. Whoever knows that the clock at hand is right can have them
-//! corrected. Pure functions; asked by the program.
+//! A machine whose clock is ahead writes times that have not come yet. They count as what can be known instead, so that the plan
+//! neither rests until they have come nor removes anything early: a key that became active in the future is due for its
+//! successor at once, and one that stopped signing in the future stopped when the key that signs now began, or now. Whoever
+//! knows that the clock at hand is right can have them corrected. Pure functions; asked by `rotation::plan` and by the program.
 
-use crate::{KeyRecord, Keyring, KeyringError, StoredKeyring};
+use crate::{KeyRecord, Keyring, KeyringError, Ring, StoredKeyring};
 use countersign_jose::Timestamp;
 use std::time::Duration;
 
@@ -33,10 +35,36 @@ impl KeyRecord {
     }
 }
 
+impl Ring {
+    /// Since when the active key has signed: `None` where that is not known because it lies in the future.
+    pub(crate) fn signs_since(active: &KeyRecord, skew: Duration, now: Timestamp) -> Option<Timestamp> {
+        let since = active.signing_since.or(active.activated_at).unwrap_or(active.created_at);
+        (since <= now.plus(skew)).then_some(since)
+    }
+
+    /// When a retired key can be removed. One that stopped in the future stopped when the key that signs now began, because no
+    /// key stops after that, or else now.
+    pub(crate) fn removable_at(
+        &self,
+        key: &KeyRecord,
+        keep_retired: Duration,
+        skew: Duration,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let at = key.needed_until(keep_retired)?;
+        if key.retired_at.is_none_or(|stopped| stopped <= now.plus(skew)) {
+            return Some(at);
+        }
+        let active = self.active().and_then(|active| Self::signs_since(active, skew, now));
+        Some(active.unwrap_or(now).plus(keep_retired.max(key.keep_after)))
+    }
+}
+
 impl Keyring {
     /// The latest time at which something is said to have happened.
     pub fn latest_time(&self) -> Option<Timestamp> {
-        self.keys_of_all_rings().flat_map(|key| key.events()).map(|(_, at)| at).max()
+        let keys = self.keys_of_all_rings().flat_map(|key| key.events()).map(|(_, at)| at);
+        keys.chain(self.revoked().iter().map(|key| key.revoked_at)).max()
     }
 
     /// The times that have not come yet, by a clock that may be behind by `skew`.
@@ -46,7 +74,12 @@ impl Keyring {
             let times = key.events().filter(|(_, at)| *at > horizon);
             times.map(|(name, at)| FutureTime { kid: key.kid.clone(), name, at }).collect::<Vec<_>>()
         };
-        self.keys_of_all_rings().flat_map(future).collect()
+        let revoked = self.revoked().iter().filter(|key| key.revoked_at > horizon).map(|key| FutureTime {
+            kid: key.kid.clone(),
+            name: "revoked_at",
+            at: key.revoked_at,
+        });
+        self.keys_of_all_rings().flat_map(future).chain(revoked).collect()
     }
 
     /// The keyring with every time that has not come yet set to now. `None` if there is none.
@@ -60,6 +93,11 @@ impl Keyring {
                 if *at > horizon {
                     *at = now;
                 }
+            }
+        }
+        for key in &mut next.revoked {
+            if key.revoked_at > horizon {
+                key.revoked_at = now;
             }
         }
         (next != *self).then_some(next)

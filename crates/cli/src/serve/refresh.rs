@@ -1,11 +1,12 @@
 //! Watches the store for keys that were changed by another process, and notes when the store last answered.
 //!
 //! A store that does not answer leaves the keys last read in use. Of an outage the log tells each reason once, because the first one
-//! need not be the cause.
+//! need not be the cause. A store that went back does not make the server forget what it knows (docs/decisions/0024).
 
 use crate::{authority, config::JaasKey, rotation::Rotation};
 use countersign_issuer::{Issuer, max_age};
-use countersign_keyring::{LoadedKeyring, Needs, Reloaded, StoredKeyring};
+use countersign_jose::Timestamp;
+use countersign_keyring::{KeyringError, LoadedKeyring, Needs, Reloaded, StoredKeyring};
 use countersign_store::Clock;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -16,6 +17,8 @@ const MOST_REASONS: usize = 20;
 #[derive(Debug)]
 pub(super) struct Refresh {
     pub(super) keyring: StoredKeyring,
+    /// The keys that were read at the start.
+    pub(super) loaded: LoadedKeyring,
     pub(super) every: Duration,
     /// How long the tokens of this server need keys.
     pub(super) needs: Needs,
@@ -27,43 +30,68 @@ pub(super) struct Refresh {
 impl Refresh {
     /// Runs until it is aborted.
     pub(super) async fn run(self, issuer: Arc<Issuer>) {
-        let mut outage = Outage::default();
+        let mut state = State {
+            trusted: self.loaded.clone(),
+            read_at: self.clock.now(),
+            served: None,
+            outage: Outage::default(),
+        };
         loop {
             tokio::time::sleep(self.every).await;
-            self.look(&issuer, &mut outage).await;
+            self.look(&issuer, &mut state).await;
             // Without the store too: another instance may change the keys meanwhile.
             self.shorten_max_age(&issuer);
         }
     }
 
-    async fn look(&self, issuer: &Issuer, outage: &mut Outage) {
-        let known = issuer.keyring();
-        let Reloaded { keys, problem } = self.keyring.reload(&known, &self.needs).await;
-        match keys {
-            None => {}
-            Some(mut changed) => {
-                let keys_sequence = |keyring: &LoadedKeyring| keyring.records().keys_sequence();
-                let only_observed = keys_sequence(&known) == keys_sequence(&changed);
-                if let Some(key) = &self.jaas_key {
-                    changed = changed.with_ring(key.ring.clone(), Arc::clone(&key.signer));
-                }
-                if let Err(why) = issuer.replace_keys(changed) {
-                    outage.tell(why.to_string(), "the changed keys cannot be used, the old ones stay");
-                    return;
-                }
-                let skew = issuer.settings().patience.skew;
-                authority::report_future_times(issuer.keyring().records(), skew, self.clock.now());
-                if !only_observed {
-                    tracing::info!("the keys have changed and are in use");
-                }
+    async fn look(&self, issuer: &Issuer, state: &mut State) {
+        let State { trusted, read_at, served, outage } = state;
+        let now = self.clock.now();
+        let Reloaded { keys, problem } = self.keyring.reload_since(trusted, &self.needs, *read_at, now).await;
+        let went_back = matches!(problem, Some(KeyringError::WentBack(_)));
+        issuer.store_went_back(went_back);
+        if let Some(keys) = keys {
+            let changed = !served.as_ref().unwrap_or(trusted).shows_the_same_as(&keys);
+            let mut shown = keys.clone();
+            if let Some(key) = &self.jaas_key {
+                shown = shown.with_ring(key.ring.clone(), Arc::clone(&key.signer));
+            }
+            let same = served.as_ref().is_some_and(|served| served.shows_the_same_as(&keys));
+            if went_back && same {
+                // It is as at the last look.
+            } else if let Err(why) = issuer.replace_keys(shown) {
+                outage.tell(why.to_string(), "the changed keys cannot be used, the old ones stay");
+                return;
+            }
+            if changed {
+                tracing::info!("the keys have changed and are in use");
+            }
+            *served = went_back.then(|| keys.clone());
+            if !went_back {
+                authority::report_future_times(keys.records(), issuer.settings().patience.skew, now);
+                *trusted = keys;
             }
         }
-        if let Some(why) = problem {
-            outage.tell(why.to_string(), "the keys cannot be read again, those last read stay in use");
-            return;
+        match problem {
+            Some(KeyringError::WentBack(why)) => {
+                let known = trusted.records();
+                let kids = known.to_accept().into_iter().fold(String::new(), |text, kid| text + " " + kid);
+                let sequence = self.keyring.known_sequence().max(known.sequence());
+                let advice = format!(
+                    "{why}. This server serves the keys it knows and those it has found until the newest keyring is restored, or the \
+                     loss is accepted: `countersign keys accept-loss --sequence {sequence}{kids}`"
+                );
+                outage.tell(advice, "the store went back");
+            }
+            Some(why) => {
+                outage.tell(why.to_string(), "the keys cannot be read again, those last read stay in use");
+            }
+            None => {
+                outage.end();
+                *read_at = now;
+                issuer.store_answered();
+            }
         }
-        outage.end();
-        issuer.store_answered();
     }
 
     /// Caches must not outlive the next planned change of the documents. Answers say the same time until this is done again.
@@ -74,6 +102,17 @@ impl Refresh {
             tracing::error!("the public documents can not be rendered anew: {why}");
         }
     }
+}
+
+/// What is known of the store.
+struct State {
+    /// The keys last read from it when it had not gone back.
+    trusted: LoadedKeyring,
+    /// When that was.
+    read_at: Timestamp,
+    /// What is served in their place while it has.
+    served: Option<LoadedKeyring>,
+    outage: Outage,
 }
 
 /// The reasons why the keys could not be read since they last could.

@@ -4,7 +4,7 @@
 //! remove keys whose tokens live, and write times into the keyring that every other instance has to live with.
 
 use crate::rotation::Rotation;
-use countersign_issuer::Issuer;
+use countersign_issuer::{Concern, Issuer};
 use countersign_store::Clock;
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -21,6 +21,12 @@ pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<I
         if let Some(jump) = issuer.clock_jump() {
             tracing::error!(
                 "no key is made, activated or removed: {jump}; set the clock right; if it is right now, restart the server or have it reload"
+            );
+            continue;
+        }
+        if issuer.concerns().contains(&Concern::StoreWentBack) {
+            tracing::error!(
+                "no key is made, activated or removed while the store holds less than this server has seen"
             );
             continue;
         }

@@ -91,6 +91,7 @@ pub(super) fn build(
     let rotation = Rotation::new(&config, &authority);
     let refresh = Refresh {
         keyring: authority.keyring.clone(),
+        loaded: keyring.clone(),
         every: config.refresh,
         needs: config.needs(),
         jaas_key: config.jaas_key.clone(),
@@ -171,7 +172,10 @@ impl Running {
         let site = self.server.site();
         let authority = self.authority.again(&config, context.environment).await?;
         // As the watch of the store does: what it would not take over now is not to be built upon either.
-        if let Some(why) = authority.keyring.reload(&site.issuer.keyring(), &config.needs()).await.problem {
+        let now = authority.clock.now();
+        let served = site.issuer.keyring();
+        let reloaded = authority.keyring.reload_since(&served, &config.needs(), now, now).await;
+        if let Some(why) = reloaded.problem {
             return Err(why.into());
         }
         let keyring = authority.load(&config).await?;

@@ -67,7 +67,8 @@ impl Ring {
 
     /// The next steps, the earliest first.
     pub fn plan(&self, policy: &RotationPolicy, seen: &Observations, now: Timestamp) -> Vec<Planned> {
-        let mut steps: Vec<Planned> = self.keys().iter().filter_map(|key| removal(key, policy)).collect();
+        let mut steps: Vec<Planned> =
+            self.keys().iter().filter_map(|key| self.removal(key, policy, now)).collect();
         steps.extend(self.succession(policy, seen, now));
         steps.sort_by_key(|planned| planned.at);
         steps
@@ -103,8 +104,11 @@ impl Ring {
             };
             return planned(step, now);
         };
-        let due = active.signing_since.unwrap_or(active.created_at).plus(policy.rotate_every?);
-        let publish_at = due.minus(policy.lead());
+        let rotate_every = policy.rotate_every?;
+        // Where it is said to sign since a time that has not come, its successor may as well come now.
+        let since = Self::signs_since(active, policy.skew, now);
+        let due = since.map_or(now, |since| since.plus(rotate_every));
+        let publish_at = since.map_or(now, |_| due.minus(policy.lead()));
         let Some(next) = self.successor() else { return planned(Step::Make, publish_at) };
         let kid = next.kid.clone();
         if next.state == KeyState::Prepared {
@@ -114,9 +118,9 @@ impl Ring {
         let obstacle = known_at.is_none().then_some(Obstacle::NotSeen);
         Some(Planned { step: Step::Activate(kid), at: known_at.unwrap_or(due).max(due), obstacle })
     }
-}
 
-fn removal(key: &KeyRecord, policy: &RotationPolicy) -> Option<Planned> {
-    let at = key.needed_until(policy.keep_retired)?;
-    Some(Planned { step: Step::Remove(key.kid.clone()), at, obstacle: None })
+    fn removal(&self, key: &KeyRecord, policy: &RotationPolicy, now: Timestamp) -> Option<Planned> {
+        let at = self.removable_at(key, policy.keep_retired, policy.skew, now)?;
+        Some(Planned { step: Step::Remove(key.kid.clone()), at, obstacle: None })
+    }
 }

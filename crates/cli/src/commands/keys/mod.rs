@@ -1,5 +1,6 @@
 //! `countersign keys`: look at keys and move them along, export public ones, import private ones.
 
+mod accept_loss;
 mod adopt;
 mod correct_times;
 mod import;
@@ -24,6 +25,7 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
     match command {
         KeysCommand::List => list::run(context).await,
         KeysCommand::Init => init::run(context).await,
+        KeysCommand::AcceptLoss { kids, sequence } => accept_loss::run(context, &kids, sequence).await,
         KeysCommand::CorrectTimes => correct_times::run(context).await,
         KeysCommand::Prepare { ring } => life::prepare(context, &ring).await,
         KeysCommand::Publish { kid } => life::publish(context, &kid).await,

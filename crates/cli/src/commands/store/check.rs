@@ -32,6 +32,8 @@ struct Found {
     others: usize,
     /// Why those that are damaged are.
     damaged: Vec<String>,
+    /// What a person should put right in the keyring.
+    remarks: Vec<String>,
 }
 
 pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool) -> Outcome {
@@ -67,7 +69,8 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool
         );
         return Err(refused("store_empty", why));
     }
-    let remarks = countersign_store::remarks(&url).await?;
+    let mut remarks = countersign_store::remarks(&url).await?;
+    remarks.extend(found.remarks.iter().cloned());
     report(context.json, &found, config.is_some(), &remarks);
     Ok(())
 }
@@ -125,6 +128,7 @@ async fn look_at_keys(
         },
     };
     found.data_keys += keyring.data_keys().len();
+    found.remarks.extend(keyring.remarks().iter().map(ToString::to_string));
     for key in keyring.rings().flat_map(|(_, ring)| ring.keys()) {
         found.keys += 1;
         match key.sealed_by() {
@@ -137,7 +141,8 @@ async fn look_at_keys(
 
 /// Remarks are about the engine and not about what is in it, so the store is good all the same.
 fn report(json: bool, found: &Found, opened: bool, remarks: &[String]) {
-    let Found { documents, keyrings, keys, sealed_by, remote, data_keys, others, damaged: _ } = found;
+    let Found { documents, keyrings, keys, sealed_by, remote, data_keys, others, damaged: _, remarks: _ } =
+        found;
     if json {
         let mut body = serde_json::json!({
             "documents": documents, "keyrings": keyrings, "keys": keys, "keys_opened": opened, "others": others,
