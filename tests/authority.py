@@ -25,7 +25,7 @@ max_lifetime = "24h"
 scopes = ["*"]
 profiles = ["*"]
 claims = { allow = ["*"] }
-jaas = { moderator = true, any_room = true, features = ["*"] }
+jaas = { moderator = true, any_room = true, user = ["*"], features = ["*"] }
 """
 AUDIENCE = "api://default"
 READY_WITHIN = 90.0

@@ -19,7 +19,11 @@ PEACE, ROTATING, AWAY = "in peace", "rotating", "store away"
 #: Seconds a token lives here: keys of a ring that changes all the time must go again, or it is full.
 DURATION = 5
 STORE, RING, LIFETIME = 'url = "sqlite:countersign.db"\n', '[rings.default]\nalgorithm = "RS256"\n', '"24h"'
-SETTINGS = {STORE: STORE + 'refresh = "1s"\nmax_stale = "3s"\n', LIFETIME: f'"{DURATION}s"'}
+#: Nothing of so short a life may lie before now.
+TOKENS = '[tokens]\nbackdate = "0s"\n\n'
+SETTINGS = {
+    STORE: STORE + 'refresh = "1s"\nmax_stale = "3s"\n', LIFETIME: f'"{DURATION}s"', RING: TOKENS + RING,
+}
 #: A new RSA key, three changes of the keyring and three new sets of public documents every ten seconds.
 ROTATION = """rotate_every = "10s"
 propagation = "2s"
@@ -43,7 +47,7 @@ def measure(programs: Path, rounds: int, seconds: float, folder: Path) -> None:
             own.mkdir()
             more = dict(SETTINGS)
             if name == ROTATING:
-                more |= {STORE: more[STORE] + 'max_stale_signing = "3s"\n', RING: RING + ROTATION}
+                more |= {STORE: more[STORE] + 'max_stale_signing = "3s"\n', RING: TOKENS + RING + ROTATION}
             started[name] = stack.enter_context(servers.countersign(programs, own, name, more))
         keys = set(kids(started[ROTATING]))
         lose_store(folder / AWAY.replace(" ", "-") / "countersign", started[AWAY])

@@ -1,6 +1,6 @@
 """Mint policy: what one client may have in its tokens. Nothing declared, nothing allowed.
 
-Each refusal is a 403 that names the rule in the words of the configuration and repeats nothing of what was asked for.
+Each refusal is a 403 that names the rule in the words of the configuration and what it refused, and no claim's value.
 """
 
 import json
@@ -22,8 +22,10 @@ CLIENTS = {
     "fixed": AUDIENCES + 'claims = { allow = ["sub"], fixed = { tenant = "t1", n = 1, list = [1, { a = true }] } }\n',
     "scoped": AUDIENCES + 'scopes = ["read", "write:own"]\nclaims = { allow = ["scope", "scp"] }\n',
     "unscoped": AUDIENCES + 'claims = { allow = ["*"] }\n',
-    "jaas-only": 'profiles = ["jaas"]\n',
-    "moderator": 'profiles = ["jaas"]\njaas = { moderator = true, features = ["recording"] }\n',
+    "jaas-only": 'profiles = ["jaas"]\njaas = { rooms = ["r", "team-*"] }\n',
+    "moderator": 'profiles = ["jaas"]\njaas = { moderator = true, rooms = ["r"], features = ["recording"], user = ["name"] }\n',
+    "kiosk": 'profiles = ["jaas"]\nclaims = { deny = ["features"], fixed = { room = "r", user = { id = "k" } } }\n'
+             'jaas = { rooms = ["r"], user = ["id"] }\n',
 }
 
 
@@ -41,8 +43,9 @@ def ask(server, name, data="{}", secret=SECRET, **rest):
     return wire.ask(server.issuer, "POST", "/sign", headers, body.encode())
 
 
-def denied(answer, rule):
-    wire.check_refusal(answer, 403, f"(rule: {rule})", error="access_denied", secret=SECRET)
+def denied(answer, rule, what="", names=False):
+    for says in (f"(rule: {rule})", what):
+        wire.check_refusal(answer, 403, says, error="access_denied", secret=SECRET, names=names)
 
 
 def minted(answer):
@@ -66,7 +69,7 @@ def test_audiences_alone_allow_tokens_without_claims(server):
     ["api://default,api://other"],
 ])
 def test_an_audience_is_compared_exactly(server, audience):
-    denied(ask(server, "audience-only", metadata={"audience": audience}), "audiences")
+    denied(ask(server, "audience-only", metadata={"audience": audience}), "audiences", "the audience ", names=True)
 
 
 def test_every_listed_audience_is_allowed_and_the_first_is_the_default(server):
@@ -76,17 +79,22 @@ def test_every_listed_audience_is_allowed_and_the_first_is_the_default(server):
 
 def test_the_longest_lifetime_is_a_limit_and_shortens_the_default(server):
     assert ask(server, "audience-only", metadata={"duration": 3600}).status == 200
-    denied(ask(server, "audience-only", metadata={"duration": 3601}), "max_lifetime")
+    denied(ask(server, "audience-only", metadata={"duration": 3601}), "max_lifetime", "3601 s; the longest is 3600 s")
     denied(ask(server, "audience-only", metadata={"duration": 4294967295}), "max_lifetime")
-    assert ask(server, "short").json()["expires_in"] == 600
-    assert ask(server, "short", metadata={"duration": 600}).json()["expires_in"] == 600
+    for rest in [{}, {"metadata": {"duration": 600}}]:
+        answer = ask(server, "short", **rest)
+        claims = minted(answer)
+        assert claims["exp"] - claims["iat"] == 600 and answer.json()["expires_in"] == 595
+    answer = ask(server, "short", metadata={"duration": 5})
+    wire.check_refusal(answer, 400, "5 s is not more than the 5 s by which tokens are backdated", secret=SECRET)
     denied(ask(server, "short", metadata={"duration": 601}), "max_lifetime")
 
 
 def test_claims_must_be_in_the_allow_list(server):
     assert minted(ask(server, "claims", '{"sub":"a","\\u0072ole":"b","é":1}'))["role"] == "b"
     for name in [MARK, "Sub", "sub ", "", "*", "roles", "admin", "__proto__"]:
-        denied(ask(server, "claims", json.dumps({"sub": "a", name: MARK})), "claims." + ("deny" if name == "admin" else "allow"))
+        rule = "claims." + ("deny" if name == "admin" else "allow")
+        denied(ask(server, "claims", json.dumps({"sub": "a", name: MARK})), rule, "the claim '", names=name == MARK)
 
 
 def test_the_deny_list_wins_over_any_in_any_spelling(server):
@@ -123,7 +131,7 @@ def test_listed_scopes_are_allowed(server, data):
     '{"scope":null}', '{"sc\\u006fpe":"admin"}', '{"scope":"*"}',
 ])
 def test_other_scopes_are_not(server, data):
-    denied(ask(server, "scoped", data), "scopes")
+    denied(ask(server, "scoped", data), "scopes", names=True)
 
 
 def test_any_claim_does_not_mean_any_scope(server):
@@ -146,9 +154,28 @@ def test_a_profile_must_be_allowed(server):
     ("moderator", '{"room":"*","moderator":true}', "jaas.any_room"),
     ("moderator", '{"room":"r","moderator":true,"features":{"recording":true,"%s":true}}' % MARK, "jaas.features"),
     ("moderator", '{"room":"r","moderator":true,"features":{"livestreaming":"true"}}', "jaas.features"),
+    ("jaas-only", '{"room":"%s"}' % MARK, "jaas.rooms"),
+    ("jaas-only", '{"room":"R"}', "jaas.rooms"),
+    ("jaas-only", '{"room":"a-team-b"}', "jaas.rooms"),
+    ("jaas-only", '{"room":"r","user":{"id":"ceo"}}', "jaas.user"),
+    ("moderator", '{"room":"r","user":{"name":"a","email":"%s"}}' % MARK, "jaas.user"),
+    ("kiosk", '{"room":"other"}', "claims.fixed"),
+    ("kiosk", '{"user":{"id":"ceo"}}', "claims.fixed"),
+    ("kiosk", '{"features":{}}', "claims.deny"),
 ])
 def test_meeting_rights_are_the_clients_policy(server, name, data, rule):
-    denied(ask(server, name, data, profile="jaas"), rule)
+    denied(ask(server, name, data, profile="jaas"), rule, names=rule in ("jaas.features", "jaas.rooms"))
+
+
+def test_what_is_granted_in_meetings_passes_the_policy(server):
+    # There is no key to sign with here: what is allowed ends with 503.
+    for name, data in [
+        ("jaas-only", '{"room":"team-eu"}'), ("moderator", '{"room":"r","user":{"name":"a"}}'), ("kiosk", "{}"),
+        ("kiosk", '{"room":"r","user":{"id":"k"}}'),
+    ]:
+        wire.check_refusal(ask(server, name, data, profile="jaas"), 503, error="temporarily_unavailable", secret=SECRET)
+    answer = ask(server, "jaas-only", '{"room":"r","user":["1","2","3","4"]}', profile="jaas")
+    wire.check_refusal(answer, 400, "`data.user` must be an object", secret=SECRET)
 
 
 def test_the_longest_lifetime_holds_in_every_profile(server):
@@ -199,6 +226,7 @@ def test_a_json_schema_is_applied_or_refused_at_start_by_a_build_without_it(worl
     assert ask(process, "tests", '{"sub":"user-1","n":10}').status == 200
     for data in ["{}", '{"sub":"%s"}' % MARK, '{"sub":"user-1","n":11}', '{"sub":"user-1","n":"1"}', '{"sub":"user-1","x":1}']:
         denied(ask(process, "tests", data), "claims.schema")
+    denied(ask(process, "tests", '{"sub":"user-1","n":3.0000000000000000001}'), "claims.schema", "cannot be compared exactly")
 
 
 @pytest.mark.parametrize("content, says", [
@@ -215,13 +243,39 @@ def test_a_schema_that_can_not_be_used_stops_the_start(world, content, says):
     ('audiences = ["*"]', "clients.tests.audiences"),
     ('audiences = [""]', "clients.tests.audiences"),
     ('profiles = ["jitsi"]', "no profile"),
-    ('claims = { fixed = { iss = "x" } }', "`iss` is set by the issuer"),
+    ('claims = { fixed = { iss = "x" } }', "clients.tests.claims.fixed: `iss` is set by the issuer"),
+    ('claims = { allow = ["exp"] }', "clients.tests.claims.allow: `exp` is set by the issuer"),
+    ('claims = { fixed = { sub = 123 } }', "clients.tests.claims.fixed: `sub` must be a string; found a number"),
+    ('claims = { allow = ["/realm_access/roles"] }', "clients.tests.claims.allow: \"/realm_access/roles\" names a claim inside"),
+    ('claims = { allow = ["/~1a"] }', "clients.tests.claims.allow: no claim whose name begins with `/` is minted"),
+    ('claims = { deny = ["/a~b"] }', "clients.tests.claims.deny: a JSON Pointer"),
+    ('max_lifetime = "5s"', "clients.tests.max_lifetime: 5 s is not more than the 5 s"),
     ('max_lifetime = "long"', "clients.tests.max_lifetime"),
     ('claims = { schema = "claims.json" }', "clients.tests.claims.schema"),
 ])
 def test_a_policy_that_can_not_work_stops_the_start(world, more, says):
     world.configure(CONFIG + client("tests", more=more))
     world.fails(78, says, "config", "check")
+
+
+@pytest.mark.parametrize("more, says", [
+    ('profiles = ["jaas"]\nclaims = { fixed = { tenant = "a" } }', 'claims.fixed: "tenant" has no effect in profile jaas'),
+    ('profiles = ["jwt", "jaas"]\nclaims = { fixed = { tenant = "a" } }', 'claims.fixed: "tenant" has no effect in profile jaas'),
+    ('profiles = ["*"]\nclaims = { fixed = { tenant = "a" } }', 'claims.fixed: "tenant" has no effect in profile jaas'),
+    ('profiles = ["jaas"]\nclaims = { allow = ["room"] }', "claims.allow: has no effect in profile jaas"),
+    ('profiles = ["jaas"]\nclaims = { deny = ["admin"] }', "claims.deny: has no effect in profile jaas"),
+    ('profiles = ["jaas"]\naudiences = ["api://default"]', "audiences: has no effect in profile jaas"),
+    ('profiles = ["jaas"]\nscopes = ["read"]', "scopes: has no effect in profile jaas"),
+    ('profiles = ["jwt"]\njaas = { moderator = true }', "jaas: has no effect in profile jwt"),
+    ('profiles = ["jaas"]\nclaims = { fixed = { room = "b" } }\njaas = { rooms = ["a"] }', "(rule: jaas.rooms)"),
+    ('profiles = ["jaas"]\nclaims = { fixed = { user = ["1"] } }', "`data.user` must be an object"),
+    ('profiles = ["jaas"]\nmax_lifetime = "10s"', "max_lifetime: 10 s is not more than the 10 s"),
+    ('profiles = ["jaas"]\njaas = { rooms = [""] }', "jaas.rooms: a room pattern has 1 to 200 characters"),
+    ('profiles = ["jaas"]\njaas = { user = ["phone"] }', 'jaas.user: "phone" is not'),
+])
+def test_a_setting_that_has_no_effect_for_a_profile_stops_the_start(world, more, says):
+    world.configure(CONFIG + JAAS + client("tests", more=more))
+    world.fails(78, f"clients.tests.{says}" if not says.startswith(("(", "`")) else says, "config", "check")
 
 
 def test_two_clients_with_one_id_and_bad_hashes_stop_the_start(world):

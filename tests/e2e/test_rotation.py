@@ -21,6 +21,9 @@ max_stale_signing = "5s"
 observe_every = "1s"
 skew = "1s"
 
+[tokens]
+backdate = "0s"
+
 [rings.default]
 algorithm = "ES256"
 rotate_every = "12s"

@@ -69,7 +69,7 @@ def make_case(algorithm, start, binary, folder):
         "another audience": ours.sign({"sub": "alice"}, {"audience": "api://other"}),
         "another issuer's key": other.run("sign", "--claims", '{"sub":"alice"}').stdout.strip(),
         "a forged kid": forge(algorithm, json.loads(part(good, 0))["kid"], json.loads(part(good, 1))),
-        "expired": ours.sign({"sub": "alice"}, {"duration": 1}),
+        "expired": ours.sign({"sub": "alice"}, {"duration": 6}),
     }
     assert json.loads(part(case.tokens["another issuer's key"], 1))["iss"] == ours.issuer
     return case

@@ -120,7 +120,7 @@ max_lifetime = "24h"
 scopes = ["*"]
 profiles = ["*"]
 claims = {{ allow = ["*"] }}
-jaas = {{ moderator = true, any_room = true, features = ["*"] }}
+jaas = {{ moderator = true, any_room = true, user = ["*"], features = ["*"] }}
 "#,
         issuer = plan.issuer,
         listen = plan.listen,

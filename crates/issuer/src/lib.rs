@@ -1,9 +1,11 @@
 //! What leaves the house: tokens minted under policy, the public documents verifiers read, and the HTTP routes.
 //!
-//! A request is walked in one direction: bytes → typed request (`request`) → authenticated client (`client`) → mint
-//! policy (`policy`) → claims in the shape of a profile (`profile`) → signing input → signature → response (`http`).
+//! A request is walked in one direction: bytes → typed request (`request`) → authenticated client (`client`) → what its
+//! policy admits (`admission`) → claims in the shape of a profile (`profile`) → signing input → signature → response
+//! (`http`).
 //! The default is that nothing is allowed. Every mint and every refusal is one audit event (`audit`).
 
+mod admission;
 mod audit;
 mod client;
 mod documents;
@@ -17,8 +19,11 @@ mod policy;
 mod profile;
 mod request;
 mod standing;
+mod schema;
+mod validity;
 
 pub use audit::{AuditLog, LogFigures};
+pub use admission::{Admitted, Claims, PolicyError, check_policy};
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
 pub use documents::{Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, render, x509_map};
 pub use freshness::max_age;
@@ -26,7 +31,12 @@ pub use issuer::{Issuer, IssuerError, IssuerSettings, RequestLimits};
 pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
 pub use mint::{Caller, MintError, Minted};
 pub use names::Names;
-pub use policy::{ClaimRules, JaasGrant, MintPolicy, Rule, Schema, SchemaError};
-pub use profile::{JaasProfile, JwtProfile, Profile, ProfileError, is_jaas_kid};
+pub use policy::{Audience, ClaimRules, Denial, JaasGrant, MintPolicy, Rule};
+pub use profile::{
+    Facts, JaasProfile, JwtProfile, Profile, ProfileError, Refusal, RoomPattern, RoomPatternError, Shaped,
+    Takes, is_jaas_kid,
+};
 pub use request::{AudienceRequest, RequestError, SignRequest};
 pub use standing::{Concern, Patience};
+pub use schema::{Schema, SchemaError};
+pub use validity::{Validity, ValidityError};

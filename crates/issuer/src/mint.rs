@@ -2,11 +2,13 @@
 
 use crate::{
     Issuer,
+    admission::admit,
     audit::{AuditEvent, MintedFacts},
     client::Client,
-    policy::{MintPolicy, Rule},
+    policy::{Denial, MintPolicy},
     profile::{Facts, Refusal},
     request::{RequestError, SignRequest},
+    validity::{Validity, ValidityError},
 };
 use aws_lc_rs::rand;
 use countersign_jose::{SigningInput, Timestamp, base64url};
@@ -47,8 +49,8 @@ pub struct Minted {
     pub token: String,
     /// The key that signed it.
     pub kid: String,
-    /// How long it lives.
-    pub lifetime: Duration,
+    /// How long it can be used from now on: less than its lifetime by as much as it is backdated.
+    pub expires_in: Duration,
 }
 
 impl std::fmt::Debug for Minted {
@@ -70,8 +72,11 @@ pub enum MintError {
     #[error("unknown profile; configured are: {0}")]
     UnknownProfile(String),
     /// The client's policy does not allow it.
-    #[error("the policy of this client does not allow it (rule: {0})")]
-    Denied(Rule),
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// The token would have expired before it is used, or lie beyond what verifiers read.
+    #[error(transparent)]
+    Validity(#[from] ValidityError),
     /// The token would be longer than the limit.
     #[error(
         "the token would be {bytes} bytes long, the limit is {max}; send fewer claims or raise limits.token_bytes"
@@ -115,7 +120,7 @@ impl MintError {
     /// A stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Request(_) | Self::Invalid(_) => "invalid_request",
+            Self::Request(_) | Self::Invalid(_) | Self::Validity(_) => "invalid_request",
             Self::UnknownProfile(_) => "unknown_profile",
             Self::Denied(_) => "outside_policy",
             Self::TooLong { .. } => "token_too_long",
@@ -133,7 +138,7 @@ impl From<Refusal> for MintError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Invalid(why) => Self::Invalid(why),
-            Refusal::Denied(rule) => Self::Denied(rule),
+            Refusal::Denied(denial) => Self::Denied(denial),
         }
     }
 }
@@ -181,17 +186,12 @@ impl Issuer {
         let Some(profile) = self.profile(name) else {
             return Err(MintError::UnknownProfile(self.profile_names()));
         };
-        if !policy.profiles.allows(name) {
-            return Err(MintError::Denied(Rule::Profiles));
-        }
+        let admitted = admit(profile.as_ref(), request, policy)?;
+        let backdate = self.settings().backdate.max(profile.backdate());
+        let validity = Validity::new(now, admitted.lifetime(), backdate)?;
         let id = random_id()?;
-        let facts = Facts {
-            issuer: self.settings().issuer.as_str(),
-            now,
-            id: &id,
-            backdate: self.settings().backdate,
-        };
-        let shaped = profile.shape(request, policy, &facts)?;
+        let facts = Facts { issuer: self.settings().issuer.as_str(), id: &id, validity };
+        let shaped = profile.shape(&admitted, &facts)?;
 
         if !self.standing().may_sign() {
             return Err(MintError::Stale);
@@ -213,10 +213,10 @@ impl Issuer {
             kid,
             jti: shaped.jti.as_deref(),
             subject: shaped.subject.as_deref(),
-            expires_at: now.plus(shaped.lifetime).unix_seconds(),
+            expires_at: validity.ends().unix_seconds(),
             token: &token,
         });
-        Ok(Minted { token, kid: kid.to_owned(), lifetime: shaped.lifetime })
+        Ok(Minted { token, kid: kid.to_owned(), expires_in: validity.ends().since(now) })
     }
 }
 

@@ -3,7 +3,11 @@
 //! Strict: unknown members, duplicate members, wrong types and too much nesting are refused, each with what is wrong.
 //! The claims stay the text they were, so numbers of any size, nested values and Unicode leave as they came.
 
-use countersign_jose::json::{JsonError, Object, WrongType, string};
+use crate::policy::Audience;
+use countersign_jose::{
+    MAX_CLAIMS_DEPTH,
+    json::{JsonError, Object, WrongType, string},
+};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, time::Duration};
 
@@ -22,22 +26,55 @@ pub struct SignRequest<'a> {
     pub credentials: Option<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-/// The audience a caller asks for; `aud` takes the same form (RFC 7519 §4.1.3).
+/// The audience a caller asks for, 1 to 20 of them and none empty; `aud` takes the same form (RFC 7519 §4.1.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AudienceRequest {
-    /// One, a string.
+pub struct AudienceRequest(Form);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
     One(String),
-    /// A list.
     Many(Vec<String>),
 }
 
 impl AudienceRequest {
+    /// One, a string.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty.
+    pub fn one(audience: String) -> Result<Self, RequestError> {
+        Self(Form::One(audience)).checked()
+    }
+
+    /// A list.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty or too long, or one of them is empty.
+    pub fn many(audiences: Vec<String>) -> Result<Self, RequestError> {
+        Self(Form::Many(audiences)).checked()
+    }
+
     /// The audiences, one or many.
     pub fn names(&self) -> &[String] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
+        match &self.0 {
+            Form::One(one) => std::slice::from_ref(one),
+            Form::Many(many) => many,
         }
+    }
+
+    /// The same, borrowed, as it goes into a token.
+    pub(crate) fn audience(&self) -> Audience<'_> {
+        match &self.0 {
+            Form::One(one) => Audience::One(one),
+            Form::Many(many) => Audience::Many(many),
+        }
+    }
+
+    fn checked(self) -> Result<Self, RequestError> {
+        let names = self.names();
+        let fits = (1..=20).contains(&names.len()) && names.iter().all(|name| !name.is_empty());
+        if fits { Ok(self) } else { Err(RequestError::BadAudience) }
     }
 }
 
@@ -93,7 +130,8 @@ impl<'a> SignRequest<'a> {
         credentials: Option<(Cow<'a, str>, Cow<'a, str>)>,
         max_depth: usize,
     ) -> Result<Self, RequestError> {
-        let data = match Object::parse(data.as_bytes(), max_depth) {
+        // A verifier reads claims to this depth and refuses what is deeper.
+        let data = match Object::parse(data.as_bytes(), max_depth.min(MAX_CLAIMS_DEPTH)) {
             Err(JsonError::NotAnObject) => Err(WrongType { name: "data", expected: "a JSON object" })?,
             other => other?,
         };
@@ -123,13 +161,8 @@ fn duration_of(raw: &RawValue) -> Result<Duration, WrongType> {
 
 fn audience_of(raw: &RawValue) -> Result<AudienceRequest, RequestError> {
     let wrong = WrongType { name: "metadata.audience", expected: "a string or a list of strings" };
-    let audience = match string(raw) {
-        Some(one) => AudienceRequest::One(one.into_owned()),
-        None => AudienceRequest::Many(serde_json::from_str(raw.get()).map_err(|_| wrong)?),
-    };
-    let names = audience.names();
-    if names.is_empty() || names.len() > 20 || names.iter().any(String::is_empty) {
-        return Err(RequestError::BadAudience);
+    match string(raw) {
+        Some(one) => AudienceRequest::one(one.into_owned()),
+        None => AudienceRequest::many(serde_json::from_str(raw.get()).map_err(|_| wrong)?),
     }
-    Ok(audience)
 }

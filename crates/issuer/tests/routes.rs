@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
+#[expect(dead_code, reason = "each of the test files uses a part of it")]
 mod support;
 
 use axum::http::{StatusCode, header};
@@ -37,13 +38,13 @@ async fn a_minted_token_has_the_defaults_and_the_claims_that_were_sent() {
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("content-type"), "application/json");
     let body = answer.json();
-    assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(3595)));
     let claims = claims(&house, &answer).await;
     let now = NOW.unix_seconds();
     assert_eq!(claims["iss"], "https://tokens.example");
     assert_eq!(claims["aud"], "api://one");
     assert_eq!((&claims["iat"], &claims["nbf"]), (&json!(now - 5), &json!(now - 5)));
-    assert_eq!(claims["exp"], now + 3600);
+    assert_eq!(claims["exp"], now + 3595);
     assert_eq!(claims["jti"].as_str().unwrap().len(), 22);
     assert_eq!((&claims["sub"], &claims["roles"]), (&json!("alice"), &json!(["a", { "b": null }])));
 }
@@ -52,14 +53,14 @@ async fn a_minted_token_has_the_defaults_and_the_claims_that_were_sent() {
 async fn audience_and_duration_come_as_they_were_asked_for() {
     let house = House::new("https://tokens.example");
     for (audience, duration) in
-        [(json!("api://two"), 60), (json!(["api://two"]), 1), (json!(["api://one", "api://two"]), 7200)]
+        [(json!("api://two"), 60), (json!(["api://two"]), 6), (json!(["api://one", "api://two"]), 7200)]
     {
         let body = json!({ "data": {}, "metadata": { "audience": audience, "duration": duration } });
         let answer = sign(&house, &body).await;
-        assert_eq!(answer.json()["expires_in"], duration);
+        assert_eq!(answer.json()["expires_in"], duration - 5, "from now on");
         let claims = claims(&house, &answer).await;
         assert_eq!(claims["aud"], audience);
-        assert_eq!(claims["exp"], NOW.unix_seconds() + duration);
+        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), duration);
     }
 }
 
@@ -87,45 +88,6 @@ async fn a_reserved_claim_is_refused_by_name() {
         let answer = sign(&house, &json!({ "data": { name: 1 } })).await;
         answer.assert_error(StatusCode::BAD_REQUEST, "invalid_request", &format!("`{name}`"));
     }
-}
-
-#[tokio::test]
-async fn each_rule_of_the_policy_refuses_by_its_own_name_and_echoes_nothing() {
-    let house = House::new("https://tokens.example");
-    for (body, rule) in [
-        (json!({ "data": {}, "metadata": { "audience": "api://ECHO" } }), "audiences"),
-        (json!({ "data": {}, "metadata": { "audience": "api://on" } }), "audiences"),
-        (json!({ "data": {}, "metadata": { "audience": "api://one/ECHO" } }), "audiences"),
-        (json!({ "data": {}, "metadata": { "audience": ["api://one", "ECHO"] } }), "audiences"),
-        (json!({ "data": {}, "metadata": { "duration": 7201 } }), "max_lifetime"),
-        (json!({ "data": { "ECHO": 1 } }), "claims.allow"),
-        (json!({ "data": { "admin": "ECHO" } }), "claims.deny"),
-        (json!({ "data": { "tenant": "ECHO" } }), "claims.fixed"),
-        (json!({ "data": { "scope": "read ECHO" } }), "scopes"),
-        (json!({ "data": { "scp": ["ECHO"] } }), "scopes"),
-        (json!({ "data": { "scope": { "ECHO": 1 } } }), "scopes"),
-        (json!({ "data": { "room": "ECHO" }, "profile": "jaas" }), "profiles"),
-    ] {
-        let answer = sign(&house, &body).await;
-        answer.assert_error(StatusCode::FORBIDDEN, "access_denied", &format!("rule: {rule})"));
-        assert!(!answer.body.contains("ECHO"), "{}", answer.body);
-    }
-    let allowed = json!({ "data": { "scope": "read write", "tenant": "acme" } });
-    let answer = sign(&house, &allowed).await;
-    assert_eq!(claims(&house, &answer).await["tenant"], "acme");
-    assert_eq!(claims(&house, &sign(&house, &json!({ "data": {} })).await).await["tenant"], "acme");
-}
-
-#[tokio::test]
-async fn a_client_with_nothing_declared_gets_nothing() {
-    let house = House::new("https://tokens.example");
-    let answer = house
-        .send(
-            request("POST", "/sign").header(header::AUTHORIZATION, basic("nothing", &house.secret)),
-            json!({ "data": {} }).to_string(),
-        )
-        .await;
-    answer.assert_error(StatusCode::FORBIDDEN, "access_denied", "rule: profiles)");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ mod registered;
 
 pub use claim_error::ClaimError;
 pub use name::{ClaimName, ClaimNameError, ClaimValue, InexactNumber};
-pub use registered::RegisteredClaims;
+pub use registered::{NUMERIC_DATES, RegisteredClaims, check_registered_claim};
 
 use crate::{
     Signed, Timestamp, TokenError,

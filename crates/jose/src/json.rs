@@ -103,6 +103,18 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The JSON type of a value, in words that follow "found".
+pub fn kind(raw: &RawValue) -> &'static str {
+    match raw.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
 /// The first member of this name, found without looking at anything behind it: neither duplicates nor what is wrong there
 /// are seen. Only to select what the whole object is checked with later.
 pub(crate) fn peek<'a>(json: &'a [u8], name: &str) -> Result<Option<&'a RawValue>, JsonError> {

@@ -35,7 +35,8 @@ mod verify;
 
 pub use algorithm::{Algorithm, Curve, KeyKind, UnsupportedAlgorithm};
 pub use claims::{
-    ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, Policy, RegisteredClaims, Verified,
+    ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, NUMERIC_DATES, Policy, RegisteredClaims,
+    Verified, check_registered_claim,
 };
 pub use explain::{Check, Verdict, excerpt, quoted, shown_json};
 pub use key::{
@@ -45,4 +46,4 @@ pub use key::{
 pub use keyset::KeySet;
 pub use sign::{EncodedHeader, Header, SigningInput, SigningKey};
 pub use time::Timestamp;
-pub use verify::{MAX_TOKEN_BYTES, Signed, TokenError, Unverified, VerifyingKey};
+pub use verify::{MAX_CLAIMS_DEPTH, MAX_TOKEN_BYTES, Signed, TokenError, Unverified, VerifyingKey};

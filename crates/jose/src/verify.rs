@@ -27,8 +27,8 @@ use std::fmt;
 
 /// The longest token looked at, in bytes. API Gateway passes at most 10 KiB of headers.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// Nesting allowed in a token's header and claims.
-const MAX_DEPTH: usize = 16;
+/// How deep a token's header and claims may nest; the object itself is depth 1.
+pub const MAX_CLAIMS_DEPTH: usize = 16;
 
 /// A compact JWS taken apart. Nothing in it may be believed yet, and its payload cannot be read:
 ///
@@ -80,7 +80,7 @@ impl<'a> Unverified<'a> {
             return Err(TokenError::Unsigned);
         }
         let header = base64url::decode(header).map_err(|_| TokenError::NotBase64Url)?;
-        let header = Object::parse(&header, MAX_DEPTH).map_err(TokenError::Header)?;
+        let header = Object::parse(&header, MAX_CLAIMS_DEPTH).map_err(TokenError::Header)?;
         // Every parameter that changes how a token is to be read; none is understood here (RFC 7515 §4.1.11).
         if ["crit", "b64", "enc", "zip"].iter().any(|name| header.get(name).is_some()) {
             return Err(TokenError::CriticalHeader);

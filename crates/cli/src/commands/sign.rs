@@ -48,18 +48,20 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     request.audience = match args.audience.as_slice() {
         [] if args.profile.as_deref().is_none_or(|p| p == "jwt") => {
             let none = || usage("--audience is needed: no client in the configuration has an audience");
-            Some(AudienceRequest::One(first_audience.ok_or_else(none)?))
+            Some(AudienceRequest::one(first_audience.ok_or_else(none)?))
         }
         [] => None,
-        [one] => Some(AudienceRequest::One(one.clone())),
-        many => Some(AudienceRequest::Many(many.to_vec())),
-    };
+        [one] => Some(AudienceRequest::one(one.clone())),
+        many => Some(AudienceRequest::many(many.to_vec())),
+    }
+    .transpose()
+    .map_err(|_| usage("--audience: give 1 to 20 audiences, none of them empty"))?;
     let policy = MintPolicy::operator();
     let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), "command-line", None).await?;
     if context.json {
         let body = serde_json::json!({
             "access_token": minted.token, "token_type": "Bearer",
-            "expires_in": minted.lifetime.as_secs(), "kid": minted.kid,
+            "expires_in": minted.expires_in.as_secs(), "kid": minted.kid,
         });
         output::line(&body.to_string());
     } else {

@@ -3,6 +3,7 @@
 //! A file in TOML, each value overridable by an environment variable, secrets by reference. JSON Schema and reference
 //! page are generated from the raw types, so they can not say anything else than the program does.
 
+mod clients;
 mod raw;
 mod reference;
 mod resolve;

@@ -142,7 +142,7 @@ impl Default for RawServer {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawTokens {
     /// How far `iat` and `nbf` lie before the moment of minting, for verifiers without leeway whose clock is behind (API
-    /// Gateway is one).
+    /// Gateway is one). It is part of a token's lifetime: `exp` is `iat` plus the lifetime, so that much less is left from now on.
     pub(crate) backdate: String,
 }
 
@@ -195,7 +195,7 @@ pub(crate) struct RawLimits {
     pub(crate) url_bytes: usize,
     /// The longest token minted, in bytes. API Gateway takes 10240 bytes of headers in all.
     pub(crate) token_bytes: usize,
-    /// How deep the JSON of a request may nest.
+    /// How deep the JSON of a request may nest, at most 17: verifiers read claims 16 deep.
     pub(crate) json_depth: usize,
     /// How long a request may take from its first byte to the answer; slower ones get 408.
     pub(crate) request_time: String,
@@ -336,7 +336,7 @@ pub(crate) struct RawClient {
     /// Audiences its tokens may have, compared exactly. The first one is the default.
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
-    /// The longest lifetime of its tokens.
+    /// The longest lifetime of its tokens, from `iat` to `exp`. Must be more than `tokens.backdate`.
     #[serde(default = "one_hour")]
     pub(crate) max_lifetime: String,
     /// Values it may put into the claims `scope` and `scp`; `"*"` is any.
@@ -348,7 +348,7 @@ pub(crate) struct RawClient {
     /// Claims it may set.
     #[serde(default)]
     pub(crate) claims: RawClaims,
-    /// What it may grant in JaaS meetings.
+    /// What it may put into JaaS meeting tokens.
     #[serde(default)]
     pub(crate) jaas: RawJaasGrant,
 }
@@ -364,14 +364,16 @@ fn jwt_only() -> Vec<String> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawClaims {
-    /// Claims it may set, by their names at the top; `"*"` is any.
+    /// Names of claims it may set in profile `jwt`, each at the top; `"*"` is any. A claim whose name begins with `/` is not minted,
+    /// because some verifiers would read it as a JSON Pointer.
     pub(crate) allow: Vec<String>,
-    /// Claims it may not set, even where `allow` has them. A name that begins with `/` is a JSON Pointer, like
-    /// `/realm_access/roles`.
+    /// Claims, or other members of `data`, that it may not set in any profile, even where `allow` or `jaas` has them. A name that begins
+    /// with `/` is a JSON Pointer, like `/realm_access/roles`.
     pub(crate) deny: Vec<String>,
-    /// Claims that all its tokens have, with their values.
+    /// Claims, or other members of `data`, that all its tokens have, with their values. Each of its profiles must have such a member.
     pub(crate) fixed: BTreeMap<String, serde_json::Value>,
-    /// A JSON Schema file (`file:PATH`) that the claims it sets must satisfy. Needs a build with `--features full`.
+    /// A JSON Schema file (`file:PATH`) that `data` must satisfy, in every profile. Numbers are compared exactly: what a 64-bit
+    /// integer or a decimal of 15 digits cannot hold is refused. Needs a build with `--features full`.
     pub(crate) schema: Option<String>,
 }
 
@@ -380,8 +382,13 @@ pub(crate) struct RawClaims {
 pub(crate) struct RawJaasGrant {
     /// Make a user moderator.
     pub(crate) moderator: bool,
-    /// Tokens for every room (`"room": "*"`).
+    /// Tokens for every room (`"room": "*"`), and so for each single one.
     pub(crate) any_room: bool,
+    /// Rooms it may have tokens for. A pattern is compared with the whole name; `*` stands for any number of characters, everything
+    /// else for itself. At most 256 patterns of 200 characters.
+    pub(crate) rooms: Vec<String>,
+    /// Members of `user` it may set: `id`, `name`, `email`, `avatar`; `"*"` is all of them.
+    pub(crate) user: Vec<String>,
     /// Meeting features, like `recording` or `livestreaming`; `"*"` is any.
     pub(crate) features: Vec<String>,
 }

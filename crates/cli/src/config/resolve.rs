@@ -1,23 +1,23 @@
 //! Raw → resolved: every text becomes what it stands for, and what can not work is refused with the key that is wrong.
 
 use super::{
-    raw::{RawClient, RawConfig, RawFirstKeys, RawRing, RawSigner, RawStore, jaas_ring},
+    clients,
+    raw::{RawConfig, RawFirstKeys, RawRing, RawSigner, RawStore, jaas_ring},
     rotation,
     sealing::SealingRef,
 };
 use crate::{
     failure::{Failure, Outcome, configuration},
-    files, kms,
+    kms,
     stores::FirstKeys,
 };
 use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_issuer::{
-    ClaimRules, Client, Clients, HttpIssuer, IssuerUrl, JaasGrant, JaasProfile, JwksCertificates, JwtProfile,
-    MintPolicy, Profile, RequestLimits, Schema,
+    Clients, HttpIssuer, IssuerUrl, JaasProfile, JwksCertificates, JwtProfile, Profile, RequestLimits,
     http::{Rate, RateLimits},
     is_jaas_kid,
 };
-use countersign_jose::{Algorithm, ClaimName, KeySize, PrivateKey, SigningKey};
+use countersign_jose::{Algorithm, KeySize, MAX_CLAIMS_DEPTH, PrivateKey, SigningKey};
 use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
 use countersign_settings::{Environment, duration};
 use ipnet::IpNet;
@@ -142,7 +142,8 @@ pub(super) fn resolve(
         per_client: rate("limits.per_client", &raw.limits.per_client)?,
         per_address: rate("limits.per_address", &raw.limits.per_address)?,
     };
-    let clients = clients(&raw, &profiles, &folder)?;
+    let backdate = duration("tokens.backdate", &raw.tokens.backdate)?;
+    let clients = clients::resolve(&raw, &profiles, backdate, &folder)?;
     let refresh = duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100));
     let max_stale_signing = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
     if max_stale_signing < refresh * 3 {
@@ -174,7 +175,7 @@ pub(super) fn resolve(
         trusted_proxies: proxies(&raw)?,
         metrics_allow: networks("server.metrics_allow", &raw.server.metrics_allow)?,
         drain: duration("server.drain", &raw.server.drain)?,
-        backdate: duration("tokens.backdate", &raw.tokens.backdate)?,
+        backdate,
         jwks_max_age: duration("jwks.max_age", &raw.jwks.max_age)?,
         jwks_certificates: if raw.jwks.x5c { JwksCertificates::Shown } else { JwksCertificates::Left },
         limits,
@@ -203,7 +204,7 @@ pub(super) fn at(key: &str, why: impl Display) -> Failure {
     configuration(format!("{key}: {why}"))
 }
 
-fn parse<T: std::str::FromStr<Err: Display>>(key: &str, text: &str) -> Outcome<T> {
+pub(super) fn parse<T: std::str::FromStr<Err: Display>>(key: &str, text: &str) -> Outcome<T> {
     text.parse().map_err(|why| at(key, why))
 }
 
@@ -305,7 +306,7 @@ fn limits(raw: &RawConfig) -> Outcome<Limits> {
     Ok(Limits {
         request: RequestLimits {
             body_bytes: within("limits.body_bytes", limits.body_bytes, 1, 16 << 20)?,
-            json_depth: within("limits.json_depth", limits.json_depth, 3, 64)?,
+            json_depth: within("limits.json_depth", limits.json_depth, 3, MAX_CLAIMS_DEPTH + 1)?,
             token_bytes: within(
                 "limits.token_bytes",
                 limits.token_bytes,
@@ -351,87 +352,6 @@ fn ring_spec(name: &str, ring: &RawRing, jaas_rings: &BTreeSet<RingName>) -> Out
         }
     };
     Ok(RingSpec { name, algorithm: ring.algorithm, size, make_first_key, place })
-}
-
-fn clients(raw: &RawConfig, profiles: &[Arc<dyn Profile>], folder: &Path) -> Outcome<Clients> {
-    let mut ids = BTreeSet::new();
-    let mut clients = Vec::new();
-    for client in &raw.clients {
-        if !ids.insert(&client.id) {
-            return Err(at("clients", format!("two clients have the id {:?}", client.id)));
-        }
-        let about = format!("clients.{}", client.id);
-        let unknown = |name: &&String| *name != "*" && !profiles.iter().any(|p| p.name() == name.as_str());
-        if let Some(name) = client.profiles.iter().find(unknown) {
-            return Err(at(&about, format!("profiles: there is no profile {name:?} in this configuration")));
-        }
-        clients.push(resolve_client(client, &about, folder)?);
-    }
-    Ok(clients.into_iter().collect())
-}
-
-/// The member of a token's claims that a name means.
-fn top_level(key: &str, name: &str) -> Outcome<String> {
-    let claim: ClaimName = parse(key, name)?;
-    claim.top_level().map(str::to_owned).ok_or_else(|| {
-        let why =
-            "names a claim inside another one; name the one at the top (a claim called /a/b is /~1a~1b)";
-        at(key, format!("{name:?} {why}"))
-    })
-}
-
-fn resolve_client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Client> {
-    let key = |name: &str| format!("{about}.{name}");
-    if client.audiences.iter().any(|audience| audience == "*" || audience.is_empty()) {
-        return Err(at(
-            &key("audiences"),
-            "audiences are compared exactly; there is no `*` and none may be empty",
-        ));
-    }
-    let deny = client.claims.deny.iter().map(|name| parse(&key("claims.deny"), name));
-    let deny = deny.collect::<Outcome<_>>()?;
-    let mut allow = Vec::new();
-    for name in &client.claims.allow {
-        allow.push(top_level(&key("claims.allow"), name)?);
-    }
-    let mut fixed = Vec::new();
-    for (name, value) in &client.claims.fixed {
-        let name = top_level(&key("claims.fixed"), name)?;
-        if ["iss", "aud", "iat", "nbf", "exp", "jti"].contains(&name.as_str()) {
-            return Err(at(&key("claims.fixed"), format!("`{name}` is set by the issuer")));
-        }
-        let value = serde_json::value::to_raw_value(value).map_err(|why| at(&key("claims.fixed"), why))?;
-        fixed.push((name, value));
-    }
-    let schema = match &client.claims.schema {
-        None => None,
-        Some(reference) => Some(schema(reference, folder).map_err(|why| at(&key("claims.schema"), why))?),
-    };
-    let hashes = client.secret_hashes.iter().map(|hash| parse(&key("secret_hashes"), hash));
-    Ok(Client {
-        id: parse(about, &client.id)?,
-        secret_hashes: hashes.collect::<Outcome<_>>()?,
-        policy: MintPolicy {
-            audiences: client.audiences.iter().cloned().collect(),
-            max_lifetime: duration(&key("max_lifetime"), &client.max_lifetime)?,
-            scopes: client.scopes.iter().cloned().collect(),
-            claims: ClaimRules { allow: allow.into_iter().collect(), deny, fixed, schema },
-            profiles: client.profiles.iter().cloned().collect(),
-            jaas: JaasGrant {
-                moderator: client.jaas.moderator,
-                any_room: client.jaas.any_room,
-                features: client.jaas.features.iter().cloned().collect(),
-            },
-        },
-    })
-}
-
-fn schema(reference: &str, folder: &Path) -> Result<Schema, String> {
-    let path = reference.strip_prefix("file:").ok_or("write file:PATH")?;
-    let path = folder.join(path);
-    let text = files::read_text(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-    let value = serde_json::from_str(&text).map_err(|why| format!("{}: {why}", path.display()))?;
-    Schema::compile(&value).map_err(|why| why.to_string())
 }
 
 impl JaasKey {

@@ -49,6 +49,7 @@ impl HttpError {
             Self::Mint(why) => match why {
                 MintError::Request(_)
                 | MintError::Invalid(_)
+                | MintError::Validity(_)
                 | MintError::UnknownProfile(_)
                 | MintError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
                 MintError::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
@@ -85,7 +86,8 @@ impl HttpError {
         }
     }
 
-    /// RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E in a description: nothing that JSON would have to escape.
+    /// RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E in a description: nothing that JSON would have to escape. A
+    /// question mark stands for everything else.
     fn description(&self) -> String {
         let text = match self {
             Self::Mint(MintError::Sign(SignError::Service {
@@ -100,8 +102,11 @@ impl HttpError {
             other => other.to_string(),
         };
         text.chars()
-            .map(|c| if c == '"' { '\'' } else { c })
-            .filter(|c| (' '..='~').contains(c) && *c != '\\')
+            .map(|c| match c {
+                '"' => '\'',
+                ' '..='~' if c != '\\' => c,
+                _ => '?',
+            })
             .collect()
     }
 }

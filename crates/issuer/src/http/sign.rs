@@ -85,7 +85,7 @@ async fn mint(
 fn success(minted: &Minted) -> Response {
     // A compact token needs no escaping; a kid may. Serialising a string does not fail.
     let kid = serde_json::to_string(&minted.kid).unwrap_or_default();
-    let (token, expires_in) = (&minted.token, minted.lifetime.as_secs());
+    let (token, expires_in) = (&minted.token, minted.expires_in.as_secs());
     let body = format!(
         r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in},"kid":{kid}}}"#
     );

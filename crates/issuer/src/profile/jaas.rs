@@ -2,21 +2,26 @@
 //!
 //! Typed input instead of claims; `aud` and `iss` are constants of the service, `sub` is the AppID, and the kid is
 //! `{AppID}/{key id}` as the console shows it. Booleans leave as the strings "true" and "false", the documented form.
-//! Moderator, every-room tokens and each feature are the client's policy; a feature needs moderator to have effect.
+//! Rooms, members of `user`, moderator and each feature are granted by the client's `jaas` table and by nothing else; a
+//! feature needs moderator to have effect. `context.room.regex` is always "false", so a room is never a pattern.
 
-use super::{Facts, Profile, ProfileError, Refusal, Shaped};
+use super::{Facts, Profile, ProfileError, Refusal, Shaped, Takes, room::MAX_ROOM_CHARS};
 use crate::{
-    policy::{MintPolicy, Rule},
-    request::SignRequest,
+    admission::{Admitted, Claims},
+    policy::{Denial, JaasGrant, MintPolicy, Rule},
 };
-use countersign_jose::{Algorithm, KeyKind, MIN_RSA_BITS};
+use countersign_jose::{
+    Algorithm, KeyKind, MIN_RSA_BITS,
+    json::{DEFAULT_DEPTH, Object, string},
+    quoted,
+};
 use countersign_keyring::{RingName, Signer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::{collections::BTreeMap, time::Duration};
 
-/// How far `nbf` lies before now in 8x8's own samples.
-const NOT_BEFORE: Duration = Duration::from_secs(10);
+/// The room that stands for every room.
+const EVERY_ROOM: &str = "*";
 
 /// The JaaS profile of one AppID.
 #[derive(Debug, Clone)]
@@ -34,7 +39,7 @@ pub fn is_jaas_kid(kid: &str, app_id: &str) -> bool {
 }
 
 struct Input {
-    room: String,
+    room: Option<String>,
     user: User,
     moderator: bool,
     features: BTreeMap<String, Flag>,
@@ -62,8 +67,7 @@ impl TryFrom<BoolOrText> for Flag {
     }
 }
 
-#[derive(Deserialize, Serialize, Default)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize, Default)]
 struct User {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -76,7 +80,7 @@ struct User {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct TokenClaims<'a> {
     aud: &'static str,
     iss: &'static str,
     sub: &'a str,
@@ -138,88 +142,142 @@ impl Profile for JaasProfile {
         Ok(())
     }
 
-    fn shape(
-        &self,
-        request: &SignRequest<'_>,
-        policy: &MintPolicy,
-        facts: &Facts<'_>,
-    ) -> Result<Shaped, Refusal> {
-        if request.audience.is_some() {
-            return Err(Refusal::Invalid(
-                "`metadata.audience` has no place in profile jaas; the audience is always `jitsi`".into(),
+    fn takes(&self) -> Takes {
+        Takes::Members(&["room", "user", "moderator", "features"])
+    }
+
+    /// As in 8x8's own samples.
+    fn backdate(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn check_fixed(&self, fixed: Claims<'_>, policy: &MintPolicy) -> Result<(), Refusal> {
+        let input = Input::read(fixed)?;
+        // Whether features come with a moderator is known when the rest of a request is.
+        input.check_grant(&policy.jaas)
+    }
+
+    fn shape(&self, admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Shaped, Refusal> {
+        let mut input = Input::read(admitted.claims())?;
+        input.check_grant(&admitted.policy().jaas)?;
+        let room = input.room.as_deref();
+        let room = room.ok_or(invalid("`data.room` is missing: a room name, or \"*\" for every room"))?;
+        if !input.moderator && input.wanted().next().is_some() {
+            return Err(invalid(
+                "JaaS grants features to moderators only; set `moderator` to true or leave the features out",
             ));
         }
-        let mut input = Input::read(request)?;
-        if input.room == "*" && !policy.jaas.any_room {
-            return Err(Rule::JaasAnyRoom.into());
-        }
-        if input.moderator && !policy.jaas.moderator {
-            return Err(Rule::JaasModerator.into());
-        }
-        let wanted = || input.features.iter().filter(|(_, wanted)| wanted.0);
-        if wanted().any(|(name, _)| !policy.jaas.features.allows(name)) {
-            return Err(Rule::JaasFeatures.into());
-        }
-        if !input.moderator && wanted().next().is_some() {
-            return Err(Refusal::Invalid(
-                "JaaS grants features to moderators only; set `moderator` to true or leave the features out"
-                    .into(),
-            ));
-        }
-        let lifetime = policy.lifetime(request.duration)?;
         let subject = input.user.id.get_or_insert_with(|| facts.id.to_owned()).clone();
-        let claims = Claims {
+        let begins = facts.validity.begins().unix_seconds();
+        let claims = TokenClaims {
             aud: "jitsi",
             iss: "chat",
             sub: &self.app_id,
-            room: &input.room,
-            iat: facts.now.minus(facts.backdate).unix_seconds(),
-            nbf: facts.now.minus(NOT_BEFORE.max(facts.backdate)).unix_seconds(),
-            exp: facts.now.plus(lifetime).unix_seconds(),
+            room,
+            iat: begins,
+            nbf: begins,
+            exp: facts.validity.ends().unix_seconds(),
             context: Context {
                 user: ContextUser { user: &input.user, moderator: word(input.moderator) },
                 features: input.features.iter().map(|(name, on)| (name.as_str(), word(on.0))).collect(),
                 room: Room { regex: "false" },
             },
         };
-        let payload = serde_json::to_vec(&claims)
-            .map_err(|_| Refusal::Invalid("the claims can not be written as JSON".into()))?;
-        Ok(Shaped { payload, lifetime, jti: None, subject: Some(subject) })
+        let payload =
+            serde_json::to_vec(&claims).map_err(|_| invalid("the claims cannot be written as JSON"))?;
+        Ok(Shaped { payload, jti: None, subject: Some(subject) })
     }
 }
 
 impl Input {
-    fn read(request: &SignRequest<'_>) -> Result<Self, Refusal> {
-        let invalid = |why: &'static str| Refusal::Invalid(why.into());
-        let known = ["room", "user", "moderator", "features"];
-        if request.data.names().any(|name| !known.contains(&name)) {
-            return Err(invalid(
-                "unknown member in `data`; profile jaas takes `room`, `user`, `moderator`, `features`",
-            ));
-        }
-        let member = |name: &str| request.data.get(name).map(RawValue::get);
-        let room =
-            member("room").ok_or(invalid("`data.room` is missing: a room name, or \"*\" for every room"))?;
-        let room: String = serde_json::from_str(room).map_err(|_| invalid("`data.room` must be a string"))?;
-        if room.is_empty() || room.len() > 200 || room.chars().any(char::is_control) {
-            return Err(invalid("`data.room` must have 1 to 200 characters"));
-        }
-        let user = member("user").map(serde_json::from_str).transpose();
-        let user = user.map_err(|_| {
-            invalid("`data.user` must be an object with the strings `id`, `name`, `email`, `avatar`, all optional")
-        })?;
+    fn read(claims: Claims<'_>) -> Result<Self, Refusal> {
+        let member = |name: &str| claims.get(name).map(RawValue::get);
         let moderator = member("moderator").map(serde_json::from_str::<Flag>).transpose();
         let moderator = moderator.map_err(|_| invalid("`data.moderator` must be true or false"))?;
         let features = member("features").map(serde_json::from_str).transpose();
         let features = features
             .map_err(|_| invalid("`data.features` must be an object of feature names with true or false"))?;
         Ok(Self {
-            room,
-            user: user.unwrap_or_default(),
+            room: claims.get("room").map(room).transpose()?,
+            user: claims.get("user").map(User::read).transpose()?.unwrap_or_default(),
             moderator: moderator.is_some_and(|flag| flag.0),
             features: features.unwrap_or_default(),
         })
     }
+
+    /// Everything that is asked for must be granted; what is not asked for needs no grant.
+    fn check_grant(&self, grant: &JaasGrant) -> Result<(), Refusal> {
+        match self.room.as_deref() {
+            Some(EVERY_ROOM) if !grant.any_room => {
+                return Err(Denial::new(Rule::JaasAnyRoom, "tokens for every room").into());
+            }
+            Some(room) if !grant.any_room && !grant.rooms.iter().any(|pattern| pattern.matches(room)) => {
+                return Err(Denial::new(Rule::JaasRooms, format!("the room {}", quoted(room))).into());
+            }
+            _ => {}
+        }
+        if let Some(name) = self.user.names().find(|name| !grant.user.allows(name)) {
+            return Err(Denial::new(Rule::JaasUser, format!("`user.{name}`")).into());
+        }
+        if self.moderator && !grant.moderator {
+            return Err(Denial::new(Rule::JaasModerator, "moderators").into());
+        }
+        if let Some(name) = self.wanted().find(|name| !grant.features.allows(name)) {
+            return Err(Denial::new(Rule::JaasFeatures, format!("the feature {}", quoted(name))).into());
+        }
+        Ok(())
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = &str> {
+        self.features.iter().filter(|(_, wanted)| wanted.0).map(|(name, _)| name.as_str())
+    }
+}
+
+impl User {
+    /// An object and nothing that only looks like one: serde would take the array `["1","Alice"]` for it.
+    fn read(raw: &RawValue) -> Result<Self, Refusal> {
+        let wrong = || {
+            invalid(
+                "`data.user` must be an object with the strings `id`, `name`, `email`, `avatar`, all optional",
+            )
+        };
+        let object = Object::parse(raw.get().as_bytes(), DEFAULT_DEPTH).map_err(|_| wrong())?;
+        let mut user = Self::default();
+        for (name, value) in object.members() {
+            let member = match name {
+                "id" => &mut user.id,
+                "name" => &mut user.name,
+                "email" => &mut user.email,
+                "avatar" => &mut user.avatar,
+                _ => return Err(wrong()),
+            };
+            *member = Some(string(value).ok_or_else(wrong)?.into_owned());
+        }
+        Ok(user)
+    }
+
+    /// The members that are set.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        let members =
+            [("id", &self.id), ("name", &self.name), ("email", &self.email), ("avatar", &self.avatar)];
+        members.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name)
+    }
+}
+
+/// A room's name. An asterisk is the sign for every room and stands in no name, so that no reader takes one for a pattern.
+fn room(raw: &RawValue) -> Result<String, Refusal> {
+    let room = string(raw).ok_or(invalid("`data.room` must be a string"))?;
+    if room.is_empty() || room.chars().count() > MAX_ROOM_CHARS || room.chars().any(char::is_control) {
+        return Err(invalid("`data.room` must have 1 to 200 characters"));
+    }
+    if room != EVERY_ROOM && room.contains('*') {
+        return Err(invalid("`data.room` is a room name, or \"*\" for every room; a name has no asterisk"));
+    }
+    Ok(room.into_owned())
+}
+
+fn invalid(why: &'static str) -> Refusal {
+    Refusal::Invalid(why.into())
 }
 
 const fn word(on: bool) -> &'static str {

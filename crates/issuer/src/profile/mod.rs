@@ -1,17 +1,19 @@
-//! Profiles: shapes of token, one file each. A profile takes what the caller sent, applies the client's policy and
-//! gives the claims; signing, audit and the response are the same for all.
+//! Profiles: shapes of token, one file each. A profile says what it takes, is given what the client's policy admits
+//! (`admission`) and gives the claims; times, signing, audit and the response are the same for all.
 
 mod jaas;
 mod jwt;
+mod room;
 
 pub use jaas::{JaasProfile, is_jaas_kid};
 pub use jwt::JwtProfile;
+pub use room::{RoomPattern, RoomPatternError};
 
 use crate::{
-    policy::{MintPolicy, Rule},
-    request::SignRequest,
+    admission::{Admitted, Claims},
+    policy::{Denial, MintPolicy},
+    validity::Validity,
 };
-use countersign_jose::Timestamp;
 use countersign_keyring::{RingName, Signer};
 use std::{borrow::Cow, fmt::Debug, time::Duration};
 
@@ -25,13 +27,45 @@ pub trait Profile: Send + Sync + Debug {
     fn typ(&self) -> &'static str;
     /// Refuses a key that the tokens' consumer would not take.
     fn check_signer(&self, signer: &dyn Signer) -> Result<(), ProfileError>;
+    /// What of a request it uses.
+    fn takes(&self) -> Takes;
+    /// The least time that `iat` and `nbf` of its tokens lie before now.
+    fn backdate(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// Refuses fixed claims that [`Profile::shape`] would refuse in every token. Called when a client is configured.
+    ///
+    /// # Errors
+    ///
+    /// What `shape` would say.
+    fn check_fixed(&self, _fixed: Claims<'_>, _policy: &MintPolicy) -> Result<(), Refusal> {
+        Ok(())
+    }
     /// The claims of one token.
-    fn shape(
-        &self,
-        request: &SignRequest<'_>,
-        policy: &MintPolicy,
-        facts: &Facts<'_>,
-    ) -> Result<Shaped, Refusal>;
+    ///
+    /// # Errors
+    ///
+    /// If the input is malformed, or outside a grant that is only this profile's.
+    fn shape(&self, admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Shaped, Refusal>;
+}
+
+/// What a profile takes as `data`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Claims of any name, and an audience. `claims.allow`, `audiences` and `scopes` say which.
+    Claims,
+    /// These members. The profile has a table of its own in a client's entry, which says what may be in them.
+    Members(&'static [&'static str]),
+}
+
+impl Takes {
+    /// Whether a member of this name reaches the token.
+    pub(crate) fn takes(self, name: &str) -> bool {
+        match self {
+            Self::Claims => true,
+            Self::Members(known) => known.contains(&name),
+        }
+    }
 }
 
 /// What the issuer knows when it mints.
@@ -39,12 +73,10 @@ pub trait Profile: Send + Sync + Debug {
 pub struct Facts<'a> {
     /// The issuer identifier.
     pub issuer: &'a str,
-    /// The time of the request.
-    pub now: Timestamp,
     /// A fresh random name.
     pub id: &'a str,
-    /// How far `iat` and `nbf` lie before now, for verifiers whose clock is behind.
-    pub backdate: Duration,
+    /// When the token begins and ends.
+    pub validity: Validity,
 }
 
 /// A token's claims, ready to sign.
@@ -52,8 +84,6 @@ pub struct Facts<'a> {
 pub struct Shaped {
     /// The claims as JSON.
     pub payload: Vec<u8>,
-    /// How long the token lives from now on.
-    pub lifetime: Duration,
     /// Its `jti`, if the profile has one.
     pub jti: Option<String>,
     /// Whom it is about, for the audit.
@@ -66,16 +96,16 @@ pub enum Refusal {
     /// The request makes no sense for this profile; the reason is for the caller.
     Invalid(Cow<'static, str>),
     /// The client's policy does not allow it.
-    Denied(Rule),
+    Denied(Denial),
 }
 
-impl From<Rule> for Refusal {
-    fn from(rule: Rule) -> Self {
-        Self::Denied(rule)
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
     }
 }
 
-/// Why a profile can not work with the key it was given.
+/// Why a profile cannot work with the key it was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("profile {profile}: {reason}")]
 pub struct ProfileError {

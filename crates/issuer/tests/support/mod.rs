@@ -14,7 +14,13 @@ use countersign_jose::{Algorithm, KeySize, SigningKey, Timestamp};
 use countersign_keyring::{LoadedKeyring, LocalSigner, RingName};
 use countersign_store::ManualClock;
 use serde_json::{Value, value::to_raw_value};
-use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -26,9 +32,18 @@ pub(crate) struct House {
     routes: http::Routes,
 }
 
+/// Claims that client `app` may set.
+const ALLOWED: [&str; 13] =
+    ["sub", "roles", "big", "exact", "exp10", "neg", "text", "deep", "admin", "scope", "scp", "a", "x"];
+
 impl House {
     pub(crate) fn new(issuer: &str) -> Self {
         Self::build(issuer, RateLimits::default())
+    }
+
+    /// A house whose client `app` has this policy.
+    pub(crate) fn with_policy(policy: MintPolicy) -> Self {
+        Self::assemble("https://tokens.example", RateLimits::default(), policy)
     }
 
     pub(crate) fn with_rates(issuer: &str, per_client: u32, per_address: u32) -> Self {
@@ -37,20 +52,12 @@ impl House {
     }
 
     fn build(issuer: &str, rates: RateLimits) -> Self {
-        let secret = ClientSecret::generate().unwrap();
-        let client =
-            |id: &str, policy| Client { id: id.parse().unwrap(), secret_hashes: vec![secret.hash()], policy };
         let policy = MintPolicy {
             audiences: ["api://one", "api://two"].into_iter().collect(),
             max_lifetime: Duration::from_secs(7200),
             scopes: ["read", "write"].into_iter().collect(),
             claims: ClaimRules {
-                allow: [
-                    "sub", "roles", "big", "exact", "exp10", "neg", "text", "deep", "admin", "scope", "scp",
-                    "a", "x",
-                ]
-                .into_iter()
-                .collect(),
+                allow: ALLOWED.into_iter().collect(),
                 deny: vec!["admin".parse().unwrap()],
                 fixed: vec![("tenant".into(), to_raw_value("acme").unwrap())],
                 schema: None,
@@ -58,6 +65,13 @@ impl House {
             profiles: Names::Listed(vec!["jwt".into()]),
             ..MintPolicy::default()
         };
+        Self::assemble(issuer, rates, policy)
+    }
+
+    fn assemble(issuer: &str, rates: RateLimits, policy: MintPolicy) -> Self {
+        let secret = ClientSecret::generate().unwrap();
+        let client =
+            |id: &str, policy| Client { id: id.parse().unwrap(), secret_hashes: vec![secret.hash()], policy };
         let ring: RingName = "default".parse().unwrap();
         let profiles: Vec<Arc<dyn Profile>> = vec![
             Arc::new(JwtProfile { ring }),
@@ -67,7 +81,7 @@ impl House {
             issuer: IssuerUrl::parse(issuer, HttpIssuer::LoopbackOnly).unwrap(),
             clients: [client("app", policy), client("nothing", MintPolicy::default())].into_iter().collect(),
             profiles,
-            unpublished_rings: BTreeSet::new(),
+            unpublished_rings: BTreeSet::from(["jaas".parse().unwrap()]),
             jwks_max_age: Duration::from_secs(300),
             jwks_certificates: JwksCertificates::Left,
             backdate: Duration::from_secs(5),
@@ -139,8 +153,16 @@ pub(crate) fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }
 
-fn keyring() -> LoadedKeyring {
+/// A key for profile jwt and the one that the console of JaaS knows.
+pub(crate) fn keyring() -> LoadedKeyring {
+    static JAAS: OnceLock<Arc<LocalSigner>> = OnceLock::new();
+    let jaas = JAAS.get_or_init(|| {
+        let key = SigningKey::generate(Algorithm::RS256, KeySize::default()).unwrap();
+        Arc::new(LocalSigner::new("app/1".to_owned(), key))
+    });
     let key = SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap();
     let kid = key.public_key().unwrap().thumbprint();
-    LoadedKeyring::default().with_ring("default".parse().unwrap(), Arc::new(LocalSigner::new(kid, key)))
+    LoadedKeyring::default()
+        .with_ring("default".parse().unwrap(), Arc::new(LocalSigner::new(kid, key)))
+        .with_ring("jaas".parse().unwrap(), Arc::clone(jaas) as _)
 }

@@ -53,6 +53,11 @@ impl ClaimName {
         &self.text
     }
 
+    /// The name of the top-level member this is, or is inside of.
+    pub fn top(&self) -> &str {
+        &self.first
+    }
+
     /// The name of the top-level member this is, or `None` for a claim inside another one.
     pub fn top_level(&self) -> Option<&str> {
         self.rest.is_empty().then_some(self.first.as_str())

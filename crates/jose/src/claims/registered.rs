@@ -1,7 +1,8 @@
 //! The registered claims of RFC 7519 §4.1, read into their types: strings, one or many audiences, whole seconds.
 //!
-//! A claim that is there has its type or is refused, whether or not anything is expected of it. Called by `claims`.
-//! Pinned by `tests/claims.rs`.
+//! A claim that is there has its type or is refused, whether or not anything is expected of it. Called by `claims` for
+//! a token that is read, and by issuers for one that is about to be made, so that nothing is minted that is refused
+//! here. Pinned by `tests/claims.rs`.
 
 use super::{ClaimError, Fractions};
 use crate::{
@@ -10,7 +11,19 @@ use crate::{
     json::{Object, WrongType, string},
 };
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
+
+/// The seconds since 1970 that `exp`, `nbf` and `iat` may have: up to the end of the year 9999.
+pub const NUMERIC_DATES: Range<i64> = 0..253_402_300_800;
+
+/// Whether a verifier takes `value` as the claim `name`, as far as types go. Any claim that is not registered fits.
+///
+/// # Errors
+///
+/// The type that RFC 7519 §4.1 gives the claim.
+pub fn check_registered_claim(name: &str, value: &RawValue) -> Result<(), WrongType> {
+    RegisteredClaims::default().set(name, value, Fractions::Refused)
+}
 
 /// The registered claims of RFC 7519 §4.1, in their proper types.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,7 +104,6 @@ fn numeric_date(
     fractions: Fractions,
     round: Round,
 ) -> Result<Timestamp, WrongType> {
-    const YEAR_10000: i64 = 253_402_300_800;
     let seconds = match (raw.get().parse::<i64>(), fractions) {
         (Ok(seconds), _) => Some(seconds),
         (Err(_), Fractions::Rounded) => whole_second(raw.get(), round),
@@ -101,7 +113,7 @@ fn numeric_date(
         Fractions::Refused => "a whole number of seconds since 1970",
         Fractions::Rounded => "a number of seconds since 1970, written without an exponent",
     };
-    let seconds = seconds.filter(|seconds| (0..YEAR_10000).contains(seconds));
+    let seconds = seconds.filter(|seconds| NUMERIC_DATES.contains(seconds));
     seconds.map(Timestamp::from_unix_seconds).ok_or(WrongType { name, expected })
 }
 

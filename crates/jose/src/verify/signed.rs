@@ -4,7 +4,7 @@
 //! RFC 7515 §5.2. Called through `Unverified::verify`; pinned by `tests/attacks.rs` and the
 //! documentation tests below, which must not compile.
 
-use super::{MAX_DEPTH, TokenError, Unverified, VerifyingKey};
+use super::{MAX_CLAIMS_DEPTH, TokenError, Unverified, VerifyingKey};
 use crate::{Algorithm, base64url, json::Object};
 use std::fmt;
 
@@ -63,6 +63,6 @@ impl Signed {
     }
 
     pub(crate) fn claims(&self) -> Result<Object<'_>, TokenError> {
-        Object::parse(&self.payload, MAX_DEPTH).map_err(TokenError::Payload)
+        Object::parse(&self.payload, MAX_CLAIMS_DEPTH).map_err(TokenError::Payload)
     }
 }

@@ -1,0 +1,117 @@
+//! The clients of the configuration: who may ask, and what each may have.
+//!
+//! An entry that cannot work does not start, and neither does a setting that does nothing for a profile of its client:
+//! the message names client, setting and profile. What the rules mean is said once, in `countersign_issuer::admission`.
+
+use super::{
+    raw::{RawClient, RawConfig, RawJaasGrant},
+    resolve::{at, duration, parse},
+};
+use crate::{failure::Outcome, files};
+use countersign_issuer::{ClaimRules, Client, Clients, JaasGrant, MintPolicy, Profile, Schema, check_policy};
+use countersign_jose::ClaimName;
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+/// The most room patterns of one client: each of its requests is compared with all of them.
+const MAX_ROOMS: usize = 256;
+
+/// The members of a JaaS user.
+const USER: [&str; 5] = ["id", "name", "email", "avatar", "*"];
+
+pub(super) fn resolve(
+    raw: &RawConfig,
+    profiles: &[Arc<dyn Profile>],
+    backdate: Duration,
+    folder: &Path,
+) -> Outcome<Clients> {
+    let profiles: Vec<&dyn Profile> = profiles.iter().map(AsRef::as_ref).collect();
+    let mut ids = BTreeSet::new();
+    let mut clients = Vec::new();
+    for raw in &raw.clients {
+        if !ids.insert(&raw.id) {
+            return Err(at("clients", format!("two clients have the id {:?}", raw.id)));
+        }
+        let about = format!("clients.{}", raw.id);
+        let unknown = |name: &&String| *name != "*" && !profiles.iter().any(|p| p.name() == name.as_str());
+        if let Some(name) = raw.profiles.iter().find(unknown) {
+            return Err(at(&about, format!("profiles: there is no profile {name:?} in this configuration")));
+        }
+        let client = client(raw, &about, folder)?;
+        check_policy(&client.policy, &profiles, backdate)
+            .map_err(|error| at(&format!("{about}.{}", error.setting), error.why))?;
+        clients.push(client);
+    }
+    Ok(clients.into_iter().collect())
+}
+
+fn client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Client> {
+    let key = |name: &str| format!("{about}.{name}");
+    if client.audiences.iter().any(|audience| audience == "*" || audience.is_empty()) {
+        return Err(at(
+            &key("audiences"),
+            "audiences are compared exactly; there is no `*` and none may be empty",
+        ));
+    }
+    let deny = client.claims.deny.iter().map(|name| parse(&key("claims.deny"), name));
+    let deny = deny.collect::<Outcome<_>>()?;
+    let mut allow = Vec::new();
+    for name in &client.claims.allow {
+        allow.push(top_level(&key("claims.allow"), name)?);
+    }
+    let mut fixed = Vec::new();
+    for (name, value) in &client.claims.fixed {
+        let name = top_level(&key("claims.fixed"), name)?;
+        let value = serde_json::value::to_raw_value(value).map_err(|why| at(&key("claims.fixed"), why))?;
+        fixed.push((name, value));
+    }
+    let schema = match &client.claims.schema {
+        None => None,
+        Some(reference) => Some(schema(reference, folder).map_err(|why| at(&key("claims.schema"), why))?),
+    };
+    let hashes = client.secret_hashes.iter().map(|hash| parse(&key("secret_hashes"), hash));
+    Ok(Client {
+        id: parse(about, &client.id)?,
+        secret_hashes: hashes.collect::<Outcome<_>>()?,
+        policy: MintPolicy {
+            audiences: client.audiences.iter().cloned().collect(),
+            max_lifetime: duration(&key("max_lifetime"), &client.max_lifetime)?,
+            scopes: client.scopes.iter().cloned().collect(),
+            claims: ClaimRules { allow: allow.into_iter().collect(), deny, fixed, schema },
+            profiles: client.profiles.iter().cloned().collect(),
+            jaas: jaas_grant(&client.jaas, about)?,
+        },
+    })
+}
+
+/// The member of a token's claims that a name means.
+fn top_level(key: &str, name: &str) -> Outcome<String> {
+    let claim: ClaimName = parse(key, name)?;
+    claim.top_level().map(str::to_owned).ok_or_else(|| {
+        at(key, format!("{name:?} names a claim inside another one; name the one at the top"))
+    })
+}
+
+fn jaas_grant(raw: &RawJaasGrant, about: &str) -> Outcome<JaasGrant> {
+    let rooms = format!("{about}.jaas.rooms");
+    if raw.rooms.len() > MAX_ROOMS {
+        return Err(at(&rooms, format!("{} patterns are more than {MAX_ROOMS}", raw.rooms.len())));
+    }
+    if let Some(name) = raw.user.iter().find(|name| !USER.contains(&name.as_str())) {
+        let why = format!("{name:?} is not `id`, `name`, `email`, `avatar` or `*`");
+        return Err(at(&format!("{about}.jaas.user"), why));
+    }
+    Ok(JaasGrant {
+        moderator: raw.moderator,
+        any_room: raw.any_room,
+        rooms: raw.rooms.iter().map(|pattern| parse(&rooms, pattern)).collect::<Outcome<_>>()?,
+        user: raw.user.iter().cloned().collect(),
+        features: raw.features.iter().cloned().collect(),
+    })
+}
+
+fn schema(reference: &str, folder: &Path) -> Result<Schema, String> {
+    let path = reference.strip_prefix("file:").ok_or("write file:PATH")?;
+    let path = folder.join(path);
+    let text = files::read_text(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+    Schema::compile(&text).map_err(|why| format!("{}: {why}", path.display()))
+}
