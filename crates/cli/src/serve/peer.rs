@@ -10,7 +10,10 @@ use hyper::{
     header::{FORWARDED, HeaderName, HeaderValue, VIA},
 };
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -70,6 +73,27 @@ fn entries(value: &HeaderValue) -> impl Iterator<Item = Option<IpAddr>> {
     })
 }
 
+/// Notices a proxy that nobody named: its callers all count as one address.
+#[derive(Debug, Default)]
+pub(super) struct UntrustedProxies(AtomicBool);
+
+impl UntrustedProxies {
+    /// Warns the first time that an address which is not trusted sends `X-Forwarded-For`; says whether it did.
+    pub(super) fn notice(&self, connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
+        if !headers.contains_key(X_FORWARDED_FOR) || contains(trusted, connection) {
+            return false;
+        }
+        let first = !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed);
+        if first {
+            tracing::warn!(
+                address = %connection.to_canonical(),
+                "X-Forwarded-For comes from an address that is not in server.trusted_proxies and is not believed; if this is your proxy, name it there, or all its callers share one rate of failed requests (said once)"
+            );
+        }
+        first
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +112,19 @@ mod tests {
     fn forwarded(connection: &str, values: &[&str]) -> (String, bool) {
         let headers: Vec<_> = values.iter().map(|value| ("x-forwarded-for", *value)).collect();
         seen(connection, &headers)
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_named_is_noticed_once_and_a_trusted_one_never() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let noticed = UntrustedProxies::default();
+        let mut headers = HeaderMap::new();
+        let outside = "192.0.2.1".parse().unwrap();
+        assert!(!noticed.notice(outside, &headers, &trusted), "there is no such header");
+        headers.append(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.7"));
+        assert!(!noticed.notice("10.0.0.1".parse().unwrap(), &headers, &trusted));
+        assert!(noticed.notice(outside, &headers, &trusted));
+        assert!(!noticed.notice("192.0.2.2".parse().unwrap(), &headers, &trusted), "said once");
     }
 
     #[test]

@@ -114,7 +114,8 @@ pub(super) fn build(
     let may_read_metrics = move |address: IpAddr| contains(&allowed, address);
     let routes = Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
     let http = site::http(&limits);
-    let site = Site { issuer, routes, gate, limits, trusted_proxies, metrics_allow, http };
+    let untrusted_proxies = peer::UntrustedProxies::default();
+    let site = Site { issuer, routes, gate, limits, trusted_proxies, untrusted_proxies, metrics_allow, http };
     Ok(Built { site, drain, refresh, rotation, authority, fixed })
 }
 

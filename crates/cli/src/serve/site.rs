@@ -32,6 +32,7 @@ pub(super) struct Site {
     pub(super) gate: Option<GateRoute>,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) untrusted_proxies: peer::UntrustedProxies,
     pub(super) metrics_allow: Vec<IpNet>,
     pub(super) http: http1::Builder,
 }
@@ -68,6 +69,9 @@ impl Site {
             return gate.answer(request, connection, self.issuer.metrics()).await;
         }
         let origin = peer::origin(connection, request.headers(), &self.trusted_proxies);
+        if !origin.is_known {
+            self.untrusted_proxies.notice(connection, request.headers(), &self.trusted_proxies);
+        }
         match request.uri().path() {
             READYZ if stopping => return is_stopping(),
             METRICS => {

@@ -1,8 +1,10 @@
-//! Rate limits of the minting routes: per address before anything is read, per client once it proved who it is.
+//! Rate limits of the minting routes: per client once it proved who it is, per address for those that did not.
 //!
-//! The cells of addresses are a fixed table: however many addresses come, memory does not grow; two addresses that
-//! fall into one cell share it. The table's hash is keyed at random, so nobody can aim for another's cell. An IPv6
-//! caller counts by its /64, which one host can have whole. The limiter itself (GCRA) is the crate `governor`.
+//! An address is charged only for requests whose caller did not prove who it is, so bad clients behind one address
+//! (a NAT, a proxy) use up nothing of the good ones there. The cells of addresses are a fixed table: however many
+//! addresses come, memory does not grow; two addresses that fall into one cell share it. The table's hash is keyed at
+//! random, so nobody can aim for another's cell. An IPv6 caller counts by its /48, the network of one site, whose
+//! 65,536 /64s would each be a budget of their own. The limiter itself (GCRA) is the crate `governor`.
 
 use crate::Clients;
 use governor::{
@@ -34,7 +36,7 @@ pub struct Rate {
 pub struct RateLimits {
     /// For each client.
     pub per_client: Option<Rate>,
-    /// For each address.
+    /// For each address: requests that do not prove who they are.
     pub per_address: Option<Rate>,
 }
 
@@ -73,12 +75,12 @@ impl RateLimiters {
         }
     }
 
-    /// Takes one request of the address, or says how long to wait.
-    pub(super) fn check_address(&self, address: IpAddr) -> Result<(), Duration> {
+    /// Charges the address for one request that did not prove who it is, or says how long to wait.
+    pub(super) fn charge_address(&self, address: IpAddr) -> Result<(), Duration> {
         let Some(limiter) = &self.addresses else { return Ok(()) };
         let cell = match address.to_canonical() {
             IpAddr::V4(v4) => self.hash.hash_one(v4.octets()),
-            IpAddr::V6(v6) => self.hash.hash_one(v6.octets().get(..8)),
+            IpAddr::V6(v6) => self.hash.hash_one(v6.octets().get(..6)),
         };
         limiter.check_key(&cell).map_err(|not_until| self.wait(&not_until))
     }

@@ -1,7 +1,8 @@
 //! `POST /sign`: mint a token for an authenticated client.
 //!
-//! Order: per-address rate, size, form of the body, who is asking, per-client rate, policy, signature. A caller that
-//! does not prove who it is learns nothing about what would have been allowed.
+//! Order: size, form of the body, who is asking, per-client rate, policy, signature. A caller that does not prove who it
+//! is learns nothing about what would have been allowed, and its address is charged: past the rate of the address it
+//! gets 429 instead of its reason, whatever that was. A caller that does prove it is never charged nor stopped there.
 
 use super::{
     App, Peer,
@@ -35,6 +36,12 @@ pub(super) async fn sign(
     let mut response = match mint(&app, peer, &headers, body, &request_id).await {
         Ok(minted) => success(&minted),
         Err(why) => {
+            let why = match why {
+                Refused::Client(why) => why,
+                Refused::Stranger(why) => {
+                    app.rates.charge_address(peer.0).err().map_or(why, HttpError::TooManyRequests)
+                }
+            };
             // Mint errors are recorded where they arise, with all that is known there.
             if !matches!(why, HttpError::Mint(_)) {
                 app.issuer.metrics().refused(why.code());
@@ -51,14 +58,26 @@ pub(super) async fn sign(
     response
 }
 
+/// Why there is no token, and whether the caller had proved who it is.
+enum Refused {
+    Client(HttpError),
+    Stranger(HttpError),
+}
+
+/// Before a caller has proved who it is, every error is a stranger's.
+impl<E: Into<HttpError>> From<E> for Refused {
+    fn from(why: E) -> Self {
+        Self::Stranger(why.into())
+    }
+}
+
 async fn mint(
     app: &App,
     peer: Peer,
     headers: &HeaderMap,
     body: Body,
     request_id: &str,
-) -> Result<Minted, HttpError> {
-    app.rates.check_address(peer.0).map_err(HttpError::TooManyRequests)?;
+) -> Result<Minted, Refused> {
     let media_type = body::media_type(headers)?;
     let limits = app.issuer.settings().limits;
     let bytes = body::read(body, limits.body_bytes).await?;
@@ -74,12 +93,14 @@ async fn mint(
     let shown = credentials::select(headers, shown)?;
     let client = app.issuer.settings().clients.authenticate(&shown.id, shown.secret.as_bytes());
     let client = Arc::clone(client.ok_or(HttpError::InvalidClient)?);
-    app.rates.check_client(client.id.as_str()).map_err(HttpError::TooManyRequests)?;
+    let of_client = |why| Refused::Client(why);
+    app.rates.check_client(client.id.as_str()).map_err(HttpError::TooManyRequests).map_err(of_client)?;
     let caller = Caller::Client(&client);
     app.issuer
         .mint(caller, &request, app.issuer.now(), request_id, Some(peer.0))
         .await
         .map_err(HttpError::Mint)
+        .map_err(of_client)
 }
 
 fn success(minted: &Minted) -> Response {
