@@ -179,6 +179,7 @@ pub(crate) fn issuer_after(
             max_stale_signing: config.max_stale_signing,
             skew: config.skew,
         },
+        signatures: config.signatures,
     };
     Ok(match before {
         Some(before) => before.successor(settings, keyring, clock)?,

@@ -237,7 +237,10 @@ pub fn check_policy(
     let names = allowed.iter().map(|name| ("claims.allow", name));
     for (setting, name) in names.chain(fixed.map(|name| ("claims.fixed", name))) {
         if is_pointer(name) {
-            return fail(setting, format!("no claim whose name begins with `/` is minted; found {}", quoted(name)));
+            return fail(
+                setting,
+                format!("no claim whose name begins with `/` is minted; found {}", quoted(name)),
+            );
         }
         if ISSUER_CLAIMS.contains(&name.as_str()) {
             return fail(setting, format!("`{name}` is set by the issuer"));

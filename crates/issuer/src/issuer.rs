@@ -9,6 +9,7 @@ use crate::{
     documents,
     http::{Answers, Metrics, RateLimits},
     profile::Profile,
+    signatures::{SignatureLimits, Turns},
     standing::{Concern, Patience, Standing},
 };
 use arc_swap::ArcSwap;
@@ -44,6 +45,8 @@ pub struct IssuerSettings {
     pub rates: RateLimits,
     /// How long the store may be silent, and how far clocks may differ.
     pub patience: Patience,
+    /// Signatures computed here at a time.
+    pub signatures: SignatureLimits,
 }
 
 /// Sizes of what comes in and goes out.
@@ -73,6 +76,7 @@ pub struct Issuer {
     standing: Standing,
     metrics: Arc<Metrics>,
     audit_log: Arc<dyn AuditLog>,
+    turns: Turns,
 }
 
 /// One state of the keys and what follows from it.
@@ -157,7 +161,8 @@ impl Issuer {
     ) -> Result<Self, IssuerError> {
         let standing = Standing::new(clock, settings.patience, keyring.records().latest_time());
         let keys = ArcSwap::from_pointee(Keys::new(&settings, keyring, settings.jwks_max_age)?);
-        Ok(Self { settings, keys, standing, metrics, audit_log: Arc::new(Immediate) })
+        let turns = Turns::new(settings.signatures);
+        Ok(Self { settings, keys, standing, metrics, audit_log: Arc::new(Immediate), turns })
     }
 
     /// With a log that may run out of room.
@@ -257,6 +262,10 @@ impl Issuer {
 
     pub(crate) fn keys(&self) -> arc_swap::Guard<Arc<Keys>> {
         self.keys.load()
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -18,8 +18,9 @@ mod names;
 mod policy;
 mod profile;
 mod request;
-mod standing;
 mod schema;
+mod signatures;
+mod standing;
 mod validity;
 
 pub use audit::{AuditLog, LogFigures};
@@ -37,6 +38,7 @@ pub use profile::{
     Takes, is_jaas_kid,
 };
 pub use request::{AudienceRequest, RequestError, SignRequest};
-pub use standing::{Concern, Patience};
 pub use schema::{Schema, SchemaError};
+pub use signatures::SignatureLimits;
+pub use standing::{Concern, Patience};
 pub use validity::{Validity, ValidityError};

@@ -8,6 +8,7 @@ use crate::{
     policy::{Denial, MintPolicy},
     profile::{Facts, Refusal},
     request::{RequestError, SignRequest},
+    signatures::{Busy, Turn},
     validity::{Validity, ValidityError},
 };
 use aws_lc_rs::rand;
@@ -108,6 +109,9 @@ pub enum MintError {
         /// What it cannot be before.
         at_least: Timestamp,
     },
+    /// As many as may wait are waiting for their signature.
+    #[error("too many requests are waiting for a signature; try again")]
+    Busy,
     /// Signing failed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -128,6 +132,7 @@ impl MintError {
             Self::Stale => "keys_stale",
             Self::LogFull => "log_full",
             Self::ClockBehind { .. } => "clock_behind",
+            Self::Busy => "busy",
             Self::Sign(_) => "signing_failed",
             Self::NoRandomness => "no_randomness",
         }
@@ -199,10 +204,13 @@ impl Issuer {
         if let Some(at_least) = self.standing().clock_is_behind(now) {
             return Err(MintError::ClockBehind { now, at_least });
         }
+        let turn = self.turn(profile.name()).await?;
+        // After waiting: what was withdrawn meanwhile does not sign.
         let keys = self.keys();
         let ready = keys.ready(profile.name()).ok_or(MintError::NoKey)?;
         let input = SigningInput::new(&ready.header, &shaped.payload);
         let signature = ready.signer.sign(&input).await?;
+        drop(turn);
         let token = input.finish(&signature);
         let max = self.settings().limits.token_bytes;
         if token.len() > max {
@@ -217,6 +225,21 @@ impl Issuer {
             token: &token,
         });
         Ok(Minted { token, kid: kid.to_owned(), expires_in: validity.ends().since(now) })
+    }
+}
+
+impl Issuer {
+    /// Waits until a key in memory may sign for this profile; a service's key needs no turn.
+    async fn turn(&self, profile: &str) -> Result<Option<Turn<'_>>, MintError> {
+        let algorithm = {
+            let keys = self.keys();
+            let signer = &keys.ready(profile).ok_or(MintError::NoKey)?.signer;
+            signer.signs_here().then(|| signer.algorithm())
+        };
+        match algorithm {
+            Some(algorithm) => self.turns().next(algorithm).await.map(Some).map_err(|Busy| MintError::Busy),
+            None => Ok(None),
+        }
     }
 }
 

@@ -8,8 +8,8 @@ mod support;
 
 use countersign_issuer::{
     AudienceRequest, Caller, ClaimRules, HttpIssuer, Issuer, IssuerSettings, IssuerUrl, JaasGrant,
-    JaasProfile, JwksCertificates, JwtProfile, MintPolicy, Names, RequestLimits, SignRequest,
-    http::RateLimits,
+    JaasProfile, JwksCertificates, JwtProfile, MintPolicy, Names, Patience, RequestLimits, SignRequest,
+    SignatureLimits, http::RateLimits,
 };
 use countersign_jose::{MAX_TOKEN_BYTES, Policy, Unverified, VerifyingKey};
 use countersign_store::ManualClock;
@@ -18,9 +18,7 @@ use serde_json::{Value, value::to_raw_value};
 use std::{
     collections::BTreeSet,
     future::Future,
-    pin::pin,
     sync::{Arc, LazyLock},
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 use support::NOW;
@@ -42,18 +40,18 @@ fn issuer(backdate: u64) -> Issuer {
         backdate: Duration::from_secs(backdate),
         limits: RequestLimits { body_bytes: 1 << 20, json_depth: 64, token_bytes: MAX_TOKEN_BYTES },
         rates: RateLimits::default(),
-        max_stale: Duration::from_secs(300),
-        max_stale_signing: Duration::from_secs(3600),
+        signatures: SignatureLimits { at_once: 1, waiting: 1024 },
+        patience: Patience {
+            max_stale: Duration::from_secs(300),
+            max_stale_signing: Duration::from_secs(3600),
+            skew: Duration::from_secs(60),
+        },
     };
     Issuer::new(settings, KEYS.clone(), Arc::new(ManualClock::at(NOW))).unwrap()
 }
 
-/// A key in memory signs without waiting for anything.
 fn now<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("a local signature waits for nothing"),
-    }
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 /// Values of claims: what JSON has, also numbers that no machine type holds and nesting beyond what verifiers read.

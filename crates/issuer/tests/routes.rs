@@ -6,8 +6,10 @@
 mod support;
 
 use axum::http::{StatusCode, header};
+use countersign_issuer::SignatureLimits;
 use countersign_jose::{KeySet, Policy, Unverified};
 use serde_json::{Value, json};
+use std::future::Future;
 use support::{Answer, House, NOW, basic, request};
 
 async fn sign(house: &House, body: &Value) -> Answer {
@@ -186,6 +188,10 @@ async fn bodies_and_tokens_over_the_limit_are_refused() {
     sign(&house, &long).await.assert_error(StatusCode::BAD_REQUEST, "invalid_request", "the limit is 8192");
 }
 
+fn from(address: &str) -> axum::http::request::Builder {
+    request("POST", "/sign").extension(countersign_issuer::http::Peer(address.parse().unwrap()))
+}
+
 #[tokio::test]
 async fn too_many_requests_are_told_when_to_come_back() {
     let house = House::with_rates("https://tokens.example", 3, 5);
@@ -194,14 +200,95 @@ async fn too_many_requests_are_told_when_to_come_back() {
         statuses.push(sign(&house, &json!({ "data": {} })).await.status.as_u16());
     }
     assert_eq!(statuses, [200, 200, 200, 429], "three for the client");
-    let answer = house.send(request("POST", "/sign"), "{\"data\":{}}".to_owned()).await;
-    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    let answer = house.send(request("POST", "/sign"), "{\"data\":{}}".to_owned()).await;
+    let wrong = || async { house.send(from("192.0.2.1"), "{\"data\":{}}".to_owned()).await };
+    for _ in 0..5 {
+        assert_eq!(wrong().await.status, StatusCode::UNAUTHORIZED);
+    }
+    let answer = wrong().await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "five for the address");
     assert!((1..=1200).contains(&answer.header("retry-after").parse::<u64>().unwrap()));
-    let other =
-        request("POST", "/sign").extension(countersign_issuer::http::Peer("192.0.2.9".parse().unwrap()));
-    assert_eq!(house.send(other, "{\"data\":{}}".to_owned()).await.status, StatusCode::UNAUTHORIZED);
+    let other = house.send(from("192.0.2.9"), "{\"data\":{}}".to_owned()).await;
+    assert_eq!(other.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn bad_clients_of_an_address_use_up_nothing_of_the_good_ones_there() {
+    let house = House::with_rates("https://tokens.example", 10_000, 5);
+    let body = "{\"data\":{}}";
+    let attempts = [
+        from("192.0.2.1").header(header::AUTHORIZATION, basic("app", "wrong")),
+        from("192.0.2.1").header(header::AUTHORIZATION, basic("nobody", "wrong")),
+        from("192.0.2.1"),
+        from("192.0.2.1").header(header::CONTENT_TYPE, "text/plain"),
+    ];
+    let mut limited = 0;
+    for attempt in attempts {
+        let (parts, ()) = attempt.body(()).unwrap().into_parts();
+        for n in 0..100 {
+            let mut bad = from("192.0.2.1");
+            *bad.headers_mut().unwrap() = parts.headers.clone();
+            let malformed = if n % 2 == 0 { body } else { "{" };
+            let status = house.send(bad, malformed.to_owned()).await.status;
+            assert!(status.is_client_error());
+            limited += usize::from(status == StatusCode::TOO_MANY_REQUESTS);
+            let good = from("192.0.2.1").header(header::AUTHORIZATION, basic("app", &house.secret));
+            assert_eq!(house.send(good, body.to_owned()).await.status, StatusCode::OK, "after {n}");
+        }
+    }
+    assert_eq!(limited, 395, "all but five");
+}
+
+#[tokio::test]
+async fn a_site_with_many_ipv6_networks_has_one_budget() {
+    let house = House::with_rates("https://tokens.example", 10_000, 5);
+    let mut refused = 0;
+    for network in 0..40 {
+        let answer =
+            house.send(from(&format!("2001:db8:7:{network:x}::1")), "{\"data\":{}}".to_owned()).await;
+        refused += usize::from(answer.status == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(refused, 35);
+}
+
+#[tokio::test]
+async fn signatures_that_wait_are_bounded_and_the_rest_is_told_to_come_back() {
+    let house = House::with_signatures(SignatureLimits { at_once: 1, waiting: 3 });
+    // Each is polled until it waits; the first has the turn, three wait behind it.
+    let body = json!({ "data": {} });
+    let answers = futures_of(&house, &body, 8).await;
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 4, "{statuses:?}");
+    for answer in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
+        answer.assert_error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "waiting for a signature",
+        );
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(sign(&house, &body).await.status, StatusCode::OK);
+}
+
+/// So many requests at once, on one thread.
+async fn futures_of(house: &House, body: &Value, n: usize) -> Vec<Answer> {
+    let mut pending: Vec<_> = (0..n).map(|_| Box::pin(sign(house, body))).collect();
+    let mut answers: Vec<Option<Answer>> = pending.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, answer) in pending.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let std::task::Poll::Ready(found) = future.as_mut().poll(context)
+            {
+                *answer = Some(found);
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
 }
 
 #[tokio::test]

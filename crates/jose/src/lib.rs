@@ -35,8 +35,8 @@ mod verify;
 
 pub use algorithm::{Algorithm, Curve, KeyKind, UnsupportedAlgorithm};
 pub use claims::{
-    ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, NUMERIC_DATES, Policy, RegisteredClaims,
-    Verified, check_registered_claim,
+    ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, NUMERIC_DATES, Policy,
+    RegisteredClaims, Verified, check_registered_claim,
 };
 pub use explain::{Check, Verdict, excerpt, quoted, shown_json};
 pub use key::{

@@ -17,6 +17,10 @@ pub trait Signer: Send + Sync + Debug {
     fn algorithm(&self) -> Algorithm;
     /// Its public half; `None` for a shared secret.
     fn public_key(&self) -> Option<&PublicKey>;
+    /// Whether [`Signer::sign`] computes the signature on this processor, and waits for nothing.
+    fn signs_here(&self) -> bool {
+        false
+    }
     /// The JWS signature over `input`.
     async fn sign(&self, input: &SigningInput) -> Result<Vec<u8>, SignError>;
 }
@@ -63,6 +67,10 @@ impl Signer for LocalSigner {
 
     fn public_key(&self) -> Option<&PublicKey> {
         self.key.public_key()
+    }
+
+    fn signs_here(&self) -> bool {
+        true
     }
 
     async fn sign(&self, input: &SigningInput) -> Result<Vec<u8>, SignError> {

@@ -11,7 +11,7 @@ use crate::{
 };
 use countersign_issuer::{
     AudienceRequest, Caller, Clients, Issuer, IssuerSettings, IssuerUrl, JwksCertificates, MintPolicy,
-    Patience, RequestError, RequestLimits, SignRequest, http::RateLimits,
+    Patience, RequestError, RequestLimits, SignRequest, SignatureLimits, http::RateLimits,
 };
 use countersign_jose::MAX_TOKEN_BYTES;
 use countersign_keyring::{LoadedKeyring, RingName};
@@ -130,6 +130,7 @@ fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
         backdate: Duration::ZERO,
         limits: RequestLimits { body_bytes: 0, json_depth: 16, token_bytes: MAX_TOKEN_BYTES },
         rates: RateLimits::default(),
+        signatures: SignatureLimits { at_once: 1, waiting: 1 },
         // Nothing is read from a store.
         patience: Patience {
             max_stale: Duration::ZERO,

@@ -86,9 +86,10 @@ fn client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Client> {
 /// The member of a token's claims that a name means.
 fn top_level(key: &str, name: &str) -> Outcome<String> {
     let claim: ClaimName = parse(key, name)?;
-    claim.top_level().map(str::to_owned).ok_or_else(|| {
-        at(key, format!("{name:?} names a claim inside another one; name the one at the top"))
-    })
+    claim
+        .top_level()
+        .map(str::to_owned)
+        .ok_or_else(|| at(key, format!("{name:?} names a claim inside another one; name the one at the top")))
 }
 
 fn jaas_grant(raw: &RawJaasGrant, about: &str) -> Outcome<JaasGrant> {

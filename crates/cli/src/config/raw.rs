@@ -213,8 +213,12 @@ pub(crate) struct RawLimits {
     pub(crate) connections_per_address: Option<usize>,
     /// Tokens asked for by one client: `NUMBER/s`, `NUMBER/m`, `NUMBER/h`, or `off`. More get 429.
     pub(crate) per_client: String,
-    /// Tokens asked for from one address (IPv6: one /64), before it proved who it is; in the same form.
+    /// Requests from one address (IPv6: one /48) that do not prove who they are, in the same form; more get 429. Clients that do are
+    /// neither counted nor stopped, however many others fail at their address.
     pub(crate) per_address: String,
+    /// Requests that may wait for a signature by a key in this process; more get 503. As many signatures are computed at once as there
+    /// are cores, less one, so that health and keys keep their share of the processor.
+    pub(crate) signatures_waiting: usize,
 }
 
 impl Default for RawLimits {
@@ -232,6 +236,7 @@ impl Default for RawLimits {
             connections_per_address: None,
             per_client: "1000/s".into(),
             per_address: "200/s".into(),
+            signatures_waiting: 1024,
         }
     }
 }

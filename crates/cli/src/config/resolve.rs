@@ -14,6 +14,7 @@ use crate::{
 use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_issuer::{
     Clients, HttpIssuer, IssuerUrl, JaasProfile, JwksCertificates, JwtProfile, Profile, RequestLimits,
+    SignatureLimits,
     http::{Rate, RateLimits},
     is_jaas_kid,
 };
@@ -25,7 +26,7 @@ use std::{
     collections::BTreeSet,
     fmt::Display,
     net::SocketAddr,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
@@ -58,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) jwks_certificates: JwksCertificates,
     pub(crate) limits: Limits,
     pub(crate) rates: RateLimits,
+    pub(crate) signatures: SignatureLimits,
     pub(crate) rings: Vec<RingConfig>,
     pub(crate) unpublished_rings: BTreeSet<RingName>,
     pub(crate) profiles: Vec<Arc<dyn Profile>>,
@@ -142,6 +144,7 @@ pub(super) fn resolve(
         per_client: rate("limits.per_client", &raw.limits.per_client)?,
         per_address: rate("limits.per_address", &raw.limits.per_address)?,
     };
+    let signatures = signatures(&raw)?;
     let backdate = duration("tokens.backdate", &raw.tokens.backdate)?;
     let clients = clients::resolve(&raw, &profiles, backdate, &folder)?;
     let refresh = duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100));
@@ -180,6 +183,7 @@ pub(super) fn resolve(
         jwks_certificates: if raw.jwks.x5c { JwksCertificates::Shown } else { JwksCertificates::Left },
         limits,
         rates,
+        signatures,
         rings: specs,
         unpublished_rings,
         profiles,
@@ -325,6 +329,15 @@ fn limits(raw: &RawConfig) -> Outcome<Limits> {
             .map(|most| within("limits.connections_per_address", most, 1, MOST_CONNECTIONS))
             .transpose()?,
     })
+}
+
+fn signatures(raw: &RawConfig) -> Outcome<SignatureLimits> {
+    let waiting = raw.limits.signatures_waiting;
+    if !(1..=1 << 20).contains(&waiting) {
+        return Err(at("limits.signatures_waiting", format!("{waiting} is not between 1 and {}", 1 << 20)));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Ok(SignatureLimits::on_cores(cores, waiting))
 }
 
 fn ring_spec(name: &str, ring: &RawRing, jaas_rings: &BTreeSet<RingName>) -> Outcome<RingSpec> {

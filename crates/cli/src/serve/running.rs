@@ -9,7 +9,7 @@ use super::{
     descriptors,
     gate::GateRoute,
     listener::Server,
-    peer::contains,
+    peer::{self, contains},
     refresh::Refresh,
     rotator,
     site::{self, Site},

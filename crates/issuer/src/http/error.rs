@@ -53,9 +53,11 @@ impl HttpError {
                 | MintError::UnknownProfile(_)
                 | MintError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
                 MintError::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
-                MintError::NoKey | MintError::Stale | MintError::ClockBehind { .. } | MintError::LogFull => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
-                }
+                MintError::NoKey
+                | MintError::Stale
+                | MintError::ClockBehind { .. }
+                | MintError::LogFull
+                | MintError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
                 MintError::Sign(SignError::Service { why, .. }) => match why {
                     ServiceError::Busy | ServiceError::Unavailable(_) => {
                         (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
@@ -129,9 +131,12 @@ impl IntoResponse for HttpError {
             Self::TooManyRequests(wait) => {
                 set(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            // A quota is counted by the second.
-            Self::Mint(MintError::LogFull)
-            | Self::Mint(MintError::Sign(SignError::Service { why: ServiceError::Busy, .. })) => {
+            // A service's quota is counted by the second, and here a second makes room for many.
+            Self::Mint(
+                MintError::LogFull
+                | MintError::Busy
+                | MintError::Sign(SignError::Service { why: ServiceError::Busy, .. }),
+            ) => {
                 set(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -7,7 +7,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_issuer::{
     ClaimRules, Client, ClientSecret, HttpIssuer, Issuer, IssuerSettings, IssuerUrl, JaasProfile,
-    JwksCertificates, JwtProfile, MintPolicy, Names, Patience, Profile, RequestLimits,
+    JwksCertificates, JwtProfile, MintPolicy, Names, Patience, Profile, RequestLimits, SignatureLimits,
     http::{self, Peer, Rate, RateLimits},
 };
 use countersign_jose::{Algorithm, KeySize, SigningKey, Timestamp};
@@ -36,6 +36,25 @@ pub(crate) struct House {
 const ALLOWED: [&str; 13] =
     ["sub", "roles", "big", "exact", "exp10", "neg", "text", "deep", "admin", "scope", "scp", "a", "x"];
 
+const SIGNATURES: SignatureLimits = SignatureLimits { at_once: 1, waiting: 1024 };
+
+/// What client `app` may have.
+fn policy() -> MintPolicy {
+    MintPolicy {
+        audiences: ["api://one", "api://two"].into_iter().collect(),
+        max_lifetime: Duration::from_secs(7200),
+        scopes: ["read", "write"].into_iter().collect(),
+        claims: ClaimRules {
+            allow: ALLOWED.into_iter().collect(),
+            deny: vec!["admin".parse().unwrap()],
+            fixed: vec![("tenant".into(), to_raw_value("acme").unwrap())],
+            schema: None,
+        },
+        profiles: Names::Listed(vec!["jwt".into()]),
+        ..MintPolicy::default()
+    }
+}
+
 impl House {
     pub(crate) fn new(issuer: &str) -> Self {
         Self::build(issuer, RateLimits::default())
@@ -43,7 +62,12 @@ impl House {
 
     /// A house whose client `app` has this policy.
     pub(crate) fn with_policy(policy: MintPolicy) -> Self {
-        Self::assemble("https://tokens.example", RateLimits::default(), policy)
+        Self::assemble("https://tokens.example", RateLimits::default(), policy, SIGNATURES)
+    }
+
+    /// A house that signs this much at a time.
+    pub(crate) fn with_signatures(limits: SignatureLimits) -> Self {
+        Self::assemble("https://tokens.example", RateLimits::default(), policy(), limits)
     }
 
     pub(crate) fn with_rates(issuer: &str, per_client: u32, per_address: u32) -> Self {
@@ -52,23 +76,10 @@ impl House {
     }
 
     fn build(issuer: &str, rates: RateLimits) -> Self {
-        let policy = MintPolicy {
-            audiences: ["api://one", "api://two"].into_iter().collect(),
-            max_lifetime: Duration::from_secs(7200),
-            scopes: ["read", "write"].into_iter().collect(),
-            claims: ClaimRules {
-                allow: ALLOWED.into_iter().collect(),
-                deny: vec!["admin".parse().unwrap()],
-                fixed: vec![("tenant".into(), to_raw_value("acme").unwrap())],
-                schema: None,
-            },
-            profiles: Names::Listed(vec!["jwt".into()]),
-            ..MintPolicy::default()
-        };
-        Self::assemble(issuer, rates, policy)
+        Self::assemble(issuer, rates, policy(), SIGNATURES)
     }
 
-    fn assemble(issuer: &str, rates: RateLimits, policy: MintPolicy) -> Self {
+    fn assemble(issuer: &str, rates: RateLimits, policy: MintPolicy, signatures: SignatureLimits) -> Self {
         let secret = ClientSecret::generate().unwrap();
         let client =
             |id: &str, policy| Client { id: id.parse().unwrap(), secret_hashes: vec![secret.hash()], policy };
@@ -92,6 +103,7 @@ impl House {
                 max_stale_signing: Duration::from_secs(3600),
                 skew: Duration::from_secs(60),
             },
+            signatures,
         };
         let clock = Arc::new(ManualClock::at(NOW));
         let issuer_handle = Arc::new(Issuer::new(settings, keyring(), Arc::clone(&clock) as _).unwrap());
