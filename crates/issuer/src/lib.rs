@@ -23,8 +23,8 @@ mod signatures;
 mod standing;
 mod validity;
 
-pub use audit::{AuditLog, LogFigures};
 pub use admission::{Admitted, Claims, PolicyError, check_policy};
+pub use audit::{AuditLog, LogFigures};
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
 pub use documents::{Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, render, x509_map};
 pub use freshness::max_age;
