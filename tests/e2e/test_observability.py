@@ -54,7 +54,7 @@ REFUSALS = [
     ('{"data":{"iss":"%s"}}' % MARK, {}, 400, "invalid_request"),
     ('{"data":{"a":"%s"' % MARK, {}, 400, "invalid_request"),
     ('{"data":{},"profile":"%s"}' % MARK, {}, 400, "unknown_profile"),
-    ('{"data":{},"metadata":{"audience":"%s"}}' % MARK, {}, 403, "outside_policy"),
+    ('{"data":{"a":"%s"},"metadata":{"audience":"api://elsewhere"}}' % MARK, {}, 403, "outside_policy"),
     ('{"data":{"a":"%s"}}' % MARK, {"secret": "wrong-" + MARK}, 401, "invalid_client"),
     ('{"data":{"a":"%s"}}' % MARK, {"name": MARK}, 401, "invalid_client"),
     ('{"data":{"a":"%s%s"}}' % (MARK, "x" * 70_000), {}, 413, "body_too_large"),
@@ -75,7 +75,7 @@ def test_a_refusal_is_one_event_with_its_reason(server):
         if status in (400, 403) and code != "invalid_request":
             assert (new[0]["client"], new[0]["policy"]) == ("tests", "tests")
         if code == "outside_policy":
-            assert "rule: audiences" in new[0]["reason"]
+            assert '"api://elsewhere" (rule: audiences)' in new[0]["reason"]
     assert MARK not in server.log and server.client_secret not in server.log
 
 

@@ -190,8 +190,16 @@ def test_an_address_that_proves_nothing_is_slowed_down(world):
     process = start(world, 'per_address = "5/m"')
     assert [sign(process, "tests", f"guess{n}").status for n in range(5)] == [401] * 5
     slowed(sign(process, "tests", "guess"))
-    slowed(sign(process))
-    slowed(sign(process, X_Forwarded_For="198.51.100.7", Forwarded="for=198.51.100.7", X_Real_IP="198.51.100.7"))
+    mine = {"X_Forwarded_For": "198.51.100.7", "Forwarded": "for=198.51.100.7", "X_Real_IP": "198.51.100.7"}
+    slowed(sign(process, "tests", "guess", **mine))
+    # A proxy that nobody named would make all its callers one address: said once.
+    slowed(sign(process, "tests", "guess", **mine))
+    until(lambda: "is not in server.trusted_proxies" in world.log, "the proxy is noticed")
+    assert world.log.count("is not in server.trusted_proxies") == 1
+    # Clients that prove who they are go on: what others guess at their address costs them nothing.
+    for _ in range(20):
+        slowed(sign(process, "tests", "guess"))
+        assert sign(process).status == 200
     # Documents and health are not limited: verifiers behind one address must get the keys.
     assert all(wire.get(process.issuer, "/public-keys").status == 200 for _ in range(20))
 
@@ -200,19 +208,20 @@ def test_a_trusted_proxy_says_whose_request_it_is(world):
     process = start(world, 'per_address = "2/m"', server='trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]')
 
     def come(*forwarded):
-        lines = [*headers().items(), *[("X-Forwarded-For", value) for value in forwarded]]
+        wrong = headers() | {"Authorization": wire.basic("tests", "guess")}
+        lines = [*wrong.items(), *[("X-Forwarded-For", value) for value in forwarded]]
         return wire.ask(process.issuer, "POST", "/sign", lines, BODY)
 
-    assert [come("198.51.100.1").status for _ in range(2)] == [200, 200]
+    assert [come("198.51.100.1").status for _ in range(2)] == [401, 401]
     slowed(come("198.51.100.1"))
     # What the caller wrote itself stands further left, and proxies of ours further right.
     slowed(come("203.0.113.99, 198.51.100.1"))
     slowed(come("203.0.113.99", "198.51.100.1, 10.1.2.3"))
-    assert come("198.51.100.2").status == 200
-    # One IPv6 host has a whole /64.
-    assert [come(f"2001:db8:0:1::{n}").status for n in range(2)] == [200, 200]
-    slowed(come("2001:db8:0:1:ffff::9"))
-    assert come("2001:db8:0:2::1").status == 200
+    assert come("198.51.100.2").status == 401
+    # One IPv6 host has a whole /64, and one site a /48 of them.
+    assert [come(f"2001:db8:0:{n}::1").status for n in range(1, 3)] == [401, 401]
+    slowed(come("2001:db8:0:ffff:ffff::9"))
+    assert come("2001:db8:1::1").status == 401
     addresses = {event.get("address") for event in world.events()}
     assert {"198.51.100.1", "198.51.100.2", "2001:db8:0:1::1"} <= addresses and "203.0.113.99" not in addresses
 
