@@ -81,7 +81,7 @@ impl Site {
             }
             _ => {}
         }
-        self.routes.clone().answer(request.map(Body::new), Peer(origin.address)).await
+        self.routes.answer(request.map(Body::new), Peer(origin.address)).await
     }
 
     /// Who the caller is must be known, and a browser must not have been led here by a name that means this machine.

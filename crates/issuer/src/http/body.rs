@@ -5,7 +5,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 
 /// What the body claims to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,25 @@ pub(super) fn media_type(headers: &HeaderMap) -> Result<MediaType, HttpError> {
 
 /// The whole body, or an error once it is longer than `limit`; nothing beyond the limit is kept.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, HttpError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(why) if why.is::<LengthLimitError>() => Err(HttpError::BodyTooLarge(limit)),
-        Err(_) => Err(HttpError::BadBody("the body ended early")),
+    let too_large = || HttpError::BodyTooLarge(limit);
+    let mut body = body;
+    // Nearly every body comes in one piece, which is taken as it is.
+    let mut first = Bytes::new();
+    let mut pieces = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| HttpError::BadBody("the body ended early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit.saturating_sub(first.len().max(pieces.len())) {
+            return Err(too_large());
+        }
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if pieces.is_empty() {
+            pieces.extend_from_slice(&first);
+        }
+        pieces.extend_from_slice(&data);
     }
+    Ok(if pieces.is_empty() { first } else { pieces.into() })
 }

@@ -21,7 +21,7 @@ use crate::Issuer;
 use axum::{
     Router,
     body::Body,
-    http::Request,
+    http::{Method, Request},
     response::Response,
     routing::{get, post},
 };
@@ -51,16 +51,21 @@ struct App {
 /// All routes of the issuer.
 #[derive(Clone)]
 pub struct Routes {
-    issuer: Arc<Issuer>,
+    app: Arc<App>,
+    /// Where tokens are asked for: at the root, and below the issuer's path if it has one.
+    sign: [Arc<str>; 2],
     router: Router,
 }
+
+/// The path of [`sign`] below the root and below the issuer's path.
+const SIGN: &str = "/sign";
 
 impl Routes {
     /// The routes of `issuer`, at its path and at the root.
     pub fn new(issuer: Arc<Issuer>, metrics_access: MetricsAccess) -> Self {
         let rates = RateLimiters::new(&issuer.settings().rates, &issuer.settings().clients);
         let path = issuer.settings().issuer.path().to_owned();
-        let routes = Router::new().route("/sign", post(sign::sign).fallback(method_not_allowed));
+        let routes = Router::new().route(SIGN, post(sign::sign).fallback(method_not_allowed));
         let operations = Router::new()
             .route("/healthz", get(health::healthz).fallback(method_not_allowed))
             .route("/readyz", get(health::readyz).fallback(method_not_allowed))
@@ -69,26 +74,37 @@ impl Routes {
         if !path.is_empty() {
             router = router.nest(&path, routes);
         }
-        let app = Arc::new(App { issuer: Arc::clone(&issuer), rates, metrics_access });
-        Self { issuer, router: router.fallback(not_found).with_state(app) }
+        let sign = [SIGN.into(), format!("{path}{SIGN}").into()];
+        let app = Arc::new(App { issuer, rates, metrics_access });
+        Self { router: router.fallback(not_found).with_state(Arc::clone(&app)), sign, app }
     }
 
-    /// Answers one request from `peer`. Public documents come first and straight from memory.
-    pub async fn answer(&mut self, request: Request<Body>, peer: Peer) -> Response {
-        let keys = self.issuer.keys();
-        let is_stale = || self.issuer.standing().is_stale();
+    /// Answers one request from `peer`. Public documents come first and straight from memory, then the request that is
+    /// most frequent; a router is asked about the rest.
+    pub async fn answer(&self, request: Request<Body>, peer: Peer) -> Response {
+        let issuer = &self.app.issuer;
+        let keys = issuer.keys();
+        let is_stale = || issuer.standing().is_stale();
         let public =
             keys.answers().respond(request.method(), request.uri().path(), request.headers(), is_stale);
         drop(keys);
         match public {
             Some(response) => response,
+            None if request.method() == Method::POST && self.is_sign(request.uri().path()) => {
+                let (parts, body) = request.into_parts();
+                sign::answer(&self.app, peer, &parts.headers, body).await
+            }
             None => {
                 let mut request = request;
                 request.extensions_mut().insert(peer);
-                let Ok(response) = self.router.call(request).await;
+                let Ok(response) = self.router.clone().call(request).await;
                 response
             }
         }
+    }
+
+    fn is_sign(&self, path: &str) -> bool {
+        self.sign.iter().any(|sign| **sign == *path)
     }
 }
 

@@ -24,16 +24,21 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The same as a handler, for what the router calls.
 pub(super) async fn sign(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    answer(&app, peer, &headers, body).await
+}
+
+pub(super) async fn answer(app: &App, peer: Peer, headers: &HeaderMap, body: Body) -> Response {
     let Ok(request_id) = random_id() else {
         return HttpError::Mint(crate::MintError::NoRandomness).into_response();
     };
-    let mut response = match mint(&app, peer, &headers, body, &request_id).await {
+    let mut response = match mint(app, peer, headers, body, &request_id).await {
         Ok(minted) => success(&minted),
         Err(why) => {
             let why = match why {

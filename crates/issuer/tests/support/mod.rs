@@ -125,7 +125,7 @@ impl House {
         let json = header::HeaderValue::from_static("application/json");
         request.headers_mut().entry(header::CONTENT_TYPE).or_insert(json);
         let peer = request.extensions().get().copied().unwrap_or(Peer("127.0.0.1".parse().unwrap()));
-        let response = self.routes.clone().answer(request, peer).await;
+        let response = self.routes.answer(request, peer).await;
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
