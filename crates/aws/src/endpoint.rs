@@ -1,9 +1,10 @@
 //! Where a service is asked: the endpoint of the environment, under one rule for every service.
 //!
-//! The first of these counts: what is named (`?endpoint=` of a store URL), the endpoint of the service
-//! (`AWS_ENDPOINT_URL_S3`, or `services` in the profile), that of all services (`AWS_ENDPOINT_URL`, `endpoint_url`), as
-//! the AWS SDKs and Tools Reference Guide has it ("Service-specific endpoints"). Requests carry documents, data keys and
-//! session tokens, so an endpoint is `https://`, or on this machine. FIPS and dual-stack endpoints are AWS' own: together
+//! The first of these counts: what is named (`?endpoint=` of a store URL), the endpoint of the
+//! service (`AWS_ENDPOINT_URL_S3`, or `services` in the profile), that of all services
+//! (`AWS_ENDPOINT_URL`, `endpoint_url`), as the AWS SDKs and Tools Reference Guide has it
+//! ("Service-specific endpoints"). Requests carry documents, data keys and session tokens, so an
+//! endpoint is `https://`, or on this machine. FIPS and dual-stack endpoints are AWS' own: together
 //! with another endpoint they cannot be had, and that is refused here rather than by each request.
 
 use aws_config::{Region, SdkConfig};
@@ -52,7 +53,8 @@ pub enum Unusable {
     NoRegion,
     /// An endpoint that is neither `https://` nor on this machine, by the name of its variable.
     Endpoint(String),
-    /// An endpoint together with a wish for AWS' FIPS or dual-stack endpoints, by the name of its variable.
+    /// An endpoint together with a wish for AWS' FIPS or dual-stack endpoints, by the name of its
+    /// variable.
     Variant(&'static str),
 }
 
@@ -77,10 +79,12 @@ impl std::fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// Finds the endpoint of `service`, and checks it and the region. The configuration holds both then.
+/// Finds the endpoint of `service`, and checks it and the region. The configuration holds both
+/// then.
 pub(crate) fn settle(config: SdkConfig, service: Service, named: Named<'_>) -> Result<SdkConfig, Unusable> {
     let region = named.region.or_else(|| config.region().map(Region::as_ref));
-    // A variable that is set to nothing sets nothing, and a name that is none would become part of a host's.
+    // A variable that is set to nothing sets nothing, and a name that is none would become part of
+    // a host's.
     let region = region.filter(|region| is_region(region)).ok_or(Unusable::NoRegion)?;
     let region = Region::new(region.to_owned());
 
@@ -105,7 +109,8 @@ pub(crate) fn settle(config: SdkConfig, service: Service, named: Named<'_>) -> R
     Ok(settled.build())
 }
 
-/// The endpoint that the environment or the profile has for a service, and the variable that names it.
+/// The endpoint that the environment or the profile has for a service, and the variable that names
+/// it.
 fn endpoint_of(config: &SdkConfig, service: &str) -> Option<(String, String)> {
     let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
     let own = key.build().ok().and_then(|key| config.service_config()?.load_config(key));

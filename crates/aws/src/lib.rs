@@ -1,11 +1,13 @@
 //! How Countersign talks to AWS: one configuration for every service.
 //!
-//! Credentials, region and endpoint are found where every AWS tool finds them (environment, profile files, container,
-//! Lambda, instance), as the AWS SDKs and Tools Reference Guide has it. `endpoint` is the one rule about other servers.
-//! Nothing waits for ever: each attempt and each operation has a time-out, and what AWS says may be tried again
-//! (throttling, 5xx, a broken connection) is tried again with exponential back-off and jitter, a bounded number of times.
+//! Credentials, region and endpoint are found where every AWS tool finds them (environment, profile
+//! files, container, Lambda, instance), as the AWS SDKs and Tools Reference Guide has it.
+//! `endpoint` is the one rule about other servers. Nothing waits for ever: each attempt and each
+//! operation has a time-out, and what AWS says may be tried again (throttling, 5xx, a broken
+//! connection) is tried again with exponential back-off and jitter, a bounded number of times.
 //!
-//! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and CloudFront use it.
+//! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and
+//! CloudFront use it.
 
 mod endpoint;
 mod names;
@@ -29,7 +31,8 @@ pub const ATTEMPTS: u32 = 4;
 /// The longest pause between attempts.
 pub const BACKOFF: Duration = Duration::from_secs(2);
 
-/// The configuration of this process and machine for one service. Asks for no credentials yet: the first request does.
+/// The configuration of this process and machine for one service. Asks for no credentials yet: the
+/// first request does.
 ///
 /// # Errors
 ///

@@ -1,8 +1,9 @@
 //! `StoreError`: each variant is a decision the caller can make, not an engine's code.
 //!
-//! A missing document is `Ok(None)`, never an error. Messages are one line: what was wrong, where, what to do.
-//! They may name keys, files and hosts; document contents and credentials never enter one. Engines translate
-//! their own errors in their `error.rs`; the retrying, refusing and reporting happens in the callers.
+//! A missing document is `Ok(None)`, never an error. Messages are one line: what was wrong, where,
+//! what to do. They may name keys, files and hosts; document contents and credentials never enter
+//! one. Engines translate their own errors in their `error.rs`; the retrying, refusing and
+//! reporting happens in the callers.
 
 use thiserror::Error;
 
@@ -27,7 +28,8 @@ pub enum StoreError {
         reason: String,
     },
 
-    /// The engine cannot answer now; whether a write took effect is unknown. Retry later, after a new read.
+    /// The engine cannot answer now; whether a write took effect is unknown. Retry later, after a
+    /// new read.
     #[error("{place} is not available: {reason}")]
     Unavailable {
         /// Which store.
@@ -54,7 +56,8 @@ pub enum StoreError {
         reason: String,
     },
 
-    /// There is no store at the place that was named, and none was to be made; [`create`](crate::create) makes one.
+    /// There is no store at the place that was named, and none was to be made;
+    /// [`create`](crate::create) makes one.
     #[error("{place} cannot be used: {reason}")]
     Missing {
         /// Which store.

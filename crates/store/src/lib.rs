@@ -1,12 +1,13 @@
 //! Versioned documents with an expiry behind one compare-and-set, on any engine.
 //!
-//! Guarantees, on every engine: a `put` or `delete` takes effect whole or not at all and only if its
-//! expectation held; when `put` has returned, the document is durable; a version is never used twice for a
-//! key; an expired document is absent at once. Refuses: keys outside the safe alphabet, documents above
-//! [`MAX_DOCUMENT_BYTES`], files and tables that are not its own.
+//! Guarantees, on every engine: a `put` or `delete` takes effect whole or not at all and only if
+//! its expectation held; when `put` has returned, the document is durable; a version is never used
+//! twice for a key; an expired document is absent at once. Refuses: keys outside the safe alphabet,
+//! documents above [`MAX_DOCUMENT_BYTES`], files and tables that are not its own.
 //!
-//! The keyring, refresh families and replay protection are built on this and on nothing else. The rules are
-//! written down as code in the `conformance` module (feature `conformance`), which every engine runs.
+//! The keyring, refresh families and replay protection are built on this and on nothing else. The
+//! rules are written down as code in the `conformance` module (feature `conformance`), which every
+//! engine runs.
 
 mod clock;
 #[cfg(feature = "conformance")]

@@ -1,7 +1,7 @@
 //! `open`: from the line in the configuration to a store.
 //!
-//! The only place that knows all engines; everything above sees `Arc<dyn Store>`. Refuses an engine that this
-//! build does not contain, and says which ones it does.
+//! The only place that knows all engines; everything above sees `Arc<dyn Store>`. Refuses an engine
+//! that this build does not contain, and says which ones it does.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,22 +20,24 @@ pub enum Missing {
 
 /// Opens the store at `url`, making it if it does not exist yet.
 ///
-/// Relative paths start at `base_dir`, which is the folder of the configuration file and not wherever the
-/// program was started. Expiry is judged by `clock`.
+/// Relative paths start at `base_dir`, which is the folder of the configuration file and not
+/// wherever the program was started. Expiry is judged by `clock`.
 ///
 /// # Errors
 ///
-/// [`StoreError::Misconfigured`] for a URL that is malformed or names an engine that is not built in; otherwise
-/// whatever the engine meets. No message contains credentials of the URL.
+/// [`StoreError::Misconfigured`] for a URL that is malformed or names an engine that is not built
+/// in; otherwise whatever the engine meets. No message contains credentials of the URL.
 pub async fn open(url: &str, base_dir: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
     open_or(Missing::Make, url, base_dir, clock).await
 }
 
-/// The same for a store that was made before: a mistyped URL, or a place that is not mounted, is told from an empty store.
+/// The same for a store that was made before: a mistyped URL, or a place that is not mounted, is
+/// told from an empty store.
 ///
 /// # Errors
 ///
-/// As [`open`], and [`StoreError::Missing`] where there is none. What is in `memory:` is made anew for each process.
+/// As [`open`], and [`StoreError::Missing`] where there is none. What is in `memory:` is made anew
+/// for each process.
 pub async fn reopen(url: &str, base_dir: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
     let is_memory = StoreUrl::parse(url)?.engine() == Engine::Memory;
     open_or(if is_memory { Missing::Make } else { Missing::Mend }, url, base_dir, clock).await
@@ -63,9 +65,9 @@ pub struct Created {
     pub notes: Vec<String>,
 }
 
-/// Makes the store at `url` if it does not exist yet, with everything that opening it does not make for reasons of rights and
-/// cost: a DynamoDB table is made here alone. Done again, or by many at once, it makes nothing twice. `progress` is told
-/// while something takes long.
+/// Makes the store at `url` if it does not exist yet, with everything that opening it does not make
+/// for reasons of rights and cost: a DynamoDB table is made here alone. Done again, or by many at
+/// once, it makes nothing twice. `progress` is told while something takes long.
 ///
 /// # Errors
 ///
@@ -127,7 +129,8 @@ async fn open_or(
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let url = StoreUrl::parse(url)?;
-    // What this finds is a decision of the engine; "not there" is never guessed from another failure.
+    // What this finds is a decision of the engine; "not there" is never guessed from another
+    // failure.
     Ok(match url.engine() {
         Engine::Memory if missing != Missing::Make => return Err(not_there(&url)),
         Engine::Memory => Arc::new(MemoryStore::new(clock)),

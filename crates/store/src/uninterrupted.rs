@@ -1,12 +1,16 @@
-//! `Uninterrupted`: every operation of an engine runs to its end, whether or not its caller still waits.
+//! `Uninterrupted`: every operation of an engine runs to its end, whether or not its caller still
+//! waits.
 //!
-//! Callers hang up at any moment: a request is cancelled, a timeout fires. No driver handles that well when its future
-//! is dropped half way: MongoDB's pool keeps a dead waiter that delays the next one, a Postgres connection has to be
-//! closed, an HTTP connection is lost. So each operation runs in a task of its own, and takes a permit before its task
-//! starts: the number of tasks is bounded, a caller that hangs up while it waits for a permit leaves nothing behind,
-//! and one that hangs up later does not stop the operation. The permits are also the only queue in front of a driver.
+//! Callers hang up at any moment: a request is cancelled, a timeout fires. No driver handles that
+//! well when its future is dropped half way: MongoDB's pool keeps a dead waiter that delays the
+//! next one, a Postgres connection has to be closed, an HTTP connection is lost. So each operation
+//! runs in a task of its own, and takes a permit before its task starts: the number of tasks is
+//! bounded, a caller that hangs up while it waits for a permit leaves nothing behind, and one that
+//! hangs up later does not stop the operation. The permits are also the only queue in front of a
+//! driver.
 //!
-//! Every engine with a driver is wrapped in it; `MemoryStore` never waits. Pinned by `conformance::abandoned`.
+//! Every engine with a driver is wrapped in it; `MemoryStore` never waits. Pinned by
+//! `conformance::abandoned`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,7 +29,8 @@ pub trait Engine: Store {
     /// How errors call the store.
     fn place(&self) -> String;
 
-    /// Clean-up that is due after a `put`. Runs when the caller has its answer already, and its failure is nobody's.
+    /// Clean-up that is due after a `put`. Runs when the caller has its answer already, and its
+    /// failure is nobody's.
     async fn tidy(&self) {}
 }
 

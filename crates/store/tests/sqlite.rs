@@ -1,4 +1,5 @@
-//! The SQLite engine keeps the contract of every store, also on one file that all cases share in turn.
+//! The SQLite engine keeps the contract of every store, also on one file that all cases share in
+//! turn.
 #![expect(clippy::unwrap_used, reason = "functions of this file that are no tests serve only tests")]
 
 use std::{
@@ -124,8 +125,8 @@ async fn the_file_is_in_wal_mode_so_that_readers_and_a_writer_do_not_block_each_
     assert!(dir.path().join("store.db-wal").exists());
 }
 
-/// SQLite before 3.51.3 could damage a WAL database that two connections wrote and checkpointed at the same
-/// moment (sqlite.org/wal.html, "The WAL-reset bug"). The driver would accept older ones.
+/// SQLite before 3.51.3 could damage a WAL database that two connections wrote and checkpointed at
+/// the same moment (sqlite.org/wal.html, "The WAL-reset bug"). The driver would accept older ones.
 #[tokio::test]
 async fn the_compiled_in_sqlite_has_the_wal_reset_fix() {
     let dir = tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Files that are not what they should be: each is refused with a decision, named, and left as it is.
+//! Files that are not what they should be: each is refused with a decision, named, and left as it
+//! is.
 #![expect(clippy::unwrap_used, reason = "functions of this file that are no tests serve only tests")]
 
 use std::{
@@ -39,7 +40,8 @@ async fn healthy() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Opening fails with `code`, in one line that names the file and holds `hint`, and changes nothing.
+/// Opening fails with `code`, in one line that names the file and holds `hint`, and changes
+/// nothing.
 async fn is_refused(path: &Path, code: &str, hint: &str) {
     let before = fs::read(path).ok();
     let error = open(path).await.unwrap_err();
@@ -252,7 +254,8 @@ async fn who_reads_for_long_holds_up_no_put() {
     assert_eq!(open(&copy).await.unwrap().get(&key).await.unwrap().unwrap().bytes, b"most keys");
 }
 
-/// How somebody puts a backup over the database at a path; the last one gives the paths of its other files.
+/// How somebody puts a backup over the database at a path; the last one gives the paths of its
+/// other files.
 type Restore = fn(&Path, &Path, &dyn Fn(&str) -> PathBuf);
 
 #[tokio::test]
@@ -329,7 +332,8 @@ async fn a_document_without_content_is_corrupt() {
     .await;
 }
 
-/// Nothing of an existing file changes, and none is made; a folder that may not be looked into is not "not there".
+/// Nothing of an existing file changes, and none is made; a folder that may not be looked into is
+/// not "not there".
 #[tokio::test]
 async fn opening_for_reading_writes_nothing() {
     let (dir, path) = healthy().await;

@@ -1,7 +1,9 @@
-//! Several real processes on one file: killed while writing, racing to create, locked out, out of space.
+//! Several real processes on one file: killed while writing, racing to create, locked out, out of
+//! space.
 //!
-//! The child processes are this test binary again, running the first test below in the role that the environment gives
-//! it. They report on standard error, each line of a report starting with `> `.
+//! The child processes are this test binary again, running the first test below in the role that
+//! the environment gives it. They report on standard error, each line of a report starting with `>
+//! `.
 #![cfg(unix)]
 #![expect(
     clippy::unwrap_used,
@@ -36,7 +38,8 @@ fn key() -> Key {
     Key::parse("k").unwrap()
 }
 
-/// The document with this number: recognisable from its first eight bytes, different in length and content.
+/// The document with this number: recognisable from its first eight bytes, different in length and
+/// content.
 fn numbered(number: u64) -> Vec<u8> {
     let length = usize::try_from(number * 7919 % 60_000).unwrap();
     let mut bytes = number.to_be_bytes().to_vec();
@@ -54,7 +57,8 @@ async fn stored_number(store: &dyn Store) -> u64 {
 
 // ---- the children
 
-/// The test that child processes run too: with a role in the environment it plays that role instead.
+/// The test that child processes run too: with a role in the environment it plays that role
+/// instead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_can_use_a_store_that_the_first_one_has_open() {
     let (Ok(role), Ok(path)) = (std::env::var(ROLE), std::env::var(PATH)) else {
@@ -309,7 +313,8 @@ async fn opening_tries_again_when_the_engine_gives_up_waiting() {
     holder.wait().unwrap();
 }
 
-/// The shell's file size limit stands in for the full disk: the write fails half-way in the same manner.
+/// The shell's file size limit stands in for the full disk: the write fails half-way in the same
+/// manner.
 #[tokio::test]
 async fn without_space_the_store_is_unavailable_and_keeps_what_it_acknowledged() {
     let dir = tempdir().unwrap();
@@ -332,7 +337,8 @@ async fn without_space_the_store_is_unavailable_and_keeps_what_it_acknowledged()
     assert!(try_all(&path).await.is_ok(), "and goes on when there is space again");
 }
 
-/// Permission bits do not bind root, so when the tests run as root the child runs as `nobody` (65534).
+/// Permission bits do not bind root, so when the tests run as root the child runs as `nobody`
+/// (65534).
 #[tokio::test]
 async fn a_file_or_folder_without_permission_is_denied() {
     let dir = tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The servers that tests are run against: one of each kind per test process, shared by its tests.
 //!
-//! Tests keep out of each other's way by names (tables, buckets, keys) of their own. Whoever needs a server in a bad
-//! state puts a [`Relay`](crate::Relay) in front, or starts one of its own.
+//! Tests keep out of each other's way by names (tables, buckets, keys) of their own. Whoever needs
+//! a server in a bad state puts a [`Relay`](crate::Relay) in front, or starts one of its own.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +21,8 @@ fn log(name: &str, port: u16) -> PathBuf {
     folder.join(format!("{name}-{port}.log"))
 }
 
-/// MongoDB's wire protocol as tests/servers/mongo.py plays it; see there for what that does not show.
+/// MongoDB's wire protocol as tests/servers/mongo.py plays it; see there for what that does not
+/// show.
 pub fn mongo() -> &'static Server {
     static MONGO: OnceLock<Server> = OnceLock::new();
     MONGO.get_or_init(|| start_mongo(&[]))
@@ -36,7 +37,8 @@ pub fn start_mongo(options: &[&str]) -> Server {
     Server::start(&command, port, &log("mongo", port))
 }
 
-/// AWS's S3 and DynamoDB as tests/servers/amazon.py plays them (not its KMS, which signs the wrong thing for a `DIGEST`).
+/// AWS's S3 and DynamoDB as tests/servers/amazon.py plays them (not its KMS, which signs the wrong
+/// thing for a `DIGEST`).
 pub fn moto() -> &'static Server {
     static MOTO: OnceLock<Server> = OnceLock::new();
     MOTO.get_or_init(|| {
@@ -48,8 +50,8 @@ pub fn moto() -> &'static Server {
     })
 }
 
-/// AWS's KMS as LocalStack plays it, in host mode, without a container: with `DIGEST`, disabled keys and exact lengths, and
-/// without `ECC_NIST_EDWARDS25519`.
+/// AWS's KMS as LocalStack plays it, in host mode, without a container: with `DIGEST`, disabled
+/// keys and exact lengths, and without `ECC_NIST_EDWARDS25519`.
 pub fn localstack() -> &'static Server {
     static LOCALSTACK: OnceLock<Server> = OnceLock::new();
     LOCALSTACK.get_or_init(|| {

@@ -1,10 +1,12 @@
 //! Servers and bad networks for tests.
 //!
-//! [`Server`] starts a program on loopback and a free port and ends it with the test, even with one that is killed;
-//! `engines` are the programs there are, which scripts/test installs into `.tools`. [`Relay`] stands between a client and
-//! a server, writes down what is asked, and loses, delays or makes up answers on demand.
+//! [`Server`] starts a program on loopback and a free port and ends it with the test, even with one
+//! that is killed; `engines` are the programs there are, which scripts/test installs into `.tools`.
+//! [`Relay`] stands between a client and a server, writes down what is asked, and loses, delays or
+//! makes up answers on demand.
 //!
-//! For `[dev-dependencies]` alone. A server that can not be started fails the test that wanted it; nothing is skipped.
+//! For `[dev-dependencies]` alone. A server that can not be started fails the test that wanted it;
+//! nothing is skipped.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code: a failure here fails the test")]
 

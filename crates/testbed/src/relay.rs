@@ -1,8 +1,8 @@
 //! `Relay`: a port that leads to a server, until the test says otherwise.
 //!
-//! Works on bytes, so it stands in front of any protocol; made-up answers and the list of requests are for HTTP/1.1
-//! with `Content-Length` ([`Relay::to_http`]). Modes last until the next one is set; connections are held to the mode
-//! of the moment at each piece of bytes.
+//! Works on bytes, so it stands in front of any protocol; made-up answers and the list of requests
+//! are for HTTP/1.1 with `Content-Length` ([`Relay::to_http`]). Modes last until the next one is
+//! set; connections are held to the mode of the moment at each piece of bytes.
 
 use std::{
     net::Ipv4Addr,
@@ -69,7 +69,8 @@ impl Relay {
         Self::start(server, false).await
     }
 
-    /// The same for a server that speaks HTTP/1.1: it can be answered for, and what it is asked is written down.
+    /// The same for a server that speaks HTTP/1.1: it can be answered for, and what it is asked is
+    /// written down.
     pub async fn to_http(server: u16) -> Self {
         Self::start(server, true).await
     }
@@ -109,12 +110,14 @@ impl Relay {
         self.set(Mode::Pass);
     }
 
-    /// The next `times` answers are waited for and dropped and their connections cut: what was asked was done.
+    /// The next `times` answers are waited for and dropped and their connections cut: what was
+    /// asked was done.
     pub fn lose_answers(&self, times: usize) {
         self.set(Mode::LoseAnswers(times));
     }
 
-    /// The next `times` answers come without their last byte, and their connections are cut: what was asked was done.
+    /// The next `times` answers come without their last byte, and their connections are cut: what
+    /// was asked was done.
     pub fn cut_answers(&self, times: usize) {
         self.set(Mode::CutAnswers(times));
     }
@@ -124,7 +127,8 @@ impl Relay {
         self.set(Mode::Then { only: only.into(), next: Box::new(Mode::LoseAnswers(times)) });
     }
 
-    /// The next HTTP request whose head holds `only` is done; its answer is dropped, and then it is as after [`freeze`](Self::freeze).
+    /// The next HTTP request whose head holds `only` is done; its answer is dropped, and then it is
+    /// as after [`freeze`](Self::freeze).
     pub fn freeze_after(&self, only: &str) {
         self.set(Mode::Then { only: only.into(), next: Box::new(Mode::Freeze) });
     }
@@ -139,7 +143,8 @@ impl Relay {
         self.set(Mode::Refuse);
     }
 
-    /// The next `times` HTTP requests get this answer and do not reach the server. `usize::MAX`: all from now on.
+    /// The next `times` HTTP requests get this answer and do not reach the server. `usize::MAX`:
+    /// all from now on.
     pub fn answer(&self, times: usize, status: &str, headers: &[(&str, &str)], body: &str) {
         self.answer_only("", times, status, headers, body);
     }

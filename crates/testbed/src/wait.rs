@@ -1,7 +1,7 @@
 //! `until`: tests wait for conditions, not for times.
 //!
-//! The end is so far away that only what never happens reaches it, however busy the machine is. A test that slept
-//! instead would be slow on an idle machine and wrong on a busy one.
+//! The end is so far away that only what never happens reaches it, however busy the machine is. A
+//! test that slept instead would be slow on an idle machine and wrong on a busy one.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! Callers that hang up: the next one is served, and what they asked for happened whole or not at all.
+//! Callers that hang up: the next one is served, and what they asked for happened whole or not at
+//! all.
 //!
-//! Each crowd wants the same document at once and gives up at different moments: before anything was sent, while it
-//! waits for a connection, while the answer is under way. See `uninterrupted` for what an engine does about it.
+//! Each crowd wants the same document at once and gives up at different moments: before anything
+//! was sent, while it waits for a connection, while the answer is under way. See `uninterrupted`
+//! for what an engine does about it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +16,8 @@ type Outcome = Result<(), StoreError>;
 
 /// How many hang up; nobody, to begin with.
 const CROWDS: [u32; 5] = [0, 8, 16, 28, 200];
-/// Far longer than an operation may take, so that only a blocked store fails; not a measure of speed.
+/// Far longer than an operation may take, so that only a blocked store fails; not a measure of
+/// speed.
 const GENEROUS: Duration = Duration::from_secs(60);
 /// The latest moment at which a caller gives up, in microseconds.
 const LATEST: u32 = 20_000;

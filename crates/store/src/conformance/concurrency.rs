@@ -11,7 +11,8 @@ type Outcome = Result<(), StoreError>;
 
 const TASKS: u8 = 100;
 
-/// Lets all tasks, on these openings of one store by turns, put their own number; returns the version of the one that won.
+/// Lets all tasks, on these openings of one store by turns, put their own number; returns the
+/// version of the one that won.
 pub(super) async fn race(
     stores: &[Arc<dyn Store>],
     name: &Key,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::key;
 use crate::{Expect, Key, Store, StoreError};
 
-/// A document without content is damaged: it is never an empty document, and others can still be read.
+/// A document without content is damaged: it is never an empty document, and others can still be
+/// read.
 ///
 /// `remove_content` takes the content of a document away, past the store.
 ///

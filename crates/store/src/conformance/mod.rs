@@ -1,8 +1,9 @@
 //! The contract of [`Store`] as code: one suite that every engine runs.
 //!
-//! Library code behind the feature `conformance`, so engines in other crates can run it too. A case gets an
-//! empty store on a clock it controls and fails by panicking with the case's name. An engine that passes may
-//! carry keyrings and refresh tokens; a rule that is not here is not promised.
+//! Library code behind the feature `conformance`, so engines in other crates can run it too. A case
+//! gets an empty store on a clock it controls and fails by panicking with the case's name. An
+//! engine that passes may carry keyrings and refresh tokens; a rule that is not here is not
+//! promised.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
 //! `Connection`: AWS's client for one table.
 //!
-//! The client itself has no limit on connections; the store's permits are one. Timeouts and retries are its own
-//! (`countersign_aws`). [`Attempts`] notes what it does not say at the end: whether a write that was refused may have
-//! been done by an earlier attempt whose answer got lost.
+//! The client itself has no limit on connections; the store's permits are one. Timeouts and retries
+//! are its own (`countersign_aws`). [`Attempts`] notes what it does not say at the end: whether a
+//! write that was refused may have been done by an earlier attempt whose answer got lost.
 
 use std::sync::{
     Arc,
@@ -51,7 +51,8 @@ impl Connection {
         &self.config.place
     }
 
-    /// Whether the table has our mark. `false` also where there is no such table, or one with another key.
+    /// Whether the table has our mark. `false` also where there is no such table, or one with
+    /// another key.
     pub(super) async fn is_marked(&self) -> Result<bool, StoreError> {
         let request = self.client.get_item().table_name(&self.config.table).consistent_read(true);
         let request = request.key(schema::KEY, AttributeValue::S(schema::MARK.to_owned()));
@@ -79,8 +80,9 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Whether an attempt may have taken effect without saying so: it was not answered, or with an error of the server.
-    /// One that is refused for what was asked, or for the rate, changes nothing.
+    /// Whether an attempt may have taken effect without saying so: it was not answered, or with an
+    /// error of the server. One that is refused for what was asked, or for the rate, changes
+    /// nothing.
     pub(super) fn may_have_taken_effect(&self) -> bool {
         self.unanswered.load(Ordering::SeqCst)
     }
@@ -98,7 +100,8 @@ impl Intercept for Attempts {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let status = context.response().map_or(0, |response| response.status().as_u16());
-        // A success that counts is never asked about; one whose body was cut off is tried again, though it was done.
+        // A success that counts is never asked about; one whose body was cut off is tried again,
+        // though it was done.
         if !(400..500).contains(&status) {
             self.unanswered.store(true, Ordering::SeqCst);
         }

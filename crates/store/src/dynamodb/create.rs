@@ -1,9 +1,10 @@
 //! Making the table, and looking at what about it is a matter of operation.
 //!
-//! On demand (no capacity to guess), protected against deletion, encrypted as AWS does by itself, with time to live on
-//! `ttl`, and with point-in-time recovery where that may be switched on. Done again, or by many at the same time, it
-//! finds what is there: a table that exists gets the mark and a time to live, if it has none, unless another program keeps
-//! items in it. Interrupted, it is run again.
+//! On demand (no capacity to guess), protected against deletion, encrypted as AWS does by itself,
+//! with time to live on `ttl`, and with point-in-time recovery where that may be switched on. Done
+//! again, or by many at the same time, it finds what is there: a table that exists gets the mark
+//! and a time to live, if it has none, unless another program keeps items in it. Interrupted, it is
+//! run again.
 
 use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata,
@@ -21,7 +22,8 @@ use super::{
 };
 use crate::{Created, StoreError};
 
-/// How often point-in-time recovery is asked for: for a moment after it was made, a table can not have it yet.
+/// How often point-in-time recovery is asked for: for a moment after it was made, a table can not
+/// have it yet.
 const RECOVERY_ATTEMPTS: u32 = 10;
 
 pub(super) async fn create(

@@ -1,8 +1,9 @@
 //! DynamoDB's errors, the SDK's and the network's, translated into decisions.
 //!
-//! By error code (Amazon DynamoDB developer guide, "Error handling"). Of the texts of AWS only those are shown that
-//! name what is not allowed or not valid; the others, and what the SDK knows about a request, may hold parts of it. What
-//! may be tried again was tried again when these are seen.
+//! By error code (Amazon DynamoDB developer guide, "Error handling"). Of the texts of AWS only
+//! those are shown that name what is not allowed or not valid; the others, and what the SDK knows
+//! about a request, may hold parts of it. What may be tried again was tried again when these are
+//! seen.
 
 use std::error::Error;
 
@@ -80,7 +81,8 @@ fn service(place: &str, code: Option<&str>, text: &str, status: u16) -> StoreErr
         "ValidationException" | "SerializationException" => {
             misconfigured(place, &format!("DynamoDB does not take the request: {text}"))
         }
-        // Encryption keys that are away, transactions and other regions in the way, and whatever else.
+        // Encryption keys that are away, transactions and other regions in the way, and whatever
+        // else.
         code => unavailable(place, &format!("DynamoDB answers {}", one_line(code))),
     }
 }
@@ -94,7 +96,8 @@ where
     let mut last = String::new();
     while let Some(cause) = source {
         last = cause.to_string();
-        // The SDK's type of this error can not be named without another dependency; a test pins the words.
+        // The SDK's type of this error can not be named without another dependency; a test pins the
+        // words.
         if last.contains("credential provider was not enabled") || last.contains("not properly configured") {
             return denied(
                 place,

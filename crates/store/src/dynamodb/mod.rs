@@ -1,13 +1,15 @@
 //! The DynamoDB engine: one table, shared by processes and functions of many machines.
 //!
-//! Every change is one `PutItem` or `DeleteItem` whose condition carries the whole expectation, judged by the store's own
-//! clock; reads are strongly consistent. The SDK tries again what was throttled or not answered, and a second attempt
-//! of a write that took effect is refused by its own condition: such a write is known by its version, which its writer made and
-//! nobody else has. Where an attempt was not answered and another's version is found, the outcome is unknown and `Unavailable`.
-//! Expired items go by DynamoDB's time to live, when it comes to them, and are absent at once.
+//! Every change is one `PutItem` or `DeleteItem` whose condition carries the whole expectation,
+//! judged by the store's own clock; reads are strongly consistent. The SDK tries again what was
+//! throttled or not answered, and a second attempt of a write that took effect is refused by its
+//! own condition: such a write is known by its version, which its writer made and nobody else has.
+//! Where an attempt was not answered and another's version is found, the outcome is unknown and
+//! `Unavailable`. Expired items go by DynamoDB's time to live, when it comes to them, and are
+//! absent at once.
 //!
-//! `connect` has the client, `schema` is the shape of table and items, `create` makes the table, `error` translates.
-//! Pinned by `tests/dynamodb/`.
+//! `connect` has the client, `schema` is the shape of table and items, `create` makes the table,
+//! `error` translates. Pinned by `tests/dynamodb/`.
 
 mod config;
 mod connect;
@@ -50,13 +52,15 @@ impl std::fmt::Debug for DynamoDbEngine {
 }
 
 impl DynamoDbStore {
-    /// Looks for the mark in the table, and at the table where there is none. It has to be there: a server should neither
-    /// need the right to make one nor make one by a typing error. [`create`](Self::create) makes it. Writes nothing.
+    /// Looks for the mark in the table, and at the table where there is none. It has to be there: a
+    /// server should neither need the right to make one nor make one by a typing error.
+    /// [`create`](Self::create) makes it. Writes nothing.
     ///
     /// # Errors
     ///
-    /// `Misconfigured`: no region, no such table, or one of another shape or with items of others. `Denied`: credentials or rights. `Unavailable`:
-    /// no answer in time, throttled throughout, or the table is still being made.
+    /// `Misconfigured`: no region, no such table, or one of another shape or with items of others.
+    /// `Denied`: credentials or rights. `Unavailable`: no answer in time, throttled throughout, or
+    /// the table is still being made.
     pub async fn open(config: DynamoDbConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let connection = Connection::new(config).await?;
         let permits = Permits::shared(connection.config.in_flight, connection.config.turn_timeout);
@@ -73,12 +77,14 @@ impl DynamoDbStore {
         Ok(Self::new(DynamoDbEngine { connection, clock }, permits))
     }
 
-    /// Makes the table where there is none, waits until it can be used, and switches its time to live on. Done again, or by
-    /// many at once, it makes nothing twice. `progress` is told while it waits.
+    /// Makes the table where there is none, waits until it can be used, and switches its time to
+    /// live on. Done again, or by many at once, it makes nothing twice. `progress` is told while it
+    /// waits.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and `Unavailable` when the table is not ready within [`DynamoDbConfig::ready_timeout`].
+    /// As [`open`](Self::open), and `Unavailable` when the table is not ready within
+    /// [`DynamoDbConfig::ready_timeout`].
     pub async fn create(
         config: DynamoDbConfig,
         progress: &(dyn Fn(&str) + Sync),
@@ -110,7 +116,8 @@ impl DynamoDbEngine {
         item.map(|item| schema::document(self.place(), key, &item)).transpose()
     }
 
-    /// What is there instead of what was expected. Not every server that speaks as DynamoDB does hands it back.
+    /// What is there instead of what was expected. Not every server that speaks as DynamoDB does
+    /// hands it back.
     async fn found_instead(&self, key: &Key, item: Option<&Item>) -> Result<Option<Document>, StoreError> {
         match item {
             Some(item) if !item.is_empty() => schema::document(self.place(), key, item).map(Some),
@@ -193,7 +200,8 @@ impl Store for DynamoDbEngine {
         else {
             return Err(error::translate(self.place(), &problem));
         };
-        // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
+        // Nothing was there at that version, and versions do not come back: whatever is found now
+        // is the answer.
         let found = self.found_instead(key, failed.item()).await?;
         match found.filter(|document| document.is_live(self.clock.now())) {
             None => Ok(()),

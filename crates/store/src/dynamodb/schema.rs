@@ -1,13 +1,15 @@
 //! The shape of the table and of its items, and the conditions under which items change.
 //!
-//! One item per document: `key` (S, the partition key, the table's only key), `version` (S), `bytes` (B) and, when the
-//! document expires, `expires_at` (N, seconds since 1970) and `ttl` (N, an hour later, the table's time-to-live
-//! attribute: AWS removes items by its own clock, which may be ahead of ours). A table of another shape
-//! and an item with an attribute of another type are somebody else's and are refused as they are.
+//! One item per document: `key` (S, the partition key, the table's only key), `version` (S),
+//! `bytes` (B) and, when the document expires, `expires_at` (N, seconds since 1970) and `ttl` (N,
+//! an hour later, the table's time-to-live attribute: AWS removes items by its own clock, which may
+//! be ahead of ours). A table of another shape and an item with an attribute of another type are
+//! somebody else's and are refused as they are.
 //!
-//! `store create` leaves a mark: an item whose name no document has. A table without it, of CloudFormation's making or
-//! somebody else's, is ours if it is empty or the first hundred items are like ours; its time to live is not touched
-//! otherwise, because that would delete what another program keeps.
+//! `store create` leaves a mark: an item whose name no document has. A table without it, of
+//! CloudFormation's making or somebody else's, is ours if it is empty or the first hundred items
+//! are like ours; its time to live is not touched otherwise, because that would delete what another
+//! program keeps.
 
 use std::collections::HashMap;
 

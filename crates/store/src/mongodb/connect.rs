@@ -1,12 +1,15 @@
-//! Connections to the servers: the driver's own pool, with what the store is built on set whatever the URL says.
+//! Connections to the servers: the driver's own pool, with what the store is built on set whatever
+//! the URL says.
 //!
-//! Writes are acknowledged when they are in the journals of a majority; reads ask the primary. A document is read
-//! linearizably where there is a replica set: a primary that was cut off and does not know yet that there is another
-//! one would otherwise answer with what was there before. A server that stands alone has no such level and no need of it.
-//! The driver sends a write whose answer was lost again, once, under the number of the first (`retryWrites`), and gives up
-//! waiting when the future is dropped: the connection is closed then, so no answer reaches the wrong question. But it waits
-//! without end for the first answer on a new connection, and makes two at a time at most: two that are lost in the middle
-//! (a firewall that forgot them) would leave none for anybody. So a client that did not answer in time is replaced.
+//! Writes are acknowledged when they are in the journals of a majority; reads ask the primary. A
+//! document is read linearizably where there is a replica set: a primary that was cut off and does
+//! not know yet that there is another one would otherwise answer with what was there before. A
+//! server that stands alone has no such level and no need of it. The driver sends a write whose
+//! answer was lost again, once, under the number of the first (`retryWrites`), and gives up waiting
+//! when the future is dropped: the connection is closed then, so no answer reaches the wrong
+//! question. But it waits without end for the first answer on a new connection, and makes two at a
+//! time at most: two that are lost in the middle (a firewall that forgot them) would leave none for
+//! anybody. So a client that did not answer in time is replaced.
 
 use std::{
     fs,

@@ -1,8 +1,8 @@
 //! MongoDB's errors, the network's and the driver's, translated into decisions.
 //!
-//! By code (mongodb/mongo, src/mongo/base/error_codes.yml). Texts of the server stay out, except a code's name: they may
-//! repeat the whole command with what it was to write. So do the driver's, which repeat the server's and tell about
-//! every server it knows; from them one reason is taken.
+//! By code (mongodb/mongo, src/mongo/base/error_codes.yml). Texts of the server stay out, except a
+//! code's name: they may repeat the whole command with what it was to write. So do the driver's,
+//! which repeat the server's and tell about every server it knows; from them one reason is taken.
 
 use std::{io, path::Path};
 
@@ -11,8 +11,8 @@ use ::mongodb::error::{Error, ErrorKind, WriteFailure};
 use super::connect::Failed;
 use crate::StoreError;
 
-/// Whether the server has not done what was asked because of others, and may be asked again: too many requests (462, and
-/// 16500 of Azure Cosmos DB), two writers of one document (112).
+/// Whether the server has not done what was asked because of others, and may be asked again: too
+/// many requests (462, and 16500 of Azure Cosmos DB), two writers of one document (112).
 pub(super) fn is_put_off(error: &Error) -> bool {
     matches!(code(error), Some((112 | 462 | 16500, _)))
 }
@@ -132,19 +132,21 @@ fn by_code(place: &str, code: i32, name: &str) -> StoreError {
     }
 }
 
-/// Whether the server will answer the same however often it is asked: it does not know a command, an option or a
-/// concern, or the place is not a collection.
+/// Whether the server will answer the same however often it is asked: it does not know a command,
+/// an option or a concern, or the place is not a collection.
 const fn is_never(code: i32) -> bool {
     matches!(
         code,
         // BadValue, FailedToParse, TypeMismatch, CommandNotFound, InvalidOptions, InvalidNamespace
         2 | 9 | 14 | 59 | 72 | 73
-        // UnknownReplWriteConcern, UnsatisfiableWriteConcern, CommandNotSupported, DocumentValidationFailure
+        // UnknownReplWriteConcern, UnsatisfiableWriteConcern, CommandNotSupported,
+        // DocumentValidationFailure
             | 79 | 100 | 115 | 121
-        // ReadConcernMajorityNotEnabled, CommandNotSupportedOnView, NotImplemented, and Amazon DocumentDB's
-        // "feature not supported"
+        // ReadConcernMajorityNotEnabled, CommandNotSupportedOnView, NotImplemented, and Amazon
+        // DocumentDB's "feature not supported"
             | 148 | 166 | 238 | 303
-        // APIVersionError, APIStrictError, APIDeprecationError, MechanismUnavailable, a field that is not known
+        // APIVersionError, APIStrictError, APIDeprecationError, MechanismUnavailable, a field that
+        // is not known
             | 322 | 323 | 324 | 334 | 40415
     )
 }
@@ -160,7 +162,8 @@ fn network(place: &str, problem: &io::Error) -> StoreError {
     }
 }
 
-/// No server was found that takes writes. The reasons of the driver for each server are all in one text.
+/// No server was found that takes writes. The reasons of the driver for each server are all in one
+/// text.
 fn no_server(place: &str, message: &str) -> StoreError {
     if let Some(refusal) = wrong_version(place, message) {
         return refusal;
@@ -180,8 +183,8 @@ fn no_server(place: &str, message: &str) -> StoreError {
     }
 }
 
-/// The driver and the server have no version of the protocol in common. The driver says so in words (mongodb 3.9.1,
-/// `compatibility_error_message`); a test pins them.
+/// The driver and the server have no version of the protocol in common. The driver says so in words
+/// (mongodb 3.9.1, `compatibility_error_message`); a test pins them.
 fn wrong_version(place: &str, message: &str) -> Option<StoreError> {
     let after = |mark: &str| {
         let (_, rest) = message.split_once(mark)?;
@@ -282,7 +285,8 @@ fn unavailable(place: &str, reason: &str) -> StoreError {
     StoreError::Unavailable { place: place.to_owned(), reason: reason.to_owned() }
 }
 
-/// The server's code and what it calls it. That of a write concern is not one: the write has taken effect.
+/// The server's code and what it calls it. That of a write concern is not one: the write has taken
+/// effect.
 fn code(error: &Error) -> Option<(i32, String)> {
     match error.kind.as_ref() {
         ErrorKind::Command(problem) => Some((problem.code, name(problem.code, &problem.code_name))),

@@ -1,14 +1,16 @@
 //! The MongoDB engine: one collection of a database, shared by processes of many machines.
 //!
-//! Every change is one command on one document whose filter carries the expectation, so the server makes it a
-//! compare-and-set; it is acknowledged when a majority has it in its journals, and documents are read linearizably (see
-//! `connect`). A change whose answer is lost is sent again by the driver under the same number, which the server does not
-//! do twice; where that can not be, it is `Unavailable`, and only the caller can tell its own change from another's. A
-//! change that says it met another state is believed only after a look: what is there may be its own version. What the
-//! server puts off because of too many requests is asked again, later each time.
+//! Every change is one command on one document whose filter carries the expectation, so the server
+//! makes it a compare-and-set; it is acknowledged when a majority has it in its journals, and
+//! documents are read linearizably (see `connect`). A change whose answer is lost is sent again by
+//! the driver under the same number, which the server does not do twice; where that can not be, it
+//! is `Unavailable`, and only the caller can tell its own change from another's. A change that says
+//! it met another state is believed only after a look: what is there may be its own version. What
+//! the server puts off because of too many requests is asked again, later each time.
 //!
-//! `schema` is the shape of the documents, `error` translates, `foreign` reads collections of others. Pinned by
-//! `tests/mongodb/`, on a stand-in for a server: see tests/servers/mongo.py for what that does not show.
+//! `schema` is the shape of the documents, `error` translates, `foreign` reads collections of
+//! others. Pinned by `tests/mongodb/`, on a stand-in for a server: see tests/servers/mongo.py for
+//! what that does not show.
 
 mod config;
 mod connect;
@@ -59,13 +61,14 @@ impl std::fmt::Debug for MongoEngine {
 }
 
 impl MongoStore {
-    /// Connects, and makes the collection where there is none and [`MongoConfig::missing`] says so. Any number of
-    /// processes may do so at once.
+    /// Connects, and makes the collection where there is none and [`MongoConfig::missing`] says so.
+    /// Any number of processes may do so at once.
     ///
     /// # Errors
     ///
-    /// `Misconfigured`: a certificate that proves nothing, a collection of another program or of a newer version.
-    /// `Denied`: the login or the user's rights. `Unavailable`: no server that takes writes, or none that answers in time.
+    /// `Misconfigured`: a certificate that proves nothing, a collection of another program or of a
+    /// newer version. `Denied`: the login or the user's rights. `Unavailable`: no server that takes
+    /// writes, or none that answers in time.
     pub async fn open(config: MongoConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let connection = Connection::new(config).await?;
         schema::prepare(&connection).await?;
@@ -110,8 +113,8 @@ impl MongoEngine {
         error::failed(self.place(), failed)
     }
 
-    /// What is under a key, expired or not, with these members; with all of them for an empty `members`. By its name
-    /// alone: what is read linearizably must be one document.
+    /// What is under a key, expired or not, with these members; with all of them for an empty
+    /// `members`. By its name alone: what is read linearizably must be one document.
     async fn find(&self, key: &Key, members: BsonDocument) -> Result<Option<BsonDocument>, StoreError> {
         let found = self.ask(|documents| {
             let members = members.clone();
@@ -158,7 +161,8 @@ impl Store for MongoEngine {
             .ask(|documents| {
                 let (new, now) = (&new, self.clock.now());
                 let (question, upsert) = match &expect {
-                    // Where there is none it is inserted. If a live one is there, that fails: names are unique.
+                    // Where there is none it is inserted. If a live one is there, that fails: names
+                    // are unique.
                     Expect::Absent => (schema::expired(key, now), true),
                     Expect::Version(expected) => (schema::live_at(key, expected, now), false),
                 };
@@ -183,7 +187,8 @@ impl Store for MongoEngine {
         if self.ask(delete).await.map_err(|failed| self.failed(&failed))?.deleted_count > 0 {
             return Ok(());
         }
-        // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
+        // Nothing was there at that version, and versions do not come back: whatever is found now
+        // is the answer.
         match self.state(key).await? {
             Some(found) if found.is_live(self.clock.now()) => Err(StoreError::Conflict { key: key.clone() }),
             _ => Ok(()),

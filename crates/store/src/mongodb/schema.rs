@@ -1,11 +1,13 @@
-//! The shape of the collection: what a document looks like there, the questions about one, and an index that is the mark.
+//! The shape of the collection: what a document looks like there, the questions about one, and an
+//! index that is the mark.
 //!
-//! `{_id: KEY, version, bytes, expires_at}`, the last one only where there is an expiry. The index on `expires_at` removes
-//! documents an hour after they expired, by the server's clock; its name says that the collection is ours and of which
-//! shape. Without it, a collection is ours if the first hundred documents have exactly these members: an index that
-//! deletes must never be put on the collection of another program. Such a collection, one of a newer version, and one
-//! that does not compare names byte by byte are refused without a change. Where the index is there nothing is written.
-//! Every value of a query is a typed BSON value, so what a key holds is never an operator.
+//! `{_id: KEY, version, bytes, expires_at}`, the last one only where there is an expiry. The index
+//! on `expires_at` removes documents an hour after they expired, by the server's clock; its name
+//! says that the collection is ours and of which shape. Without it, a collection is ours if the
+//! first hundred documents have exactly these members: an index that deletes must never be put on
+//! the collection of another program. Such a collection, one of a newer version, and one that does
+//! not compare names byte by byte are refused without a change. Where the index is there nothing is
+//! written. Every value of a query is a typed BSON value, so what a key holds is never an operator.
 
 use ::mongodb::{
     Collection, Database, IndexModel,
@@ -129,8 +131,8 @@ pub(super) fn live_at(key: &Key, version: &Version, now: Timestamp) -> BsonDocum
     question
 }
 
-/// Live documents whose keys start with `prefix`. A range and no pattern; for all keys no range, so that names which are
-/// none of ours are found.
+/// Live documents whose keys start with `prefix`. A range and no pattern; for all keys no range, so
+/// that names which are none of ours are found.
 pub(super) fn live_below(prefix: &str, now: Timestamp) -> BsonDocument {
     let mut question = doc! { "expires_at": alive(now) };
     if !prefix.is_empty() {
@@ -158,7 +160,8 @@ enum Owner {
     Us,
 }
 
-/// Checks the collection and gives an empty one its index. Done again, or by many at once, it does nothing.
+/// Checks the collection and gives an empty one its index. Done again, or by many at once, it does
+/// nothing.
 pub(super) async fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let config = &connection.config;
     match (owner(connection).await?, config.missing) {

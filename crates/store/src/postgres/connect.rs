@@ -1,9 +1,11 @@
-//! Connections to the server: made within a time limit, prepared for what follows, lent one at a time.
+//! Connections to the server: made within a time limit, prepared for what follows, lent one at a
+//! time.
 //!
-//! Not the driver's pool: that one tries again until its time is up when nobody listens, and then does not say why; and
-//! it waits for the answer of a statement whose caller has gone. Here a connection that was not handed back after a
-//! statement ended well is closed, whatever went wrong and whoever stopped waiting, so an answer can never reach the
-//! wrong question. What the environment says to libpq about the server (`PGHOST`, `PGPASSWORD`, …) is not listened to.
+//! Not the driver's pool: that one tries again until its time is up when nobody listens, and then
+//! does not say why; and it waits for the answer of a statement whose caller has gone. Here a
+//! connection that was not handed back after a statement ended well is closed, whatever went wrong
+//! and whoever stopped waiting, so an answer can never reach the wrong question. What the
+//! environment says to libpq about the server (`PGHOST`, `PGPASSWORD`, …) is not listened to.
 
 use std::{
     fs,
@@ -33,8 +35,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much longer than the server this side waits for a statement to end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What holds for every statement of a connection. A commit is on disk when it is acknowledged, even where the server
-/// is set to be quicker than that; how the server waits for its standbys is left as it is set.
+/// What holds for every statement of a connection. A commit is on disk when it is acknowledged,
+/// even where the server is set to be quicker than that; how the server waits for its standbys is
+/// left as it is set.
 const SESSION: &str = "SELECT set_config('search_path', $1, false), set_config('statement_timeout', $2, false), \
      set_config('default_transaction_isolation', 'read committed', false), \
      set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
@@ -65,7 +68,8 @@ impl Connections {
         Ok(Self { idle: Mutex::default(), options, config })
     }
 
-    /// A connection that works, as far as can be known. The store's permits bound how many there are.
+    /// A connection that works, as far as can be known. The store's permits bound how many there
+    /// are.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let place = &self.config.place;
         if let Some(connection) = self.take_idle().await {
@@ -78,8 +82,8 @@ impl Connections {
         Ok(Lease { of: self, connection })
     }
 
-    /// The connection that was used last, if it is still good. If it is not, the server went away and came back, or
-    /// the way to it did: then the others are not either.
+    /// The connection that was used last, if it is still good. If it is not, the server went away
+    /// and came back, or the way to it did: then the others are not either.
     async fn take_idle(&self) -> Option<PgConnection> {
         let Idle { mut connection, since } = self.idle().pop()?;
         let age = since.elapsed();

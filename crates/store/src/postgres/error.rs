@@ -1,15 +1,16 @@
 //! Postgres' errors and the network's, translated into decisions.
 //!
-//! By SQLSTATE (PostgreSQL manual, appendix A), because texts are in the server's language. Messages name the server
-//! and the database; the server's own texts name tables, never values. What it says about a login is left out: it
-//! repeats the user's name.
+//! By SQLSTATE (PostgreSQL manual, appendix A), because texts are in the server's language.
+//! Messages name the server and the database; the server's own texts name tables, never values.
+//! What it says about a login is left out: it repeats the user's name.
 
 use std::{error::Error, io, path::Path, time::Duration};
 
 use super::connect::Failed;
 use crate::{KeyError, StoreError};
 
-/// Whether the server has taken back what the statement did because others were in the way. It may be sent again.
+/// Whether the server has taken back what the statement did because others were in the way. It may
+/// be sent again.
 pub(super) fn is_rolled_back(error: &sqlx::Error) -> bool {
     matches!(sqlstate(error).as_deref(), Some("40001" | "40P01"))
 }
@@ -54,7 +55,8 @@ pub(super) fn translate(place: &str, error: &sqlx::Error) -> StoreError {
                 "the server does not know what the store needs: {text} ({code}); use PostgreSQL 9.5 or newer"
             ),
         },
-        // A prepared statement or a setting of the session that is not there: another client's connection.
+        // A prepared statement or a setting of the session that is not there: another client's
+        // connection.
         "26000" | "08P01" => StoreError::Misconfigured {
             place,
             reason: format!(
@@ -76,7 +78,8 @@ pub(super) fn translate(place: &str, error: &sqlx::Error) -> StoreError {
                 ),
             }
         }
-        // Starting up, shutting down, out of connections, memory or disk, connection lost, and whatever else.
+        // Starting up, shutting down, out of connections, memory or disk, connection lost, and
+        // whatever else.
         code => unavailable(&place, &format!("{text} ({code}); look at the server")),
     }
 }

@@ -1,14 +1,15 @@
 //! The Postgres engine: one database, shared by processes of many machines.
 //!
-//! Every change is one statement of [`crate::sql`] in a transaction of its own, at READ COMMITTED; when it returns,
-//! the commit is on the server's disk. A connection that breaks, or does not answer in time, leaves it open whether
-//! a statement took effect: that is `Unavailable` and is not tried again here, because only the caller can tell its
-//! own change from another's. It reads the document and compares versions; a version is made by the writer and never
-//! twice, so a statement that takes effect later than anybody waited for either meets the state it expected or does
+//! Every change is one statement of [`crate::sql`] in a transaction of its own, at READ COMMITTED;
+//! when it returns, the commit is on the server's disk. A connection that breaks, or does not
+//! answer in time, leaves it open whether a statement took effect: that is `Unavailable` and is not
+//! tried again here, because only the caller can tell its own change from another's. It reads the
+//! document and compares versions; a version is made by the writer and never twice, so a statement
+//! that takes effect later than anybody waited for either meets the state it expected or does
 //! nothing. Only what the server itself took back (serialization, deadlock) is sent again.
 //!
-//! `connect` makes and lends connections, `schema` is the shape of the tables, `error` translates. Pinned by
-//! `tests/postgres/`.
+//! `connect` makes and lends connections, `schema` is the shape of the tables, `error` translates.
+//! Pinned by `tests/postgres/`.
 
 mod config;
 mod connect;
@@ -57,12 +58,14 @@ impl std::fmt::Debug for PostgresEngine {
 }
 
 impl PostgresStore {
-    /// Connects, and makes the tables where there are none and [`PostgresConfig::missing`] says so. Any number of processes may do so at once.
+    /// Connects, and makes the tables where there are none and [`PostgresConfig::missing`] says so.
+    /// Any number of processes may do so at once.
     ///
     /// # Errors
     ///
-    /// `Misconfigured`: no such database, a certificate that proves nothing, tables of another program or of a newer
-    /// version. `Denied`: the login or the user's rights. `Unavailable`: no server, or none that answers in time.
+    /// `Misconfigured`: no such database, a certificate that proves nothing, tables of another
+    /// program or of a newer version. `Denied`: the login or the user's rights. `Unavailable`: no
+    /// server, or none that answers in time.
     pub async fn open(config: PostgresConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let connections = Connections::new(config)?;
         let config = &connections.config;
@@ -187,7 +190,8 @@ impl Store for PostgresEngine {
         if self.change(delete).await? > 0 {
             return Ok(());
         }
-        // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
+        // Nothing was there at that version, and versions do not come back: whatever is found now
+        // is the answer.
         let now = self.clock.now().unix_seconds();
         let live = self.rows(sqlx::query(sql::IS_LIVE).bind(key.as_str()).bind(now)).await?;
         if live.is_empty() { Ok(()) } else { Err(StoreError::Conflict { key: key.clone() }) }

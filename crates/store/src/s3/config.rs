@@ -1,9 +1,11 @@
-//! `S3Config`: which bucket and which part of it, in which region, at which endpoint; taken from a URL.
+//! `S3Config`: which bucket and which part of it, in which region, at which endpoint; taken from a
+//! URL.
 //!
-//! `s3://BUCKET/PREFIX?region=…&endpoint=…`. What the URL leaves open comes from where every AWS tool finds it. Credentials
-//! come from there alone: a URL that has any is refused, and nothing of it is repeated. Only an endpoint on this machine
-//! may be asked in plain text. Bucket names are checked as AWS does (Amazon S3 User Guide, "General purpose bucket naming
-//! rules"); a prefix has the alphabet of document keys, so that no service reads it in another way.
+//! `s3://BUCKET/PREFIX?region=…&endpoint=…`. What the URL leaves open comes from where every AWS
+//! tool finds it. Credentials come from there alone: a URL that has any is refused, and nothing of
+//! it is repeated. Only an endpoint on this machine may be asked in plain text. Bucket names are
+//! checked as AWS does (Amazon S3 User Guide, "General purpose bucket naming rules"); a prefix has
+//! the alphabet of document keys, so that no service reads it in another way.
 
 use std::{fmt, time::Duration};
 
@@ -43,7 +45,8 @@ impl S3Config {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that may be secret.
+    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that
+    /// may be secret.
     pub fn parse(url: &StoreUrl) -> Result<Self, StoreError> {
         let place = format!("the S3 store {url}");
         let refuse =

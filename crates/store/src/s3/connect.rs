@@ -1,9 +1,10 @@
 //! `Bucket`: what this program asks of S3, one request at a time, and how long it waits.
 //!
-//! The client's own retries are switched off: it sends a conditional write again without a word, and then a refusal may be
-//! due to one's own first attempt. Here every attempt is seen. Reads and removals are tried again as `countersign_aws` has it
-//! for every AWS service (time-outs, attempts, back-off with jitter); who writes under a condition decides by reading.
-//! The store is made of it, and `publish` writes with it.
+//! The client's own retries are switched off: it sends a conditional write again without a word,
+//! and then a refusal may be due to one's own first attempt. Here every attempt is seen. Reads and
+//! removals are tried again as `countersign_aws` has it for every AWS service (time-outs, attempts,
+//! back-off with jitter); who writes under a condition decides by reading. The store is made of it,
+//! and `publish` writes with it.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -95,7 +96,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`]: no region, or an endpoint in the environment that cannot be used.
+    /// [`StoreError::Misconfigured`]: no region, or an endpoint in the environment that cannot be
+    /// used.
     pub async fn connect(config: S3Config) -> Result<Self, StoreError> {
         let S3Config { place, bucket, prefix, mut region, mut endpoint, credentials, .. } = config;
         let mut chain = None;
@@ -163,7 +165,8 @@ impl Bucket {
     }
 
     fn error(&self, why: &object_store::Error) -> StoreError {
-        // Not for every refusal: a role without some right would ask for new credentials with each request.
+        // Not for every refusal: a role without some right would ask for new credentials with each
+        // request.
         if let (true, Some(credentials)) = (error::refuses_credentials(why), &self.credentials) {
             credentials.give_up();
         }
@@ -183,7 +186,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// `Corrupt` for one that is larger than was asked for; otherwise whatever S3 and the network meet.
+    /// `Corrupt` for one that is larger than was asked for; otherwise whatever S3 and the network
+    /// meet.
     pub async fn read(&self, name: &str, part: Part) -> Result<Option<Object>, StoreError> {
         self.tried(|| self.read_once(name, part)).await
     }
@@ -213,7 +217,8 @@ impl Bucket {
         Ok(Some(Object { bytes, etag, content_type, cache_control }))
     }
 
-    /// One attempt to write an object under a condition: its new ETag, or `None` when the condition did not hold.
+    /// One attempt to write an object under a condition: its new ETag, or `None` when the condition
+    /// did not hold.
     ///
     /// # Errors
     ///
@@ -310,7 +315,8 @@ impl Bucket {
         };
         let page = self.tried(ask).await?;
         let listed = page.result.objects.iter().filter_map(|object| {
-            // The folders that consoles show are objects with a slash at the end, which the client takes away.
+            // The folders that consoles show are objects with a slash at the end, which the client
+            // takes away.
             let name = object.location.as_ref().strip_prefix(&self.prefix)?.to_owned();
             Some(Listed { name, size: object.size })
         });
@@ -346,8 +352,8 @@ impl Bucket {
     }
 }
 
-/// The pause after attempt number `attempts`: twice as long each time, and the second half of it by chance, so that many who
-/// were refused together do not come back together.
+/// The pause after attempt number `attempts`: twice as long each time, and the second half of it by
+/// chance, so that many who were refused together do not come back together.
 pub(super) async fn pause(attempts: u32) {
     let longest = PAUSE.saturating_mul(1 << attempts.min(10)).min(BACKOFF);
     let mut chance = [0];
@@ -364,8 +370,8 @@ struct Variant {
 }
 
 impl Variant {
-    /// The endpoint, where it is not the one that the client makes of the region (Amazon S3 endpoints and quotas, AWS
-    /// General Reference). The bucket goes into the path.
+    /// The endpoint, where it is not the one that the client makes of the region (Amazon S3
+    /// endpoints and quotas, AWS General Reference). The bucket goes into the path.
     fn endpoint(self, region: &str) -> Option<String> {
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let host = match (self.fips, self.dual_stack) {

@@ -1,8 +1,9 @@
 //! S3's errors and the network's, translated into decisions.
 //!
-//! By status and code (Amazon S3 API Reference, "Error responses"). Answers are not repeated: a refused signature comes with
-//! the key id and everything that was signed. Of one that says "access denied" its sentence is shown, which names who may
-//! not do what. The client keeps status and body in its text alone, so they are read from there.
+//! By status and code (Amazon S3 API Reference, "Error responses"). Answers are not repeated: a
+//! refused signature comes with the key id and everything that was signed. Of one that says "access
+//! denied" its sentence is shown, which names who may not do what. The client keeps status and body
+//! in its text alone, so they are read from there.
 
 use std::error::Error;
 
@@ -43,7 +44,8 @@ pub(super) fn is_no_object(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. }) && Answer::of(error).code != "NoSuchBucket"
 }
 
-/// Whether a conditional write was refused for its condition, or for another one that was under way.
+/// Whether a conditional write was refused for its condition, or for another one that was under
+/// way.
 pub(super) fn is_condition(error: &object_store::Error) -> bool {
     use object_store::Error::{AlreadyExists, NotModified, Precondition};
     matches!(error, AlreadyExists { .. } | NotModified { .. } | Precondition { .. })

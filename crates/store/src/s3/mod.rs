@@ -1,13 +1,15 @@
-//! The S3 engine: an object for each document, in a bucket of Amazon S3 or a service that has conditional writes.
+//! The S3 engine: an object for each document, in a bucket of Amazon S3 or a service that has
+//! conditional writes.
 //!
-//! A change reads the object, decides, and writes it on the condition that it is still what was read (`If-Match`, or
-//! `If-None-Match: *` where nothing was). A write whose answer is lost is followed by a read: a version is made by its
-//! writer, so one's own is known again, and no write is reported to have failed that did not, nor the other way round. A
-//! document is never removed but replaced by a head that says so: S3's `DELETE` under a condition is ignored by many
+//! A change reads the object, decides, and writes it on the condition that it is still what was
+//! read (`If-Match`, or `If-None-Match: *` where nothing was). A write whose answer is lost is
+//! followed by a read: a version is made by its writer, so one's own is known again, and no write
+//! is reported to have failed that did not, nor the other way round. A document is never removed
+//! but replaced by a head that says so: S3's `DELETE` under a condition is ignored by many
 //! services, and a late write could bring a removed document back (docs/decisions/0016).
 //!
-//! `connect` asks S3, `credentials` is who asks, `config` the URL, `schema` the shape of objects, `probe` refuses services
-//! that lie, `error` translates. Pinned by `tests/s3/`.
+//! `connect` asks S3, `credentials` is who asks, `config` the URL, `schema` the shape of objects,
+//! `probe` refuses services that lie, `error` translates. Pinned by `tests/s3/`.
 
 mod config;
 mod connect;
@@ -49,7 +51,8 @@ pub type S3Store = Uninterrupted<S3Engine>;
 pub struct S3Engine {
     bucket: Arc<Bucket>,
     clock: Arc<dyn Clock>,
-    /// Whether the service is known to keep to conditions: tried before the first write at the latest.
+    /// Whether the service is known to keep to conditions: tried before the first write at the
+    /// latest.
     proven: OnceCell<()>,
 }
 
@@ -67,15 +70,16 @@ enum Verdict {
 }
 
 impl S3Store {
-    /// Reads the mark. Where there is none, or the service has not passed the probe at this endpoint and in this bucket,
-    /// and [`S3Config::missing`] is not `Refuse`, the service is tried and the mark written. With `Refuse` nothing is written
-    /// before the first document is. Any number of processes may do so at once.
+    /// Reads the mark. Where there is none, or the service has not passed the probe at this
+    /// endpoint and in this bucket, and [`S3Config::missing`] is not `Refuse`, the service is tried
+    /// and the mark written. With `Refuse` nothing is written before the first document is. Any
+    /// number of processes may do so at once.
     ///
     /// # Errors
     ///
-    /// `Missing`: no store, and none is to be made. `Misconfigured`: no such bucket, no credentials, a service that ignores
-    /// conditions, objects of another program, a store of a newer version.
-    /// `Denied`: the role's rights. `Unavailable`: nobody answers in time.
+    /// `Missing`: no store, and none is to be made. `Misconfigured`: no such bucket, no
+    /// credentials, a service that ignores conditions, objects of another program, a store of a
+    /// newer version. `Denied`: the role's rights. `Unavailable`: nobody answers in time.
     pub async fn open(config: S3Config, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let (missing, patience) = (config.missing, config.turn_timeout);
         let bucket = Arc::new(Bucket::connect(config).await?);

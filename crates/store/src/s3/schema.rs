@@ -1,12 +1,14 @@
 //! The shape of a bucket: an object for each document, and one that says whose they are.
 //!
-//! A document is an object of its name with a head of four lines and an empty one, then the bytes as they were put. The
-//! version in the head makes that no two states of a document have the same content, hence not the same ETag; the length
-//! tells an empty document from one that was cut off. A deleted document is a head alone. Names that begin with `!` are
-//! no document keys: the mark, and objects of the probe.
+//! A document is an object of its name with a head of four lines and an empty one, then the bytes
+//! as they were put. The version in the head makes that no two states of a document have the same
+//! content, hence not the same ETag; the length tells an empty document from one that was cut off.
+//! A deleted document is a head alone. Names that begin with `!` are no document keys: the mark,
+//! and objects of the probe.
 //!
-//! The mark says whose the objects are, and at which endpoints and in which buckets the service has passed the probe: it
-//! moves with the objects when they are copied, and then the new service is not among them.
+//! The mark says whose the objects are, and at which endpoints and in which buckets the service has
+//! passed the probe: it moves with the objects when they are copied, and then the new service is
+//! not among them.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -21,7 +23,8 @@ use crate::{Key, MAX_DOCUMENT_BYTES, Missing, StoreError, Version};
 
 /// What every document begins with; the number is that of the shape below.
 const DOCUMENT: &str = "countersign document 1";
-/// The longest head: 23 bytes for the first line, 41 for the version, 29 for the expiry, 14 for the length, 1 for the end.
+/// The longest head: 23 bytes for the first line, 41 for the version, 29 for the expiry, 14 for the
+/// length, 1 for the end.
 pub(super) const MAX_HEAD: usize = 108;
 /// The largest object that can be a document.
 pub(super) const MAX_OBJECT: u64 = (MAX_HEAD + MAX_DOCUMENT_BYTES) as u64;
@@ -146,7 +149,8 @@ pub(super) enum Mark {
 ///
 /// # Errors
 ///
-/// `Misconfigured`: the mark is somebody else's or of a newer version. `Missing`: there is none and none is to be made.
+/// `Misconfigured`: the mark is somebody else's or of a newer version. `Missing`: there is none and
+/// none is to be made.
 pub(super) async fn find(bucket: &Bucket, missing: Missing) -> Result<Mark, StoreError> {
     let Some(Object { bytes, etag, .. }) = bucket.read(MARK, Part::Whole { at_most: MAX_MARK }).await? else {
         return match missing {
@@ -170,7 +174,8 @@ fn place(bucket: &Bucket) -> String {
     format!("proven {} {}", bucket.service(), bucket.name())
 }
 
-/// Tries the service, and leaves a mark that says so. Of many who begin a store at once one does, and that is enough.
+/// Tries the service, and leaves a mark that says so. Of many who begin a store at once one does,
+/// and that is enough.
 ///
 /// # Errors
 ///

@@ -9,7 +9,8 @@ use crate::Missing;
 pub struct SqliteConfig {
     /// The file. Its folder has to exist.
     pub path: PathBuf,
-    /// How long an operation waits while another process holds the file, before it reports `Unavailable`.
+    /// How long an operation waits while another process holds the file, before it reports
+    /// `Unavailable`.
     pub busy_timeout: Duration,
     /// Whether the file is made where there is none.
     pub missing: Missing,

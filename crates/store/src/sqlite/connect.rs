@@ -1,8 +1,10 @@
-//! From a path to connections: makes the file, waits for whoever else is opening it, checks what is inside.
+//! From a path to connections: makes the file, waits for whoever else is opening it, checks what is
+//! inside.
 //!
-//! A file is only ever created or left alone: nothing here truncates, renames or removes one. This code never
-//! opens an existing file itself, because closing any descriptor of a file drops all POSIX locks this process
-//! has on it, including SQLite's (sqlite.org, "How To Corrupt An SQLite Database File", 2.2).
+//! A file is only ever created or left alone: nothing here truncates, renames or removes one. This
+//! code never opens an existing file itself, because closing any descriptor of a file drops all
+//! POSIX locks this process has on it, including SQLite's (sqlite.org, "How To Corrupt An SQLite
+//! Database File", 2.2).
 
 use std::{
     fs::{self, OpenOptions},
@@ -20,7 +22,8 @@ use sqlx::{
 use super::{error, schema};
 use crate::{Missing, StoreError};
 
-/// Reading is quick and rare (keys are cached above); each connection is a thread and its page cache.
+/// Reading is quick and rare (keys are cached above); each connection is a thread and its page
+/// cache.
 pub(super) const READERS: u8 = 3;
 /// What a connection may cache, in KiB (SQLite's own default is 2,000).
 const PAGE_CACHE_KIB: &str = "-512";
@@ -35,8 +38,9 @@ pub(super) async fn connect(
 ) -> Result<(SqlitePool, SqlitePool), StoreError> {
     prepare_file(path, missing)?;
     let options = options(path, busy_timeout);
-    // Many processes that open an empty file at the same moment are in each other's way, and where waiting could
-    // deadlock SQLite says so at once instead of waiting. All come through by trying again.
+    // Many processes that open an empty file at the same moment are in each other's way, and where
+    // waiting could deadlock SQLite says so at once instead of waiting. All come through by trying
+    // again.
     let patience = busy_timeout * 2;
     let prepared = tokio::time::timeout(patience, async {
         loop {
@@ -65,8 +69,9 @@ pub(super) async fn connect(
     Ok((writer, readers))
 }
 
-/// Opens the connection of a pool that never closes it. As long as it is open, nobody else who closes theirs removes the log:
-/// another log at its place is then a sign that somebody has restored a backup under this process.
+/// Opens the connection of a pool that never closes it. As long as it is open, nobody else who
+/// closes theirs removes the log: another log at its place is then a sign that somebody has
+/// restored a backup under this process.
 async fn stay_open(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     loop {
         match sqlx::query("SELECT count(*) FROM sqlite_schema").execute(writer).await {
@@ -108,8 +113,8 @@ fn prepare_file(path: &Path, missing: Missing) -> Result<(), StoreError> {
         Ok(found) if missing != Missing::Make && found.len() == 0 && !wal(path).exists() => {
             Err(error::not_there(path))
         }
-        // SQLite takes these two for a new database and throws the log away. A file that others are just making
-        // never looks so: it has its first page before it has a log.
+        // SQLite takes these two for a new database and throws the log away. A file that others are
+        // just making never looks so: it has its first page before it has a log.
         Ok(found) if found.len() == 1 || (found.len() == 0 && has_wal) => Err(error::is_cut_off(path)),
         Ok(_) => Ok(()),
         Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(error::file(path, &problem)),
@@ -156,10 +161,12 @@ fn wal(path: &Path) -> PathBuf {
     wal.into()
 }
 
-/// Makes the empty file, readable by its owner only; `-wal` and `-shm` get the same mode from SQLite.
+/// Makes the empty file, readable by its owner only; `-wal` and `-shm` get the same mode from
+/// SQLite.
 ///
-/// The lock covers making and closing it. Another task of this process that finds the file existing goes on to
-/// SQLite only after that close, so the close cannot drop the locks SQLite takes for that task.
+/// The lock covers making and closing it. Another task of this process that finds the file existing
+/// goes on to SQLite only after that close, so the close cannot drop the locks SQLite takes for
+/// that task.
 fn create_file(path: &Path) -> Result<(), StoreError> {
     static CREATING: Mutex<()> = Mutex::new(());
     let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
 //! SQLite's and the file system's errors, translated into decisions.
 //!
-//! The same result code means different things at different times: a file that cannot be opened at start is
-//! a permission to fix, one that cannot be opened any more is an outage. Hence two entry points. Messages name
-//! the file; SQLite's texts name tables and columns, never values.
+//! The same result code means different things at different times: a file that cannot be opened at
+//! start is a permission to fix, one that cannot be opened any more is an outage. Hence two entry
+//! points. Messages name the file; SQLite's texts name tables and columns, never values.
 
 use std::{io, path::Path};
 

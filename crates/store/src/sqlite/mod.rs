@@ -1,9 +1,10 @@
 //! The SQLite engine: one file, shared by all processes of one machine. The embedded default.
 //!
-//! Every change is one statement of [`crate::sql`], which SQLite's write lock makes a compare-and-set across
-//! processes; with `synchronous=FULL`, and `fullfsync` where macOS needs it, the system has been told to put it on the disk
-//! when it returns, and a disk that lies about that is the one thing nothing here can see. One connection writes, so tasks of this
-//! process queue here instead of polling for the file's lock; up to three read.
+//! Every change is one statement of [`crate::sql`], which SQLite's write lock makes a
+//! compare-and-set across processes; with `synchronous=FULL`, and `fullfsync` where macOS needs it,
+//! the system has been told to put it on the disk when it returns, and a disk that lies about that
+//! is the one thing nothing here can see. One connection writes, so tasks of this process queue
+//! here instead of polling for the file's lock; up to three read.
 //!
 //! `connect` opens and checks the file, `schema` is its shape, `error` translates. Pinned by
 //! `tests/sqlite.rs`, `tests/sqlite_files.rs` and `tests/sqlite_processes.rs`.
@@ -50,13 +51,15 @@ impl std::fmt::Debug for SqliteEngine {
 }
 
 impl SqliteStore {
-    /// Opens the file, making it with mode 0600 where there is none and [`SqliteConfig::missing`] says so. Any number of processes may do so at once.
+    /// Opens the file, making it with mode 0600 where there is none and [`SqliteConfig::missing`]
+    /// says so. Any number of processes may do so at once.
     ///
     /// # Errors
     ///
-    /// `Missing`: no such file, and none is to be made. `Misconfigured`: no such folder, a directory, another program's database, or one made by a newer
-    /// version. `Corrupt`: not a database, or damaged; the file is left as it is. `Denied`: permissions.
-    /// `Unavailable`: locked for too long, or the disk fails.
+    /// `Missing`: no such file, and none is to be made. `Misconfigured`: no such folder, a
+    /// directory, another program's database, or one made by a newer version. `Corrupt`: not a
+    /// database, or damaged; the file is left as it is. `Denied`: permissions. `Unavailable`:
+    /// locked for too long, or the disk fails.
     pub async fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
         let (writer, readers) = connect::connect(&path, config.busy_timeout, config.missing).await?;
@@ -81,7 +84,8 @@ impl SqliteEngine {
         error::in_use(&self.path, &error)
     }
 
-    /// SQLite goes on with a file, or a log, that was removed or replaced, and nobody else would ever see what it writes.
+    /// SQLite goes on with a file, or a log, that was removed or replaced, and nobody else would
+    /// ever see what it writes.
     fn check_file(&self) -> Result<(), StoreError> {
         if connect::DatabaseIdentity::at(&self.path).as_ref() == Some(&self.identity) {
             return Ok(());
@@ -89,8 +93,9 @@ impl SqliteEngine {
         Err(error::is_gone(&self.path))
     }
 
-    /// Moves the log into the file, so that a copy of the file alone has what was written. Its failure is not the caller's: the put
-    /// has succeeded, and the next one tries again. Whoever reads meanwhile is not waited for.
+    /// Moves the log into the file, so that a copy of the file alone has what was written. Its
+    /// failure is not the caller's: the put has succeeded, and the next one tries again. Whoever
+    /// reads meanwhile is not waited for.
     async fn checkpoint(&self, connection: &mut SqliteConnection) {
         let _ = sqlx::raw_sql("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(&mut *connection)
@@ -181,7 +186,8 @@ impl Store for SqliteEngine {
         if done.rows_affected() > 0 {
             return Ok(());
         }
-        // Nothing was there at that version, and versions do not come back: whatever is found now is the answer.
+        // Nothing was there at that version, and versions do not come back: whatever is found now
+        // is the answer.
         let live: Option<(i64,)> = sqlx::query_as(sql::IS_LIVE)
             .bind(key.as_str())
             .bind(self.clock.now().unix_seconds())

@@ -64,8 +64,8 @@ async fn a_write_that_is_never_answered_is_unavailable_and_can_not_be_done_twice
     assert_eq!(store.delete(&k, &found.version).await, Ok(()), "and can be asked for again");
 }
 
-/// To report a conflict here would say that nothing was changed; a counter would count twice. An answer that was cut off
-/// is as good as none, though it began with a 200.
+/// To report a conflict here would say that nothing was changed; a counter would count twice. An
+/// answer that was cut off is as good as none, though it began with a 200.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_write_that_another_has_built_on_is_unknown_and_no_conflict() {
     for lose in [Relay::lose_answers, Relay::cut_answers] {

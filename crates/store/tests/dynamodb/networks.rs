@@ -1,4 +1,5 @@
-//! Throttling, servers that hang, that are away or are something else: an end within a bound, and a reason.
+//! Throttling, servers that hang, that are away or are something else: an end within a bound, and a
+//! reason.
 
 use std::{sync::Arc, time::Duration};
 

@@ -60,7 +60,8 @@ fn aws_within(attempt: Duration) -> SdkConfig {
         .build()
 }
 
-/// A pause between attempts that is written down, and that lasts until it is let pass where that was wanted.
+/// A pause between attempts that is written down, and that lasts until it is let pass where that
+/// was wanted.
 #[derive(Debug, Clone)]
 pub(crate) struct Pauses {
     pub(crate) seen: Arc<Mutex<Vec<Duration>>>,

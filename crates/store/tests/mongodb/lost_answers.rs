@@ -80,8 +80,8 @@ async fn reads_whose_answers_are_lost_are_asked_again() {
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"1");
 }
 
-/// Four operations have all connections, others wait and hang up: the driver's pool would offer each connection that
-/// becomes free to them first, one every half second.
+/// Four operations have all connections, others wait and hang up: the driver's pool would offer
+/// each connection that becomes free to them first, one every half second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_hang_up_while_all_connections_are_busy_block_nobody() {
     for crowd in [0, 8, 16, 28, 200] {

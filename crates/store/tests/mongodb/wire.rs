@@ -1,4 +1,5 @@
-//! What is sent: how sure writes and reads are to be, how long they may take, and that values are values.
+//! What is sent: how sure writes and reads are to be, how long they may take, and that values are
+//! values.
 
 use countersign_store::{Expect, Store};
 use mongodb::bson::{Bson, Document, doc};

@@ -1,4 +1,5 @@
-//! A database of a test's own, what a test may do to it past the store, and what it may want to happen.
+//! A database of a test's own, what a test may do to it past the store, and what it may want to
+//! happen.
 
 use std::{
     path::Path,
@@ -85,7 +86,8 @@ impl Database {
     }
 }
 
-/// The configuration of a URL, with more patience than usual: than anything takes on a busy machine.
+/// The configuration of a URL, with more patience than usual: than anything takes on a busy
+/// machine.
 pub(crate) fn config(url: &str) -> MongoConfig {
     let mut config = MongoConfig::parse(&StoreUrl::parse(url).unwrap(), Path::new("/")).unwrap();
     config.operation_timeout = Duration::from_secs(120);

@@ -246,7 +246,8 @@ async fn a_server_that_freezes_is_unavailable_within_bounds_and_used_again_when_
     assert!(start.elapsed() < Duration::from_secs(100), "not for ever: {:?}", start.elapsed());
 
     relay.pass();
-    // The put may have arrived, and nobody saw its answer. Whichever it was, a compare-and-set finds out.
+    // The put may have arrived, and nobody saw its answer. Whichever it was, a compare-and-set
+    // finds out.
     let found = again(async || store.get(&key("k")).await).await.unwrap();
     assert!(found.bytes == b"new" || found.version == version);
     store.put(&key("k"), b"newer", Expect::Version(found.version), None).await.unwrap();

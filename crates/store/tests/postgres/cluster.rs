@@ -1,9 +1,10 @@
-//! A real Postgres of the tests' own: Debian's programs, a folder that nobody else uses, 127.0.0.1 and a free port.
+//! A real Postgres of the tests' own: Debian's programs, a folder that nobody else uses, 127.0.0.1
+//! and a free port.
 //!
-//! Most tests share one server and have a database each; who stops or kills it starts another. Where Postgres is not
-//! installed the tests fail and say so. It refuses to run as root; as root the tests run it as Debian's user
-//! `postgres`. It is set to what the store must not depend on: a collation that is not byte order, and commits
-//! that are acknowledged before they are on disk.
+//! Most tests share one server and have a database each; who stops or kills it starts another.
+//! Where Postgres is not installed the tests fail and say so. It refuses to run as root; as root
+//! the tests run it as Debian's user `postgres`. It is set to what the store must not depend on: a
+//! collation that is not byte order, and commits that are acknowledged before they are on disk.
 
 use std::{
     fs,
@@ -106,8 +107,8 @@ impl Cluster {
         cluster
     }
 
-    /// `start`, `stop`, `crash` (SIGKILL to all of it), `freeze` or `thaw`; returns when that is so. A server that was
-    /// started does not take connections yet.
+    /// `start`, `stop`, `crash` (SIGKILL to all of it), `freeze` or `thaw`; returns when that is
+    /// so. A server that was started does not take connections yet.
     pub(crate) fn tell(&self, word: &str) {
         let mut supervisor = self.supervisor.lock().unwrap();
         let (child, answers) = &mut *supervisor;

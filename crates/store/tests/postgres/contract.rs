@@ -119,8 +119,8 @@ async fn sweeping_gives_the_space_of_long_expired_documents_back() {
     until("the sweep removes the long expired", async || count().await == 80).await;
 }
 
-/// The sweep finds a document expired and then waits for the one who is just replacing it. The put that set it off does
-/// not wait with it.
+/// The sweep finds a document expired and then waits for the one who is just replacing it. The put
+/// that set it off does not wait with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sweeping_delays_no_put_and_spares_a_document_that_takes_an_expired_ones_place() {
     let database = cluster::database().await;
@@ -159,7 +159,8 @@ async fn a_key_that_is_none_is_reported_and_not_skipped() {
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"x", "the others can be read");
 }
 
-/// Documents are judged by the clock of the program alone, as on SQLite: the server's plays no part.
+/// Documents are judged by the clock of the program alone, as on SQLite: the server's plays no
+/// part.
 #[tokio::test]
 async fn the_servers_clock_does_not_count() {
     let database = cluster::database().await;

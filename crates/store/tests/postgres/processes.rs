@@ -1,7 +1,8 @@
 //! Several real processes on one database, and a server that is killed while they write.
 //!
-//! The child processes are this test binary again, running the first test below in the role that the environment gives
-//! it. They report on standard error, each line of a report starting with `> `.
+//! The child processes are this test binary again, running the first test below in the role that
+//! the environment gives it. They report on standard error, each line of a report starting with `>
+//! `.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -25,7 +26,8 @@ const ROLE: &str = "STORE_TEST_ROLE";
 const URL: &str = "STORE_TEST_URL";
 const FIRST_STARTS: usize = 8;
 
-/// The document with this number: recognisable from its first eight bytes, different in length and content.
+/// The document with this number: recognisable from its first eight bytes, different in length and
+/// content.
 fn numbered(number: u64) -> Vec<u8> {
     let length = usize::try_from(number * 7919 % 60_000).unwrap();
     let mut bytes = number.to_be_bytes().to_vec();
@@ -43,7 +45,8 @@ fn number_of(document: Option<&countersign_store::Document>) -> u64 {
 
 // ---- the children
 
-/// The test that child processes run too: with a role in the environment it plays that role instead.
+/// The test that child processes run too: with a role in the environment it plays that role
+/// instead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_can_use_a_store_that_the_first_one_has_open() {
     let (Ok(role), Ok(url)) = (std::env::var(ROLE), std::env::var(URL)) else {
@@ -144,7 +147,8 @@ async fn increments_of_four_processes_are_never_lost() {
     assert_eq!(number_of(store.get(&key("k")).await.unwrap().as_ref()), 100);
 }
 
-/// Four writers, each with a document of its own, and a server that dies with all its processes at any moment.
+/// Four writers, each with a document of its own, and a server that dies with all its processes at
+/// any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_in_the_middle_of_writes_loses_nothing_that_was_acknowledged() {
     const KILLS: u64 = 6;

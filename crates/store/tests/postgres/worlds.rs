@@ -1,4 +1,5 @@
-//! Servers and databases that are not as they should be: each is one decision, in one line, within the time limits.
+//! Servers and databases that are not as they should be: each is one decision, in one line, within
+//! the time limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +28,8 @@ fn is(error: &StoreError, code: &str, hint: &str) {
     assert!(!text.contains(PASSWORD) && !text.contains("tester"), "{text}");
 }
 
-/// A configuration whose patience is three seconds each: more than an honest answer takes on a busy machine.
+/// A configuration whose patience is three seconds each: more than an honest answer takes on a busy
+/// machine.
 fn impatient(database: &Database<'_>) -> PostgresConfig {
     let limit = Duration::from_secs(3);
     let mut config = cluster::config(&database.url(""));
@@ -179,7 +181,8 @@ async fn a_server_that_takes_no_writes_is_unavailable_for_writing() {
     is_refused(&database.url("?schema=new"), "store_unavailable", "read-only").await;
 }
 
-/// A trigger counts how often it was asked (sequences are not rolled back) and stands in for other transactions.
+/// A trigger counts how often it was asked (sequences are not rolled back) and stands in for other
+/// transactions.
 #[tokio::test]
 async fn what_the_server_takes_back_is_sent_again_a_few_times_and_other_errors_are_not() {
     let database = cluster::database().await;

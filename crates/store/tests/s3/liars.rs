@@ -1,4 +1,5 @@
-//! Services that speak S3 and do not keep to it: each is refused at the start, with what it does wrong.
+//! Services that speak S3 and do not keep to it: each is refused at the start, with what it does
+//! wrong.
 //!
 //! The server here is a few lines of S3 whose honest form passes, so what is refused is the lie.
 

@@ -1,6 +1,7 @@
-//! The S3 engine on moto, which heeds conditions as S3 does: the contract of every store (`contract`), networks and services
-//! in a bad state (`networks`), answers that get lost (`lost_answers`), and services that take conditions and ignore them
-//! (`liars`), which no emulator does on demand.
+//! The S3 engine on moto, which heeds conditions as S3 does: the contract of every store
+//! (`contract`), networks and services in a bad state (`networks`), answers that get lost
+//! (`lost_answers`), and services that take conditions and ignore them (`liars`), which no emulator
+//! does on demand.
 #![expect(clippy::unwrap_used, reason = "functions of these files that are no tests serve only tests")]
 
 mod contract;

@@ -1,4 +1,5 @@
-//! S3 that is slow, throttles, refuses, is away, or has no such bucket: what is said about it, and that nothing waits for ever.
+//! S3 that is slow, throttles, refuses, is away, or has no such bucket: what is said about it, and
+//! that nothing waits for ever.
 
 use std::time::Duration;
 
