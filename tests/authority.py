@@ -92,6 +92,7 @@ class Authority:
         file = self.folder / "countersign" / "countersign.toml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
+        file.chmod(0o600)
 
     def start(self):
         """Starts the server and returns when it is ready; also after `stop`, on the same port."""

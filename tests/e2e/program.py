@@ -56,6 +56,12 @@ def free_port():
         return found.getsockname()[1]
 
 
+def private(path, text):
+    """Writes a file that its owner alone may read, as secrets have to be."""
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+
+
 def until(condition, what, within=SECONDS):
     deadline = time.monotonic() + within
     while not (result := condition()):
@@ -96,7 +102,7 @@ class World:
         """Writes a configuration and returns its port."""
         port = port or free_port()
         self.file.parent.mkdir(exist_ok=True)
-        self.file.write_text(text.replace("@PORT@", str(port)), encoding="utf-8")
+        private(self.file, text.replace("@PORT@", str(port)))
         return port
 
     def run(self, *arguments, input=None, env=None, timeout=60):

@@ -5,6 +5,7 @@ import json
 import pytest
 from e2e import stores
 from e2e.postgres import PASSWORD
+from e2e.program import private
 from e2e.stores import configuration, kid
 
 URL = "COUNTERSIGN_STORE__URL"
@@ -95,7 +96,7 @@ def test_check_names_what_is_damaged(full_world, postgres, url):
     key.unlink()
     full_world.fails(78, "there is no file", "store", "check")
     assert not key.exists(), "check makes nothing"
-    key.write_text(right)
+    private(key, right)
 
     altered = json.loads(bytes.fromhex(good))
     altered["content"]["rings"]["default"]["keys"][0]["state"] = "retired"
@@ -135,7 +136,7 @@ def test_the_password_of_a_url_is_never_shown(full_world, url):
 
 def test_the_url_can_come_from_a_variable_or_a_file(full_world, url):
     (full_world.folder / "countersign").mkdir()
-    (full_world.folder / "countersign/store.url").write_text(url + "\n")
+    private(full_world.folder / "countersign/store.url", url + "\n")
     kids = set()
     for store, env in [("env:DATABASE_URL", {"DATABASE_URL": url}), ("file:store.url", {}), (url, {})]:
         full_world.configure(configuration(f'url = "{store}"'))

@@ -133,7 +133,7 @@ def test_a_shared_secret_is_read_where_it_is_referred_to_and_verifies_its_one_al
     secret, issuer = "a secret that is long enough for HS256 and HS384 alike", "https://partner.example"
     # An editor puts a line end behind it.
     (world.folder / "countersign").mkdir()
-    (world.folder / "countersign" / "shared.txt").write_text(f"{secret}\n")
+    program.private(world.folder / "countersign" / "shared.txt", f"{secret}\n")
     world.environment |= {"SHARED": secret}
     trust = f'issuer = "{issuer}"\nhmac_secret = "{reference}"\nalgorithms = ["HS256"]\naudiences = ["api"]\n'
     world.configure(f"{program.CONFIG}[[trust]]\n{trust}")
@@ -149,7 +149,7 @@ def test_a_shared_secret_is_read_where_it_is_referred_to_and_verifies_its_one_al
     assert judged(key=f"{secret}\n") == judged(algorithm="HS384") == judged(aud="other") == 1
     assert secret not in world.done("config", "check") and reference in world.done("config", "check")
     world.environment |= {"SHARED": "short"}
-    (world.folder / "countersign" / "shared.txt").write_text("short\n")
+    program.private(world.folder / "countersign" / "shared.txt", "short\n")
     world.fails(78, "trust[0]", "config", "check")
 
 

@@ -18,7 +18,7 @@ use countersign_keyring::{
 };
 use countersign_settings::{Environment, SecretRef};
 use countersign_store::{Clock, Store, SystemClock};
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// What commands work with.
 #[derive(Debug)]
@@ -202,6 +202,9 @@ async fn check_sealing_key(config: &Config, store: &dyn Store, first_keys: First
         SealingRef::Secret(SecretRef::File(path)) => Some(config.folder.join(path)),
         SealingRef::Secret(_) | SealingRef::Kms(_) => None,
     };
+    if let Some(path) = &file {
+        files::sweep(path);
+    }
     // Looked for first: whoever makes both makes the file before the first key, so that keys without it are real.
     let has_file = file.as_ref().is_none_or(|path| path.exists());
     if StoredKeyring::exists(store).await? {
@@ -220,23 +223,29 @@ async fn check_sealing_key(config: &Config, store: &dyn Store, first_keys: First
     }
 }
 
-fn missing_keyring(config: &Config) -> Failure {
+/// What is said where a keyring has to be, and none is.
+pub(crate) fn missing_keyring(config: &Config) -> Failure {
     let why = "there is no keyring, and nothing was changed. If there was one, the store is lost, mistyped or not mounted: restore it from a \
                backup, or correct store.url. If this authority is new, make its first keys with `countersign keys init`, or where nobody \
                is at a terminal with store.first_keys = \"create\"";
     no_keyring(why).about(format!("store.url {}", stores::shown(&config.raw.store.url)))
 }
 
+/// One sealing key that is at hand.
+pub(crate) fn sealing_key(
+    config: &Config,
+    environment: &Environment,
+    setting: &str,
+    secret: &SecretRef,
+) -> Outcome<Arc<SealingKey>> {
+    let about = |why: Failure| why.about(format!("{setting} {secret}"));
+    let text = secret.read(&config.folder, environment).map_err(|why| about(configuration(why)))?;
+    SealingKey::from_text(&text).map(Arc::new).map_err(|why| about(configuration(why)))
+}
+
 /// What the configuration says of sealing keys: those that are at hand are read, KMS is asked when it is needed.
 pub(crate) fn sealing(config: &Config, environment: &Environment) -> Outcome<Sealing> {
-    let key = |setting: &str, secret: &SecretRef| -> Outcome<Arc<SealingKey>> {
-        let about = |why: Failure| why.about(format!("{setting} {secret}"));
-        if let SecretRef::File(path) = secret {
-            warn_if_readable_by_others(&config.folder.join(path));
-        }
-        let text = secret.read(&config.folder, environment).map_err(|why| about(configuration(why)))?;
-        SealingKey::from_text(&text).map(Arc::new).map_err(|why| about(configuration(why)))
-    };
+    let key = |setting, secret| sealing_key(config, environment, setting, secret);
     let mut sealing = match &config.sealing {
         SealingRef::Secret(secret) => Sealing::new(key("sealing.key", secret)?),
         SealingRef::Kms(name) => Sealing::wrapped(kms::data_keys(config, name)?),
@@ -255,11 +264,4 @@ pub(crate) fn create_sealing_key(path: &Path) -> Outcome<files::Created> {
     let (_, text) = SealingKey::generate().map_err(crate::failure::internal)?;
     files::create(path, format!("{}\n", text.as_str()).as_bytes())
         .map_err(|why| unwritable(format!("the sealing key {}", path.display()), &why))
-}
-
-fn warn_if_readable_by_others(path: &Path) {
-    let mode = std::fs::metadata(path).map(|meta| meta.permissions().mode() & 0o077);
-    if mode.is_ok_and(|others| others != 0) {
-        tracing::warn!("other users can read the sealing key {}; run: chmod 600 {0}", path.display());
-    }
 }

@@ -6,7 +6,7 @@ use crate::{
     authority::Authority,
     config::{self, RawConfig},
     failure::{Outcome, configuration, internal, refused, unwritable},
-    files::{self, Created},
+    files::{self, Created, Draft},
     stores,
 };
 use countersign_issuer::{ClientSecret, HttpIssuer, IssuerUrl};
@@ -67,17 +67,11 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     let text = text(plan, &secret);
 
     // Prove that the configuration works before it is there: open the store with it and make the first key.
-    let raw = plan.file.with_file_name(format!(".countersign.{}.toml", std::process::id()));
-    files::create(&raw, text.as_bytes()).map_err(unwritable)?;
-    let made = async {
-        let config = config::load(&raw, environment, plan.http)?;
-        Authority::open_new(&config, environment).await?.load_and_tell(&config).await
-    };
-    let made = made.await;
-    // A leftover from this process only; nobody else knows its name.
-    let _ = std::fs::remove_file(&raw);
-    made?;
-    match files::create(plan.file, text.as_bytes()).map_err(unwritable)? {
+    let mut draft = Draft::create(plan.file, 0o600).map_err(unwritable)?;
+    draft.write(text.as_bytes()).map_err(unwritable)?;
+    let config = config::load(draft.path(), environment, plan.http)?;
+    Authority::open_new(&config, environment).await?.load_and_tell(&config).await?;
+    match draft.link().map_err(unwritable)? {
         Created::New => Ok(Some(FirstClient { issuer, secret })),
         Created::AlreadyThere => Ok(None),
     }

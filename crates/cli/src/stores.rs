@@ -58,6 +58,18 @@ pub(crate) fn shown(typed: &str) -> String {
     }
 }
 
+/// Whether there is a secret in what was typed itself: a password, or a token.
+pub(crate) fn holds_secret(typed: &str) -> bool {
+    if typed.parse::<SecretRef>().is_ok() {
+        return false;
+    }
+    let (place, parameters) = typed.split_once('?').unwrap_or((typed, ""));
+    let authority = place.split_once("://").map_or("", |(_, rest)| rest);
+    let has_password = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    let parameters = parameters.to_ascii_lowercase();
+    has_password || ["password", "token", "secret"].iter().any(|name| parameters.contains(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +77,7 @@ mod tests {
     #[test]
     fn a_url_is_itself_or_what_a_reference_leads_to() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("url"), "postgres://me:SECRET@host/db\n").unwrap();
+        crate::files::create(&folder.path().join("url"), b"postgres://me:SECRET@host/db\n").unwrap();
         let environment = Environment::of(&[("DATABASE_URL", "postgres://me:SECRET@host/db")]);
         for typed in ["postgres://me:SECRET@host/db", "env:DATABASE_URL", "file:url"] {
             let url = url(typed, folder.path(), &environment).unwrap();
@@ -85,6 +97,30 @@ mod tests {
             ("postgress://me:SECRET@host/db", "***"),
         ] {
             assert_eq!(shown(typed), text);
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_told_from_a_reference_to_one() {
+        for typed in [
+            "postgres://me:SECRET@host/db",
+            "postgres://me:S@CRET@host/db",
+            "postgres://host/db?user=me&Password=SECRET",
+            "mongodb://me:SECRET@a,b/db",
+            "mongodb://host/db?authMechanismProperties=AWS_SESSION_TOKEN:SECRET",
+        ] {
+            assert!(holds_secret(typed), "{typed}");
+        }
+        for typed in [
+            "sqlite:countersign.db",
+            "memory:",
+            "env:DATABASE_URL",
+            "file:/run/secrets/a:b@c?password",
+            "shared-file:url",
+            "postgres://me@host/db?sslmode=verify-full",
+            "s3://bucket/prefix?region=eu-west-1",
+        ] {
+            assert!(!holds_secret(typed), "{typed}");
         }
     }
 }

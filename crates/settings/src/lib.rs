@@ -7,12 +7,13 @@
 pub mod duration;
 mod environment;
 mod error;
-pub mod files;
 mod load;
 pub mod log;
 mod overrides;
 mod secret;
 
+/// Bounded readers, and files that are whole or not there.
+pub use countersign_files as files;
 pub use environment::Environment;
 pub use error::{Place, SettingsError};
 pub use load::{from_environment, load};

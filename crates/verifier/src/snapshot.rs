@@ -21,7 +21,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -65,18 +64,24 @@ impl Snapshots for DirectorySnapshots {
     }
 
     fn save_snapshot(&self, name: &str, snapshot: &[u8]) -> io::Result<()> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         create_private(&self.directory)?;
         check_owner(&fs::symlink_metadata(&self.directory)?)?;
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let draft = self.directory.join(format!(".{name}.{}.{count}", std::process::id()));
-        let written =
-            write_new(&draft, snapshot).and_then(|()| fs::rename(&draft, self.directory.join(name)));
-        if written.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
-        written
+        replace(&self.directory.join(name), snapshot)
     }
+}
+
+#[cfg(unix)]
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut draft = countersign_files::Draft::create(path, 0o600)?;
+    draft.write(bytes)?;
+    draft.replace()
+}
+
+#[cfg(not(unix))]
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, bytes)?;
+    fs::rename(&draft, path)
 }
 
 fn create_private(directory: &Path) -> io::Result<()> {
@@ -85,14 +90,6 @@ fn create_private(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    io::Write::write_all(&mut options.open(path)?, bytes)
 }
 
 #[cfg(unix)]

@@ -15,10 +15,16 @@ pub(crate) use reference::{json_schema, markdown};
 pub(crate) use resolve::{Config, JaasKey, Limits, RingConfig};
 pub(crate) use sealing::SealingRef;
 
-use crate::failure::Outcome;
+use crate::{
+    failure::{Outcome, configuration},
+    files, stores,
+};
 use countersign_issuer::HttpIssuer;
 use countersign_settings::Environment;
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 /// The file used when none is named.
 pub(crate) const DEFAULT_FILE: &str = "countersign/countersign.toml";
@@ -36,5 +42,23 @@ pub(crate) fn locate(named: Option<&Path>, environment: &Environment) -> PathBuf
 pub(crate) fn load(path: &Path, environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
     let raw = countersign_settings::load(path, environment)?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-    resolve::resolve(raw, folder, environment, http).map_err(|why| why.about(path.display()))
+    let config = resolve::resolve(raw, folder, environment, http).map_err(|why| why.about(path.display()))?;
+    if environment.get("COUNTERSIGN_STORE__URL").is_none() && stores::holds_secret(&config.raw.store.url) {
+        check_private(path)?;
+    }
+    Ok(config)
+}
+
+/// The file itself holds a secret, and so is one.
+fn check_private(path: &Path) -> Outcome {
+    let metadata = std::fs::metadata(path).map_err(|why| configuration(why).about(path.display()))?;
+    if files::is_readable_by_others(&metadata) {
+        let mode = metadata.mode() & 0o7777;
+        let why = format!(
+            "{0} can be read by other users (mode {mode:04o}), and the URL in store.url has a password in it; run: chmod 600 {0}; or write store.url = \"env:NAME\"",
+            path.display()
+        );
+        return Err(configuration(why));
+    }
+    Ok(())
 }

@@ -61,7 +61,7 @@ pub(crate) struct RawConfig {
 pub(crate) struct RawStore {
     /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE`, `dynamodb://TABLE`, `mongodb://HOST/DATABASE` or
     /// `s3://BUCKET/PREFIX` (in a build with the feature of that name; see stores.md), or `memory:` (lost when the program
-    /// ends). Or a reference to such a URL: `env:NAME`, `file:PATH`.
+    /// ends). Or a reference to such a URL: `env:NAME`, `file:PATH` (readable by its owner alone), `shared-file:PATH`.
     pub(crate) url: String,
     /// What to do where the store holds no keyring: `refuse`, because it may be lost, mistyped or not mounted, or `create`: make one with a
     /// first key. For machines that are set up without anybody at a terminal; otherwise run `countersign keys init` once.
@@ -96,8 +96,10 @@ pub(crate) enum RawFirstKeys {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSealing {
-    /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH` (relative to this file, mode
-    /// 0600) or `env:NAME`. A file that is not there is made together with the keyring and never later. Or, in a build with
+    /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH` (relative to this file,
+    /// readable by its owner alone: mode 0600), `shared-file:PATH` (whoever may read it, for platforms that set the mode themselves) or
+    /// `env:NAME`. A `file:` that is not there is made together with the keyring and
+    /// never later. Or, in a build with
     /// `--features kms`, `kms:KEY`: an AWS KMS key by id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the
     /// store.
     pub(crate) key: String,

@@ -24,7 +24,7 @@ use crate::{
     authority::Authority,
     commands::{CARRIERS, Context},
     failure::{Outcome, configuration},
-    output, scaffold,
+    files, output, scaffold,
 };
 use audit_log::ServerLog;
 use countersign_settings::log::{self, Log, RawLog};
@@ -41,6 +41,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 
 pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     let harmless = Harmless::install()?;
+    files::sweep(context.file());
     let started = if context.file().exists() { None } else { Some(first_run(context, args).await?) };
     let config = crate::config::load(context.file(), context.environment, context.http)?;
     let (log, first, bound) = match started {

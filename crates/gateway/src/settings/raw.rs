@@ -29,7 +29,7 @@ pub struct RawTrust {
     pub jwks: Option<String>,
     /// Its one key: a PEM text, or `file:PATH`.
     pub pem: Option<String>,
-    /// The secret shared with it, as `env:NAME` or `file:PATH`; for HS256, HS384 or HS512.
+    /// The secret shared with it, as `env:NAME`, `file:PATH` (readable by its owner alone) or `shared-file:PATH`; for HS256, HS384 or HS512.
     pub hmac_secret: Option<String>,
     /// The algorithms it signs with. Default: the preset's, else `RS256`.
     pub algorithms: Vec<String>,

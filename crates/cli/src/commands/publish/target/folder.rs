@@ -2,11 +2,10 @@
 
 use super::ASAP;
 use crate::failure::{Failure, Outcome, unwritable};
+use countersign_files::Draft;
 use countersign_issuer::Document;
 use std::{
-    fmt, fs,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -70,19 +69,8 @@ fn about(path: &Path, why: &io::Error) -> Failure {
 
 /// Puts a file in place of another as a whole; anyone may read it.
 fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let aside = folder.join(format!(".{name}.{}.new", std::process::id()));
-    let placed = (|| {
-        let mut open = fs::OpenOptions::new();
-        let mut new = open.write(true).create(true).truncate(true).mode(0o644).open(&aside)?;
-        new.write_all(bytes)?;
-        new.sync_all()?;
-        fs::rename(&aside, file)
-    })();
-    if placed.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    placed
+    fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+    let mut draft = Draft::create(file, 0o644)?;
+    draft.write(bytes)?;
+    draft.replace()
 }

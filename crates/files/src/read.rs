@@ -1,0 +1,105 @@
+//! Bounded reading: a file, or standard input, is read whole and refused when it is larger than anything meant to be read.
+//!
+//! `/dev/zero` named by mistake, or a pipe that never ends, is an error and not the end of all memory. What somebody names on
+//! the command line may be a pipe; what a configuration names must be a file, because a pipe that nobody writes to would hold
+//! up the program for ever.
+
+use rustix::fs::OFlags;
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// The longest file read whole: keys and claims are far smaller.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads a text file of at most 4 MiB; a longer one is [`io::ErrorKind::FileTooLarge`].
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    read_limited(File::open(path)?, MAX_BYTES, &mut text)?;
+    Ok(text)
+}
+
+/// Reads standard input, up to the same size.
+pub fn read_standard_input() -> io::Result<String> {
+    let mut text = String::new();
+    read_limited(io::stdin().lock(), MAX_BYTES, &mut text)?;
+    Ok(text)
+}
+
+/// Reads a text of at most `most` bytes; a longer one is [`io::ErrorKind::FileTooLarge`].
+pub fn read_limited(from: impl Read, most: u64, into: &mut String) -> io::Result<()> {
+    from.take(most + 1).read_to_string(into)?;
+    if into.len() as u64 > most {
+        let why = match most {
+            1_048_576.. => format!("larger than {} MiB", most / 1_048_576),
+            _ => format!("larger than {} KiB", most / 1024),
+        };
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(())
+}
+
+/// Opens a file, following links; a folder, a pipe or a device is an error that says so, and never a wait.
+pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    // Opening a pipe would otherwise wait for its other end.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    let kind = metadata.file_type();
+    let found = match kind {
+        _ if kind.is_file() => return Ok((file, metadata)),
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, not a file")))
+}
+
+/// The user this program runs as.
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether the permission bits let anyone but the owner read or write.
+pub fn is_readable_by_others(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o077 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_4_mib_is_read_and_a_longer_one_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("text");
+        let limit = usize::try_from(MAX_BYTES).unwrap();
+        std::fs::write(&file, "x".repeat(limit)).unwrap();
+        assert_eq!(read_text(&file).unwrap().len(), limit);
+        std::fs::write(&file, "x".repeat(limit + 1)).unwrap();
+        assert_eq!(read_text(&file).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        let why = read_text("/dev/zero".as_ref()).unwrap_err();
+        assert_eq!((why.kind(), why.to_string()), (io::ErrorKind::FileTooLarge, "larger than 4 MiB".into()));
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_named_and_never_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, link, file) =
+            (folder.path().join("pipe"), folder.path().join("link"), folder.path().join("file"));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let why = |path: &Path| open_regular(path).unwrap_err();
+        assert_eq!(why(&pipe).to_string(), "it is a pipe, not a file");
+        assert_eq!(why(folder.path()).to_string(), "it is a folder, not a file");
+        assert_eq!(why("/dev/zero".as_ref()).to_string(), "it is a device, not a file");
+        assert_eq!(why(&link).kind(), io::ErrorKind::NotFound);
+        std::fs::write(&file, "").unwrap();
+        assert!(open_regular(&link).is_ok() && open_regular(&file).is_ok());
+    }
+}
