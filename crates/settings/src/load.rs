@@ -1,18 +1,20 @@
 //! From a file and the environment to the settings as typed: TOML, then the variables over it.
 //!
 //! The type says which settings there are. It should refuse unknown fields, so that a misspelt key or variable is an error
-//! and not a default, and may have no setting with `port` or `service` as a word of its name (see `overrides`). Everything
-//! is checked for shape alone: what a value stands for is the program's to find out.
+//! and not a default. Everything is checked for shape alone: what a value stands for is the program's to find out.
 
 use crate::{
     Environment, SettingsError,
     error::Place,
     files,
-    overrides::{self, is_missing, told},
+    overrides::{self, Misfit, Wrong, is_missing, told},
 };
 use serde::de::DeserializeOwned;
 use std::{io::ErrorKind, path::Path};
-use toml::Table;
+use toml::{
+    Table,
+    de::{DeTable, DeValue},
+};
 
 /// Reads the file at `path` and puts the variables `COUNTERSIGN_…` over it.
 ///
@@ -25,15 +27,45 @@ pub fn load<T: DeserializeOwned>(path: &Path, environment: &Environment) -> Resu
         ErrorKind::NotFound => SettingsError::Missing { path: path.to_owned() },
         _ => SettingsError::Unreadable { path: path.to_owned(), why },
     })?;
-    let malformed = |why: toml::de::Error| SettingsError::Malformed {
+    let at = |place: Option<usize>, why: String| SettingsError::Malformed {
         path: path.to_owned(),
-        place: why.span().map(|span| Place::of(&text, span.start)),
-        why: told(&why),
+        place: place.map(|place| Place::of(&text, place)),
+        why,
     };
-    // The file by itself first, for errors with line and column.
-    toml::from_str::<T>(&text).map_err(malformed)?;
-    let table: Table = text.parse().map_err(malformed)?;
-    overrides::over::<T>(table, environment)?.try_into().map_err(malformed)
+    let not_toml = |why: toml::de::Error| at(why.span().map(|span| span.start), told(&why));
+    let misfit = |why: &Misfit| {
+        let place = why.error.span().map(|span| span.start);
+        at(place.or_else(|| place_of(&why.path, &text)), why.told())
+    };
+    let table: Table = text.parse().map_err(not_toml)?;
+    // The file by itself first, for errors with line and column. What is missing in it may be in the variables.
+    let file = toml::Deserializer::parse(&text).map_err(not_toml)?;
+    let alone = serde_path_to_error::deserialize::<_, T>(file).map_err(Misfit::new);
+    if let Err(why) = &alone
+        && !is_missing(&why.error)
+    {
+        return Err(misfit(why));
+    }
+    overrides::over(table, environment).map_err(|why| match (why, alone) {
+        (Wrong::Variable(why), _) => *why,
+        (Wrong::Whole(_), Err(why)) => misfit(&why),
+        (Wrong::Whole(why), Ok(_)) => misfit(&why),
+    })
+}
+
+/// Where the last of these keys that the text has stands in it. Not every error knows its own place.
+fn place_of(path: &[String], text: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let (mut table, mut place) = (root.get_ref(), None);
+    for key in path {
+        let Some((_, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == key.as_str()) else {
+            break;
+        };
+        place = Some(value.span().start);
+        let DeValue::Table(inner) = value.get_ref() else { break };
+        table = inner;
+    }
+    place
 }
 
 /// The settings from variables `COUNTERSIGN_…` alone, for a program without any file.
@@ -43,11 +75,9 @@ pub fn load<T: DeserializeOwned>(path: &Path, environment: &Environment) -> Resu
 /// [`SettingsError::Variable`] for a variable that is wrong by itself, [`SettingsError::Incomplete`] where together they
 /// leave out something without a default.
 pub fn from_environment<T: DeserializeOwned>(environment: &Environment) -> Result<T, SettingsError> {
-    let table = overrides::alone::<T>(environment)?;
-    table.try_into().map_err(|why: toml::de::Error| {
-        // With the table it is missing from, which stands on a line of its own.
-        let whole = || why.to_string().lines().collect::<Vec<_>>().join(" ");
-        SettingsError::Incomplete { why: if is_missing(&why) { whole() } else { told(&why) } }
+    overrides::over(Table::new(), environment).map_err(|why| match why {
+        Wrong::Variable(why) => *why,
+        Wrong::Whole(why) => SettingsError::Incomplete { why: why.told() },
     })
 }
 
@@ -120,6 +150,45 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_in_the_file_is_named_with_its_key_and_what_is_repeated_of_it_is_cut() {
+        let long = "x".repeat(100_000);
+        for (text, says) in [
+            ("name = 'a'\n[part]\nurl = 5", "line 3, column 7: part.url: expected a string".to_owned()),
+            ("name = 'a'\npart = ['', '', '']", "line 2, column 13: part[1]: expected u32".to_owned()),
+            ("name = 'a'\npart = ['', 1, 2]", "line 2, column 8: part: expected fewer elements".to_owned()),
+            ("name = 'a'\nsize = 2026-01-01", "line 2, column 8: size: expected u32".to_owned()),
+            ("name = 'a'\npart = {}", "line 2, column 8: part: missing field `url`".to_owned()),
+            ("size = 1", "missing field `name`".to_owned()),
+            (&format!("name = 'a'\n{long} = 1"), "line 2, column 1: unknown field `xxx".to_owned()),
+            (
+                "name = 'a'\n[part]\nurl = ''\nuri = ''",
+                "line 4, column 1: part: unknown field `uri`".to_owned(),
+            ),
+        ] {
+            let why = load_text(text, &[]).unwrap_err().to_string();
+            assert!(why.contains(&says) && why.len() < 1_000, "{says} is not in {why}");
+        }
+    }
+
+    #[test]
+    fn over_a_file_variables_are_enough_in_any_order() {
+        // `PART__TRIES` comes first and is no whole table by itself.
+        let variables = [("COUNTERSIGN_PART__TRIES", "2"), ("COUNTERSIGN_PART__URL", "b")];
+        let part = load_text("name = 'a'", &variables).unwrap().part.unwrap();
+        assert_eq!((part.url.as_str(), part.tries), ("b", 2));
+        // What the file lacks may be in a variable, and what both lack is told of the file.
+        assert_eq!(load_text("size = 1", &[("COUNTERSIGN_NAME", "a")]).unwrap().name, "a");
+        for (text, variables, says) in [
+            ("size = 1", &[("COUNTERSIGN_SIZE", "2")][..], "missing field `name`"),
+            ("name = 'a'", &variables[..1], "part: missing field `url`"),
+            ("size = 1", &[("COUNTERSIGN_SIZE", "x")][..], "COUNTERSIGN_SIZE: expected u32"),
+        ] {
+            let why = load_text(text, variables).unwrap_err().to_string();
+            assert!(why.contains(says), "{says} is not in {why}");
+        }
+    }
+
+    #[test]
     fn a_secret_in_the_wrong_place_of_the_file_is_not_repeated() {
         for text in [
             "name = 'a'\nsize = 'a-secret'",
@@ -155,7 +224,7 @@ mod tests {
         for (variables, says) in [
             (&[][..], "missing field `name`"),
             (&[("COUNTERSIGN_SIZE", "1")], "missing field `name`"),
-            (&[("COUNTERSIGN_NAME", "a"), ("COUNTERSIGN_PART__TRIES", "1")], "missing field `url` in `part`"),
+            (&[("COUNTERSIGN_NAME", "a"), ("COUNTERSIGN_PART__TRIES", "1")], "part: missing field `url`"),
         ] {
             let why = from_variables(variables).unwrap_err();
             assert!(

@@ -1,42 +1,116 @@
 //! Environment variables over the file: `COUNTERSIGN_STORE__URL` is `store.url`, two underscores for each dot.
 //!
-//! A value that is TOML (a number, a list, an inline table) counts as that, anything else as text. A variable that names
-//! no setting is refused like an unknown key in the file, except those Kubernetes makes for a Service whose name begins
-//! with `countersign` (`COUNTERSIGN_PORT`, `COUNTERSIGN_SERVICE_HOST`, …), which mean nothing here.
+//! A value that is TOML (a number, a list, an inline table) counts as that, anything else as text. In which order variables
+//! come does not matter: each is looked at by itself, then all together. A variable that names no setting is refused like an
+//! unknown key in the file, except those Kubernetes makes for a Service whose name begins with `countersign`, which are known
+//! by their exact shapes.
 
 use crate::{Environment, SettingsError};
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use std::collections::BTreeSet;
 use toml::{Table, Value, de::Error};
 
 const PREFIX: &str = "COUNTERSIGN_";
 /// Variables of the program itself, not of the configuration.
 const OWN: [&str; 1] = ["CONFIG"];
+/// As much of a message as is shown: what was typed may be repeated in it.
+const LONGEST: usize = 300;
 
-/// The variables over `table`, which is a whole `T` by itself, so that whatever is wrong after one of them is its fault.
-pub(crate) fn over<T: DeserializeOwned>(
-    mut table: Table,
-    environment: &Environment,
-) -> Result<Table, SettingsError> {
-    for (name, value) in settings(environment) {
-        set(&mut table, name, value);
-        table.clone().try_into::<T>().map_err(|why| wrong(name, &why))?;
-    }
-    Ok(table)
-}
-
-/// The variables by themselves. Each is looked at alone, because until the last of them something may be missing, and that
-/// would hide what is wrong with another.
-pub(crate) fn alone<T: DeserializeOwned>(environment: &Environment) -> Result<Table, SettingsError> {
-    let mut table = Table::new();
-    for (name, value) in settings(environment) {
-        let mut alone = Table::new();
+/// The settings of `table` with the variables over it. The table may lack what a variable has.
+///
+/// # Errors
+///
+/// [`SettingsError::Variable`] for a variable that is wrong, [`Wrong::Whole`] for what is wrong with all of them together.
+pub(crate) fn over<T: DeserializeOwned>(table: Table, environment: &Environment) -> Result<T, Wrong> {
+    let variables = settings(environment)?;
+    let mut whole = table.clone();
+    for (name, value) in &variables {
+        let mut alone = table.clone();
         set(&mut alone, name, value);
-        match alone.try_into::<T>() {
-            Err(why) if !is_missing(&why) => return Err(wrong(name, &why)),
-            _ => set(&mut table, name, value),
+        if let Err(why) = parse::<T>(alone)
+            && !is_missing(&why.error)
+            && why.is_about(name)
+        {
+            return Err(why.of(name).into());
+        }
+        set(&mut whole, name, value);
+    }
+    for (name, value) in &variables {
+        // `COUNTERSIGN_STORE` says what `store` is, and another one what is in it.
+        let inner = format!("{name}__");
+        if let Some((other, _)) = variables.iter().find(|(other, _)| other.starts_with(&inner))
+            && !typed(value).is_table()
+        {
+            let why = format!("is no table, and {PREFIX}{other} sets a part of it; unset one of them");
+            return Err(SettingsError::Variable { name: format!("{PREFIX}{name}"), why }.into());
         }
     }
-    Ok(table)
+    parse(whole).map_err(|why| match variables.iter().find(|(name, _)| why.is_about(name)) {
+        Some((name, _)) if !why.path.is_empty() && !is_missing(&why.error) => why.of(name).into(),
+        _ => Wrong::Whole(why),
+    })
+}
+
+/// What is wrong: with one variable, or with the file and all variables together.
+#[derive(Debug)]
+pub(crate) enum Wrong {
+    Variable(Box<SettingsError>),
+    Whole(Box<Misfit>),
+}
+
+impl From<SettingsError> for Wrong {
+    fn from(why: SettingsError) -> Self {
+        Self::Variable(Box::new(why))
+    }
+}
+
+/// Why a text or table does not fit a type, and the keys that lead to where.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    pub(crate) error: Error,
+    pub(crate) path: Vec<String>,
+    /// As it is shown: `trust[0].issuer`.
+    shown: String,
+}
+
+impl Misfit {
+    pub(crate) fn new(why: serde_path_to_error::Error<Error>) -> Box<Self> {
+        let keys = why.path().iter().map_while(|segment| match segment {
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
+        });
+        let (path, shown) = (keys.collect(), why.path().to_string());
+        Box::new(Self { path, shown, error: why.into_inner() })
+    }
+
+    /// What is wrong, with the key and without the value.
+    pub(crate) fn told(&self) -> String {
+        let why = told(&self.error);
+        // A key that is unknown is named by the message itself; where it is, is not.
+        let shown = if why.starts_with("unknown field ") {
+            self.shown.rsplit_once('.').map_or("", |(table, _)| table)
+        } else if self.path.is_empty() {
+            ""
+        } else {
+            &self.shown
+        };
+        if shown.is_empty() { why } else { format!("{}: {why}", cut(shown)) }
+    }
+
+    /// Whether the variable sets something on the way to the place, or behind it.
+    fn is_about(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        name.split("__").zip(&self.path).all(|(one, other)| one == other)
+    }
+
+    fn of(&self, name: &str) -> SettingsError {
+        SettingsError::Variable { name: format!("{PREFIX}{name}"), why: told(&self.error) }
+    }
+}
+
+fn parse<T: DeserializeOwned>(table: Table) -> Result<T, Box<Misfit>> {
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(Misfit::new)
 }
 
 /// Whether something is not there, as opposed to wrong. serde has no other sign of it than its words.
@@ -47,25 +121,51 @@ pub(crate) fn is_missing(why: &Error) -> bool {
 /// What is wrong, with the value left out: a secret may stand there by mistake. It may hold the words behind it too.
 pub(crate) fn told(why: &Error) -> String {
     match why.message().rsplit_once(", expected ") {
-        Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
-        _ => why.message().to_owned(),
+        Some((found, expected)) if found.starts_with("invalid ") => cut(&format!("expected {expected}")),
+        _ => cut(why.message()),
     }
 }
 
-fn wrong(name: &str, why: &Error) -> SettingsError {
-    SettingsError::Variable { name: format!("{PREFIX}{name}"), why: told(why) }
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// The variables that stand for a setting, each as the rest of its name and its value.
-fn settings(environment: &Environment) -> impl Iterator<Item = (&str, &str)> {
-    environment
-        .with_prefix(PREFIX)
-        .filter(|(name, value)| !(OWN.contains(name) || is_service_link(name) || value.is_empty()))
+fn settings(environment: &Environment) -> Result<Vec<(&str, &str)>, SettingsError> {
+    let all: Vec<_> = environment.with_prefix(PREFIX).filter(|(_, value)| !value.is_empty()).collect();
+    let services: BTreeSet<&str> = all.iter().filter_map(|(name, _)| service(name)).collect();
+    let is_ours = |name: &str| !OWN.contains(&name) && !services.iter().any(|of| is_service_link(name, of));
+    Ok(all.into_iter().filter(|(name, _)| is_ours(name)).collect())
 }
 
-/// No setting may have `PORT` or `SERVICE` as a word of its name.
-fn is_service_link(name: &str) -> bool {
-    name.split('_').any(|word| word == "PORT" || word == "SERVICE")
+/// The Service that a variable says the address of, with the underscore behind its name; nothing for `COUNTERSIGN` itself.
+/// Kubernetes makes this one for every Service.
+fn service(name: &str) -> Option<&str> {
+    name.strip_suffix("SERVICE_HOST").filter(|of| (of.is_empty() || of.ends_with('_')) && !of.contains("__"))
+}
+
+/// Whether Kubernetes makes this variable for that Service.
+fn is_service_link(name: &str, of: &str) -> bool {
+    let Some(rest) = name.strip_prefix(of).filter(|rest| !rest.contains("__")) else { return false };
+    if matches!(rest, "SERVICE_HOST" | "SERVICE_PORT" | "PORT") {
+        return true;
+    }
+    if let Some(port) = rest.strip_prefix("SERVICE_PORT_") {
+        return !port.is_empty();
+    }
+    let parts: Vec<&str> = rest.split('_').collect();
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    let is_protocol = |text: &str| matches!(text, "TCP" | "UDP" | "SCTP");
+    match parts.as_slice() {
+        ["PORT", port, protocol] => is_port(port) && is_protocol(protocol),
+        ["PORT", port, protocol, what] => {
+            is_port(port) && is_protocol(protocol) && matches!(*what, "ADDR" | "PORT" | "PROTO")
+        }
+        _ => false,
+    }
 }
 
 fn set(table: &mut Table, name: &str, value: &str) {
@@ -136,7 +236,10 @@ mod tests {
 
     fn apply_to(variables: &[(&str, &str)]) -> Result<Raw, SettingsError> {
         let file = "issuer = \"https://file.example\"\n[store]\nurl = \"memory:\"\n";
-        over::<Raw>(file.parse().unwrap(), &Environment::of(variables)).map(|table| table.try_into().unwrap())
+        over::<Raw>(file.parse().unwrap(), &Environment::of(variables)).map_err(|why| match why {
+            Wrong::Variable(why) => *why,
+            Wrong::Whole(why) => panic!("{}", why.told()),
+        })
     }
 
     #[test]
@@ -150,7 +253,13 @@ mod tests {
             ("COUNTERSIGN_PORT", "tcp://10.0.0.1:80"),
             ("COUNTERSIGN_PORT_80_TCP_ADDR", "10.0.0.1"),
             ("COUNTERSIGN_SERVICE_HOST", "10.0.0.1"),
+            ("COUNTERSIGN_DB_SERVICE_HOST", "10.0.0.2"),
             ("COUNTERSIGN_DB_SERVICE_PORT", "5432"),
+            ("COUNTERSIGN_DB_SERVICE_PORT_POSTGRES", "5432"),
+            ("COUNTERSIGN_DB_PORT", "tcp://10.0.0.2:5432"),
+            ("COUNTERSIGN_DB_PORT_5432_TCP", "tcp://10.0.0.2:5432"),
+            ("COUNTERSIGN_DB_PORT_5432_TCP_PROTO", "tcp"),
+            ("COUNTERSIGN_DB_PORT_53_UDP_PORT", "53"),
         ])
         .unwrap();
         assert_eq!(raw.issuer, "https://env.example");
@@ -166,6 +275,49 @@ mod tests {
             let why = apply_to(&[(name, "1")]).unwrap_err();
             assert!(why.to_string().contains(name), "{why}");
         }
+    }
+
+    #[test]
+    fn only_the_exact_shapes_of_a_service_link_are_passed_over_and_only_for_a_service() {
+        let services =
+            [("COUNTERSIGN_SERVICE_HOST", "10.0.0.1"), ("COUNTERSIGN_DB_SERVICE_HOST", "10.0.0.2")];
+        for name in [
+            "COUNTERSIGN_SERVER__PORT",
+            "COUNTERSIGN_SERVER_PORT",
+            "COUNTERSIGN_SERVICE__LISTEN",
+            "COUNTERSIGN_STORE_PORT__URL",
+            "COUNTERSIGN_STORE__SERVICE_HOST",
+            "COUNTERSIGN_SERVICE",
+            "COUNTERSIGN_SERVICE_PORT_",
+            "COUNTERSIGN_PORT_80",
+            "COUNTERSIGN_PORT_80_HTTP",
+            "COUNTERSIGN_PORT_70000_TCP",
+            "COUNTERSIGN_PORT_80_TCP_HOST",
+            "COUNTERSIGN_DB_PORT_80_TCP_ADDR_X",
+            "COUNTERSIGN_DBPORT",
+            "COUNTERSIGN_MY_PORT",
+        ] {
+            let variables: Vec<_> = services.into_iter().chain([(name, "9000")]).collect();
+            let why = apply_to(&variables).unwrap_err().to_string();
+            assert!(why.contains(&format!("variable {name}: ")), "{why}");
+        }
+        for name in ["COUNTERSIGN_PORT", "COUNTERSIGN_SERVICE_PORT", "COUNTERSIGN_DB_PORT"] {
+            let why = apply_to(&[(name, "9000")]).unwrap_err().to_string();
+            assert!(why.contains(name), "there is no such service: {why}");
+        }
+    }
+
+    #[test]
+    fn one_variable_for_a_table_and_one_for_a_part_of_it_go_together_or_are_refused() {
+        let raw = apply_to(&[
+            ("COUNTERSIGN_LIMITS", "{ body_bytes = 5 }"),
+            ("COUNTERSIGN_LIMITS__BODY_BYTES", "6"),
+        ]);
+        assert_eq!(raw.unwrap().limits.body_bytes, 6);
+        let why =
+            apply_to(&[("COUNTERSIGN_LOG", "a-secret"), ("COUNTERSIGN_LOG__LEVEL", "warn")]).unwrap_err();
+        let why = why.to_string();
+        assert!(why.contains("COUNTERSIGN_LOG: ") && !why.contains("a-secret"), "{why}");
     }
 
     #[test]
