@@ -264,3 +264,14 @@ def test_refusals_that_anybody_can_cause_are_a_few_records_and_a_sum(world):
         assert wire.ask(issuer, "POST", "/sign", GOOD, b'{"data":{"iss":"x"}}').status == 400
     known = [r for r in world.events() if r.get("client") == "tests"]
     assert len(known) == 30
+
+
+@pytest.mark.parametrize("audit, code", [("wait", 70), ("drop", 0)])
+def test_a_command_hands_out_no_token_whose_record_it_cannot_write(world, audit, code):
+    configured(world, audit)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [world.binary, "sign", "--claims", "{}"],
+            cwd=world.folder, env=world.environment, stdout=subprocess.PIPE, stderr=full, timeout=60,
+        )
+    assert (done.returncode, done.stdout == b"") == (code, code != 0), done

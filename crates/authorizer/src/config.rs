@@ -35,7 +35,7 @@ pub(crate) fn read(environment: &Environment) -> Result<GateConfig, String> {
         Some(file) => load(file, environment).map_err(|why| why.to_string())?,
         None => countersign_settings::from_environment(environment).map_err(|why| why.to_string())?,
     };
-    log::start_below(&raw.log.level, &RUNTIME).map_err(|why| why.to_string())?;
+    log::start_below(&raw.log, &RUNTIME).map_err(|why| why.to_string())?;
     let (trust, gate) = choose(raw.trust, raw.gate, environment).map_err(|why| why.to_string())?;
     let folder = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
     let around = Surroundings { folder, environment, key_cache: Some(Path::new(KEY_CACHE)) };

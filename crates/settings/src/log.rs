@@ -57,6 +57,23 @@ impl Default for RawLog {
     }
 }
 
+impl RawLog {
+    /// Whether a log could be started with these settings.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::LogLevel`] and [`SettingsError::LogQueue`].
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if !(1 << 16..=1 << 26).contains(&self.queue_bytes) {
+            return Err(SettingsError::LogQueue { bytes: self.queue_bytes });
+        }
+        match parse(&self.level) {
+            Some(_) => Ok(()),
+            None => Err(SettingsError::LogLevel { level: self.level.clone() }),
+        }
+    }
+}
+
 /// What becomes of audit records that there is no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -74,17 +91,21 @@ pub enum WhenFull {
 ///
 /// [`SettingsError::LogLevel`] when `level` is neither, [`SettingsError::LogStarted`] the second time.
 pub fn start(level: &str) -> Result<(), SettingsError> {
-    start_below(level, &[])
+    start_below(&RawLog { level: level.to_owned(), ..RawLog::default() }, &[])
 }
 
-/// Starts logging at `level`, but some targets never above a level of their own, whatever `level` says of them or of their parts.
+/// Starts logging as `raw` says, but some targets never above a level of their own, whatever `raw` says of them or of their parts.
+/// Each record is written at once.
 ///
 /// # Errors
 ///
 /// As [`start`].
-pub fn start_below(level: &str, most: &[(&str, LevelFilter)]) -> Result<(), SettingsError> {
-    let sink = Sink { queue: Arc::new(Queue::new(0)), when_full: WhenFull::Drop, direct: true };
-    install(level, most, sink, None)
+pub fn start_below(raw: &RawLog, most: &[(&str, LevelFilter)]) -> Result<(), SettingsError> {
+    let queue = Arc::new(Queue::new(0));
+    let sink = Sink { queue: Arc::clone(&queue), when_full: raw.audit, direct: true };
+    install(&raw.level, most, sink, None)?;
+    let _ = STARTED.set(Log { queue, when_full: raw.audit });
+    Ok(())
 }
 
 /// Starts logging as `raw` says, on a thread of its own; otherwise like [`start_below`].
@@ -93,9 +114,7 @@ pub fn start_below(level: &str, most: &[(&str, LevelFilter)]) -> Result<(), Sett
 ///
 /// As [`start`]; also [`SettingsError::LogStarted`] when there is no thread to be had, and [`SettingsError::LogQueue`].
 pub fn start_queued(raw: &RawLog, most: &[(&str, LevelFilter)]) -> Result<Log, SettingsError> {
-    if !(1 << 16..=1 << 26).contains(&raw.queue_bytes) {
-        return Err(SettingsError::LogQueue { bytes: raw.queue_bytes });
-    }
+    raw.check()?;
     let not_started = |why: io::Error| SettingsError::LogStarted { why: why.to_string() };
     // Another handle than that of the standard library, whose lock others would wait for while the thread is stuck.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(not_started)?);
@@ -117,6 +136,11 @@ static STARTED: OnceLock<Log> = OnceLock::new();
 /// Waits until all that was logged is written, `within` at most. For the end of a program; `false` when records are left.
 pub fn flush(within: Duration) -> bool {
     STARTED.get().is_none_or(|log| log.queue.flush(within))
+}
+
+/// Whether a record of the audit was lost that must not be. For commands, which log before they hand anything out.
+pub fn is_audit_broken() -> bool {
+    STARTED.get().is_some_and(|log| log.when_full == WhenFull::Wait && log.lost().0 > 0)
 }
 
 /// A log that is written by a thread of its own.

@@ -46,7 +46,7 @@ impl Context<'_> {
     /// The configuration, with logging started as it says.
     pub(crate) fn load(&self) -> Outcome<Config> {
         let config = crate::config::load(&self.file, self.environment, self.http)?;
-        log::start_below(&config.raw.log.level, &CARRIERS)?;
+        log::start_below(&config.raw.log, &CARRIERS)?;
         Ok(config)
     }
 
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<Exit> 
         Command::Store(command) => store::run(&context, &command).await,
         Command::Client(command) => client::run(&context, command),
         Command::Publish(args) => publish::run(&context, &args).await,
-        Command::Config(command) => config::run(&context, &command),
+        Command::Config(command) => config::run(&context, &command).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "countersign", &mut script);

@@ -58,6 +58,10 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     .map_err(|_| usage("--audience: give 1 to 20 audiences, none of them empty"))?;
     let policy = MintPolicy::operator();
     let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), "command-line", None).await?;
+    if log::is_audit_broken() {
+        let why = "the record of this token cannot be written to standard error, and no token leaves without one; mend it, or set log.audit = \"drop\"";
+        return Err(internal(why));
+    }
     if context.json {
         let body = serde_json::json!({
             "access_token": minted.token, "token_type": "Bearer",
