@@ -21,13 +21,12 @@ use args::Args;
 use clap::Parser;
 use countersign_settings::{Environment, log};
 use failure::{Exit, internal};
+use rustix::process::Signal;
 use std::{process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long the end of the program waits for a log that cannot be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// "File size limit exceeded". Caught, a write beyond the limit fails like one on a full disk instead of ending the program.
-const SIGXFSZ: i32 = 25;
 
 fn main() -> ExitCode {
     let exit = match Args::try_parse() {
@@ -53,7 +52,8 @@ fn run(args: Args) -> Exit {
         Err(why) => return failure::report(&internal(format!("no async runtime: {why}")), json),
     };
     let outcome = runtime.block_on(async {
-        let _caught = signal(SignalKind::from_raw(SIGXFSZ)).map_err(internal)?;
+        // Caught, a write beyond the file size limit fails like one on a full disk instead of ending the program.
+        let _caught = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(internal)?;
         commands::run(args, &environment).await
     });
     log::flush(LAST_WORDS);
