@@ -318,8 +318,12 @@ pub(crate) struct PublishArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Check the configuration and print what it comes to, secrets redacted
-    Check,
+    /// Check the configuration as `serve` does before it opens the store, and print what it comes to, secrets redacted
+    Check {
+        /// Open the store too, and every key in it; nothing is made or changed
+        #[arg(long)]
+        online: bool,
+    },
     /// Print the JSON Schema of the configuration file
     Schema {
         /// Print the reference page instead (docs/configuration.md)

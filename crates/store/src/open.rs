@@ -118,6 +118,43 @@ pub async fn remarks(url: &str) -> Result<Vec<String>, StoreError> {
     }
 }
 
+/// Whether [`open`] could understand `url`: its form, the engine, and the files it names. Nothing is opened or asked.
+///
+/// # Errors
+///
+/// [`StoreError::Misconfigured`] for everything that would be wrong before the store itself is looked at.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "mongodb")),
+    expect(unused_variables, reason = "the other engines know no paths")
+)]
+pub fn check_url(url: &str, base_dir: &Path) -> Result<(), StoreError> {
+    let url = StoreUrl::parse(url)?;
+    match url.engine() {
+        Engine::Memory => {}
+        #[cfg(feature = "sqlite")]
+        Engine::Sqlite => {
+            url.sqlite_path()?;
+        }
+        #[cfg(feature = "postgres")]
+        Engine::Postgres => drop(crate::PostgresConfig::parse(&url, base_dir)?),
+        #[cfg(feature = "dynamodb")]
+        Engine::DynamoDb => drop(crate::DynamoDbConfig::parse(&url)?),
+        #[cfg(feature = "mongodb")]
+        Engine::MongoDb => drop(crate::MongoConfig::parse(&url, base_dir)?),
+        #[cfg(feature = "s3")]
+        Engine::S3 => drop(crate::S3Config::parse(&url)?),
+        #[cfg(not(all(
+            feature = "sqlite",
+            feature = "postgres",
+            feature = "dynamodb",
+            feature = "mongodb",
+            feature = "s3"
+        )))]
+        _ => return Err(not_built_in(&url)),
+    }
+    Ok(())
+}
+
 #[cfg_attr(
     not(any(feature = "sqlite", feature = "postgres", feature = "mongodb")),
     expect(unused_variables, reason = "the other engines know no paths")

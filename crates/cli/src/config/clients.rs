@@ -5,7 +5,7 @@
 
 use super::{
     raw::{RawClient, RawConfig, RawJaasGrant},
-    resolve::{at, duration, parse},
+    resolve::{at, parse, positive},
 };
 use crate::{failure::Outcome, files};
 use countersign_issuer::{ClaimRules, Client, Clients, JaasGrant, MintPolicy, Profile, Schema, check_policy};
@@ -74,7 +74,7 @@ fn client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Client> {
         secret_hashes: hashes.collect::<Outcome<_>>()?,
         policy: MintPolicy {
             audiences: client.audiences.iter().cloned().collect(),
-            max_lifetime: duration(&key("max_lifetime"), &client.max_lifetime)?,
+            max_lifetime: positive(&key("max_lifetime"), &client.max_lifetime)?,
             scopes: client.scopes.iter().cloned().collect(),
             claims: ClaimRules { allow: allow.into_iter().collect(), deny, fixed, schema },
             profiles: client.profiles.iter().cloned().collect(),

@@ -219,6 +219,12 @@ pub(super) fn duration(key: &str, text: &str) -> Outcome<Duration> {
         .map_err(|why| at(key, why))
 }
 
+/// A time that must not be nothing.
+pub(super) fn positive(key: &str, text: &str) -> Outcome<Duration> {
+    let time = duration(key, text)?;
+    if time.is_zero() { Err(at(key, "must be above 0")) } else { Ok(time) }
+}
+
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
