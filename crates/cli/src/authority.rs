@@ -87,7 +87,7 @@ impl Authority {
         let before = self.keyring.read().await?;
         self.keyring.ensure(&specs, self.clock.now()).await?;
         // Before a token is minted under today's policy, the keys say for how long that needs them.
-        let keyring = self.keyring.load_to_mint(&config.needs()).await?;
+        let keyring = self.keyring.load_to_mint(&config.needs(), self.clock.now()).await?;
         let active = specs.iter().filter_map(|spec| Some((&spec.name, keyring.ring(&spec.name)?.active()?)));
         let made = active
             .filter(|(_, signer)| before.find(signer.kid()).is_none())

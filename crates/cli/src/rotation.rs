@@ -9,7 +9,7 @@ use crate::{
 };
 use countersign_issuer::JWKS_PATH;
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
-use countersign_keyring::{Done, Keyring, KeyringError, Look, Step, StoredKeyring, WentBack};
+use countersign_keyring::{Done, Keyring, KeyringError, LoadedKeyring, Look, Step, StoredKeyring, WentBack};
 use countersign_store::Clock;
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use serde_json::value::RawValue;
@@ -57,6 +57,12 @@ impl Rotation {
             keyring.ring(&ring.spec.name)?.next_change(&ring.rotation, now).map(|at| at.since(now))
         });
         changes.min()
+    }
+
+    /// Whether a ring that makes its own keys has none that signs.
+    pub(crate) fn lacks_a_key(&self, keys: &LoadedKeyring) -> bool {
+        let mut own = self.rings.iter().filter(|ring| ring.spec.make_first_key);
+        own.any(|ring| keys.ring(&ring.spec.name).is_none_or(|ring| ring.active().is_none()))
     }
 
     /// Looks, and takes the steps that are due.

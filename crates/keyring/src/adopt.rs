@@ -17,7 +17,10 @@ use aws_lc_rs::digest;
 use countersign_jose::{Algorithm, Timestamp};
 use countersign_store::{Document, Store};
 use serde::Deserialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Where formats 3 and 4 kept data keys.
 const DATA_KEYS: &str = "keyring-data-keys";
@@ -134,7 +137,7 @@ impl StoredKeyring {
         }
         let mut keyring = old.keyring(keep_after, now)?;
         let opening = self.sealing().opening(&keyring).await?;
-        LoadedKeyring::open(&keyring, None, &opening, self.service())?;
+        LoadedKeyring::open(&keyring, None, &BTreeSet::new(), &opening, self.service())?;
         self.check_remote_keys(&keyring).await?;
         self.certify(&mut keyring, &opening).await?;
         let mut made = None;

@@ -5,7 +5,7 @@
 //! Called by `countersign keys`.
 
 use crate::{
-    Activation, Keyring, KeyringError, LifecycleError, Ring, RingName, RingSpec, RotationPolicy,
+    Activation, Keyring, KeyringError, LifecycleError, Replaced, RevokedKey, Ring, RingSpec, RotationPolicy,
     StoredKeyring,
     stored::{Next, SealWith},
 };
@@ -30,25 +30,42 @@ pub struct Prepared {
     pub made: bool,
 }
 
-/// What a revocation came to.
+/// What a revocation came to, step by step. It counts if either of the first two was done.
 #[derive(Debug)]
 pub struct Revocation {
-    /// Whether it is revoked since now; otherwise it was before.
-    pub changed: bool,
-    /// The ring it was in.
-    pub ring: RingName,
-    /// The key that signs in that ring now.
+    /// Whether the mark is written, which counts at once; `None` where the key was revoked before.
+    pub mark: Option<Result<Replaced, KeyringError>>,
+    /// Whether it is in the authenticated keyring, from where nobody without the sealing key removes it.
+    pub record: Result<(), KeyringError>,
+    /// What the keyring remembers of the key, where it can be read.
+    pub revoked: Option<RevokedKey>,
+    /// The key that signs in its ring now, where the keyring can be read.
     pub active: Option<String>,
-    /// Why no key could be made to take over.
-    pub replacement: Option<KeyringError>,
+}
+
+impl Revocation {
+    /// Whether the key is revoked: in every process within one refresh.
+    pub fn counts(&self) -> bool {
+        self.record.is_ok() || matches!(self.mark, Some(Ok(_)))
+    }
+
+    /// Whether it was revoked before.
+    pub fn was_revoked(&self) -> bool {
+        self.mark.is_none()
+    }
 }
 
 impl StoredKeyring {
     /// Accepts that keys are lost which running servers still know, and lifts the sequence number above what they have seen.
     /// Returns those that are lost: not one that is in the keyring.
-    pub async fn accept_losses(&self, kids: &[String], sequence: u64) -> Result<Vec<String>, KeyringError> {
+    pub async fn accept_losses(
+        &self,
+        kids: &[String],
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<Vec<String>, KeyringError> {
         let mut accepted = Vec::new();
-        self.change_states(|keyring| {
+        self.change_states(now, |keyring| {
             accepted = kids.iter().filter(|kid| keyring.find(kid).is_none()).cloned().collect();
             let mut next = keyring.clone();
             next.accepted_losses.extend(accepted.iter().cloned());
@@ -69,7 +86,7 @@ impl StoredKeyring {
         }
         let mut kid = String::new();
         let made = self
-            .add_keys(SealWith::Current, |attempt| {
+            .add_keys(SealWith::Current, now, |attempt| {
                 if let Some(waiting) = waiting(attempt.keyring) {
                     kid = waiting;
                     return Ok(Next::Unchanged);
@@ -84,7 +101,7 @@ impl StoredKeyring {
 
     /// Shows a prepared key to verifiers.
     pub async fn publish(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
-        self.change_states(|keyring| Ok(keyring.with_published(kid, now)?)).await
+        self.change_states(now, |keyring| Ok(keyring.with_published(kid, now)?)).await
     }
 
     /// Makes a key the active one of its ring; without force only if verifiers know it.
@@ -95,7 +112,7 @@ impl StoredKeyring {
         force: Force,
         now: Timestamp,
     ) -> Result<bool, KeyringError> {
-        self.change_states(|keyring| {
+        self.change_states(now, |keyring| {
             let next = keyring.with_active(kid, policy, now)?;
             let must_be_known = next.is_some() && force == Force::No;
             if let Some(ring) = ring_of(keyring, kid).filter(|ring| must_be_known && ring.active().is_some())
@@ -112,7 +129,7 @@ impl StoredKeyring {
 
     /// Ends the waiting of a published key that is not wanted.
     pub async fn retire(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
-        self.change_states(|keyring| Ok(keyring.with_retired(kid, now)?)).await
+        self.change_states(now, |keyring| Ok(keyring.with_retired(kid, now)?)).await
     }
 
     /// Forgets a key that never signed, or that no living token needs.
@@ -122,26 +139,48 @@ impl StoredKeyring {
         keep_retired: Duration,
         now: Timestamp,
     ) -> Result<bool, KeyringError> {
-        self.change_states(|keyring| Ok(keyring.without(kid, keep_retired, now)?)).await
+        self.change_states(now, |keyring| Ok(keyring.without(kid, keep_retired, now)?)).await
     }
 
-    /// Takes a key out of everything at once, and then sees to it that the ring has one that signs. `spec` says how
-    /// one is made if none waits.
-    pub async fn revoke(
-        &self,
-        kid: &str,
-        spec: &RingSpec,
-        now: Timestamp,
-    ) -> Result<Revocation, KeyringError> {
-        let changed = self.change_states(|keyring| Ok(keyring.with_revoked(kid, now)?)).await?;
-        let mut replacement = None;
-        if changed && spec.make_first_key {
-            replacement = self.ensure(std::slice::from_ref(spec), now).await.err();
+    /// Takes a key out of everything at once. First it is marked, which needs the store and nothing else, and then
+    /// that is recorded in the keyring, which needs the sealing key. Each may fail, and the other still counts. No key
+    /// is made to take over; `replace` does that.
+    ///
+    /// # Errors
+    ///
+    /// If the keyring can be read and has no key of that name.
+    pub async fn revoke(&self, kid: &str, now: Timestamp) -> Result<Revocation, KeyringError> {
+        let mark = match self.read().await {
+            Ok(keyring) if keyring.revocation(kid).is_some() => None,
+            Ok(keyring) if keyring.find(kid).is_none() => {
+                return Err(LifecycleError::UnknownKey { kid: kid.to_owned() }.into());
+            }
+            // Where it cannot be read, nobody can say that there is no such key.
+            Ok(_) | Err(_) => Some(self.mark(kid, now).await),
+        };
+        let record = self.change_states(now, |keyring| Ok(keyring.with_revoked(kid, now)?)).await.map(|_| ());
+        let keyring = self.read().await.unwrap_or_default();
+        let revoked = keyring.revocation(kid).cloned();
+        let ring = revoked.as_ref().and_then(|key| keyring.ring(&key.ring));
+        let active = ring.and_then(Ring::active).map(|key| key.kid.clone());
+        Ok(Revocation { mark, record, revoked, active })
+    }
+
+    /// Makes a key that signs in a ring that has none, and none that waits. Returns the one that signs then.
+    pub async fn replace(&self, spec: &RingSpec, now: Timestamp) -> Result<Option<String>, KeyringError> {
+        let active =
+            |keyring: &Keyring| keyring.ring(&spec.name).and_then(Ring::active).map(|key| key.kid.clone());
+        if active(&self.read().await?).is_none() {
+            self.add_keys(SealWith::Current, now, |attempt| {
+                if active(attempt.keyring).is_some() {
+                    return Ok(Next::Unchanged);
+                }
+                let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
+                Ok(attempt.keyring.with_key(&spec.name, key, Activation::Now, now)?.into())
+            })
+            .await?;
         }
-        let keyring = self.read().await?;
-        let ring = keyring.revocation(kid).map_or_else(|| spec.name.clone(), |key| key.ring.clone());
-        let active = keyring.ring(&ring).and_then(Ring::active).map(|key| key.kid.clone());
-        Ok(Revocation { changed, ring, active, replacement })
+        Ok(active(&self.read().await?))
     }
 }
 

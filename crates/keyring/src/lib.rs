@@ -20,6 +20,7 @@ mod invariants;
 pub mod kms;
 mod lifecycle;
 mod loaded;
+mod marks;
 mod material;
 mod record;
 mod reseal;
@@ -40,6 +41,7 @@ pub use guard::Losses;
 pub use invariants::{Fault, Remark};
 pub use lifecycle::{Activation, LifecycleError, NewKey};
 pub use loaded::{LoadedKeyring, LoadedRing, PublishedKey};
+pub use marks::Replaced;
 pub use material::{ImportedKey, ImportedMaterial};
 pub use record::{
     KeyOrigin, KeyRecord, KeyState, Keyring, PrivateHalf, RemoteName, RevokedKey, Ring, RingName,

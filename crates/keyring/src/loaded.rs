@@ -8,7 +8,10 @@ use countersign_jose::{
     Algorithm, KeyError, KeyKind, PrivateKey, PublicJwk, PublicKey, SigningKey, SymmetricKey,
 };
 use countersign_store::Version;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// All rings, ready to sign and to be published.
 #[derive(Debug, Clone, Default)]
@@ -47,18 +50,19 @@ impl LoadedRing {
 }
 
 impl LoadedKeyring {
-    /// Opens every key of a keyring. One that does not open fails the whole: half a keyring signs with the wrong key. Of a key that
+    /// Opens every key of a keyring but those that are `marked` as revoked. One that does not open fails the whole: half a keyring signs with the wrong key. Of a key that
     /// a service keeps nothing is asked.
     pub(crate) fn open(
         keyring: &Keyring,
         version: Option<Version>,
+        marked: &BTreeSet<String>,
         opening: &Opening,
         service: Option<&Arc<dyn KeyService>>,
     ) -> Result<Self, KeyringError> {
         let mut rings = BTreeMap::new();
         for (name, ring) in keyring.rings() {
             let mut loaded = LoadedRing::default();
-            for record in ring.keys() {
+            for record in ring.keys().iter().filter(|record| !marked.contains(&record.kid)) {
                 let key = OpenedKey::open(name, record, opening, service)?;
                 if let Some(public) = key.public_key().filter(|_| record.state.is_public()) {
                     let jwk = PublicJwk {
@@ -101,6 +105,22 @@ impl LoadedKeyring {
         });
         self.rings.insert(name, LoadedRing { active: Some(signer), public: public.into_iter().collect() });
         self
+    }
+
+    /// Without the keys that are marked as revoked. `None` if it has none of them.
+    pub(crate) fn without(&self, marked: &BTreeSet<String>) -> Option<Self> {
+        let mut next = self.clone();
+        let mut changed = false;
+        for ring in next.rings.values_mut() {
+            let before = ring.public.len();
+            ring.public.retain(|key| !marked.contains(&key.jwk.kid));
+            changed |= ring.public.len() < before;
+            if ring.active.as_ref().is_some_and(|signer| marked.contains(signer.kid())) {
+                ring.active = None;
+                changed = true;
+            }
+        }
+        changed.then_some(next)
     }
 
     /// The same keys with what else the document says.

@@ -10,6 +10,7 @@ use crate::{
     sealing::{named, prune},
     stored::{Next, SealWith},
 };
+use countersign_jose::Timestamp;
 use std::collections::BTreeSet;
 
 /// What sealing again came to.
@@ -39,14 +40,14 @@ pub enum DataKey {
 impl StoredKeyring {
     /// Seals every key again that is not under the current sealing key, and authenticates the document with it.
     /// `None` for a new data key where the sealing key is not one that is made here.
-    pub async fn reseal(&self, data_key: DataKey) -> Result<Option<Resealed>, KeyringError> {
+    pub async fn reseal(&self, data_key: DataKey, now: Timestamp) -> Result<Option<Resealed>, KeyringError> {
         let seal_with = match data_key {
             DataKey::Same => SealWith::Current,
             DataKey::New if !self.sealing().makes_data_keys() => return Ok(None),
             DataKey::New => SealWith::New,
         };
         let mut report = Resealed::default();
-        self.add_keys(seal_with, |attempt| {
+        self.add_keys(seal_with, now, |attempt| {
             report = Resealed { sealing_key: attempt.sealing.id().to_owned(), ..Resealed::default() };
             let mut next = attempt.keyring.clone();
             for (name, ring) in &mut next.rings {
@@ -73,7 +74,7 @@ impl StoredKeyring {
             let named = named(&next);
             prune(&mut next.data_keys, &named);
             let opening = attempt.opening.clone().with(attempt.sealing);
-            LoadedKeyring::open(&next, None, &opening, self.service())?;
+            LoadedKeyring::open(&next, None, &BTreeSet::new(), &opening, self.service())?;
             Ok(Next::To(next))
         })
         .await?;

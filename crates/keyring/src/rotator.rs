@@ -46,7 +46,7 @@ impl StoredKeyring {
         };
         for _ in 0..MAX_STEPS {
             let (mut done, mut needs_a_key) = (None, false);
-            self.change_states(|keyring| {
+            self.change_states(now, |keyring| {
                 (done, needs_a_key) = (None, false);
                 let Some(due) = due(keyring) else { return Ok(None) };
                 let (kid, next) = match &due.step {
@@ -63,7 +63,7 @@ impl StoredKeyring {
             })
             .await?;
             if needs_a_key {
-                self.add_keys(SealWith::Current, |attempt| {
+                self.add_keys(SealWith::Current, now, |attempt| {
                     done = None;
                     let Some(step) = due(attempt.keyring).map(|due| due.step) else {
                         return Ok(Next::Unchanged);
@@ -89,8 +89,8 @@ impl StoredKeyring {
 
     /// Notes for each ring how long after it stops signing its active key is needed; before a token is minted
     /// that may live so long.
-    pub(crate) async fn note_needs(&self, needs: &Needs) -> Result<bool, KeyringError> {
-        self.change_states(|keyring| {
+    pub(crate) async fn note_needs(&self, needs: &Needs, now: Timestamp) -> Result<bool, KeyringError> {
+        self.change_states(now, |keyring| {
             let mut next = None;
             for (ring, keep_after) in needs {
                 next = next.as_ref().unwrap_or(keyring).with_needs(ring, *keep_after).or(next);
@@ -108,7 +108,7 @@ impl StoredKeyring {
         skew: Duration,
     ) -> Result<Observations, KeyringError> {
         let mut observations = Observations::default();
-        self.change_states(|keyring| {
+        self.change_states(look.ended, |keyring| {
             let known = keyring.records().map(|(_, key)| key.kid.clone()).collect();
             observations = keyring.observations().with_look(look, &known, longest_gap, skew);
             if observations == *keyring.observations() {

@@ -13,12 +13,16 @@ use crate::{
     continuity::WentBack,
     document::{self, Envelope},
     loaded::OpenedKey,
+    marks::{Looked, Remembered},
     material::Material,
     sealing::{MadeDataKey, Opening, Sealer},
 };
 use countersign_jose::{Algorithm, KeyError, KeySize, Timestamp, base64url};
 use countersign_store::{Expect, Store, StoreError, Version};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// How often a change is tried again after somebody else's came in between.
 const ATTEMPTS: usize = 20;
@@ -62,8 +66,11 @@ pub struct Imported {
 pub struct Reloaded {
     /// The keys to use from now on, where they are others than those at hand.
     pub keys: Option<LoadedKeyring>,
-    /// Why the keyring cannot be used as it is in the store. The keys at hand stay in use.
+    /// Why the keyring cannot be used as it is in the store. The keys at hand stay in use, without those that are
+    /// marked as revoked.
     pub problem: Option<KeyringError>,
+    /// The document of marks is damaged. Marks that were seen before still count.
+    pub marks_damaged: bool,
 }
 
 /// A keyring whose tag was not checked, because the sealing key is not at hand: good for counting, and nothing else.
@@ -82,6 +89,8 @@ pub(crate) struct Found {
     version: Option<Version>,
     /// What authenticates it; `None` where there is no document.
     sealer: Option<Sealer>,
+    /// Its keys that are marked as revoked and not in its own list yet.
+    marked: BTreeSet<String>,
 }
 
 impl Found {
@@ -157,12 +166,20 @@ pub struct StoredKeyring {
     service: Option<Arc<dyn KeyService>>,
     /// The newest document that was seen.
     known: Arc<Mutex<Option<Known>>>,
+    /// The marks of revocation that were seen.
+    pub(crate) marks: Arc<Mutex<Remembered>>,
 }
 
 impl StoredKeyring {
     /// Names the store and what seals; reads nothing yet.
     pub fn new(store: Arc<dyn Store>, sealing: impl Into<Sealing>) -> Self {
-        Self { store, sealing: Arc::new(sealing.into()), service: None, known: Arc::default() }
+        Self {
+            store,
+            sealing: Arc::new(sealing.into()),
+            service: None,
+            known: Arc::default(),
+            marks: Arc::default(),
+        }
     }
 
     /// Adds the service that keeps keys. Without it a keyring that has such keys does not open.
@@ -176,6 +193,7 @@ impl StoredKeyring {
     #[must_use]
     pub fn with_memory_of(mut self, other: &Self) -> Self {
         self.known = Arc::clone(&other.known);
+        self.marks = Arc::clone(&other.marks);
         self
     }
 
@@ -223,18 +241,19 @@ impl StoredKeyring {
     }
 
     /// The keyring opened to mint tokens that need its keys for as long as `needs` says.
-    pub async fn load_to_mint(&self, needs: &Needs) -> Result<LoadedKeyring, KeyringError> {
-        let found = self.find_with_needs(needs).await?;
+    pub async fn load_to_mint(&self, needs: &Needs, now: Timestamp) -> Result<LoadedKeyring, KeyringError> {
+        let found = self.find_with_needs(needs, now).await?;
         self.open(found).await
     }
 
     /// The keyring opened anew, to mint tokens that need its keys for as long as `needs` says, if it is not the one
     /// at hand any more. An error leaves the keys at hand in use.
-    pub async fn reload(&self, known: &LoadedKeyring, needs: &Needs) -> Reloaded {
-        match self.newer_than(known, needs).await {
-            Ok(keys) => Reloaded { keys, problem: None },
-            Err(problem) => Reloaded { keys: None, problem: Some(problem) },
-        }
+    pub async fn reload(&self, known: &LoadedKeyring, needs: &Needs, now: Timestamp) -> Reloaded {
+        let outcome = match self.newer_than(known, needs, now).await {
+            Ok(keys) => (keys, None),
+            Err(problem) => (None, Some(problem)),
+        };
+        self.without_revoked_keys(known, outcome).await
     }
 
     /// The same for a server that has served `known`, which was read at `last_read`. Where the store went back, what is returned is
@@ -247,28 +266,46 @@ impl StoredKeyring {
         now: Timestamp,
     ) -> Reloaded {
         let before = self.known();
-        match self.newer_than(known, needs).await {
+        let outcome = match self.newer_than(known, needs, now).await {
             Ok(Some(found)) => {
                 let losses = known.records().losses(found.records(), last_read, now);
                 if losses.is_empty() {
-                    return Reloaded { keys: Some(found), problem: None };
+                    (Some(found), None)
+                } else {
+                    // Whatever its number is, it does not come after what was seen.
+                    *self.known.lock().unwrap_or_else(PoisonError::into_inner) = before;
+                    let problem = Some(KeyringError::WentBack(WentBack::Lost(losses)));
+                    (Some(known.together_with(&found)), problem)
                 }
-                // Whatever its number is, it does not come after what was seen.
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = before;
-                let problem = Some(KeyringError::WentBack(WentBack::Lost(losses)));
-                Reloaded { keys: Some(known.together_with(&found)), problem }
             }
-            Ok(None) => Reloaded { keys: None, problem: None },
+            Ok(None) => (None, None),
             Err(KeyringError::WentBack(why)) => {
                 let together = match self.load_whatever_is_there().await {
                     Ok(Some(found)) => known.together_with(&found),
                     // Nothing, or nothing that can be used.
                     Ok(None) | Err(_) => known.clone(),
                 };
-                Reloaded { keys: Some(together), problem: Some(KeyringError::WentBack(why)) }
+                (Some(together), Some(KeyringError::WentBack(why)))
             }
-            Err(problem) => Reloaded { keys: None, problem: Some(problem) },
-        }
+            Err(problem) => (None, Some(problem)),
+        };
+        self.without_revoked_keys(known, outcome).await
+    }
+
+    /// A mark counts, and so does a revocation that was read, whatever is wrong with the keyring.
+    async fn without_revoked_keys(
+        &self,
+        known: &LoadedKeyring,
+        (keys, problem): (Option<LoadedKeyring>, Option<KeyringError>),
+    ) -> Reloaded {
+        let marks = self.look_at_marks().await;
+        let revoked = self.not_to_be_used();
+        let keys = match keys {
+            Some(keys) => Some(keys.without(&revoked).unwrap_or(keys)),
+            None => known.without(&revoked),
+        };
+        let marks_damaged = matches!(marks, Ok(Looked { damaged: true }));
+        Reloaded { keys, problem: problem.or(marks.err()), marks_damaged }
     }
 
     /// An authentic keyring, opened, whether or not it can come after what was seen.
@@ -277,41 +314,54 @@ impl StoredKeyring {
         let envelope = Envelope::parse(&document.bytes)?;
         let sealer = self.sealing.authenticating(&envelope).await?;
         let keyring = envelope.verify(&sealer.key)?;
-        self.open(Found { keyring, version: Some(document.version), sealer: Some(sealer) }).await.map(Some)
+        let (version, sealer, marked) = (Some(document.version), Some(sealer), self.not_to_be_used());
+        self.open(Found { keyring, version, sealer, marked }).await.map(Some)
     }
 
     async fn newer_than(
         &self,
         known: &LoadedKeyring,
         needs: &Needs,
+        now: Timestamp,
     ) -> Result<Option<LoadedKeyring>, KeyringError> {
-        let found = self.find_with_needs(needs).await?;
+        let found = self.find_with_needs(needs, now).await?;
         if found.version.as_ref() == known.version() {
-            return Ok(None);
+            return Ok(known.without(&found.marked));
         }
         if known.records().has_the_keys_of(&found.keyring) {
             // Only observations have changed; no private key is opened for that.
-            return Ok(Some(known.with_records(found.keyring, found.version)));
+            let keys = known.with_records(found.keyring, found.version);
+            return Ok(Some(keys.without(&found.marked).unwrap_or(keys)));
         }
         self.open(found).await.map(Some)
     }
 
-    /// The document once it says of every active key for how long it is needed. Another process may activate another
-    /// key in between, so what is returned is what was looked at.
-    async fn find_with_needs(&self, needs: &Needs) -> Result<Found, KeyringError> {
+    /// The document once it has absorbed the marks, as far as that can be written, and says of every active key for
+    /// how long it is needed. Another process may activate another key in between, so what is returned is what was
+    /// looked at.
+    async fn find_with_needs(&self, needs: &Needs, now: Timestamp) -> Result<Found, KeyringError> {
         for _ in 0..ATTEMPTS {
-            let found = self.find().await?;
+            let mut found = self.find().await?;
+            if !found.marked.is_empty() && self.absorb(now).await.is_ok() {
+                found = self.find().await?;
+            }
             if found.keyring.has_needs(needs) {
                 return Ok(found);
             }
-            self.note_needs(needs).await?;
+            self.note_needs(needs, now).await?;
         }
         Err(KeyringError::Contended)
     }
 
+    /// Takes the marks of revocation over into the keyring, from where nobody without the sealing key removes them.
+    /// Returns whether there were any.
+    pub async fn absorb(&self, now: Timestamp) -> Result<bool, KeyringError> {
+        self.change_states(now, |_| Ok(None)).await
+    }
+
     async fn open(&self, found: Found) -> Result<LoadedKeyring, KeyringError> {
         let opening = self.sealing.opening(&found.keyring).await?;
-        LoadedKeyring::open(&found.keyring, found.version, &opening, self.service())
+        LoadedKeyring::open(&found.keyring, found.version, &found.marked, &opening, self.service())
     }
 
     /// Sees to it that a key signs in each ring, and opens the keyring: a successor that waits, because verifiers may know it, or else
@@ -326,7 +376,7 @@ impl StoredKeyring {
         };
         for spec in rings.iter().filter(|spec| !signs(&keyring, spec)) {
             if waits(&keyring, spec).is_some() {
-                self.change_states(|keyring| {
+                self.change_states(now, |keyring| {
                     let next = waits(keyring, spec).filter(|_| !signs(keyring, spec));
                     Ok(next.and_then(|kid| keyring.with_active_at_once(&spec.name, &kid, now)))
                 })
@@ -335,7 +385,7 @@ impl StoredKeyring {
             if !spec.make_first_key {
                 continue;
             }
-            self.add_keys(SealWith::Current, |attempt| {
+            self.add_keys(SealWith::Current, now, |attempt| {
                 if signs(attempt.keyring, spec) {
                     return Ok(Next::Unchanged);
                 }
@@ -357,7 +407,7 @@ impl StoredKeyring {
     ) -> Result<Vec<Imported>, KeyringError> {
         let new: Vec<Material> = keys.iter().map(Material::imported).collect::<Result<_, _>>()?;
         let mut outcome = Vec::new();
-        self.add_keys(SealWith::Current, |attempt| {
+        self.add_keys(SealWith::Current, now, |attempt| {
             outcome.clear();
             let mut next = None;
             for key in &new {
@@ -373,8 +423,20 @@ impl StoredKeyring {
         Ok(outcome)
     }
 
-    /// The document, verified and compared with what this process has seen.
+    /// The document, verified and compared with what this process has seen, and what is marked of it.
+    ///
+    /// The marks are read first: one that is gone by then has been absorbed into what is read after it.
     pub(crate) async fn find(&self) -> Result<Found, KeyringError> {
+        let marks = self.look_at_marks().await;
+        let mut found = self.find_document().await?;
+        marks?;
+        self.knows(&found.keyring);
+        found.marked = self.marked();
+        found.marked.retain(|kid| found.keyring.find(kid).is_some());
+        Ok(found)
+    }
+
+    async fn find_document(&self) -> Result<Found, KeyringError> {
         // Before the store is asked: its answer cannot be older than that.
         let known = self.known();
         let Some(document) = self.store.get(&document::name()?).await? else {
@@ -391,7 +453,7 @@ impl StoredKeyring {
             Continuity::WentBack(why) => return Err(KeyringError::WentBack(why)),
             Continuity::First | Continuity::Unchanged | Continuity::Newer => self.remember(found),
         }
-        Ok(Found { keyring, version: Some(document.version), sealer: Some(sealer) })
+        Ok(Found { keyring, version: Some(document.version), sealer: Some(sealer), marked: BTreeSet::new() })
     }
 
     fn known(&self) -> Option<Known> {
@@ -407,14 +469,18 @@ impl StoredKeyring {
     }
 
     /// Applies a pure change of states by compare-and-set, again on the newer document when somebody else was first.
-    /// Opens no private key and asks no service. Returns whether anything was changed.
+    /// Marks of revocation are absorbed on the way. Opens no private key and asks no service. Returns whether anything
+    /// was changed.
     pub(crate) async fn change_states(
         &self,
+        now: Timestamp,
         mut step: impl FnMut(&Keyring) -> Result<Option<Keyring>, KeyringError>,
     ) -> Result<bool, KeyringError> {
         for _ in 0..ATTEMPTS {
             let found = self.find().await?;
-            let Some(next) = step(&found.keyring)? else { return Ok(false) };
+            let absorbed = found.keyring.absorbing(&found.marked, now);
+            let next = step(absorbed.as_ref().unwrap_or(&found.keyring))?;
+            let Some(next) = next.or(absorbed) else { return Ok(false) };
             let sealer = match &found.sealer {
                 Some(before) => self.sealing.at_hand(&found.keyring, before),
                 None => self.sealing.sealer(&found.keyring, &mut None).await?,
@@ -431,10 +497,11 @@ impl StoredKeyring {
     pub(crate) async fn add_keys(
         &self,
         seal_with: SealWith,
+        now: Timestamp,
         step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
     ) -> Result<bool, KeyringError> {
         let (mut made, mut written) = (Made::default(), Written::No);
-        let outcome = self.attempts(seal_with, step, &mut made, &mut written).await;
+        let outcome = self.attempts(seal_with, now, step, &mut made, &mut written).await;
         let unused = made.key.as_ref().filter(|made| match &written {
             Written::No => true,
             Written::Yes(keyring) => keyring.find(&made.kid).is_none(),
@@ -452,14 +519,16 @@ impl StoredKeyring {
     async fn attempts(
         &self,
         seal_with: SealWith,
+        now: Timestamp,
         mut step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
         made: &mut Made,
         written: &mut Written,
     ) -> Result<bool, KeyringError> {
         for _ in 0..ATTEMPTS {
             let found = self.find().await?;
-            let opening = self.sealing.opening(&found.keyring).await?;
-            LoadedKeyring::open(&found.keyring, None, &opening, self.service())?;
+            let keyring = found.keyring.absorbing(&found.marked, now).unwrap_or(found.keyring.clone());
+            let opening = self.sealing.opening(&keyring).await?;
+            LoadedKeyring::open(&keyring, None, &BTreeSet::new(), &opening, self.service())?;
             let renewed = match seal_with {
                 SealWith::Current => None,
                 SealWith::New => self.sealing.renewed(&mut made.data_key).await?,
@@ -468,7 +537,7 @@ impl StoredKeyring {
                 Some(sealer) => sealer,
                 None => self.sealing.sealer(&found.keyring, &mut made.data_key).await?,
             };
-            let keyring = found.keyring.with_data_key(&sealer);
+            let keyring = keyring.with_data_key(&sealer);
             let new = match (&made.key, &made.ring) {
                 (Some(key), Some(ring)) => Some(key.sealed(ring, &sealer.key)?),
                 _ => None,
@@ -519,6 +588,10 @@ impl StoredKeyring {
         match self.store.put(&document::name()?, &written.bytes, expect, None).await {
             Ok(_) => {
                 self.remember(Known::new(&next, written.envelope.content()));
+                self.knows(&next);
+                if !found.marked.is_empty() {
+                    self.tidy_marks(&next).await;
+                }
                 Ok(Some(next))
             }
             Err(StoreError::Conflict { .. }) => Ok(None),

@@ -116,7 +116,7 @@ impl StoredKeyring {
         now: Timestamp,
     ) -> Result<Vec<FutureTime>, KeyringError> {
         let mut corrected = Vec::new();
-        self.change_states(|keyring| {
+        self.change_states(now, |keyring| {
             corrected = keyring.future_times(skew, now);
             Ok(keyring.with_times_corrected(skew, now))
         })

@@ -34,7 +34,7 @@ async fn put(store: &Arc<dyn Store>, bytes: &[u8]) {
 }
 
 async fn problem(keyring: &StoredKeyring, known: &LoadedKeyring) -> Option<KeyringError> {
-    let reloaded = keyring.reload(known, &Needs::new()).await;
+    let reloaded = keyring.reload(known, &Needs::new(), NOW).await;
     assert!(reloaded.keys.is_none(), "{reloaded:?}");
     reloaded.problem
 }
@@ -86,7 +86,7 @@ async fn a_process_that_saw_the_newer_document_keeps_its_keys_when_the_store_goe
     assert_eq!(why.code(), "keyring_went_back", "no first key is made in place of those that were there");
 
     put(&store, &newest).await;
-    assert!(running.reload(&loaded, &Needs::new()).await.problem.is_none());
+    assert!(running.reload(&loaded, &Needs::new(), NOW).await.problem.is_none());
 }
 
 #[tokio::test]
@@ -98,11 +98,11 @@ async fn a_look_at_the_public_address_is_a_new_sequence_and_not_a_change_of_the_
     let other = StoredKeyring::new(Arc::clone(&store), sealing);
     let look = Look::at(NOW, BTreeSet::from([kid.clone()]));
     other.observe(&look, Duration::from_secs(60), Duration::ZERO).await.unwrap();
-    let seen = running.reload(&loaded, &Needs::new()).await.keys.unwrap();
+    let seen = running.reload(&loaded, &Needs::new(), NOW).await.keys.unwrap();
     assert_eq!((seen.records().sequence(), seen.records().keys_sequence()), (2, 1));
     assert!(seen.records().observations().of(&kid).is_some());
     other.prepare(&spec(), NOW).await.unwrap();
-    let changed = running.reload(&seen, &Needs::new()).await.keys.unwrap();
+    let changed = running.reload(&seen, &Needs::new(), NOW).await.keys.unwrap();
     assert_eq!((changed.records().sequence(), changed.records().keys_sequence()), (3, 3));
     assert_eq!(changed.records().id(), loaded.records().id());
 }

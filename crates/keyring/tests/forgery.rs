@@ -77,7 +77,7 @@ impl Scene {
         let leaked = keyring.prepare(&spec(), NOW).await.unwrap().kid;
         keyring.publish(&leaked, NOW).await.unwrap();
         scene.keep().await;
-        keyring.revoke(&leaked, &spec(), NOW).await.unwrap();
+        keyring.revoke(&leaked, NOW).await.unwrap();
         scene.keep().await;
         keyring.prepare(&spec(), NOW).await.unwrap();
         scene.keep().await;
@@ -221,7 +221,7 @@ async fn nothing_that_the_store_is_given_without_the_sealing_key_reaches_verifie
         // One that starts now, and one that runs.
         let why = scene.process().load().await.map(|keyring| shown(&keyring));
         let why = why.expect_err(name);
-        let reloaded = running.reload(&loaded, &Needs::new()).await;
+        let reloaded = running.reload(&loaded, &Needs::new(), NOW).await;
         assert!(reloaded.keys.is_none() && reloaded.problem.is_some(), "{name}: {reloaded:?}");
         // Nothing is written over it either.
         for outcome in [

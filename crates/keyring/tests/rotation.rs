@@ -223,12 +223,13 @@ async fn a_key_is_revoked_even_when_the_service_that_would_make_the_next_one_is_
     let keyring = keyring().with_service(Arc::new(Away));
     let first = advance(&keyring, NOW).await[0].kid.clone();
     let in_the_service = RingSpec { place: KeyPlace::Service, ..spec() };
-    let revocation = keyring.revoke(&first, &in_the_service, NOW).await.unwrap();
-    assert!(revocation.changed && revocation.active.is_none());
-    assert!(matches!(revocation.replacement, Some(KeyringError::Service(_))), "{revocation:?}");
+    let revocation = keyring.revoke(&first, NOW).await.unwrap();
+    assert!(revocation.counts() && revocation.record.is_ok() && revocation.active.is_none());
+    let why = keyring.replace(&in_the_service, NOW).await.unwrap_err();
+    assert!(matches!(why, KeyringError::Service(_)), "{why}");
     assert_eq!(states(&keyring).await, []);
     // It is no reason to revoke what is not there.
-    let unknown = keyring.revoke("nobody", &in_the_service, NOW).await.unwrap_err();
+    let unknown = keyring.revoke("nobody", NOW).await.unwrap_err();
     assert!(matches!(unknown, KeyringError::Lifecycle(LifecycleError::UnknownKey { .. })));
 }
 
@@ -236,21 +237,21 @@ async fn a_key_is_revoked_even_when_the_service_that_would_make_the_next_one_is_
 async fn revoking_is_at_once_and_the_next_key_signs_at_once() {
     let keyring = keyring();
     let first = advance(&keyring, NOW).await[0].kid.clone();
-    let revocation = keyring.revoke(&first, &spec(), NOW).await.unwrap();
-    let second = revocation.active.unwrap();
-    assert!(revocation.changed && second != first);
+    assert!(keyring.revoke(&first, NOW).await.unwrap().record.is_ok());
+    let second = keyring.replace(&spec(), NOW).await.unwrap().unwrap();
+    assert!(second != first);
     assert_eq!(states(&keyring).await, [KeyState::Active]);
     let loaded = keyring.load().await.unwrap();
     let public: Vec<_> =
         loaded.ring(&ring()).unwrap().public_keys().iter().map(|key| key.jwk.kid.clone()).collect();
     assert_eq!(public, std::slice::from_ref(&second));
-    let again = keyring.revoke(&first, &spec(), NOW).await.unwrap();
-    assert_eq!((again.changed, again.active), (false, Some(second.clone())));
+    let again = keyring.revoke(&first, NOW).await.unwrap();
+    assert!(again.was_revoked() && again.active.as_ref() == Some(&second), "{again:?}");
+    assert_eq!(keyring.replace(&spec(), NOW).await.unwrap(), Some(second.clone()), "it has one that signs");
 
     // With one waiting, that one takes over.
     let third = keyring.prepare(&spec(), NOW).await.unwrap().kid;
-    let revocation = keyring.revoke(&second, &spec(), NOW).await.unwrap();
-    assert_eq!((revocation.changed, revocation.active), (true, Some(third)));
+    assert_eq!(keyring.revoke(&second, NOW).await.unwrap().active, Some(third));
     for refused in [
         keyring.activate(&first, &policy(), Force::Yes, NOW).await,
         keyring.publish(&first, NOW).await,

@@ -84,7 +84,7 @@ async fn a_sealing_key_is_changed_in_four_steps_and_every_server_reads_the_keyri
     assert!(signs(&learnt.load().await.unwrap()).await);
     assert!(is_wrong_key(&before.load().await.unwrap_err()), "it was left out of step 1");
     // 3: all of it is sealed again.
-    let report = swapped.reseal(DataKey::Same).await.unwrap().unwrap();
+    let report = swapped.reseal(DataKey::Same, NOW).await.unwrap().unwrap();
     assert_eq!((report.resealed, report.unchanged, report.remote), (2, 1, 0));
     assert_eq!((report.sealing_key.as_str(), report.before.len()), (new.id(), 1));
     assert_eq!(sealed_by(&swapped).await, [new.id(); 3]);
@@ -100,7 +100,7 @@ async fn sealing_again_twice_writes_once_and_changes_nothing_but_the_seal() {
     before.ensure(&[spec()], NOW).await.unwrap();
     let swapped = StoredKeyring::new(Arc::clone(&store), Sealing::new(new).also(old));
     let was = before.read().await.unwrap();
-    swapped.reseal(DataKey::Same).await.unwrap();
+    swapped.reseal(DataKey::Same, NOW).await.unwrap();
     let is = swapped.read().await.unwrap();
     let shown = |keyring: &countersign_keyring::Keyring| {
         let (_, key) =
@@ -108,7 +108,7 @@ async fn sealing_again_twice_writes_once_and_changes_nothing_but_the_seal() {
         (key.kid.clone(), key.state, key.created_at, key.public_key(), key.certificate().cloned())
     };
     assert_eq!(shown(&was), shown(&is));
-    let again = swapped.reseal(DataKey::Same).await.unwrap().unwrap();
+    let again = swapped.reseal(DataKey::Same, NOW).await.unwrap().unwrap();
     assert_eq!((again.resealed, again.unchanged), (0, 1));
     assert_eq!(swapped.read().await.unwrap(), is, "nothing was written");
 }
@@ -125,12 +125,12 @@ async fn nothing_is_written_when_one_key_does_not_open() {
     let document = Key::parse("keyring").unwrap();
     let bytes = store.get(&document).await.unwrap().unwrap().bytes;
     let swapped = StoredKeyring::new(Arc::clone(&store), Sealing::new(new.clone()).also(old));
-    let why = swapped.reseal(DataKey::Same).await.unwrap_err();
+    let why = swapped.reseal(DataKey::Same, NOW).await.unwrap_err();
     assert!(matches!(why, KeyringError::Seal { why: SealError::WrongKey { .. }, .. }), "{why}");
     assert_eq!(store.get(&document).await.unwrap().unwrap().bytes, bytes);
     // And without the old key at all.
     let alone = StoredKeyring::new(Arc::clone(&store), new);
-    assert!(is_wrong_key(&alone.reseal(DataKey::Same).await.unwrap_err()));
+    assert!(is_wrong_key(&alone.reseal(DataKey::Same, NOW).await.unwrap_err()));
     assert_eq!(store.get(&document).await.unwrap().unwrap().bytes, bytes);
 }
 
@@ -224,14 +224,14 @@ async fn a_new_data_key_is_fetched_by_servers_that_run_and_seals_what_they_make(
     running.ensure(&[spec()], NOW).await.unwrap();
     let first = sealed_by(&running).await.remove(0);
     let other = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
-    let report = other.reseal(DataKey::New).await.unwrap().unwrap();
+    let report = other.reseal(DataKey::New, NOW).await.unwrap().unwrap();
     assert!(report.resealed == 1 && report.sealing_key != first);
     assert!(signs(&running.load().await.unwrap()).await);
     add(&running).await.unwrap();
     assert_eq!(sealed_by(&running).await, [report.sealing_key.clone(), report.sealing_key]);
     // Old ones are forgotten in time, those in use never.
     for _ in 0..6 {
-        other.reseal(DataKey::New).await.unwrap();
+        other.reseal(DataKey::New, NOW).await.unwrap();
     }
     assert_eq!(other.read().await.unwrap().data_keys().len(), 4);
     assert!(signs(&running.load().await.unwrap()).await);
@@ -250,13 +250,13 @@ async fn a_crash_before_the_write_leaves_neither_a_new_data_key_nor_a_resealed_k
         std::future::pending().await
     });
     let crashed = StoredKeyring::new(halting, Sealing::wrapped(vault.clone()));
-    let task = tokio::spawn(async move { crashed.reseal(DataKey::New).await.map(|_| ()) });
+    let task = tokio::spawn(async move { crashed.reseal(DataKey::New, NOW).await.map(|_| ()) });
     reached.notified().await;
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     assert_eq!(running.read().await.unwrap(), before);
     let next = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault));
-    let report = next.reseal(DataKey::New).await.unwrap().unwrap();
+    let report = next.reseal(DataKey::New, NOW).await.unwrap().unwrap();
     let newest = next.read().await.unwrap().data_keys().last().unwrap().id.clone();
     assert_eq!((report.resealed, report.sealing_key), (1, newest));
     assert!(signs(&running.load().await.unwrap()).await);
@@ -271,7 +271,7 @@ async fn a_key_that_was_made_while_others_sealed_again_is_sealed_under_what_seal
     // It has read the keyring and made a key; before it writes, all is sealed again under a new data key.
     let faster = other.clone();
     let racing = Meddled::with(&store, async move {
-        faster.reseal(DataKey::New).await.unwrap();
+        faster.reseal(DataKey::New, NOW).await.unwrap();
     });
     let slow = StoredKeyring::new(racing, Sealing::wrapped(vault));
     slow.load().await.unwrap();
@@ -357,7 +357,7 @@ async fn from_a_file_to_a_service_to_another_service_and_back_with_servers_that_
         assert!(is_wrong_key(&why) || other_key, "not before everything is sealed again: {why}");
         add(&swapped).await.unwrap();
         add(&learnt).await.unwrap();
-        let report = swapped.reseal(DataKey::Same).await.unwrap().unwrap();
+        let report = swapped.reseal(DataKey::Same, NOW).await.unwrap().unwrap();
         assert!(report.resealed > 0 && sealed_by(&swapped).await.iter().all(|id| *id == report.sealing_key));
         assert!(signs(&learnt.load().await.unwrap()).await);
         assert!(signs(&alone.load().await.unwrap()).await);
@@ -369,7 +369,7 @@ async fn a_data_key_of_the_envelope_that_is_another_one_altered_or_left_out_is_r
     let (store, vault) = (store(), Vault::new("a"));
     let keyring = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
     keyring.ensure(&[spec()], NOW).await.unwrap();
-    keyring.reseal(DataKey::New).await.unwrap();
+    keyring.reseal(DataKey::New, NOW).await.unwrap();
     let document = Key::parse("keyring").unwrap();
     let good: serde_json::Value =
         serde_json::from_slice(&store.get(&document).await.unwrap().unwrap().bytes).unwrap();
@@ -404,5 +404,5 @@ async fn a_data_key_of_the_envelope_that_is_another_one_altered_or_left_out_is_r
 async fn a_sealing_key_that_is_made_by_hand_has_no_new_data_key() {
     let keyring = StoredKeyring::new(store(), key());
     keyring.ensure(&[spec()], NOW).await.unwrap();
-    assert_eq!(keyring.reseal(DataKey::New).await.unwrap(), None);
+    assert_eq!(keyring.reseal(DataKey::New, NOW).await.unwrap(), None);
 }

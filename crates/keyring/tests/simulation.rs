@@ -312,7 +312,7 @@ impl World {
                 // It does not reach the store this time, alone.
                 continue;
             }
-            let reloaded = self.keyring.reload(&self.instances[index].loaded, &Needs::new()).await;
+            let reloaded = self.keyring.reload(&self.instances[index].loaded, &Needs::new(), self.now).await;
             if reloaded.problem.is_some() {
                 continue;
             }

@@ -221,11 +221,11 @@ async fn reload_sees_a_change_by_another_and_nothing_otherwise() {
     let (mine, other) =
         (StoredKeyring::new(Arc::clone(&store), Arc::clone(&sealing)), StoredKeyring::new(store, sealing));
     let loaded = mine.ensure(&[spec("default", Algorithm::EdDSA)], NOW).await.unwrap();
-    let unchanged = mine.reload(&loaded, &Needs::new()).await;
+    let unchanged = mine.reload(&loaded, &Needs::new(), NOW).await;
     assert!(unchanged.keys.is_none() && unchanged.problem.is_none(), "{unchanged:?}");
     let key = [private(Algorithm::EdDSA, None)];
     other.import(&ring("default"), &key, Activation::Now, NOW).await.unwrap();
-    let changed = mine.reload(&loaded, &Needs::new()).await.keys.unwrap();
+    let changed = mine.reload(&loaded, &Needs::new(), NOW).await.keys.unwrap();
     assert_eq!(changed.ring(&ring("default")).unwrap().public_keys().len(), 2);
 }
 

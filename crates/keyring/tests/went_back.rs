@@ -93,12 +93,12 @@ async fn server(world: &World) -> (StoredKeyring, LoadedKeyring, Vec<u8>) {
     let keyring = world.keyring();
     keyring.ensure(&[spec()], NOW).await.unwrap();
     let older = world.bytes().await;
-    keyring.load_to_mint(&needs()).await.unwrap();
+    keyring.load_to_mint(&needs(), NOW).await.unwrap();
     let next = keyring.prepare(&spec(), NOW).await.unwrap().kid;
     keyring.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
     let waiting = keyring.prepare(&spec(), NOW).await.unwrap().kid;
     keyring.publish(&waiting, NOW).await.unwrap();
-    let loaded = keyring.load_to_mint(&needs()).await.unwrap();
+    let loaded = keyring.load_to_mint(&needs(), NOW).await.unwrap();
     (keyring, loaded, older)
 }
 
@@ -147,7 +147,7 @@ async fn a_store_that_goes_back_in_any_way_takes_no_key_away_and_is_noticed() {
                 _ => drop(another_authority(&world, 10).await),
             }
             for _ in 0..2 {
-                let Reloaded { keys, problem } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
+                let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
                 assert!(matches!(problem, Some(KeyringError::WentBack(_))), "{on_disk} {way}: {problem:?}");
                 let keys = keys.unwrap();
                 assert_eq!(signs(&keys), signs(&known), "{way}");
@@ -158,7 +158,7 @@ async fn a_store_that_goes_back_in_any_way_takes_no_key_away_and_is_noticed() {
             }
             // Put right, it is as if nothing had been.
             world.put(Some(&newest)).await;
-            let Reloaded { keys, problem } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
+            let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
             assert!(problem.is_none(), "{way}: {problem:?}");
             assert_eq!(shown(&keys.unwrap()), shown(&known), "{way}");
         }
@@ -175,10 +175,10 @@ async fn a_loss_is_accepted_by_name_and_with_a_higher_number_only() {
         assert_eq!(signed.len(), 2);
         let went_back = async || keyring.reload_since(&known, &needs(), NOW, NOW).await.problem.is_some();
         let other = world.keyring();
-        other.accept_losses(&signed[..1], keyring.known_sequence()).await.unwrap();
+        other.accept_losses(&signed[..1], keyring.known_sequence(), NOW).await.unwrap();
         assert!(went_back().await, "one of two");
-        other.accept_losses(&signed, keyring.known_sequence()).await.unwrap();
-        let Reloaded { keys, problem } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
+        other.accept_losses(&signed, keyring.known_sequence(), NOW).await.unwrap();
+        let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
         assert!(problem.is_none(), "{problem:?}");
         assert_eq!(shown(&keys.unwrap()).len(), 1);
     }
@@ -190,13 +190,13 @@ async fn a_key_that_was_revoked_never_comes_back_with_an_older_store() {
     let (keyring, before, _) = server(&world).await;
     let with_it = world.bytes().await;
     let revoked = signs(&before);
-    world.keyring().revoke(&revoked, &spec(), NOW).await.unwrap();
-    let Reloaded { keys, problem } = keyring.reload_since(&before, &needs(), NOW, NOW).await;
+    world.keyring().revoke(&revoked, NOW).await.unwrap();
+    let Reloaded { keys, problem, .. } = keyring.reload_since(&before, &needs(), NOW, NOW).await;
     assert!(problem.is_none(), "a revocation is no loss: {problem:?}");
     let known = keys.unwrap();
     assert!(!shown(&known).contains(&revoked));
     world.put(Some(&with_it)).await;
-    let Reloaded { keys, problem } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
+    let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
     assert!(matches!(problem, Some(KeyringError::WentBack(_))));
     assert!(!shown(&keys.unwrap()).contains(&revoked));
 }
@@ -210,7 +210,7 @@ async fn what_is_explained_is_no_loss() {
     // One that waits is removed after it was given up, and the retired one when nobody needs it.
     let late = NOW.plus(policy().keep_retired * 2);
     other.advance(&spec(), &policy(), late, &mut Vec::new()).await.unwrap();
-    let Reloaded { keys, problem } = keyring.reload_since(&known, &needs(), NOW, late).await;
+    let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, late).await;
     assert!(problem.is_none(), "{problem:?}");
     assert!(shown(&keys.unwrap()).len() < all);
 }
@@ -221,8 +221,7 @@ async fn a_ring_whose_successor_waits_takes_it_and_makes_no_other_key() {
     let keyring = world.keyring();
     keyring.ensure(&[spec()], NOW).await.unwrap();
     let active = signs(&keyring.load().await.unwrap());
-    let imported = RingSpec { make_first_key: false, ..spec() };
-    keyring.revoke(&active, &imported, NOW).await.unwrap();
+    keyring.revoke(&active, NOW).await.unwrap();
     assert!(keyring.load().await.unwrap().ring(&name()).is_none_or(|ring| ring.active().is_none()));
     let waiting = keyring.prepare(&spec(), NOW).await.unwrap().kid;
     let loaded = keyring.ensure(&[spec()], NOW).await.unwrap();

@@ -47,7 +47,21 @@ impl Refresh {
     async fn look(&self, issuer: &Issuer, state: &mut State) {
         let State { trusted, read_at, served, outage } = state;
         let now = self.clock.now();
-        let Reloaded { keys, problem } = self.keyring.reload_since(trusted, &self.needs, *read_at, now).await;
+        let reloaded = self.keyring.reload_since(trusted, &self.needs, *read_at, now).await;
+        let Reloaded { keys, problem, marks_damaged } = reloaded;
+        if marks_damaged {
+            let what = "marks of revocation cannot be read, those that were read before still count";
+            outage.tell(
+                "keyring-revocations is damaged; `countersign keys revoke` replaces it".to_owned(),
+                what,
+            );
+        }
+        if problem.is_none() && keys.as_ref().is_some_and(|keys| self.rotation.lacks_a_key(keys)) {
+            // A key was revoked and none waited. The next look takes up the one that is made here.
+            if let Err(why) = self.rotation.turn(now).await {
+                outage.tell(why.to_string(), "no key can be made in place of the revoked one");
+            }
+        }
         let went_back = matches!(problem, Some(KeyringError::WentBack(_)));
         issuer.store_went_back(went_back);
         if let Some(keys) = keys {

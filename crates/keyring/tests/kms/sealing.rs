@@ -131,7 +131,7 @@ async fn from_a_file_to_kms_and_back_while_two_servers_run() {
     let (one, two) = (with(to_file()), with(to_kms()));
     one.ensure(&[spec()], NOW).await.unwrap();
     for (mover, key) in [(&two, DataKey::Same), (&two, DataKey::New), (&one, DataKey::Same)] {
-        let report = mover.reseal(key).await.unwrap().unwrap();
+        let report = mover.reseal(key, NOW).await.unwrap().unwrap();
         assert_eq!(report.resealed, 1);
         one.load().await.unwrap();
         two.load().await.unwrap();

@@ -9,7 +9,7 @@ use crate::{authority::Authority, failure::Outcome, output};
 pub(super) async fn run(context: &Context<'_>, kids: &[String], sequence: u64) -> Outcome {
     let config = context.load()?;
     let authority = Authority::open(&config, context.environment).await?;
-    let accepted = authority.keyring.accept_losses(kids, sequence).await?;
+    let accepted = authority.keyring.accept_losses(kids, sequence, authority.clock.now()).await?;
     let keyring = authority.keyring.read().await?;
     if context.json {
         let report = serde_json::json!({ "accepted": accepted, "sequence": keyring.sequence() });

@@ -119,33 +119,6 @@ pub(super) async fn remove(context: &Context<'_>, kid: &str) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn revoke(context: &Context<'_>, kid: &str) -> Outcome {
-    let opened = Opened::new(context).await?;
-    let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
-    let revocation = opened.authority.keyring.revoke(kid, &ring.spec, now).await?;
-    let (changed, active) = (revocation.changed, revocation.active);
-    tell(context, &opened, kid, changed).await?;
-    if changed && !context.json {
-        output::line("Verifiers refuse its tokens when they read the JWKS again; some keep keys for hours.");
-        output::line(&match active {
-            Some(active) => format!("Key {active} signs in ring {} now.", ring.spec.name),
-            None if ring.spec.make_first_key => format!(
-                "Ring {} has no key to sign with now, because none could be made; `countersign keys rotate --once`, or a running \
-                 server, makes one as soon as that is possible.",
-                ring.spec.name
-            ),
-            None => format!("Ring {} has no key to sign with now; import one.", ring.spec.name),
-        });
-        let keyring = opened.authority.keyring.read().await?;
-        if let Some(arn) = keyring.revocation(kid).and_then(|key| key.remote_name()) {
-            output::line(&format!(
-                "The KMS key itself is still there and signs for whoever may use it: aws kms disable-key --key-id {arn}"
-            ));
-        }
-    }
-    Ok(())
-}
-
 pub(super) async fn rotate(context: &Context<'_>) -> Outcome {
     let opened = Opened::new(context).await?;
     let rotation = Rotation::new(&opened.config, &opened.authority);

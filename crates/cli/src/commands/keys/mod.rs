@@ -9,6 +9,7 @@ mod key_texts;
 mod life;
 mod list;
 mod reseal;
+mod revoke;
 
 use super::Context;
 use crate::{
@@ -31,7 +32,7 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
         KeysCommand::Publish { kid } => life::publish(context, &kid).await,
         KeysCommand::Activate { kid, force } => life::activate(context, &kid, force).await,
         KeysCommand::Retire { kid } => life::retire(context, &kid).await,
-        KeysCommand::Revoke { kid } => life::revoke(context, &kid).await,
+        KeysCommand::Revoke { kid } => revoke::run(context, &kid).await,
         KeysCommand::Remove { kid } => life::remove(context, &kid).await,
         KeysCommand::Adopt { digest } => adopt::run(context, digest.as_deref()).await,
         KeysCommand::Rotate { once: _ } => life::rotate(context).await,

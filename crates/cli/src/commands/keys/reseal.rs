@@ -12,7 +12,7 @@ pub(super) async fn run(context: &Context<'_>, new_data_key: bool) -> Outcome {
     let config = context.load()?;
     let authority = Authority::open(&config, context.environment).await?;
     let data_key = if new_data_key { DataKey::New } else { DataKey::Same };
-    let Some(report) = authority.keyring.reseal(data_key).await? else {
+    let Some(report) = authority.keyring.reseal(data_key, authority.clock.now()).await? else {
         let why = format!(
             "sealing.key is {}, which is no key of KMS; make a new one by hand, and put the old one into sealing.also",
             config.sealing

@@ -1,0 +1,204 @@
+//! `countersign keys revoke`: the emergency path. It says what was done, what could not be, and what is left to do.
+//!
+//! A key is revoked when its mark is written or the keyring says so; the exit code is that and nothing else. The
+//! mark needs the store alone, so the command goes on without a sealing key. A successor is looked after last.
+//! What is left to do depends on how verifiers came to the key: by the public documents, or by hand.
+//! Pinned by crates/keyring/tests/revocation.rs and tests/e2e/test_revoke.py.
+
+use super::Context;
+use crate::{
+    authority::{self, Authority},
+    config::{Config, RingConfig},
+    failure::{Failure, Outcome, configuration, internal},
+    output,
+    stores::{self, FirstKeys},
+};
+use countersign_jose::Timestamp;
+use countersign_keyring::{Replaced, Revocation, RingName, SealingKey, StoredKeyring};
+use countersign_store::{Clock, SystemClock};
+use std::sync::Arc;
+
+/// How verifiers came to the keys of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// They read the public documents.
+    Published,
+    /// 8x8 was given the key.
+    Jaas,
+    /// They were given it by hand.
+    ByHand,
+}
+
+pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
+    let config = context.load()?;
+    let now = SystemClock.now();
+    let (keyring, unsealed) = match Authority::open(&config, context.environment).await {
+        Ok(authority) => (authority.keyring, None),
+        Err(why) => (without_sealing_key(context, &config).await?, Some(why)),
+    };
+    let revocation = keyring.revoke(kid, now).await?;
+    if !revocation.counts() {
+        let mark = revocation.mark.and_then(Result::err);
+        let why = mark.or(revocation.record.err());
+        return Err(why.map_or_else(|| internal("the key is not revoked"), Failure::from));
+    }
+    if let Some(Ok(Replaced::Yes)) = &revocation.mark {
+        tracing::error!(
+            "the store's marks of revocation were damaged or too many, and were replaced: somebody else may write to \
+             the store; revoke again what was revoked and is not in `countersign keys list`"
+        );
+    }
+    let ring = revocation.revoked.as_ref().map(|key| key.ring.clone());
+    let configured = ring.as_ref().and_then(|name| config.rings.iter().find(|ring| ring.spec.name == *name));
+    let (active, replacement) = successor(&keyring, &revocation, configured, now).await;
+    let recorded = match (&revocation.record, unsealed) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(why)) => Err(why.to_string()),
+        (Err(why), None) => Err(why.to_string()),
+    };
+    if context.json {
+        let line = serde_json::json!({
+            "kid": kid, "ring": ring, "state": "revoked", "changed": !revocation.was_revoked(),
+            "recorded": recorded.is_ok(), "not_recorded": recorded.as_ref().err(),
+            "active": active, "no_replacement": replacement,
+        });
+        output::line(&line.to_string());
+        return Ok(());
+    }
+    let refresh = humantime::format_duration(config.refresh);
+    let already = if revocation.was_revoked() { " already" } else { "" };
+    let of = ring.as_ref().map_or_else(String::new, |ring| format!(" in ring {ring}"));
+    output::line(&format!("key {kid}{of} is revoked{already}"));
+    if let Err(why) = &recorded {
+        output::line(&format!(
+            "It is marked, which counts for every server within {refresh}. It could not be recorded in the keyring: {why}. \
+             The next server or command that has the sealing key records it; until then, somebody who can write to the \
+             store can remove the mark from servers that have not seen it."
+        ));
+    } else {
+        output::line(&format!(
+            "Running servers stop signing with it and showing it within {refresh} (store.refresh)."
+        ));
+    }
+    let algorithm = revocation.revoked.as_ref().map(|key| key.algorithm);
+    let reached =
+        ring.as_ref().map(|ring| reached(&config, ring, algorithm.is_some_and(|a| a.is_symmetric())));
+    for line in what_is_left(reached) {
+        output::line(line);
+    }
+    if let Some(ring) = &ring {
+        output::line(&now_signs(
+            ring,
+            configured,
+            active.as_deref(),
+            replacement.as_deref(),
+            &refresh.to_string(),
+        ));
+    }
+    if let Some(arn) = revocation.revoked.as_ref().and_then(|key| key.remote_name()) {
+        output::line(&format!(
+            "The KMS key itself is still there and signs for whoever may use it: aws kms disable-key --key-id {arn}"
+        ));
+    }
+    Ok(())
+}
+
+/// The store alone: what is sealed does not open, and a mark can be written.
+async fn without_sealing_key(context: &Context<'_>, config: &Config) -> Outcome<StoredKeyring> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = stores::of(config, context.environment, FirstKeys::Refuse, clock).await?;
+    let store = store.ok_or_else(|| configuration("there is no store, so there is no key to revoke"))?;
+    let (nobodys, _) = SealingKey::generate().map_err(internal)?;
+    Ok(authority::keyring(config, store, Arc::new(nobodys).into()))
+}
+
+/// The key that signs in the ring now; one is made where that is possible, or why it is not.
+async fn successor(
+    keyring: &StoredKeyring,
+    revocation: &Revocation,
+    ring: Option<&RingConfig>,
+    now: Timestamp,
+) -> (Option<String>, Option<String>) {
+    if revocation.active.is_some() || revocation.record.is_err() {
+        return (revocation.active.clone(), None);
+    }
+    let Some(ring) = ring.filter(|ring| ring.spec.make_first_key) else { return (None, None) };
+    match keyring.replace(&ring.spec, now).await {
+        Ok(active) => (active, None),
+        Err(why) => (None, Some(why.to_string())),
+    }
+}
+
+fn reached(config: &Config, ring: &RingName, symmetric: bool) -> Reached {
+    if config.profiles.iter().any(|profile| profile.name() == "jaas" && profile.ring() == ring) {
+        Reached::Jaas
+    } else if symmetric || config.unpublished_rings.contains(ring) {
+        Reached::ByHand
+    } else {
+        Reached::Published
+    }
+}
+
+fn what_is_left(reached: Option<Reached>) -> &'static [&'static str] {
+    match reached {
+        Some(Reached::Published) => &[
+            "Verifiers refuse its tokens when they read the JWKS again; some keep keys for hours.",
+            "Where the public documents are served from a folder or a bucket, run `countersign publish` now, with \
+             --cloudfront where CloudFront stands in front.",
+        ],
+        Some(Reached::Jaas) => &[
+            "8x8 was given this key by hand and accepts its tokens until you delete it in the JaaS console, under API keys.",
+        ],
+        Some(Reached::ByHand) => &[
+            "It is in no JWKS, so there is nowhere to withdraw it from: every verifier that was given it accepts its \
+             tokens until it is replaced there.",
+        ],
+        None => &[
+            "The keyring cannot be read, so its ring is not known: if it is published, verifiers refuse its tokens when \
+             they read the JWKS again; if verifiers were given it by hand (JaaS, HS256), remove it there.",
+        ],
+    }
+}
+
+fn now_signs(
+    ring: &RingName,
+    configured: Option<&RingConfig>,
+    active: Option<&str>,
+    replacement: Option<&str>,
+    refresh: &str,
+) -> String {
+    match (active, replacement, configured) {
+        (Some(active), _, _) => {
+            format!("Key {active} signs in ring {ring}; running servers use it within {refresh}.")
+        }
+        (None, Some(why), _) => format!(
+            "Ring {ring} has no key to sign with now, because none could be made: {why}. A running server, or `countersign \
+             keys rotate --once`, makes one as soon as that is possible."
+        ),
+        (None, None, Some(ring)) if ring.spec.make_first_key => {
+            format!("Ring {} has no key to sign with now; a running server makes one.", ring.spec.name)
+        }
+        (None, None, Some(ring)) => {
+            format!("Ring {} has no key to sign with now; import one.", ring.spec.name)
+        }
+        (None, None, None) => format!("Ring {ring} is not in the configuration, so no key was made for it."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_do_is_told_for_each_way_a_verifier_came_to_the_key() {
+        for (reached, says, does_not_say) in [
+            (Some(Reached::Published), "countersign publish", "JaaS"),
+            (Some(Reached::Jaas), "delete it in the JaaS console", "read the JWKS again"),
+            (Some(Reached::ByHand), "nowhere to withdraw it from", "read the JWKS again"),
+            (None, "its ring is not known", "countersign publish"),
+        ] {
+            let text = what_is_left(reached).join(" ");
+            assert!(text.contains(says) && !text.contains(does_not_say), "{reached:?}: {text}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+"""`keys revoke` as an operator meets it: what it says for each kind of ring, and with what it needs missing."""
+
+import json
+
+from e2e import wire
+from e2e.program import SECRET, until
+
+RINGS = """
+[rings.meetings]
+algorithm = "RS256"
+
+[rings.shared]
+algorithm = "HS256"
+published = false
+"""
+
+
+def active(world, ring="default"):
+    return next(key["kid"] for key in world.keys() if key["ring"] == ring and key["state"] == "active")
+
+
+def shown(issuer):
+    return {key["kid"] for key in json.loads(wire.get(issuer, "/.well-known/jwks.json").body)["keys"]}
+
+
+def test_it_says_what_is_left_to_do_and_by_when_servers_follow(world):
+    world.configure()
+    issuer = world.serve().printed["issuer"]
+    kid = active(world)
+    said = world.done("keys", "revoke", kid)
+    assert f"key {kid} in ring default is revoked" in said
+    assert "within 5s" in said and "countersign publish" in said and "read the JWKS again" in said
+    until(lambda: kid not in shown(issuer), "the server shows the revoked key")
+    assert "is revoked already" in world.done("keys", "revoke", kid)
+    world.fails(1, "there is no key", "keys", "revoke", "nobody")
+
+
+def test_without_the_sealing_key_it_still_counts_and_the_server_records_it(world):
+    world.configure()
+    issuer = world.serve().printed["issuer"]
+    kid = active(world)
+    key = world.folder / "countersign/sealing.key"
+    text = key.read_text()
+    key.unlink()
+    said = world.done("keys", "revoke", kid)
+    assert "is revoked" in said and "could not be recorded" in said and "sealing key is missing" in said
+    until(lambda: kid not in shown(issuer), "the server shows the revoked key")
+    key.write_text(text)
+    # The server has the sealing key, so the keyring says it now.
+    until(lambda: any(k["kid"] == kid and k["state"] == "revoked" for k in world.keys()), "it is not recorded")
+    until(lambda: len(shown(issuer)) == 1, "there is no key to take over")
+
+
+def test_a_key_that_never_signed_is_removed_and_one_that_signs_is_not(world):
+    world.configure()
+    kid = active_after_first_use(world)
+    waiting = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+    assert "is removed" in world.done("keys", "remove", waiting)
+    assert waiting not in world.done("keys", "list")
+    world.fails(1, "it signs", "keys", "remove", kid)
+
+
+def active_after_first_use(world):
+    world.done("sign", "--claims", "{}")
+    return active(world)
