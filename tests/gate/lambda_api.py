@@ -4,6 +4,7 @@
 writes is one write, so that no delayed acknowledgement is measured.
 """
 
+import fnmatch
 import itertools
 import json
 import queue
@@ -40,20 +41,40 @@ def event_names():
     return names
 
 
+def arn_of(text):
+    """What an event asks for, if it says so."""
+    try:
+        asked = json.loads(text)
+        return asked.get("methodArn") or asked.get("routeArn") if isinstance(asked, dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def allows(policy, arn):
+    """What IAM makes of a policy: a Deny is stronger than an Allow, and without either it is a no."""
+    def covered(effect):
+        resources = [r for s in policy["Statement"] if s["Effect"] == effect for r in s["Resource"]]
+        # `[` is no wildcard of IAM.
+        return any(fnmatch.fnmatchcase(arn, resource.replace("[", "[[]")) for resource in resources)
+
+    return isinstance(arn, str) and covered("Allow") and not covered("Deny")
+
+
 @dataclass
 class Reply:
-    """What the function made of an event: `json`, or the error it reported; and how long it took, in seconds."""
+    """What the function made of an event: `json`, or the error it reported; how long it took, in seconds; and what was asked."""
 
     json: dict | None
     error: dict | None
     seconds: float
+    arn: str | None = None
 
     @property
     def let_in(self):
         if self.json is None:
             return False
         if "policyDocument" in self.json:
-            return any(s["Effect"] == "Allow" for s in self.json["policyDocument"]["Statement"])
+            return allows(self.json["policyDocument"], self.arn)
         return self.json["isAuthorized"]
 
     @property
@@ -91,7 +112,7 @@ class LambdaApi(socketserver.ThreadingTCPServer):
         if future is None:
             return b""
         id = f"8476a536-e9f4-11e8-9739-{next(self.numbers):012}"
-        self.asked[id] = future, time.perf_counter()
+        self.asked[id] = future, time.perf_counter(), arn_of(event)
         arn = "arn:aws:lambda:us-east-1:123456789012:function:authorizer"
         head = (
             f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(event)}\r\n"
@@ -101,9 +122,9 @@ class LambdaApi(socketserver.ThreadingTCPServer):
         return head.encode() + event
 
     def done(self, id, kind, body):
-        future, since = self.asked.pop(id)
+        future, since, arn = self.asked.pop(id)
         seconds, body = time.perf_counter() - since, json.loads(body)
-        future.set_result(Reply(body, None, seconds) if kind == "response" else Reply(None, body, seconds))
+        future.set_result(Reply(body, None, seconds, arn) if kind == "response" else Reply(None, body, seconds, arn))
         return b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 

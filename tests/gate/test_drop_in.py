@@ -9,7 +9,7 @@ import pytest
 from gate import issuers, keyserver
 from gate.issuers import ABSENT, ALL, COGNITO_ACCESS, FIREBASE
 from gate.keyserver import answer
-from gate.lambda_api import authorizers
+from gate.lambda_api import allows, arn_of, authorizers, event
 from gate.one_shot import OneShot, configuration
 
 API = "arn:aws:execute-api:us-east-1:123456789012:abcdef123"
@@ -46,7 +46,7 @@ class OnCommandLine:
         """The reply; None for the error `Unauthorized`."""
         verdict = self.one.authorize(token, name=name, environment=self.environment)
         self.log = verdict.log
-        assert (verdict.exit == 0) is let_in(verdict.reply)
+        assert (verdict.exit == 0) is let_in(verdict.reply, name)
         return None if verdict.reply == {"errorMessage": "Unauthorized"} else verdict.reply
 
     def start_fails(self, environment):
@@ -82,9 +82,11 @@ def gate(request, binary, tmp_path, make):
     return request.param(binary, tmp_path, make)
 
 
-def let_in(reply):
-    statements = reply.get("policyDocument", {"Statement": []})["Statement"]
-    return reply.get("isAuthorized", any(statement["Effect"] == "Allow" for statement in statements))
+def let_in(reply, name):
+    """Whether the reply lets in the request of the event of that name."""
+    if "policyDocument" in reply:
+        return allows(reply["policyDocument"], arn_of(event(name, "")))
+    return reply.get("isAuthorized", False)
 
 
 def resources(reply):
@@ -121,15 +123,15 @@ def test_keys_in_certificates_and_in_a_key_set_both_do(gate, server):
         audience = f" other , {issuer.claims.get('aud', issuers.APP)},"
         gate.start({"JWT_ISSUER_JWKS_URI": server.url(where), "JWT_AUTHORIZED_AUDIENCES": audience})
         for name in names:
-            assert let_in(gate.ask(issuer.token(), name)), name
+            assert let_in(gate.ask(issuer.token(), name), name), name
         other = FIREBASE if issuer is COGNITO_ACCESS else COGNITO_ACCESS
         assert gate.ask(other.token(), "rest-request") is None
 
 
 def test_a_cognito_access_token_is_known_by_its_client(gate, server):
     gate.start(cognito(server))
-    assert let_in(gate.ask(COGNITO_ACCESS.token(), "websocket-query"))
-    assert let_in(gate.ask(COGNITO_ACCESS.token({"aud": issuers.APP, "client_id": ABSENT}), "websocket-query"))
+    assert let_in(gate.ask(COGNITO_ACCESS.token(), "websocket-query"), "websocket-query")
+    assert let_in(gate.ask(COGNITO_ACCESS.token({"aud": issuers.APP, "client_id": ABSENT}), "websocket-query"), "websocket-query")
     other = [{"client_id": issuers.OTHER_APP}, {"client_id": ABSENT}, {"client_id": ABSENT, "azp": issuers.APP}]
     for changes in [*other, {"aud": "x"}, {"aud": []}]:
         assert gate.ask(COGNITO_ACCESS.token(changes), "websocket-query") is None, changes
@@ -139,7 +141,7 @@ def test_a_cognito_access_token_is_known_by_its_client(gate, server):
 def test_expired_tokens_are_accepted_where_that_was_asked_for_and_a_warning_says_so(value, gate, server):
     gate.start(firebase(server, JWT_VERIFY_EXPIRATION=value))
     for changes in [{"exp": 1}, {"exp": ABSENT}]:
-        assert let_in(gate.ask(FIREBASE.token(changes), "websocket-query")), changes
+        assert let_in(gate.ask(FIREBASE.token(changes), "websocket-query"), "websocket-query"), changes
     assert ANY_AGE in gate.log
     assert gate.ask(FIREBASE.token({"exp": 1, "aud": "x"}), "websocket-query") is None
     assert gate.ask(FIREBASE.token({"exp": "1"}), "websocket-query") is None
@@ -150,20 +152,20 @@ def test_expired_tokens_are_refused_otherwise(value, gate, server):
     gate.start(firebase(server, **({} if value is None else {"JWT_VERIFY_EXPIRATION": value})))
     assert gate.ask(FIREBASE.token({"exp": 1}), "websocket-query") is None
     assert ANY_AGE not in gate.log
-    assert let_in(gate.ask(FIREBASE.token(), "websocket-query"))
+    assert let_in(gate.ask(FIREBASE.token(), "websocket-query"), "websocket-query")
 
 
 def test_without_an_issuer_a_warning_says_so_and_with_one_no_other_is_accepted(gate, server):
     gate.start(firebase(server))
     elsewhere = FIREBASE.token({"iss": "https://session.firebase.google.com/demo-project-1"})
-    assert let_in(gate.ask(elsewhere, "rest-request"))
-    assert let_in(gate.ask(FIREBASE.token({"iss": ABSENT}), "rest-request"))
+    assert let_in(gate.ask(elsewhere, "rest-request"), "rest-request")
+    assert let_in(gate.ask(FIREBASE.token({"iss": ABSENT}), "rest-request"), "rest-request")
     assert ANY_ISSUER in gate.log
     if isinstance(gate, OnCommandLine):
         gate.one.folder = gate.one.folder / "another"
         gate.one.folder.mkdir()
     gate.start(firebase(server, JWT_ISSUER=FIREBASE.claims["iss"]))
-    assert let_in(gate.ask(FIREBASE.token(), "rest-request"))
+    assert let_in(gate.ask(FIREBASE.token(), "rest-request"), "rest-request")
     assert ANY_ISSUER not in gate.log
     for token in [elsewhere, FIREBASE.token({"iss": ABSENT}), FIREBASE.token({"iss": FIREBASE.claims["iss"] + "/"})]:
         assert gate.ask(token, "rest-request") is None
@@ -185,7 +187,7 @@ def test_with_apis_no_other_is_let_in_and_they_are_what_the_policy_names(gate, s
         statements = refused["policyDocument"]["Statement"]
         allowed = [arn for s in statements if s["Effect"] == "Allow" for arn in s["Resource"]]
         assert allowed in ([], apis) and "context" not in refused, name
-    assert let_in(gate.ask(FIREBASE.token(), "http-v2"))
+    assert let_in(gate.ask(FIREBASE.token(), "http-v2"), "http-v2")
 
 
 def test_what_can_not_work_does_not_start(gate, server):

@@ -176,12 +176,15 @@ def test_keys_that_went_stale_work_while_their_server_is_broken_and_no_longer_th
     behave(server, {name: broken[name] for name in names})
     time.sleep(1.1)
     for name in names:
+        if name in WITHDRAWN:
+            # Stale keys are used while the answer takes longer than a moment.
+            until(lambda name=name: lenient.ask(token(name)).unavailable, "the keys are withdrawn")
         for _ in range(2):
             late = lenient.ask(token(name))
             assert late.unavailable if name in WITHDRAWN else late.let_in, name
             assert strict.ask(token(name)).unavailable, name
-        forged = lenient.ask(token(name, issuers.twin("forger")))
-        assert forged.unavailable if name in WITHDRAWN else forged.unauthorized, name
+        forged = token(name, issuers.twin("forger"))
+        assert lenient.ask(forged).unauthorized
         assert lenient.ask(token("fine")).let_in and strict.ask(token("fine")).let_in
 
 
@@ -230,7 +233,7 @@ def test_a_key_that_was_removed_is_refused_after_its_time(certificates, authoriz
     assert one.ask(token("fine")).let_in and one.ask(token("fine", SECOND)).let_in
     server.serve("/keys", answer(document(SECOND), max_age=300))
     time.sleep(1.1)
-    assert one.ask(token("fine")).unauthorized
+    until(lambda: one.ask(token("fine")).unauthorized, "the key is not used any more")
     assert one.ask(token("fine", SECOND)).let_in
     assert one.refusals == ["token_no_key"]
 
@@ -282,7 +285,7 @@ def test_keys_are_kept_within_the_configured_times_whatever_cache_control_says(a
     behave(server, {name: answer({"keys": [SECOND.jwk()]}, **headers) for name, headers in CACHING.items()})
     time.sleep(1.1)
     for name in CACHING:
-        assert short.ask(token(name)).unauthorized, name
+        until(lambda name=name: short.ask(token(name)).unauthorized, name)
         assert short.ask(token(name, SECOND)).let_in, name
         assert usual.ask(token(name)).let_in, name
 

@@ -157,7 +157,8 @@ def test_without_a_variable_of_the_runtime_it_ends_with_78_and_one_line_that_nam
         code, said = one.run()
         assert code == 78 and said.count("\n") == 1, said
         assert missing in said and "countersign authorize" in said
-    assert server.asked.count("/keys") <= 1
+    # The second is for signatures that did not verify: the key of that name could have been replaced.
+    assert server.asked.count("/keys") <= 2
 
 
 def test_a_variable_of_the_runtime_that_is_no_number_ends_it_with_78_and_one_line_that_names_it(authorizer, server):
@@ -254,8 +255,8 @@ def test_a_cached_answer_that_would_count_for_all_routes_is_warned_of_once(autho
 
 def test_rules_that_no_policy_can_say_are_warned_of_once(authorizer, server):
     trust = AUTH0.trust | {"keys_url": server.url()}
-    rules = '[[gate.routes]]\npath = "/orders/{id}"\n[[gate.routes]]\npath = "/secret/**"\nany_scope = ["none"]\n'
+    rules = '[[gate.routes]]\npath = "/orders/{id}"\n[[gate.routes]]\npath = "/orders/{id}/items"\n'
     one = authorizer(f"{configuration(trust)}\n{rules}").start()
     for _ in range(3):
         assert one.ask(AUTH0.token(), "rest-token").let_in
-    assert len(warnings(one, "can not be said in a policy")) == 1
+    assert len(warnings(one, "cannot be said in a policy")) == 1

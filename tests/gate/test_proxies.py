@@ -190,11 +190,12 @@ AMBIGUOUS = [
     "/orders/a%2fb", "/orders/a%2Fb", "/health%2f..%2forders%2f7", "/health/%2e%2e/orders/7", "/health/.%2E/orders/7", "/orders/%2e",
     "/orders/a%5cb", "/health\\..\\orders\\7", "/orders/a\\b", "/orders/a%3bb", "/orders/a%252fb", "/orders/a%00b", "/orders/a%0ab",
     "/orders/a%c0%afb", "/orders/a%ffb", "/orders/a%zz", "/orders/a%", "/orders/*", "/health#/../orders/7", "/orders/7#x",
+    "/orders/...", "/orders./7", "/orders/7%20", "/orders/%EF%BD%81", "/%EF%BD%8Frders/7",
     "http://other.example/health/../orders/7", "http://other.example//orders/7",
 ]
 PLAIN = [
     "/orders/7", "/orders/7/", "/orders/", "/orders", "/orders/%37", "/%6frders/7", "/orders/caf%C3%A9", "/orders/a%20b", "/orders/a+b",
-    "/orders/...", "/orders/a..b", "/orders/7?", "/orders/7??", "/orders/7?a=%2f..%2f&b=//;/../", "http://other.example/orders/7",
+    "/orders/...x", "/orders/a..b", "/orders/7?", "/orders/7??", "/orders/7?a=%2f..%2f&b=//;/../", "http://other.example/orders/7",
     "HTTP://OTHER.example:1234/orders/7?x",
 ]
 

@@ -45,7 +45,7 @@ impl Policies {
         decision: &Decision,
     ) -> Answered {
         let admitted = matches!(decision, Decision::Allow(_));
-        if arn.path == Target::CONNECT {
+        if arn.path == Target::CONNECT && settings.authorized_apis.is_empty() {
             // The one route of a WebSocket API that is ever asked about.
             return match admitted {
                 true => self.alone(arn, Policy::nothing(arn.stage(), false), false),

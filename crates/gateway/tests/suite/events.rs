@@ -248,6 +248,7 @@ async fn authorized_apis_are_what_the_policy_names_and_all_that_is_let_in() {
     assert_eq!(reply["policyDocument"]["Statement"][0]["Effect"], "Allow");
     let reply = shown(&authorize(&authorizer, &event("websocket-query", &good)).await.reply);
     assert_eq!(reply["policyDocument"]["Statement"][0]["Effect"], "Allow");
+    assert_eq!(reply["policyDocument"]["Statement"][0]["Resource"], resources);
     assert_eq!(shown(&authorize(&authorizer, &event("http-v2", &good)).await.reply)["isAuthorized"], true);
     // Another resource of the stage: the caller's own policy, which has it not.
     let outcome = authorize(&authorizer, &event("rest-token", &good)).await;
