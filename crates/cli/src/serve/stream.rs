@@ -167,3 +167,88 @@ impl Drop for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::poll_fn, net::Ipv4Addr};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::Instant,
+    };
+
+    async fn pair() -> (TcpStream, Stream, Arc<Link>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, from) = listener.accept().await.unwrap();
+        let link = Arc::new(Link::new(from.ip(), false, Instant::now()));
+        let stream = Stream::new(tcp, Arc::clone(&link), Box::new(|_| {}));
+        (client, stream, link)
+    }
+
+    async fn read_a_request(client: &mut TcpStream, stream: &mut Stream, link: &Link) {
+        client.write_all(b"request").await.unwrap();
+        let mut bytes = [0; 7];
+        stream.read_exact(&mut bytes).await.unwrap();
+        link.begins();
+    }
+
+    /// Flushes, as hyper does each time it finds that there is no answer yet, until that fails or `is_there` is known.
+    async fn flush_until_known(stream: &mut Stream) -> io::Result<()> {
+        poll_fn(|cx| {
+            ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+            if stream.is_there { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_client_that_breaks_off_while_its_answer_is_made_is_noticed() {
+        let (mut client, mut stream, link) = pair().await;
+        read_a_request(&mut client, &mut stream, &link).await;
+        client.set_zero_linger().unwrap();
+        drop(client);
+        let why = flush_until_known(&mut stream).await.unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_closed_its_side_is_there() {
+        let (mut client, mut stream, link) = pair().await;
+        read_a_request(&mut client, &mut stream, &link).await;
+        client.shutdown().await.unwrap();
+        flush_until_known(&mut stream).await.unwrap();
+        link.answered();
+        stream.write_all(b"answer").await.unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        assert_eq!(link.phase(), Phase::Idle);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_its_next_request_is_there() {
+        let (mut client, mut stream, link) = pair().await;
+        read_a_request(&mut client, &mut stream, &link).await;
+        client.write_all(b"next").await.unwrap();
+        flush_until_known(&mut stream).await.unwrap();
+        let mut next = [0; 4];
+        stream.read_exact(&mut next).await.unwrap();
+        assert_eq!(&next, b"next");
+    }
+
+    #[tokio::test]
+    async fn what_hyper_writes_without_a_request_leaves_as_a_refusal_with_an_id() {
+        let (mut client, mut stream, link) = pair().await;
+        let automatic = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(automatic).await.unwrap();
+        drop(stream);
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 431 ") && text.contains("\r\nx-request-id: "), "{text}");
+        assert!(text.ends_with('}'), "{text}");
+        assert_eq!(link.phase(), Phase::Fresh);
+    }
+}

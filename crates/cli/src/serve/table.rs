@@ -179,3 +179,118 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    struct Host {
+        table: Arc<Table>,
+        places: Places,
+        epoch: Instant,
+    }
+
+    impl Host {
+        fn new(all: usize, per_address: usize) -> Self {
+            let places = Places::new(all, Some(per_address));
+            Self { table: Arc::default(), places, epoch: Instant::now() }
+        }
+
+        fn link(&self, address: &str, of_proxy: bool) -> Arc<Link> {
+            Arc::new(Link::new(address.parse().unwrap(), of_proxy, self.epoch))
+        }
+
+        /// A connection that has had an answer.
+        fn idle(&self, address: &str, of_proxy: bool) -> (Arc<Link>, Result<Place, NoPlace>) {
+            let link = self.link(address, of_proxy);
+            link.begins();
+            link.answered();
+            link.flushed();
+            let place = self.table.admit(&link, self.places);
+            (link, place)
+        }
+
+        /// A connection whose answer is being made.
+        fn busy(&self, address: &str) -> (Arc<Link>, Result<Place, NoPlace>) {
+            let link = self.link(address, false);
+            link.begins();
+            let place = self.table.admit(&link, self.places);
+            (link, place)
+        }
+    }
+
+    #[test]
+    fn what_is_busy_never_gives_way() {
+        let host = Host::new(2, 2);
+        let (one, one_place) = host.busy("192.0.2.1");
+        let (two, two_place) = host.busy("192.0.2.2");
+        assert!(one_place.is_ok() && two_place.is_ok());
+        assert_eq!(host.busy("192.0.2.3").1.unwrap_err(), NoPlace::All);
+        assert!(!one.is_last() && !two.is_last());
+        drop(one_place);
+        assert!(host.busy("192.0.2.3").1.is_ok(), "a place that was given back is free");
+    }
+
+    #[test]
+    fn an_idle_connection_of_a_proxy_gives_way_after_all_others() {
+        let host = Host::new(3, 3);
+        let (proxy, _proxy_place) = host.idle("192.0.2.1", true);
+        let (first, _first_place) = host.idle("192.0.2.2", false);
+        let (busy, _busy_place) = host.busy("192.0.2.3");
+        let told = |link: &Link| link.obey() == crate::serve::link::Step::WindUp && link.is_last();
+        let _fourth = host.busy("192.0.2.4").1.unwrap();
+        assert!(told(&first) && !proxy.is_last() && !busy.is_last());
+        let _fifth = host.busy("192.0.2.5").1.unwrap();
+        assert!(told(&proxy) && !busy.is_last());
+        assert_eq!(host.busy("192.0.2.6").1.unwrap_err(), NoPlace::All);
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_takes_nothing_from_others() {
+        let host = Host::new(100, 2);
+        let places: Vec<_> = (0..2).map(|_| host.busy("192.0.2.1").1.unwrap()).collect();
+        assert_eq!(host.busy("192.0.2.1").1.unwrap_err(), NoPlace::Address);
+        assert_eq!(host.busy("::ffff:192.0.2.1").1.unwrap_err(), NoPlace::Address, "the same address");
+        let _other = host.busy("192.0.2.2").1.unwrap();
+        drop(places);
+        assert!(host.busy("192.0.2.1").1.is_ok());
+        assert!(host.table.lock().by_address.len() == 1, "addresses without connections are forgotten");
+    }
+
+    #[test]
+    fn one_ipv6_network_counts_as_one_address() {
+        let host = Host::new(100, 2);
+        let _places = ["2001:db8::1", "2001:db8::2:3"].map(|address| host.busy(address).1.unwrap());
+        assert_eq!(host.busy("2001:db8::ffff").1.unwrap_err(), NoPlace::Address);
+        assert!(host.busy("2001:db8:0:1::1").1.is_ok());
+    }
+
+    #[test]
+    fn a_share_is_an_eighth_unless_it_is_set() {
+        for (all, set, expected) in [
+            (1024, None, 128),
+            (100, None, 12),
+            (16, None, 8),
+            (2, None, 2),
+            (1024, Some(1), 1),
+            (10, Some(1000), 10),
+        ] {
+            assert_eq!(Places::new(all, set).per_address, expected, "{all} {set:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_told_to_leave_is_not_counted_and_only_so_many_are_told() {
+        let host = Host::new(2 * MOST_LEAVING, 2 * MOST_LEAVING);
+        let idle: Vec<_> = (0..2 * MOST_LEAVING).map(|_| host.idle("192.0.2.1", false).1.unwrap()).collect();
+        let came: Vec<_> = (0..MOST_LEAVING).map(|_| host.busy("192.0.2.2").1.unwrap()).collect();
+        assert_eq!(host.busy("192.0.2.2").1.unwrap_err(), NoPlace::All, "too many are leaving");
+        assert_eq!(host.table.open(), 3 * MOST_LEAVING);
+        drop(idle);
+        assert_eq!(host.table.lock().counted, MOST_LEAVING);
+        drop(came);
+        let inner = host.table.lock();
+        assert_eq!((inner.counted, inner.by_address.len(), inner.entries.len()), (0, 0, 0));
+    }
+}
