@@ -1,5 +1,7 @@
 //! Drafts beside everything that somebody else may have put there: links, files, folders of others, a umask of any kind.
 
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+
 use countersign_files::{Created, Draft, sweep};
 use std::{
     fs,
