@@ -11,7 +11,7 @@ algorithm = "RS256"
 
 [rings.shared]
 algorithm = "HS256"
-published = false
+publish = false
 """
 
 

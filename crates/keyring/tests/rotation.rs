@@ -5,8 +5,9 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Look, Obstacle, PolicyError,
-    Prepared, RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey, ServiceError, Step, StoredKeyring,
+    Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Look, Needs, Obstacle,
+    PolicyError, Prepared, RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey, ServiceError, Step,
+    StoredKeyring,
 };
 use countersign_store::{ManualClock, MemoryStore};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -323,4 +324,88 @@ fn times_that_do_not_fit_together_are_refused_with_their_numbers() {
     let blind = RotationPolicy { observe_every: HOUR * 2, ..good };
     assert!(matches!(blind.check(), Err(PolicyError::ObservesTooSeldom { .. })));
     assert_eq!(RotationPolicy { rotate_every: None, ..good }.check(), Ok(()));
+}
+
+fn needs(keep_after: Duration) -> Needs {
+    Needs::from([(ring(), keep_after)])
+}
+
+#[tokio::test]
+async fn no_change_of_the_configuration_removes_a_key_while_its_tokens_live() {
+    let long = RotationPolicy { longest_token: DAY * 7, keep_retired: DAY * 7 + HOUR, ..policy() };
+    let short = policy();
+    for (first, then, kept) in [
+        // Lowered after it signed, raised while it signs, and raised after it has retired.
+        (&long, &short, long.least_keep_retired()),
+        (&short, &long, long.keep_retired),
+        (&short, &short, short.keep_retired),
+    ] {
+        let keyring = keyring();
+        let old = advance(&keyring, NOW).await[0].kid.clone();
+        keyring.load_to_mint(&needs(first.least_keep_retired()), NOW).await.unwrap();
+        let new = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+        keyring.activate(&new, &short, Force::Yes, NOW).await.unwrap();
+        // A server with the other configuration starts.
+        keyring.load_to_mint(&needs(then.least_keep_retired()), NOW).await.unwrap();
+        let removed = async |now| {
+            let mut done = Vec::new();
+            keyring.advance(&spec(), then, now, &mut done).await.unwrap();
+            done.iter().any(|done| done.step == Step::Remove(old.clone()))
+        };
+        assert!(!removed(NOW.plus(kept - MINUTE)).await, "{kept:?}");
+        let why = keyring.remove(&old, then.keep_retired, NOW.plus(kept - MINUTE)).await.unwrap_err();
+        assert!(matches!(why, KeyringError::Lifecycle(LifecycleError::Needed { .. })), "{why}");
+        assert!(removed(NOW.plus(kept)).await, "{kept:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_longer_need_is_noted_before_the_keys_are_handed_out_and_never_shortened() {
+    let keyring = keyring();
+    let kid = advance(&keyring, NOW).await[0].kid.clone();
+    let noted = async || keyring.read().await.unwrap().find(&kid).unwrap().1.keep_after;
+    assert_eq!(noted().await, policy().least_keep_retired());
+    for (asked, expected) in [
+        (DAY * 7, DAY * 7),
+        (HOUR, DAY * 7),
+        (DAY * 8 + Duration::from_millis(1), DAY * 8 + Duration::from_secs(1)),
+    ] {
+        let loaded = keyring.load_to_mint(&needs(asked), NOW).await.unwrap();
+        let (_, record) = loaded.records().find(&kid).unwrap();
+        assert_eq!((record.keep_after, noted().await), (expected, expected));
+    }
+    // Another key became active meanwhile: who reloads notes it for that one, before it is used.
+    let known = keyring.load().await.unwrap();
+    let next = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    keyring.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
+    let reloaded = keyring.reload(&known, &needs(DAY * 9), NOW).await.keys.unwrap();
+    assert_eq!(reloaded.records().find(&next).unwrap().1.keep_after, DAY * 9);
+}
+
+#[tokio::test]
+async fn when_a_key_first_signed_is_kept_and_its_turn_counts_from_the_last_time() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let second = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    keyring.activate(&second, &policy(), Force::Yes, NOW.plus(HOUR)).await.unwrap();
+    keyring.activate(&first, &policy(), Force::Yes, NOW.plus(DAY)).await.unwrap();
+    let stored = keyring.read().await.unwrap();
+    let (_, record) = stored.find(&first).unwrap();
+    assert_eq!((record.activated_at, record.signing_since), (Some(NOW), Some(NOW.plus(DAY))));
+    let (_, record) = stored.find(&second).unwrap();
+    assert_eq!(record.needed_until, Some(NOW.plus(DAY + policy().least_keep_retired())));
+    assert!(stored.ring(&ring()).unwrap().next_change(&policy(), NOW.plus(DAY)).is_some());
+}
+
+#[tokio::test]
+async fn a_look_counts_from_its_end_and_until_its_beginning() {
+    let keyring = keyring();
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let look = |began, ended| Look { found: of(&[&first]), began, ended };
+    let at = |seconds| NOW.plus(Duration::from_secs(seconds));
+    for (began, ended) in [(at(0), at(5)), (at(60), at(65))] {
+        keyring.observe(&look(began, ended), policy().longest_gap(), policy().skew).await.unwrap();
+    }
+    let seen = keyring.read().await.unwrap().observations().of(&first).unwrap();
+    assert_eq!((seen.first_seen, seen.last_seen), (at(5), at(60)));
 }
