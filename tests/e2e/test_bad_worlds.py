@@ -29,7 +29,7 @@ def extended(text):
 @pytest.mark.parametrize("text, says", [
     ("isuer = 1", "line 2, column 1: unknown field"),
     ("\n\n[stroe]\nurl = 1", "line 4, column 2: unknown field"),
-    ("[limits]\nbody_byte = 1", "line 3, column 1: unknown field"),
+    ("[limits]\nbody_byte = 1", "line 3, column 1: limits: unknown field"),
     ('[limits]\nbody_bytes = "many"', "line 3, column 14"),
     ("[store]\nurl = 5", "line 3, column 7"),
     ("[store]\nurl = [", "line"),

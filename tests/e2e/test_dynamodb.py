@@ -201,6 +201,6 @@ def test_no_level_of_the_log_shows_what_is_sent_to_aws(dynamo_world, moto, table
     item = items(moto, table)["keyring"]
     content = item["bytes"]["B"]
     assert "countersign::audit" in world.log, "the log is there"
-    private = json.loads(content)["rings"]["default"]["keys"][0]["private"]["ciphertext"]
+    private = json.loads(content)["content"]["rings"]["default"]["keys"][0]["private"]["ciphertext"]
     for secret in (aws.KEY_ID, aws.SECRET, aws.TOKEN, private, base64.b64encode(content).decode()[:64]):
         assert secret not in world.log, secret

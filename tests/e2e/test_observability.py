@@ -139,6 +139,7 @@ def on_a_terminal(world, *arguments):
 
 def test_on_a_terminal_the_log_is_for_people_and_still_can_not_be_forged(world):
     world.configure()
+    world.done("keys", "init")  # its warning is not what is asked about
     seen = on_a_terminal(world, "sign", "--claims", json.dumps({"sub": "a\n2026 forged \x1b[2J record"}))
     lines = [line for line in seen.splitlines() if line.strip()]
     assert len(lines) == 1 and "minted" in lines[0] and not lines[0].startswith("{")
@@ -147,6 +148,7 @@ def test_on_a_terminal_the_log_is_for_people_and_still_can_not_be_forged(world):
 
 def test_the_command_line_leaves_the_same_event(world):
     world.configure()
+    world.done("keys", "init")  # its warning is not what is asked about
     done = world.run("sign", "--claims", '{"sub":"a","x":"%s"}' % MARK)
     [event] = [json.loads(line) for line in done.stderr.splitlines()]
     assert (event["decision"], event["client"], event["subject"]) == ("minted", "operator", "a")
@@ -155,6 +157,7 @@ def test_the_command_line_leaves_the_same_event(world):
 
 def test_the_audit_can_be_turned_off_and_the_rest_stays(world):
     world.configure(CONFIG + '[log]\nlevel = "info,countersign::audit=off"\n' + client("tests"))
+    world.done("keys", "init")  # its warning is not what is asked about
     assert world.run("sign", "--claims", "{}").stderr == ""
 
 

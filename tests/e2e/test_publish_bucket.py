@@ -10,6 +10,8 @@ from e2e.program import client, free_port
 
 DISCOVERY = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
 JWKS = "/.well-known/jwks.json"
+#: All of them have the sequence number of the keyring, so that all change with it.
+KEY_SETS = [JWKS, "/.well-known/jwks-rsa.json", "/public-keys"]
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_only_what_changed_is_written_and_keys_go_before_what_refers_to_them(sit
     new = next_key(site)
     site.fails(1, "is not what it should be", "publish", "--check")
     changed = written(publish(site))
-    assert changed == {JWKS, "/public-keys", "/.well-known/x509.json", asap(new)}
+    assert changed == {*KEY_SETS, "/.well-known/x509.json", asap(new)}
     assert sorted(puts(relay)) == sorted(changed)
     site.done("publish", "--check")
 
@@ -173,7 +175,7 @@ def test_cloudfront_is_told_exactly_what_has_changed(site, moto, distribution, r
 
     old, new = site.keys()[0]["kid"], next_key(site)
     second = publish(site, "--cloudfront", distribution, "--wait")
-    changed = sorted(path + name for name in (JWKS, "/public-keys", "/.well-known/x509.json", asap(new)))
+    changed = sorted(path + name for name in (*KEY_SETS, "/.well-known/x509.json", asap(new)))
     assert invalidated(moto, distribution)[second["invalidation"]] == changed
 
     site.done("keys", "revoke", old)
