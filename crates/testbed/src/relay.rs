@@ -259,10 +259,14 @@ async fn questions(
 async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteHalf>>, state: &Mutex<State>) {
     let mut buffer = vec![0; 65536];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let piece = buffer.get(..count).unwrap_or_default();
         let mode = {
             let mut state = state.lock().unwrap();
-            let mode = state.mode.clone();
-            if let Mode::LoseAnswers(times) | Mode::CutAnswers(times) = &mut state.mode {
+            let mut mode = state.mode.clone();
+            if let (Mode::CutAnswers(_), true) = (&mode, piece.ends_with(b"\r\n\r\n")) {
+                // The head alone: the body is what is cut.
+                mode = Mode::Pass;
+            } else if let Mode::LoseAnswers(times) | Mode::CutAnswers(times) = &mut state.mode {
                 *times -= 1;
                 if *times == 0 {
                     state.mode = Mode::Pass;
@@ -272,12 +276,12 @@ async fn answers(mut from: OwnedReadHalf, to: Arc<tokio::sync::Mutex<OwnedWriteH
         };
         match mode {
             Mode::Pass | Mode::Then { .. } | Mode::Answer { .. } => {
-                if to.lock().await.write_all(buffer.get(..count).unwrap_or_default()).await.is_err() {
+                if to.lock().await.write_all(piece).await.is_err() {
                     return;
                 }
             }
             Mode::CutAnswers(_) => {
-                let _ = to.lock().await.write_all(buffer.get(..count - 1).unwrap_or_default()).await;
+                let _ = to.lock().await.write_all(piece.get(..count - 1).unwrap_or_default()).await;
                 return;
             }
             Mode::Freeze => {}

@@ -23,8 +23,9 @@ const GENEROUS: Duration = Duration::from_secs(60);
 const LATEST: u32 = 20_000;
 /// Large enough not to fit into one packet.
 const SIZE: usize = 50_000;
-/// How many tasks an engine may have left over, whatever the size of the crowd.
-const TASKS: usize = 64;
+/// How many tasks an engine may have left over, whatever the size of the crowd: each operation may
+/// have a connection, which is a task too.
+const TASKS: usize = 128;
 
 pub(super) async fn callers_that_hang_up_do_not_block_the_next(bench: &Bench) -> Outcome {
     for crowd in CROWDS {

@@ -86,7 +86,12 @@ async fn reads_whose_answers_are_lost_are_asked_again() {
 async fn callers_that_hang_up_while_all_connections_are_busy_block_nobody() {
     for crowd in [0, 8, 16, 28, 200] {
         let database = Database::new().await;
-        let store = Arc::new(database.open().await.unwrap());
+        // In all forty seconds: far more than an answer takes on a busy machine, and far less than two
+        // hundred turns of half a second.
+        let mut config = world::config(&database.url("&serverSelectionTimeoutMS=5000"));
+        config.operation_timeout = Duration::from_secs(35);
+        let clock = Arc::new(countersign_store::SystemClock);
+        let store = Arc::new(MongoStore::open(config, clock).await.unwrap());
         store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
         let before = database.seen("find").await.len();
         database.plan("find", doc! { "hold": true, "times": 4 }).await;

@@ -89,7 +89,14 @@ impl Database {
 /// The configuration of a URL, with more patience than usual: than anything takes on a busy
 /// machine.
 pub(crate) fn config(url: &str) -> MongoConfig {
-    let mut config = MongoConfig::parse(&StoreUrl::parse(url).unwrap(), Path::new("/")).unwrap();
+    let mut url = url.to_owned();
+    for patience in ["serverSelectionTimeoutMS", "connectTimeoutMS"] {
+        if !url.contains(patience) {
+            let sign = if url.contains('?') { '&' } else { '?' };
+            url = format!("{url}{sign}{patience}=60000");
+        }
+    }
+    let mut config = MongoConfig::parse(&StoreUrl::parse(&url).unwrap(), Path::new("/")).unwrap();
     config.operation_timeout = Duration::from_secs(120);
     config
 }
