@@ -25,7 +25,7 @@ pub struct DynamoDbConfig {
     pub in_flight: usize,
     /// How long an operation waits for its turn.
     pub turn_timeout: Duration,
-    /// How long [`DynamoDbStore::create`](super::DynamoDbStore::create) waits for a table to be ready for use.
+    /// How long [`create`](crate::create) waits for a table to be ready for use.
     pub ready_timeout: Duration,
     /// The pause between two looks at a table that is being made.
     pub ready_pause: Duration,

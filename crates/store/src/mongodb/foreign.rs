@@ -31,7 +31,7 @@ pub struct ForeignLimits {
 ///
 /// # Errors
 ///
-/// As [`MongoStore::open`](super::MongoStore::open); `Misconfigured` when there is more than `limits` allow.
+/// As [`open_existing`](crate::open_existing); `Misconfigured` when there is more than `limits` allow.
 pub async fn read_foreign_collection(
     config: MongoConfig,
     collection: &str,
