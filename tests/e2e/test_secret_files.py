@@ -120,7 +120,7 @@ def test_config_check_tells_a_sealing_key_that_is_missing_from_one_that_was_neve
         world.fails(78, "sealing key" if command == ("serve",) else "is missing, but the store holds keys", *command)
     private(sealing, KEY)
     world.done("config", "check")
-    world.fails(78, "sealed under sealing key", "config", "check", "--online")
+    world.fails(78, "is authenticated with sealing key", "config", "check", "--online")
     private(sealing, right)
     world.done("config", "check", "--online")
 

@@ -63,6 +63,12 @@ impl Authority {
         config: &Config,
         environment: &Environment,
     ) -> Outcome<Self> {
+        // Read before one is made: no sealing key is made beside another that cannot be read.
+        for also in &config.sealing_also {
+            if let SealingRef::Secret(secret) = also {
+                sealing_key(config, environment, "sealing.also", secret)?;
+            }
+        }
         check_sealing_key(config, store.as_ref(), first_keys).await?;
         let sealing = sealing(config, environment)?;
         Ok(Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store })

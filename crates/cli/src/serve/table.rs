@@ -7,6 +7,7 @@
 
 use super::link::Link;
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -159,8 +160,9 @@ impl Inner {
         if self.entries.len() - self.counted >= MOST_LEAVING {
             return None;
         }
-        let waiting = self.entries.values_mut().filter(|entry| entry.counts && may(&entry.link));
-        let longest = waiting.filter_map(|entry| Some((entry.link.waited()?, entry)));
+        let waiting = self.entries.iter_mut().filter(|(_, entry)| entry.counts && may(&entry.link));
+        // Of two that have waited for the same milliseconds it is the older connection.
+        let longest = waiting.filter_map(|(id, entry)| Some(((entry.link.waited()?, Reverse(*id)), entry)));
         let (_, entry) = longest.max_by_key(|(waited, _)| *waited)?;
         entry.counts = false;
         let link = Arc::clone(&entry.link);
