@@ -21,6 +21,7 @@ use countersign_jose::{Algorithm, KeyError, KeySize, Timestamp, base64url};
 use countersign_store::{Expect, Store, StoreError, Version};
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -91,6 +92,21 @@ pub(crate) struct Found {
     sealer: Option<Sealer>,
     /// Its keys that are marked as revoked and not in its own list yet.
     marked: BTreeSet<String>,
+}
+
+/// A document that was found authentic.
+#[derive(Clone)]
+struct Verified {
+    bytes: Vec<u8>,
+    keyring: Keyring,
+    sealer: Sealer,
+    known: Known,
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("known", &self.known.sequence()).finish_non_exhaustive()
+    }
 }
 
 impl Found {
@@ -166,6 +182,8 @@ pub struct StoredKeyring {
     service: Option<Arc<dyn KeyService>>,
     /// The newest document that was seen.
     known: Arc<Mutex<Option<Known>>>,
+    /// The document that was verified last, with these sealing keys.
+    last: Arc<Mutex<Option<Verified>>>,
     /// The marks of revocation that were seen.
     pub(crate) marks: Arc<Mutex<Remembered>>,
 }
@@ -178,6 +196,7 @@ impl StoredKeyring {
             sealing: Arc::new(sealing.into()),
             service: None,
             known: Arc::default(),
+            last: Arc::default(),
             marks: Arc::default(),
         }
     }
@@ -445,15 +464,27 @@ impl StoredKeyring {
                 Continuity::First | Continuity::Unchanged | Continuity::Newer => Ok(Found::default()),
             };
         };
-        let envelope = Envelope::parse(&document.bytes)?;
-        let sealer = self.sealing.authenticating(&envelope).await?;
-        let keyring = envelope.verify(&sealer.key)?;
-        let found = Known::new(&keyring, envelope.content());
+        let Verified { keyring, sealer, known: found, .. } = self.verified(document.bytes).await?;
         match Continuity::of(known.as_ref(), Some(&found)) {
             Continuity::WentBack(why) => return Err(KeyringError::WentBack(why)),
             Continuity::First | Continuity::Unchanged | Continuity::Newer => self.remember(found),
         }
         Ok(Found { keyring, version: Some(document.version), sealer: Some(sealer), marked: BTreeSet::new() })
+    }
+
+    /// What the bytes of a document say, if they are authentic. The same bytes as before are not verified twice.
+    async fn verified(&self, bytes: Vec<u8>) -> Result<Verified, KeyringError> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last().as_ref().filter(|last| last.bytes == bytes) {
+            return Ok(last.clone());
+        }
+        let envelope = Envelope::parse(&bytes)?;
+        let sealer = self.sealing.authenticating(&envelope).await?;
+        let keyring = envelope.verify(&sealer.key)?;
+        let known = Known::new(&keyring, envelope.content());
+        let verified = Verified { bytes, keyring, sealer, known };
+        *last() = Some(verified.clone());
+        Ok(verified)
     }
 
     fn known(&self) -> Option<Known> {

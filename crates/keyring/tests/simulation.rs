@@ -3,7 +3,10 @@
 //! Real: the keyring, its plan, its store and every step between. Simulated: two instances that sign and serve the keys they last
 //! read, a content network of three edges that keeps the document and is late, a thousand verifiers that cache it for 0 s to 2 h
 //! (some never look again for an unknown `kid`), two rotators, clocks off by the allowed skew, store outages, and writes whose
-//! author dies before or after them. The same world shows refused tokens when a rule is taken away, so that the test can fail.
+//! author dies before or after them. Once a month an operator changes every number, and one of the two servers learns it days later
+//! than the other, so that tokens are minted and keys removed under two policies. Now and then a key leaks and is revoked, by a mark
+//! alone where the store's keyring cannot be written, and somebody who can write to the store takes the mark away and puts a
+//! document of their own there. The same world shows refused or forged tokens when a rule is taken away, so that the test can fail.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -139,11 +142,30 @@ struct Token {
     expires_at: Timestamp,
 }
 
+/// Which rules hold.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    /// A server notes for how long its tokens need a key before it mints.
+    needs_are_noted: bool,
+    /// The operator changes the numbers.
+    numbers_change: bool,
+    /// Servers mint tokens of this length whatever the policy says.
+    minted: Option<Duration>,
+    /// The thief has no sealing key, so that the tag is in their way.
+    thief_has_no_key: bool,
+}
+
+const ALL: Rules =
+    Rules { needs_are_noted: true, numbers_change: true, minted: None, thief_has_no_key: true };
+
 #[derive(Debug, Default)]
 struct Tally {
     rotations: u64,
     verified: u64,
     refused: u64,
+    /// How often verifiers were shown a key that somebody else put into the store or that is revoked.
+    forged: u64,
+    revoked: u64,
     instants_without_one_active_key: u64,
 }
 
@@ -153,7 +175,18 @@ struct World {
     store: Arc<Flaky>,
     keyring: StoredKeyring,
     spec: RingSpec,
-    policy: RotationPolicy,
+    rules: Rules,
+    sealing: Arc<SealingKey>,
+    /// What each of the two servers is configured with; the second one lags behind.
+    policies: [RotationPolicy; 2],
+    /// What the operator has typed last, and when the second server learns it.
+    newest: RotationPolicy,
+    learns_at: Timestamp,
+    next_change: Timestamp,
+    /// Keys that leaked, and the time from which nobody shows them.
+    leaked: Vec<(String, Timestamp)>,
+    /// Keys that took over from them, and until when some verifiers may not know them.
+    emergencies: Vec<(String, Timestamp)>,
     instances: Vec<Instance>,
     edges: Vec<Copy>,
     verifiers: Vec<Verifier>,
@@ -177,12 +210,30 @@ fn policy() -> RotationPolicy {
     RotationPolicy { keep_retired: policy.least_keep_retired(), ..policy }
 }
 
+/// Every number another one, as an operator may type them; each policy is good by itself.
+fn another_policy(dice: &mut Dice) -> RotationPolicy {
+    let seconds = |dice: &mut Dice, from: u64, to: u64| Duration::from_secs(from + dice.below(to - from));
+    let good = policy();
+    let policy = RotationPolicy {
+        rotate_every: Some(seconds(dice, 20 * DAY, 40 * DAY)),
+        propagation: good.propagation + seconds(dice, 0, HOUR),
+        longest_token: seconds(dice, HOUR, 4 * DAY),
+        skew: good.skew + seconds(dice, 0, MINUTE),
+        signer_lag: good.signer_lag + seconds(dice, 0, HOUR),
+        keep_retired: Duration::ZERO,
+        observe_every: seconds(dice, 15 * MINUTE, 20 * MINUTE),
+    };
+    let policy = RotationPolicy { keep_retired: policy.least_keep_retired(), ..policy };
+    policy.check().unwrap();
+    policy
+}
+
 impl World {
-    async fn new(seed: u64, policy: RotationPolicy) -> Self {
+    async fn new(seed: u64, policy: RotationPolicy, rules: Rules) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let store = Arc::new(Flaky { inner: MemoryStore::new(clock), mood: AtomicU64::new(0) });
         let sealing = Arc::new(SealingKey::generate().unwrap().0);
-        let keyring = StoredKeyring::new(store.clone(), sealing);
+        let keyring = StoredKeyring::new(store.clone(), Arc::clone(&sealing));
         let ring: RingName = "default".parse().unwrap();
         let spec = RingSpec {
             name: ring,
@@ -201,7 +252,14 @@ impl World {
             now: START,
             keyring,
             spec,
-            policy,
+            rules,
+            sealing,
+            policies: [policy; 2],
+            newest: policy,
+            learns_at: START,
+            next_change: START.plus(Duration::from_secs(30 * DAY)),
+            leaked: Vec::new(),
+            emergencies: Vec::new(),
             instances: vec![instance(), instance()],
             edges: vec![Copy::default(); 3],
             verifiers: (0..1000).map(verifier).collect(),
@@ -233,7 +291,12 @@ impl World {
                 continue;
             };
             let kid = signer.kid().to_owned();
-            let lifetime = Duration::from_secs(MINUTE + self.dice.below(DAY - MINUTE + 1));
+            // It took over from a leaked key, known to verifiers or not: the lesser harm.
+            if self.emergencies.iter().any(|(taken, until)| *taken == kid && self.now < *until) {
+                continue;
+            }
+            let longest = self.rules.minted.unwrap_or(self.policies[index].longest_token).as_secs();
+            let lifetime = Duration::from_secs(MINUTE + self.dice.below(longest - MINUTE + 1));
             // The clock of the instance may be ahead.
             let expires_at = self.dice.skewed(self.now).plus(lifetime);
             self.tokens.push(Token { kid, expires_at });
@@ -278,19 +341,17 @@ impl World {
     }
 
     async fn rotate(&mut self) {
-        for _ in 0..2 {
+        for index in 0..2 {
             if self.dice.one_in(4) {
                 continue;
             }
+            let policy = self.policies[index];
             let now = self.dice.skewed(self.now);
             if !self.dice.one_in(10) {
                 let found = self.fetch(0);
-                let _ = self
-                    .keyring
-                    .observe(&Look::at(now, found), self.policy.longest_gap(), self.policy.skew)
-                    .await;
+                let _ = self.keyring.observe(&Look::at(now, found), policy.longest_gap(), policy.skew).await;
             }
-            let _ = self.keyring.advance(&self.spec, &self.policy, now, &mut Vec::new()).await;
+            let _ = self.keyring.advance(&self.spec, &policy, now, &mut Vec::new()).await;
         }
     }
 
@@ -312,7 +373,8 @@ impl World {
                 // It does not reach the store this time, alone.
                 continue;
             }
-            let reloaded = self.keyring.reload(&self.instances[index].loaded, &Needs::new(), self.now).await;
+            let needs = self.needs(index);
+            let reloaded = self.keyring.reload(&self.instances[index].loaded, &needs, self.now).await;
             if reloaded.problem.is_some() {
                 continue;
             }
@@ -326,18 +388,148 @@ impl World {
         let mood = self.store.mood.swap(0, Ordering::SeqCst);
         let keyring = self.keyring.read().await.unwrap();
         self.store.mood.store(mood, Ordering::SeqCst);
-        let keys = keyring.ring(&self.spec.name).map(|ring| ring.keys().to_vec()).unwrap_or_default();
-        let alone = keys.len() == 1;
-        let age = keys.first().and_then(|key| key.activated_at).map_or(0, |at| self.now.since(at).as_secs());
-        let soon = self.policy.rotate_every.unwrap().saturating_sub(self.policy.lead()).as_secs();
-        if alone && age + 8 * HOUR < soon { 4 * HOUR } else { 10 * MINUTE + self.dice.below(10 * MINUTE) }
+        let Some(ring) = keyring.ring(&self.spec.name) else { return 10 * MINUTE };
+        let soon = self.now.plus(Duration::from_secs(8 * HOUR));
+        let turned = ring.active().and_then(|key| key.signing_since);
+        let busy = ring.successor().is_some()
+            || turned.is_none_or(|at| self.now.since(at) < Duration::from_secs(6 * HOUR))
+            || self.policies.iter().any(|policy| {
+                ring.plan(policy, keyring.observations(), self.now).iter().any(|planned| planned.at < soon)
+            });
+        if busy { 10 * MINUTE + self.dice.below(10 * MINUTE) } else { 4 * HOUR }
+    }
+
+    fn needs(&self, index: usize) -> Needs {
+        let keep_after = self.policies[index].least_keep_retired();
+        match self.rules.needs_are_noted {
+            true => Needs::from([(self.spec.name.clone(), keep_after)]),
+            false => Needs::new(),
+        }
+    }
+
+    /// Once a month every number is another one; the second server reads the configuration up to ten days later. A server that
+    /// restarts reads the store before it mints.
+    async fn change_the_numbers(&mut self) {
+        if !self.rules.numbers_change || self.now < self.outage_until {
+            return;
+        }
+        let mood = self.store.mood.swap(0, Ordering::SeqCst);
+        if self.now >= self.next_change {
+            self.newest = another_policy(&mut self.dice);
+            self.next_change = self.now.plus(Duration::from_secs(30 * DAY));
+            self.learns_at = self.now.plus(Duration::from_secs(self.dice.below(10 * DAY)));
+            self.restart(0).await;
+        }
+        if self.now >= self.learns_at && self.policies[1] != self.newest {
+            self.restart(1).await;
+        }
+        self.store.mood.store(mood, Ordering::SeqCst);
+    }
+
+    async fn restart(&mut self, index: usize) {
+        self.policies[index] = self.newest;
+        let needs = self.needs(index);
+        let loaded = self.keyring.load_to_mint(&needs, self.now).await.unwrap();
+        self.instances[index] = Instance { loaded, read_at: self.now };
+    }
+
+    /// A key leaks: it is revoked, and the thief, who can write to the store, undoes that as far as they can.
+    async fn leak(&mut self) {
+        if !self.dice.one_in(1500) || self.now < self.outage_until {
+            return;
+        }
+        let mood = self.store.mood.swap(0, Ordering::SeqCst);
+        let keyring = self.keyring.read().await.unwrap();
+        let ring = keyring.ring(&self.spec.name).unwrap();
+        let kid = ring.keys()[self.dice.below(ring.keys().len() as u64) as usize].kid.clone();
+        let document = Key::parse("keyring").unwrap();
+        let before = self.store.inner.get(&document).await.unwrap().unwrap();
+        self.keyring.revoke(&kid, self.now).await.unwrap();
+        let taken = self.keyring.replace(&self.spec, self.now).await.unwrap().unwrap();
+        let known = self.now.plus(Duration::from_secs(3 * HOUR));
+        if !self.tokens.iter().any(|token| token.kid == taken) {
+            self.emergencies.push((taken, known));
+        }
+        for index in 0..2 {
+            let needs = self.needs(index);
+            let reloaded = self.keyring.reload(&self.instances[index].loaded, &needs, self.now).await;
+            let loaded = reloaded.keys.unwrap_or_else(|| self.instances[index].loaded.clone());
+            self.instances[index] = Instance { loaded, read_at: self.now };
+        }
+        // Its tokens are refused from now on, which is what was asked for; forged ones may pass where caches are.
+        self.tokens.retain(|token| token.kid != kid);
+        self.tally.revoked += 1;
+        self.leaked.push((kid.clone(), self.now.plus(Duration::from_secs(MAX_AGE + LATE))));
+        // The thief: the older document with a newer number, under the tag that is there or one of their own.
+        let after = self.store.inner.get(&document).await.unwrap().unwrap();
+        let mut forged: serde_json::Value = serde_json::from_slice(&before.bytes).unwrap();
+        forged["content"]["sequence"] = (keyring.sequence() + 1_000).into();
+        let bytes = match self.rules.thief_has_no_key {
+            true => serde_json::to_vec(&forged).unwrap(),
+            false => self.as_the_holder_of_the_key_writes(&before).await,
+        };
+        self.store.inner.put(&document, &bytes, Expect::Version(after.version), None).await.unwrap();
+        for index in 0..2 {
+            let needs = self.needs(index);
+            if let Some(loaded) =
+                self.keyring.reload(&self.instances[index].loaded, &needs, self.now).await.keys
+            {
+                self.instances[index].loaded = loaded;
+            }
+        }
+        if self.rules.thief_has_no_key {
+            // An operator restores what was there.
+            let there = self.store.inner.get(&document).await.unwrap().unwrap();
+            self.store
+                .inner
+                .put(&document, &after.bytes, Expect::Version(there.version), None)
+                .await
+                .unwrap();
+        }
+        self.store.mood.store(mood, Ordering::SeqCst);
+    }
+
+    /// The older keyring, and so many writes later that it counts as the newest: what only the sealing key makes.
+    async fn as_the_holder_of_the_key_writes(&self, before: &Document) -> Vec<u8> {
+        let elsewhere = Arc::new(MemoryStore::new(Arc::new(ManualClock::at(self.now))));
+        let document = Key::parse("keyring").unwrap();
+        elsewhere.put(&document, &before.bytes, Expect::Absent, None).await.unwrap();
+        let keyring = StoredKeyring::new(elsewhere.clone(), Arc::clone(&self.sealing));
+        for minutes in 1..20 {
+            let look = Look::at(self.now.plus(Duration::from_secs(minutes)), BTreeSet::new());
+            let found = keyring.read().await.unwrap();
+            let kids = found.rings().flat_map(|(_, ring)| ring.keys()).map(|key| key.kid.clone()).collect();
+            let look = Look { found: kids, ..look };
+            keyring.observe(&look, Duration::from_secs(HOUR), Duration::ZERO).await.unwrap();
+        }
+        elsewhere.get(&document).await.unwrap().unwrap().bytes
+    }
+
+    /// No server shows a key that leaked, nor do caches once they had to read again.
+    fn look_for_leaked_keys(&mut self) {
+        for (kid, until) in &self.leaked {
+            let shown = self.instances.iter().any(|instance| {
+                let signs = instance.loaded.ring(&self.spec.name).and_then(|ring| ring.active());
+                instance.published(&self.spec.name).contains(kid)
+                    || signs.is_some_and(|signer| signer.kid() == kid)
+            });
+            let cached = self.now > *until
+                && self
+                    .edges
+                    .iter()
+                    .any(|edge| edge.until.is_some_and(|end| end > self.now) && edge.kids.contains(kid));
+            self.tally.forged += u64::from(shown || cached);
+        }
     }
 
     async fn live(mut self, years: u64) -> Tally {
         let end = START.plus(Duration::from_secs(years * 365 * DAY));
         while self.now < end {
             self.look_at_the_store().await;
+            self.change_the_numbers().await;
             self.reload().await;
+            self.leak().await;
+            self.look_for_leaked_keys();
             self.mint();
             self.verify();
             self.rotate().await;
@@ -355,25 +547,41 @@ async fn in_ten_years_no_live_token_is_refused_and_one_key_is_active_at_every_in
     let policy = policy();
     policy.check().unwrap();
     let worlds =
-        [7, 42].map(|seed| tokio::spawn(async move { World::new(seed, policy).await.live(10).await }));
+        [7, 42].map(|seed| tokio::spawn(async move { World::new(seed, policy, ALL).await.live(10).await }));
     for world in worlds {
         let tally = world.await.unwrap();
-        assert_eq!((tally.refused, tally.instants_without_one_active_key), (0, 0), "{tally:?}");
-        assert!(tally.rotations > 110 && tally.verified > 500_000, "{tally:?}");
+        let wrong = (tally.refused, tally.forged, tally.instants_without_one_active_key);
+        assert_eq!(wrong, (0, 0, 0), "{tally:?}");
+        assert!(tally.rotations > 90 && tally.verified > 500_000 && tally.revoked > 5, "{tally:?}");
     }
+}
+
+#[tokio::test]
+async fn without_noting_for_how_long_a_key_is_needed_tokens_are_refused() {
+    let rules = Rules { needs_are_noted: false, ..ALL };
+    let tally = World::new(7, policy(), rules).await.live(2).await;
+    assert!(tally.refused > 0 && tally.rotations > 15, "{tally:?}");
+}
+
+#[tokio::test]
+async fn with_the_sealing_key_a_thief_brings_revoked_keys_back() {
+    let rules = Rules { thief_has_no_key: false, ..ALL };
+    let tally = World::new(7, policy(), rules).await.live(2).await;
+    assert!(tally.forged > 0 && tally.revoked > 0, "{tally:?}");
 }
 
 #[tokio::test]
 async fn without_waiting_until_a_key_was_seen_tokens_are_refused() {
     let hasty = RotationPolicy { propagation: Duration::ZERO, ..policy() };
-    let tally = World::new(7, hasty).await.live(2).await;
+    let tally = World::new(7, hasty, Rules { numbers_change: false, ..ALL }).await.live(2).await;
     assert!(tally.refused > 0 && tally.rotations > 20, "{tally:?}");
 }
 
 #[tokio::test]
 async fn without_keeping_retired_keys_for_the_life_of_a_token_tokens_are_refused() {
-    let forgetful = RotationPolicy { keep_retired: Duration::from_secs(HOUR), ..policy() };
-    assert!(forgetful.check().is_err());
-    let tally = World::new(7, forgetful).await.live(2).await;
+    let short = RotationPolicy { longest_token: Duration::from_secs(HOUR), ..policy() };
+    let forgetful = RotationPolicy { keep_retired: short.least_keep_retired(), ..short };
+    let rules = Rules { numbers_change: false, minted: Some(Duration::from_secs(DAY)), ..ALL };
+    let tally = World::new(7, forgetful, rules).await.live(2).await;
     assert!(tally.refused > 0 && tally.rotations > 20, "{tally:?}");
 }
