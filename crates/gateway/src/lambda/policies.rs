@@ -2,7 +2,7 @@
 //!
 //! The request at hand is always answered as the gate has decided. Where the caller's policy says otherwise, because IAM
 //! cannot say the rules or the path, the request alone is added to it or, if that cannot be, allowed alone; a path that IAM
-//! cannot name is refused, with the refusal in the outcome. Called by `reply`.
+//! cannot name is refused with the caller's policy as it is, and the refusal in the outcome. Called by `reply`.
 
 use super::{
     ApiSettings, Once,
@@ -47,18 +47,22 @@ impl Policies {
         let admitted = matches!(decision, Decision::Allow(_));
         if arn.path == Target::CONNECT && settings.authorized_apis.is_empty() {
             // The one route of a WebSocket API that is ever asked about.
-            return match admitted {
-                true => self.alone(arn, Policy::nothing(arn.stage(), false), false),
-                false => (Arc::new(Policy::nothing(arn.stage(), false)), None),
+            let nothing = || Arc::new(Policy::nothing(arn.stage(), false));
+            return match (admitted, is_nameable(arn)) {
+                (true, true) => (Arc::new(Policy::only(arn.as_str(), false)), None),
+                (true, false) => (nothing(), Some(Refusal::Unnameable)),
+                (false, _) => (nothing(), None),
             };
         }
         let own = self.own(gate, settings, arn, decision);
         let (policy, refusal) = match (admitted, own.admits(arn.as_str())) {
             (true, true) => (own, None),
-            (true, false) => match own.and_allow(arn.as_str()).filter(|_| is_nameable(arn)) {
-                Some(wider) => (Arc::new(wider), None),
-                None => self.alone(arn, Policy::nothing(arn.stage(), true), true),
-            },
+            // Refused, and no reason to keep the caller out of anything else.
+            (true, false) if !is_nameable(arn) => (own, Some(Refusal::Unnameable)),
+            (true, false) => {
+                let wider = own.and_allow(arn.as_str());
+                (Arc::new(wider.unwrap_or_else(|| Policy::only(arn.as_str(), true))), None)
+            }
             (false, true) if own.allows(arn.as_str()) => (Arc::new(own.and_deny(nearly(arn))), None),
             (false, _) => (own, None),
         };
@@ -70,14 +74,6 @@ impl Policies {
             );
         }
         (policy, refusal)
-    }
-
-    /// The one request, where it has a name.
-    fn alone(&self, arn: &MethodArn<'_>, nothing: Policy, narrow: bool) -> Answered {
-        match is_nameable(arn) {
-            true => (Arc::new(Policy::only(arn.as_str(), narrow)), None),
-            false => (Arc::new(nothing), Some(Refusal::Unnameable)),
-        }
     }
 
     /// What the caller may do everywhere.

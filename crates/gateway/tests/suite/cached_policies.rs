@@ -276,6 +276,29 @@ async fn what_no_policy_can_name_is_refused_and_the_outcome_says_so() {
     }
 }
 
+#[tokio::test]
+async fn a_request_that_no_policy_can_name_keeps_its_caller_out_of_nothing_else() {
+    let long = format!("/{}", "y".repeat(600));
+    for rules in [
+        json!([{ "path": "/**", "public": true }, { "path": "/", "any_scope": ["x"] }]),
+        json!([{ "path": "/b" }, { "path": "/a/b", "any_scope": ["x"] }, { "path": "/**" }]),
+        json!([{ "path": "/a/*/c/**" }, { "path": "/*" }, { "path": "/b" }]),
+        json!([{ "methods": ["GET"], "path": "/b" }, { "methods": ["GET", "LINK"], "path": "/*" }]),
+    ] {
+        let (authorizer, good) = (authorizer(json!({ "routes": rules })), token(json!({})));
+        let own = shown(&authorize(&authorizer, &ask("GET", "/b", &good)).await.reply);
+        // Nothing says PURGE or LINK unless a rule does, and nothing at all says the paths.
+        for first in ["/${x}", "/$%7Bx}/${y}", "/a/${x}/c/d", long.as_str()] {
+            for method in ["GET", "LINK", "PURGE"] {
+                let outcome = authorize(&authorizer, &ask(method, first, &good)).await;
+                let reply = shown(&outcome.reply);
+                assert_eq!(reply["principalId"], own["principalId"], "{method} {first}");
+                assert!(iam_allows(&reply, &format!("{STAGE}/GET/b")), "{rules}: {method} {first}: {reply}");
+            }
+        }
+    }
+}
+
 fn segment() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned)
 }
