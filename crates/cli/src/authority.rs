@@ -186,6 +186,7 @@ pub(crate) fn issuer_after(
             skew: config.skew,
         },
         signatures: config.signatures,
+        token_endpoint: None,
     };
     Ok(match before {
         Some(before) => before.successor(settings, keyring, clock)?,

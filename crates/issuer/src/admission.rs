@@ -12,6 +12,7 @@ use crate::{
     profile::{Profile, Refusal, Takes},
     request::SignRequest,
     schema::{EXACT_NUMBERS, Unaccepted},
+    scope::Scope,
 };
 use countersign_jose::{
     ClaimName, MAX_CLAIMS_DEPTH, check_registered_claim,
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub struct Admitted<'a> {
     claims: Claims<'a>,
     audience: Option<Audience<'a>>,
+    granted: Option<AdmittedGrant<'a>>,
     lifetime: Duration,
     policy: &'a MintPolicy,
 }
@@ -41,6 +43,11 @@ impl<'a> Admitted<'a> {
         self.audience
     }
 
+    /// What a grant says of the token, where it came by one.
+    pub fn granted(&self) -> Option<AdmittedGrant<'a>> {
+        self.granted
+    }
+
     /// From `iat` to `exp`.
     pub fn lifetime(&self) -> Duration {
         self.lifetime
@@ -50,6 +57,15 @@ impl<'a> Admitted<'a> {
     pub fn policy(&self) -> &'a MintPolicy {
         self.policy
     }
+}
+
+/// What a grant may say of a token.
+#[derive(Debug, Clone, Copy)]
+pub struct AdmittedGrant<'a> {
+    /// Whom it is about; the client itself if none.
+    pub subject: Option<&'a str>,
+    /// What it is good for: scopes of the client's policy.
+    pub scope: Option<&'a str>,
 }
 
 /// Claims that were sent and those that are fixed, each name once. A fixed claim has its fixed value.
@@ -97,6 +113,7 @@ pub(crate) fn admit<'a>(
         let what = format!("the profile {}", quoted(profile.name()));
         return Err(Denial::new(Rule::Profiles, what).into());
     }
+    let granted = granted(profile, request, policy)?;
     let claims = Claims { sent: &request.data, fixed: &policy.claims.fixed };
     check_data(profile, policy, &request.data)?;
     let audience = match (takes, request.audience.as_ref()) {
@@ -111,7 +128,33 @@ pub(crate) fn admit<'a>(
     if let Some(schema) = &policy.claims.schema {
         schema.check(claims.sent()).map_err(|why| Denial::new(Rule::ClaimsSchema, unaccepted(why)))?;
     }
-    Ok(Admitted { claims, audience, lifetime, policy })
+    Ok(Admitted { claims, audience, granted, lifetime, policy })
+}
+
+/// Whether the profile is minted by the way the request came, and the scope is one of the client's.
+fn granted<'a>(
+    profile: &dyn Profile,
+    request: &'a SignRequest<'_>,
+    policy: &MintPolicy,
+) -> Result<Option<AdmittedGrant<'a>>, Refusal> {
+    match (&request.granted, profile.is_granted()) {
+        (None, false) => Ok(None),
+        (Some(granted), true) => {
+            if let Some(scope) = granted.scope {
+                policy.check_scope_names(scope.names())?;
+            }
+            let scope = granted.scope.map(Scope::as_str);
+            Ok(Some(AdmittedGrant { subject: granted.subject, scope }))
+        }
+        (None, true) => {
+            let why = format!("tokens of profile {} are minted by the grants of POST /token", profile.name());
+            Err(Refusal::Invalid(why.into()))
+        }
+        (Some(_), false) => {
+            let why = format!("tokens of profile {} are not minted by a grant", profile.name());
+            Err(Refusal::Invalid(why.into()))
+        }
+    }
 }
 
 /// What may be sent, name by name.

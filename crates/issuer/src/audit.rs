@@ -64,6 +64,8 @@ pub(crate) struct AuditEvent<'a> {
     pub(crate) address: Option<IpAddr>,
     /// The client that proved who it is; `operator` on the command line.
     pub(crate) client: Option<&'a str>,
+    /// The grant it came by; none for `POST /sign` and the command line.
+    pub(crate) grant: Option<&'a str>,
     /// The profile.
     pub(crate) profile: Option<&'a str>,
 }
@@ -90,6 +92,7 @@ impl AuditEvent<'_> {
             client = self.client,
             // Each client has one policy of its own, and it is named like the client.
             policy = self.client,
+            grant = self.grant,
             profile = self.profile,
             kid = minted.kid,
             jti = minted.jti,
@@ -108,6 +111,7 @@ impl AuditEvent<'_> {
             address = self.address.map(tracing::field::display),
             client = self.client,
             policy = self.client,
+            grant = self.grant,
             profile = self.profile,
             code,
             reason,
@@ -123,6 +127,7 @@ impl AuditEvent<'_> {
             decision = "refused",
             request_id = self.request_id,
             address = self.address.map(tracing::field::display),
+            grant = self.grant,
             code,
             reason,
         );

@@ -3,7 +3,7 @@
 //! `serve` answers from the result and `publish` writes the same bytes; no request renders anything. Paths are
 //! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §4.7, §4.9 and §5.
 
-use crate::{IssuerUrl, freshness};
+use crate::{GrantType, IssuerUrl, freshness};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use countersign_jose::{Algorithm, KeyKind, PublicJwk, base64url};
@@ -45,6 +45,8 @@ pub(crate) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration
 pub(crate) const OAUTH_AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 /// Where the JWKS is.
 pub const JWKS: &str = "/.well-known/jwks.json";
+/// Where grants are asked for.
+pub const TOKEN: &str = "/token";
 pub(crate) const PUBLIC_KEYS: &str = "/public-keys";
 pub(crate) const JWKS_RSA: &str = "/.well-known/jwks-rsa.json";
 pub(crate) const X509: &str = "/.well-known/x509.json";
@@ -59,6 +61,17 @@ pub enum JwksCertificates {
     Shown,
 }
 
+/// What discovery says of `POST /token`: exactly what some client may do there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenEndpoint {
+    /// Grants that some client has.
+    pub grants: Vec<GrantType>,
+    /// How clients that have one authenticate (RFC 8414 §2, `token_endpoint_auth_methods_supported`).
+    pub auth_methods: Vec<&'static str>,
+    /// The algorithms that assertions of clients may be signed with.
+    pub auth_algorithms: Vec<Algorithm>,
+}
+
 /// Renders every public document from the public keys of the issuer. `sequence` counts the changes of the keyring
 /// they are from: a reader that remembers it notices when the keys go back to an older state.
 pub fn render(
@@ -66,6 +79,7 @@ pub fn render(
     keys: &[PublishedKey],
     sequence: Option<u64>,
     certificates: JwksCertificates,
+    token_endpoint: Option<&TokenEndpoint>,
     max_age: Duration,
 ) -> PublicDocuments {
     let cache_control = freshness::cache_control(max_age.as_secs());
@@ -84,7 +98,12 @@ pub fn render(
             issuer: issuer.as_str(),
             jwks_uri: issuer.join(JWKS),
             response_types_supported: [],
-            grant_types_supported: [],
+            grant_types_supported: token_endpoint.map(|endpoint| names(&endpoint.grants)).unwrap_or_default(),
+            token_endpoint: token_endpoint.map(|_| issuer.join(TOKEN)),
+            token_endpoint_auth_methods_supported: token_endpoint.map(|endpoint| &*endpoint.auth_methods),
+            token_endpoint_auth_signing_alg_values_supported: token_endpoint
+                .map(|endpoint| &*endpoint.auth_algorithms)
+                .filter(|algorithms| !algorithms.is_empty()),
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: algorithms,
         }),
@@ -134,14 +153,25 @@ fn asap_path(kid: &str) -> String {
     format!("/asap/{name}.pem")
 }
 
-/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization or token endpoint, so no response type and no
-/// grant is offered; both lists are there because their absence would mean "authorization_code and implicit".
+fn names(grants: &[GrantType]) -> Vec<&'static str> {
+    grants.iter().map(|grant| grant.name()).collect()
+}
+
+/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization endpoint, so no response type is offered; it and
+/// the list of grants are there because their absence would mean "authorization_code and implicit". Of the token endpoint
+/// there is nothing where nobody may ask it.
 #[derive(Serialize)]
 struct Discovery<'a> {
     issuer: &'a str,
     jwks_uri: String,
     response_types_supported: [&'static str; 0],
-    grant_types_supported: [&'static str; 0],
+    grant_types_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint_auth_methods_supported: Option<&'a [&'static str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint_auth_signing_alg_values_supported: Option<&'a [Algorithm]>,
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: Vec<Algorithm>,
 }

@@ -4,8 +4,8 @@
 //! looked up when the snapshot is made, so minting does not search.
 
 use crate::{
-    AuditLog, Clients, IssuerUrl, JwksCertificates, ProfileError, PublicDocuments,
-    audit::Immediate,
+    AuditLog, Clients, IssuerUrl, JwksCertificates, ProfileError, PublicDocuments, TokenEndpoint,
+    audit::{AuditEvent, Immediate},
     documents,
     http::{Answers, Metrics, RateLimits},
     profile::Profile,
@@ -18,6 +18,7 @@ use countersign_keyring::{LoadedKeyring, PublishedKey, RingName, Signer};
 use countersign_store::{Clock, ClockJump};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -47,6 +48,8 @@ pub struct IssuerSettings {
     pub patience: Patience,
     /// Signatures computed here at a time.
     pub signatures: SignatureLimits,
+    /// What discovery says of `POST /token`; nothing where no client has a grant.
+    pub token_endpoint: Option<TokenEndpoint>,
 }
 
 /// Sizes of what comes in and goes out.
@@ -90,6 +93,19 @@ pub(crate) struct Keys {
     max_age: Duration,
 }
 
+/// A request that got no token, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusedRequest<'a> {
+    /// The request's name.
+    pub request_id: &'a str,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// The client that proved who it is.
+    pub client: Option<&'a str>,
+    /// The grant it asked for, of those there are.
+    pub grant: Option<&'a str>,
+}
+
 /// What signs the tokens of one profile.
 #[derive(Debug)]
 pub(crate) struct Ready {
@@ -124,8 +140,14 @@ impl Keys {
         let public: Vec<PublishedKey> = published.flat_map(|(_, ring)| ring.public_keys().to_vec()).collect();
         let records = keyring.records();
         let sequence = records.is_stored().then(|| records.keys_sequence());
-        let documents =
-            documents::render(&settings.issuer, &public, sequence, settings.jwks_certificates, max_age);
+        let documents = documents::render(
+            &settings.issuer,
+            &public,
+            sequence,
+            settings.jwks_certificates,
+            settings.token_endpoint.as_ref(),
+            max_age,
+        );
         let answers = Answers::new(&documents, &settings.issuer, max_age);
         Ok(Self { keyring, ready, documents, answers, max_age })
     }
@@ -247,6 +269,23 @@ impl Issuer {
         self.audit_log.as_ref()
     }
 
+    /// Counts and records a request for a token by a grant that got none and never came to the mint, which records its own
+    /// refusals. `client` is the one that proved who it is, if any did.
+    pub fn refuse(&self, request: &RefusedRequest<'_>, code: &'static str, reason: &str) {
+        self.metrics.refused(code);
+        let audit = AuditEvent {
+            request_id: request.request_id,
+            address: Some(request.address),
+            client: request.client,
+            grant: request.grant,
+            profile: None,
+        };
+        match request.client {
+            Some(_) => audit.refused(code, reason),
+            None => audit.refused_unauthenticated(code, reason),
+        }
+    }
+
     /// The metrics of this issuer.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -268,7 +307,8 @@ impl Issuer {
         &self.turns
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    /// The time, as tokens are minted by it.
+    pub fn now(&self) -> Timestamp {
         self.standing.now()
     }
 

@@ -10,6 +10,7 @@ mod audit;
 mod client;
 mod documents;
 mod freshness;
+mod grant;
 pub mod http;
 mod issuer;
 mod issuer_url;
@@ -19,26 +20,32 @@ mod policy;
 mod profile;
 mod request;
 mod schema;
+mod scope;
 mod signatures;
 mod standing;
 mod validity;
 
-pub use admission::{Admitted, Claims, PolicyError, check_policy};
+pub use admission::{Admitted, AdmittedGrant, Claims, PolicyError, check_policy};
 pub use audit::{AuditLog, LogFigures};
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
-pub use documents::{Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, render, x509_map};
+pub use documents::{
+    Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, TOKEN as TOKEN_PATH, TokenEndpoint,
+    render, x509_map,
+};
 pub use freshness::max_age;
-pub use issuer::{Issuer, IssuerError, IssuerSettings, RequestLimits};
+pub use grant::{GrantType, Granted};
+pub use issuer::{Issuer, IssuerError, IssuerSettings, RefusedRequest, RequestLimits};
 pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
-pub use mint::{Caller, MintError, Minted};
+pub use mint::{Caller, MintError, Minted, random_id};
 pub use names::Names;
 pub use policy::{Audience, ClaimRules, Denial, JaasGrant, MintPolicy, Rule};
 pub use profile::{
-    Facts, JaasProfile, JwtProfile, Profile, ProfileError, Refusal, RoomPattern, RoomPatternError, Shaped,
-    Takes, is_jaas_kid,
+    AccessTokenProfile, AccessTokenTyp, Facts, JaasProfile, JwtProfile, Profile, ProfileError, Refusal,
+    RoomPattern, RoomPatternError, Shaped, Takes, is_jaas_kid,
 };
 pub use request::{AudienceRequest, RequestError, SignRequest};
 pub use schema::{Schema, SchemaError};
+pub use scope::{Scope, ScopeError};
 pub use signatures::SignatureLimits;
 pub use standing::{Concern, Patience};
 pub use validity::{Validity, ValidityError};

@@ -160,7 +160,8 @@ impl Issuer {
     ) -> Result<Minted, MintError> {
         let profile = request.profile.as_deref().unwrap_or("jwt");
         let known = self.profile(profile).map(|p| p.name());
-        let audit = AuditEvent { request_id, address, client: Some(caller.name()), profile: known };
+        let grant = request.granted.as_ref().map(|granted| granted.grant.name());
+        let audit = AuditEvent { request_id, address, client: Some(caller.name()), grant, profile: known };
         let log = self.audit_log();
         let result = if log.has_room() || log.wait_for_room().await {
             self.mint_unrecorded(caller, request, now, &audit).await
@@ -195,7 +196,8 @@ impl Issuer {
         let backdate = self.settings().backdate.max(profile.backdate());
         let validity = Validity::new(now, admitted.lifetime(), backdate)?;
         let id = random_id()?;
-        let facts = Facts { issuer: self.settings().issuer.as_str(), id: &id, validity };
+        let facts =
+            Facts { issuer: self.settings().issuer.as_str(), client: caller.name(), id: &id, validity };
         let shaped = profile.shape(&admitted, &facts)?;
 
         if !self.standing().may_sign() {
@@ -244,7 +246,11 @@ impl Issuer {
 }
 
 /// 128 random bits, base64url: a `jti`, or the name of a request.
-pub(crate) fn random_id() -> Result<String, MintError> {
+///
+/// # Errors
+///
+/// If the operating system gives no random numbers.
+pub fn random_id() -> Result<String, MintError> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| MintError::NoRandomness)?;
     Ok(base64url::encode(&bytes))

@@ -198,8 +198,15 @@ impl MintPolicy {
                 Denial::new(Rule::Scopes, format!("the claim `{claim}` to be anything but scopes"))
             })?,
         };
-        match scopes.iter().find(|scope| !self.scopes.allows(scope)) {
-            Some(scope) => Err(Denial::new(Rule::Scopes, format!("the scope {}", quoted(scope)))),
+        self.check_scope_names(scopes.iter().map(String::as_str))
+    }
+
+    pub(crate) fn check_scope_names<'s>(
+        &self,
+        mut names: impl Iterator<Item = &'s str>,
+    ) -> Result<(), Denial> {
+        match names.find(|name| !self.scopes.allows(name)) {
+            Some(name) => Err(Denial::new(Rule::Scopes, format!("the scope {}", quoted(name)))),
             None => Ok(()),
         }
     }

@@ -1,9 +1,10 @@
-//! The typed form of a mint request: what `POST /sign` carries in its body and `countersign sign` on its command line.
+//! The typed form of a mint request: what `POST /sign` carries in its body and `countersign sign` on its command line, or
+//! what a grant of `POST /token` asks for.
 //!
 //! Strict: unknown members, duplicate members, wrong types and too much nesting are refused, each with what is wrong.
 //! The claims stay the text they were, so numbers of any size, nested values and Unicode leave as they came.
 
-use crate::policy::Audience;
+use crate::{grant::Granted, policy::Audience};
 use countersign_jose::{
     MAX_CLAIMS_DEPTH,
     json::{JsonError, Object, WrongType, string},
@@ -24,6 +25,8 @@ pub struct SignRequest<'a> {
     pub profile: Option<Cow<'a, str>>,
     /// Client credentials in the body (RFC 6749 §2.3.1).
     pub credentials: Option<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The grant it came by; none for `POST /sign` and the command line.
+    pub granted: Option<Granted<'a>>,
 }
 
 /// The audience a caller asks for, 1 to 20 of them and none empty; `aud` takes the same form (RFC 7519 §4.1.3).
@@ -149,7 +152,19 @@ impl<'a> SignRequest<'a> {
             duration = metadata.get("duration").map(duration_of).transpose()?;
             audience = metadata.get("audience").map(audience_of).transpose()?;
         }
-        Ok(Self { data, duration, audience, profile, credentials })
+        Ok(Self { data, duration, audience, profile, credentials, granted: None })
+    }
+
+    /// What a grant asks for: an access token, for the client's default lifetime.
+    pub fn by_grant(granted: Granted<'a>, audience: Option<AudienceRequest>) -> Self {
+        Self {
+            data: Object::default(),
+            duration: None,
+            audience,
+            profile: Some(Cow::Borrowed("access_token")),
+            credentials: None,
+            granted: Some(granted),
+        }
     }
 }
 

@@ -46,6 +46,7 @@ fn issuer(backdate: u64) -> Issuer {
             max_stale_signing: Duration::from_secs(3600),
             skew: Duration::from_secs(60),
         },
+        token_endpoint: None,
     };
     Issuer::new(settings, KEYS.clone(), Arc::new(ManualClock::at(NOW))).unwrap()
 }

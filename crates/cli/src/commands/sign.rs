@@ -135,6 +135,7 @@ fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
         limits: RequestLimits { body_bytes: 0, json_depth: 16, token_bytes: MAX_TOKEN_BYTES },
         rates: RateLimits::default(),
         signatures: SignatureLimits { at_once: 1, waiting: 1 },
+        token_endpoint: None,
         // Nothing is read from a store.
         patience: Patience {
             max_stale: Duration::ZERO,

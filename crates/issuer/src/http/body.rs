@@ -15,19 +15,32 @@ pub(super) enum MediaType {
 }
 
 pub(super) fn media_type(headers: &HeaderMap) -> Result<MediaType, HttpError> {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    let essence = essence(headers);
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(MediaType::Json)
-    } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    } else if is_form(headers) {
         Ok(MediaType::Form)
     } else {
         Err(HttpError::UnsupportedMediaType)
     }
 }
 
-/// The whole body, or an error once it is longer than `limit`; nothing beyond the limit is kept.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, HttpError> {
+/// Whether the body claims to be `application/x-www-form-urlencoded`.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    essence(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn essence(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
+}
+
+/// The whole body; nothing beyond the limit is kept.
+///
+/// # Errors
+///
+/// Once it is longer than `limit` bytes, or if it ends early.
+pub async fn read(body: Body, limit: usize) -> Result<Bytes, HttpError> {
     let too_large = || HttpError::BodyTooLarge(limit);
     let mut body = body;
     // Nearly every body comes in one piece, which is taken as it is.

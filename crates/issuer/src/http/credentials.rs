@@ -8,6 +8,7 @@ use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use std::fmt;
 use zeroize::Zeroizing;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -16,9 +17,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// What a caller shows of itself. Not believed yet.
-pub(super) struct Credentials {
-    pub(super) id: String,
-    pub(super) secret: Zeroizing<String>,
+pub struct Credentials {
+    /// The client's name.
+    pub id: String,
+    /// Its secret.
+    pub secret: Zeroizing<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
 }
 
 pub(super) fn select(headers: &HeaderMap, body: Option<(&str, &str)>) -> Result<Credentials, HttpError> {
@@ -34,7 +43,12 @@ pub(super) fn select(headers: &HeaderMap, body: Option<(&str, &str)>) -> Result<
     }
 }
 
-fn basic(headers: &HeaderMap) -> Result<Option<Credentials>, HttpError> {
+/// The credentials of HTTP Basic, where there is an `Authorization` header.
+///
+/// # Errors
+///
+/// If there are two such headers, or it is of another scheme or malformed.
+pub fn basic(headers: &HeaderMap) -> Result<Option<Credentials>, HttpError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -54,7 +68,7 @@ fn basic(headers: &HeaderMap) -> Result<Option<Credentials>, HttpError> {
 }
 
 /// One value of `application/x-www-form-urlencoded`; `None` when it is not UTF-8.
-pub(super) fn form_decode(text: &str) -> Option<String> {
+pub fn form_decode(text: &str) -> Option<String> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(text.to_owned());
     }

@@ -11,8 +11,9 @@ use countersign_keyring::{ServiceError, SignError};
 use std::time::Duration;
 
 /// A refusal on its way out.
+#[expect(missing_docs, reason = "the text of each variant says what it means")]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(super) enum HttpError {
+pub enum HttpError {
     #[error("{0}")]
     InvalidRequest(#[from] RequestError),
     #[error("{0}")]
@@ -78,7 +79,7 @@ impl HttpError {
     }
 
     /// A stable name for metrics and the audit.
-    pub(super) fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Mint(why) => why.code(),
             Self::TooManyRequests(_) => "rate_limited",
@@ -88,10 +89,8 @@ impl HttpError {
         }
     }
 
-    /// RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E in a description: nothing that JSON would have to escape. A
-    /// question mark stands for everything else.
     fn description(&self) -> String {
-        let text = match self {
+        match self {
             Self::Mint(MintError::Sign(SignError::Service {
                 why: why @ ServiceError::TooLong { .. },
                 ..
@@ -102,23 +101,28 @@ impl HttpError {
                 "the token could not be signed; the log has the reason under the request id".to_owned()
             }
             other => other.to_string(),
-        };
-        text.chars()
-            .map(|c| match c {
-                '"' => '\'',
-                ' '..='~' if c != '\\' => c,
-                _ => '?',
-            })
-            .collect()
+        }
     }
+}
+
+/// An error as RFC 6749 §5.2 has it. That allows %x20-21 / %x23-5B / %x5D-7E in a description: nothing that JSON would have
+/// to escape. A question mark stands for everything else.
+pub fn error_response(status: StatusCode, error: &'static str, description: &str) -> Response {
+    let plain = |c| match c {
+        '"' => '\'',
+        ' '..='~' if c != '\\' => c,
+        _ => '?',
+    };
+    let description: String = description.chars().map(plain).collect();
+    let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
+    let fixed = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, fixed, body).into_response()
 }
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let (status, error) = self.parts();
-        let body = format!(r#"{{"error":"{error}","error_description":"{}"}}"#, self.description());
-        let fixed = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-        let mut response = (status, fixed, body).into_response();
+        let mut response = error_response(status, error, &self.description());
         let headers = response.headers_mut();
         let mut set = |name: HeaderName, value: HeaderValue| headers.insert(name, value);
         match self {

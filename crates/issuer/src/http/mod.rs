@@ -1,4 +1,5 @@
-//! The HTTP routes of the issuer: one file per endpoint, mounted at the issuer's path and at the root.
+//! The HTTP routes of the issuer: one file per endpoint, mounted at the issuer's path and at the root. What the crate
+//! `grants` needs to answer another route in the same way is public: bodies, credentials, rates, refusals.
 //!
 //! The caller serves [`Routes`] and tells it the peer's address; sizes of headers, connections
 //! and times are the listener's business. Nothing here reads `Host` or `X-Forwarded-*` to make a URL.
@@ -12,8 +13,11 @@ mod public;
 mod rate;
 mod sign;
 
+pub use body::{is_form, read as read_body};
+pub use credentials::{Credentials, basic, form_decode};
+pub use error::{HttpError, error_response};
 pub use metrics::Metrics;
-pub use rate::{Rate, RateLimits};
+pub use rate::{Rate, RateLimiters, RateLimits};
 
 pub(crate) use public::Answers;
 
@@ -25,8 +29,6 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use error::HttpError;
-use rate::RateLimiters;
 use std::{net::IpAddr, sync::Arc};
 use tower::Service;
 
@@ -44,7 +46,7 @@ pub type MetricsAccess = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 struct App {
     issuer: Arc<Issuer>,
-    rates: RateLimiters,
+    rates: Arc<RateLimiters>,
     metrics_access: MetricsAccess,
 }
 
@@ -63,7 +65,7 @@ const SIGN: &str = "/sign";
 impl Routes {
     /// The routes of `issuer`, at its path and at the root.
     pub fn new(issuer: Arc<Issuer>, metrics_access: MetricsAccess) -> Self {
-        let rates = RateLimiters::new(&issuer.settings().rates, &issuer.settings().clients);
+        let rates = Arc::new(RateLimiters::new(&issuer.settings().rates, &issuer.settings().clients));
         let path = issuer.settings().issuer.path().to_owned();
         let routes = Router::new().route(SIGN, post(sign::sign).fallback(method_not_allowed));
         let operations = Router::new()
@@ -77,6 +79,11 @@ impl Routes {
         let sign = [SIGN.into(), format!("{path}{SIGN}").into()];
         let app = Arc::new(App { issuer, rates, metrics_access });
         Self { router: router.fallback(not_found).with_state(Arc::clone(&app)), sign, app }
+    }
+
+    /// What other routes charge too, so that a client has one rate for all of them.
+    pub fn rates(&self) -> Arc<RateLimiters> {
+        Arc::clone(&self.app.rates)
     }
 
     /// Answers one request from `peer`. Public documents come first and straight from memory, then the request that is

@@ -46,7 +46,8 @@ const CELLS: usize = 8192;
 type ClientLimiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, NoOpMiddleware>;
 type AddressLimiter = RateLimiter<u64, Cells, DefaultClock, NoOpMiddleware>;
 
-pub(super) struct RateLimiters {
+/// What has been used of the limits, by every route that charges it.
+pub struct RateLimiters {
     clients: HashMap<String, ClientLimiter>,
     addresses: Option<AddressLimiter>,
     hash: RandomState,
@@ -54,7 +55,7 @@ pub(super) struct RateLimiters {
 }
 
 impl RateLimiters {
-    pub(super) fn new(limits: &RateLimits, clients: &Clients) -> Self {
+    pub(crate) fn new(limits: &RateLimits, clients: &Clients) -> Self {
         let clock = DefaultClock::default();
         let quota = |rate: Rate| {
             let each = rate.per.checked_div(rate.requests.get()).unwrap_or(rate.per);
@@ -75,8 +76,12 @@ impl RateLimiters {
         }
     }
 
-    /// Charges the address for one request that did not prove who it is, or says how long to wait.
-    pub(super) fn charge_address(&self, address: IpAddr) -> Result<(), Duration> {
+    /// Charges the address for one request that did not prove who it is.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait, where that is more than the limit.
+    pub fn charge_address(&self, address: IpAddr) -> Result<(), Duration> {
         let Some(limiter) = &self.addresses else { return Ok(()) };
         let cell = match address.to_canonical() {
             IpAddr::V4(v4) => self.hash.hash_one(v4.octets()),
@@ -85,8 +90,12 @@ impl RateLimiters {
         limiter.check_key(&cell).map_err(|not_until| self.wait(&not_until))
     }
 
-    /// Takes one request of the client, or says how long to wait.
-    pub(super) fn check_client(&self, id: &str) -> Result<(), Duration> {
+    /// Takes one request of the client.
+    ///
+    /// # Errors
+    ///
+    /// How long to wait, where that is more than the limit.
+    pub fn check_client(&self, id: &str) -> Result<(), Duration> {
         let Some(limiter) = self.clients.get(id) else { return Ok(()) };
         limiter.check().map_err(|not_until| self.wait(&not_until))
     }
@@ -98,6 +107,12 @@ impl RateLimiters {
         let wait = not_until.wait_time_from(self.clock.now());
         // Whole seconds, rounded up: Retry-After has no fractions (RFC 9110 §10.2.3).
         Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+    }
+}
+
+impl std::fmt::Debug for RateLimiters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimiters").finish_non_exhaustive()
     }
 }
 

@@ -1,21 +1,23 @@
 //! Profiles: shapes of token, one file each. A profile says what it takes, is given what the client's policy admits
 //! (`admission`) and gives the claims; times, signing, audit and the response are the same for all.
 
+mod access_token;
 mod jaas;
 mod jwt;
 mod room;
 
+pub use access_token::{AccessTokenProfile, AccessTokenTyp};
 pub use jaas::{JaasProfile, is_jaas_kid};
 pub use jwt::JwtProfile;
 pub use room::{RoomPattern, RoomPatternError};
 
 use crate::{
     admission::{Admitted, Claims},
-    policy::{Denial, MintPolicy},
+    policy::{Audience, Denial, MintPolicy},
     validity::Validity,
 };
 use countersign_keyring::{RingName, Signer};
-use std::{borrow::Cow, fmt::Debug, time::Duration};
+use std::{borrow::Cow, fmt::Debug, io::Write, time::Duration};
 
 /// A shape of token.
 pub trait Profile: Send + Sync + Debug {
@@ -29,6 +31,10 @@ pub trait Profile: Send + Sync + Debug {
     fn check_signer(&self, signer: &dyn Signer) -> Result<(), ProfileError>;
     /// What of a request it uses.
     fn takes(&self) -> Takes;
+    /// Whether its tokens are minted by the grants of `POST /token` alone. The others are minted by everything else.
+    fn is_granted(&self) -> bool {
+        false
+    }
     /// The least time that `iat` and `nbf` of its tokens lie before now.
     fn backdate(&self) -> Duration {
         Duration::ZERO
@@ -73,10 +79,48 @@ impl Takes {
 pub struct Facts<'a> {
     /// The issuer identifier.
     pub issuer: &'a str,
+    /// Who asks.
+    pub client: &'a str,
     /// A fresh random name.
     pub id: &'a str,
     /// When the token begins and ends.
     pub validity: Validity,
+}
+
+/// The beginning of a token's claims: those that only the issuer sets (RFC 7519 §4.1). The object is not closed.
+fn registered(admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, Refusal> {
+    let (begins, ends) = (facts.validity.begins().unix_seconds(), facts.validity.ends().unix_seconds());
+    let mut payload = Vec::with_capacity(512);
+    // Writing to a Vec and serialising strings do not fail; the results are folded all the same.
+    let written = (|| {
+        payload.extend_from_slice(b"{\"iss\":");
+        serde_json::to_writer(&mut payload, facts.issuer)?;
+        payload.extend_from_slice(b",\"aud\":");
+        match admitted.audience() {
+            Some(Audience::One(one)) => serde_json::to_writer(&mut payload, one)?,
+            Some(Audience::Many(many)) => serde_json::to_writer(&mut payload, many)?,
+            None => return Err(serde::ser::Error::custom("no audience")),
+        }
+        write!(payload, ",\"iat\":{begins},\"nbf\":{begins},\"exp\":{ends},\"jti\":\"{}\"", facts.id)
+            .map_err(serde_json::Error::io)
+    })();
+    written.map(|()| payload).map_err(|_| unwritable())
+}
+
+/// The end of a token's claims: those that were sent and those that are fixed, each as the text it is.
+fn write_claims(payload: &mut Vec<u8>, claims: Claims<'_>) -> Result<(), serde_json::Error> {
+    for (name, value) in claims.members() {
+        payload.push(b',');
+        serde_json::to_writer(&mut *payload, name)?;
+        payload.push(b':');
+        payload.extend_from_slice(value.get().as_bytes());
+    }
+    payload.push(b'}');
+    Ok(())
+}
+
+fn unwritable() -> Refusal {
+    Refusal::Invalid("the claims cannot be written as JSON".into())
 }
 
 /// A token's claims, ready to sign.

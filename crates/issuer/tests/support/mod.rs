@@ -104,6 +104,7 @@ impl House {
                 skew: Duration::from_secs(60),
             },
             signatures,
+            token_endpoint: None,
         };
         let clock = Arc::new(ManualClock::at(NOW));
         let issuer_handle = Arc::new(Issuer::new(settings, keyring(), Arc::clone(&clock) as _).unwrap());
