@@ -167,7 +167,7 @@ def a_store_moves_from_sqlite_and_back(world, url, look, lose):
 
 
 def a_store_that_goes_back_takes_no_key_from_verifiers(world, url, clear):
-    """Emptied, replaced by an older copy, by another authority: the server serves what it knows until the store is put right, or the
+    """Emptied, replaced by a copy from before a rotation or a revocation, by another authority: the server serves what it knows until the store is put right, or the
     loss is accepted by name. `clear` removes every document from outside."""
     world.environment["STORE"] = url
     world.configure(quick(url))
@@ -179,6 +179,11 @@ def a_store_that_goes_back_takes_no_key_from_verifiers(world, url, clear):
     world.done("keys", "activate", made, "--force")
     until(lambda: kid(sign(issuer)) == made, "the new key signs", within=60)
     tokens.append(sign(issuer))
+    leaked = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+    world.done("keys", "publish", leaked)
+    until(lambda: leaked in {key["kid"] for key in jwks(issuer)["keys"]}, "the key that leaks is shown", within=60)
+    world.done("store", "copy", "env:STORE", "sqlite:before_revocation.db")
+    world.done("keys", "revoke", leaked)
     waiting = json.loads(world.done("keys", "prepare", "--json"))["kid"]
     world.done("keys", "publish", waiting)
     known = {kid(token) for token in tokens} | {waiting}
@@ -193,13 +198,14 @@ def a_store_that_goes_back_takes_no_key_from_verifiers(world, url, clear):
         clear()
         world.done("keys", "init")
 
-    for way in (clear, lambda: put_back("older.db"), other_authority):
+    for way in (clear, lambda: put_back("older.db"), lambda: put_back("before_revocation.db"), other_authority):
         way()
         until(lambda: "store_went_back" in wire.get(issuer, "/readyz").body.decode(), "it is noticed", within=60)
         assert wire.get(issuer, "/readyz").status == 503
         for _ in range(5):
             keys = jwks(issuer)
-            assert known <= {key["kid"] for key in keys["keys"]}, "no key is taken away"
+            shown = {key["kid"] for key in keys["keys"]}
+            assert known <= shown and leaked not in shown, "no key is taken away, and none that was revoked comes back"
             assert kid(sign(issuer)) == made, "and it goes on signing"
             for token in tokens:
                 assert verify(token, keys, issuer)["sub"] == "alice"

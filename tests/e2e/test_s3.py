@@ -52,6 +52,17 @@ def test_a_store_moves_from_sqlite_to_s3_and_back_and_tokens_made_before_verify_
     stores.a_store_moves_from_sqlite_and_back(aws_world, store, look, lose)
 
 
+def test_a_bucket_that_goes_back_takes_no_key_from_verifiers(aws_world, moto, bucket):
+    client = moto.client("s3")
+
+    def clear():
+        for name in moto.objects(bucket):
+            if "!" not in name:
+                client.delete_object(Bucket=bucket, Key=name)
+
+    stores.a_store_that_goes_back_takes_no_key_from_verifiers(aws_world, url(bucket, moto.port), clear)
+
+
 def test_what_keeps_a_bucket_from_being_used_is_told_in_one_line(aws_world, moto, relay, bucket):
     for store, environment, code, says in [
         (url("no-such-bucket", moto.port), {}, 78, "there is no bucket `no-such-bucket`"),

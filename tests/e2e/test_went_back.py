@@ -1,10 +1,13 @@
 """An SQLite store that goes back under a running server, in the ways in which people restore files."""
 
+import json
 import shutil
+import signal
 import sqlite3
 
+import pytest
 from e2e import stores, wire
-from e2e.program import until
+from e2e.program import contents, until
 from e2e.stores import jwks, kid, quick, ready, sign, verify
 
 
@@ -35,3 +38,65 @@ def test_a_file_that_is_restored_under_a_running_server_is_noticed_and_keys_stay
     assert "was removed or replaced while it was in use" in world.log
     assert jwks(issuer) == known and kid(sign(issuer)) == kid(token)
     assert verify(token, jwks(issuer), issuer)["sub"] == "alice"
+
+
+def rotated(world, refresh):
+    """A server that has seen a rotation, and a copy of its store from before that."""
+    world.configure(quick("sqlite:keys.db").replace("200ms", refresh).replace('max_stale = "2s"', 'max_stale = "60s"'))
+    server = world.serve()
+    issuer = server.printed["issuer"]
+    ready(issuer)
+    world.done("store", "copy", "sqlite:countersign/keys.db", "sqlite:older.db")
+    made = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+    world.done("keys", "activate", made, "--force")
+    until(lambda: kid(sign(issuer)) == made, "the new key signs", within=60)
+    world.done("store", "copy", "sqlite:countersign/keys.db", "sqlite:newest.db")
+    return server, made
+
+
+def restore(world, copy):
+    clear(world.folder / "countersign" / "keys.db")
+    world.done("store", "copy", f"sqlite:{copy}", "sqlite:countersign/keys.db")
+
+
+@pytest.mark.parametrize("refresh", ["200ms", "10s"])
+def test_a_reload_while_the_store_has_gone_back_changes_nothing(world, refresh):
+    """Whether the server has noticed it before, or the reload is the first to look."""
+    server, made = rotated(world, refresh)
+    issuer = server.printed["issuer"]
+    known = {key["kid"] for key in jwks(issuer)["keys"]}
+
+    def told(text):
+        return [event["message"] for event in world.events() if text in event.get("message", "")]
+
+    for copy in (None, "older.db"):
+        before = len(told("was not reloaded"))
+        clear(world.folder / "countersign" / "keys.db") if copy is None else restore(world, copy)
+        if refresh == "200ms":
+            until(lambda: "store_went_back" in wire.get(issuer, "/readyz").body.decode(), "it is noticed", within=60)
+        server.send_signal(signal.SIGHUP)
+        until(lambda: len(told("was not reloaded")) > before, "the reload is refused", within=60)
+        said = told("was not reloaded")[-1]
+        assert "no keyring" in said or "its sequence is" in said, said
+        assert kid(sign(issuer)) == made and {key["kid"] for key in jwks(issuer)["keys"]} == known
+        restore(world, "newest.db")
+    ready(issuer)
+    server.send_signal(signal.SIGHUP)
+    until(lambda: told("was read again and is in use"), "put right, it reloads", within=60)
+    ready(issuer)
+    assert kid(sign(issuer)) == made and {key["kid"] for key in jwks(issuer)["keys"]} == known
+
+
+def test_a_turn_of_the_rotation_that_meets_a_newer_jwks_in_public_ends_with_an_error(world):
+    """A process that starts after the store went back knows nothing of what was there, and looks at what verifiers see."""
+    server, made = rotated(world, "10s")
+    issuer = server.printed["issuer"]
+    public = jwks(issuer)["countersign_sequence"]
+    restore(world, "older.db")
+    before = contents(world.folder / "countersign")
+    complaint = world.fails(78, f"the public JWKS has sequence {public}", "keys", "rotate", "--once")
+    assert "went back" in complaint or "restore" in complaint, complaint
+    assert contents(world.folder / "countersign") == before, "nothing was changed"
+    restore(world, "newest.db")
+    assert "nothing is due" in world.done("keys", "rotate", "--once")
+    assert kid(sign(issuer)) == made

@@ -4,7 +4,7 @@
 //! service. No program can tell whether somebody did, so an operator looks at every key and names the digest of what
 //! was shown; the digest is over the exact bytes of the documents. Everything must open, and a key of a service
 //! must have there the public half that is stored. Observations are not taken over: keys are seen anew.
-//! Called by `countersign keys adopt`. Pinned by tests/e2e/test_adopt.py.
+//! Called by `countersign keys adopt`. Pinned by tests/adopt.rs and tests/e2e/test_adopt.py.
 
 use crate::{
     Certificate, KeyOrigin, KeyRecord, KeyState, Keyring, KeyringError, LoadedKeyring, Needs, PrivateHalf,

@@ -2,41 +2,45 @@
 //!
 //! A restored backup, a database that was emptied and made anew, or an older document with changes on top of it may all be
 //! authentic, and even have a higher sequence number. What tells them is that keys are missing which nothing explains: a key that
-//! has signed is there, or was revoked, or is not needed any more, or somebody has accepted its loss by name. Until that is so,
-//! the known keys go on being used together with those that were found. Pure functions; asked by `stored` at each reload.
+//! has signed is there, or was revoked, or is not needed any more, or somebody has accepted its loss by name; and a key that was
+//! revoked is not there. Until that is so, the known keys go on being used together with those that were found. Pure functions; asked by `stored` at each reload.
 //! Pinned by tests/went_back.rs.
 
 use crate::{KeyRecord, KeyState, Keyring, LoadedKeyring, RingName};
 use countersign_jose::Timestamp;
 use std::{fmt, time::Duration};
 
-/// What is missing in a keyring that was read.
+/// What is missing in a keyring that was read, and what should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Keys that have signed and that nothing explains.
     pub keys: Vec<String>,
     /// Rings in which a key signed, and none does.
     pub silent: Vec<RingName>,
+    /// Keys that were revoked and are used again.
+    pub back: Vec<String>,
 }
 
 impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rings: Vec<_> = self.silent.iter().map(RingName::as_str).collect();
-        match (self.keys.as_slice(), rings.as_slice()) {
-            (keys, []) => write!(f, "keys that have signed are gone: {}", keys.join(", ")),
-            ([], rings) => write!(f, "no key signs any more in ring {}", rings.join(", ")),
-            (keys, rings) => {
-                let (keys, rings) = (keys.join(", "), rings.join(", "));
-                write!(f, "keys that have signed are gone: {keys}; no key signs any more in ring {rings}")
-            }
+        let parts = [
+            ("keys that have signed are gone: ", self.keys.join(", ")),
+            ("no key signs any more in ring ", rings.join(", ")),
+            ("revoked keys are back, revoke them again: ", self.back.join(", ")),
+        ];
+        let told: Vec<_> = parts.iter().filter(|(_, names)| !names.is_empty()).collect();
+        for (number, (what, names)) in told.into_iter().enumerate() {
+            write!(f, "{}{what}{names}", if number > 0 { "; " } else { "" })?;
         }
+        Ok(())
     }
 }
 
 impl Losses {
     /// Whether nothing is missing.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.silent.is_empty()
+        self.keys.is_empty() && self.silent.is_empty() && self.back.is_empty()
     }
 }
 
@@ -58,7 +62,8 @@ impl Keyring {
             let signs = found.ring(name).is_some_and(|ring| ring.active().is_some());
             !signs && ring.active().is_some_and(|key| !explained(key) && needed(key))
         });
-        Losses { keys, silent: silent.map(|(name, _)| name.clone()).collect() }
+        let back = self.revoked().iter().map(|key| &key.kid).filter(|kid| found.find(kid).is_some());
+        Losses { keys, silent: silent.map(|(name, _)| name.clone()).collect(), back: back.cloned().collect() }
     }
 
     /// The keys that have signed and may be needed: what another keyring has to account for to come after this one.

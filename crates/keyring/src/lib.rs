@@ -10,6 +10,8 @@
 mod adopt;
 mod by_hand;
 mod certificate;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod continuity;
 mod document;
 mod ecdsa;

@@ -20,6 +20,14 @@ async fn the_dynamodb_engine_conforms() {
     .await;
 }
 
+#[tokio::test]
+async fn a_table_that_goes_back_takes_no_key_from_a_server() {
+    countersign_keyring::conformance::run(async || {
+        Arc::new(tables::open(&tables::table().await).await) as Arc<dyn Store>
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn five_stores_on_one_table_are_one() {
     let table = tables::table().await;

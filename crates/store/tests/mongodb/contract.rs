@@ -47,6 +47,17 @@ async fn it_conforms_on_a_server_that_stands_alone_too() {
 }
 
 #[tokio::test]
+async fn a_collection_that_goes_back_takes_no_key_from_a_server() {
+    let database = Database::new().await;
+    let count = AtomicU32::new(0);
+    countersign_keyring::conformance::run(async || {
+        let collection = format!("&collection=back_{}", count.fetch_add(1, Ordering::Relaxed));
+        Arc::new(world::open(&database.url(&collection)).await.unwrap()) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn opens_by_url_and_finds_the_servers_of_a_replica_set_by_itself() {
     let database = Database::new().await;
     let clock: Arc<dyn Clock> = manual_clock();

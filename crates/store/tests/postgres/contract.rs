@@ -33,6 +33,17 @@ async fn the_postgres_engine_conforms() {
 }
 
 #[tokio::test]
+async fn a_database_that_goes_back_takes_no_key_from_a_server() {
+    let database = cluster::database().await;
+    let count = AtomicU32::new(0);
+    countersign_keyring::conformance::run(async || {
+        let url = database.url(&format!("?schema=back_{}", count.fetch_add(1, Ordering::Relaxed)));
+        Arc::new(cluster::open(&url).await.unwrap()) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn opens_by_url_over_the_network_and_over_the_socket() {
     let database = cluster::database().await;
     let clock: Arc<dyn Clock> = manual_clock();

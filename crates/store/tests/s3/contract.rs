@@ -24,6 +24,17 @@ async fn the_s3_engine_conforms() {
     assert!(cases.into_inner() > 20);
 }
 
+#[tokio::test]
+async fn a_bucket_that_goes_back_takes_no_key_from_a_server() {
+    let bucket = bucket().await;
+    let count = AtomicU32::new(0);
+    countersign_keyring::conformance::run(async || {
+        let prefix = format!("p{}", count.fetch_add(1, Ordering::Relaxed));
+        Arc::new(open(&bucket, &prefix, moto().port()).await.unwrap()) as Arc<dyn Store>
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn five_stores_on_one_prefix_are_one() {
     let bucket = bucket().await;
