@@ -3,7 +3,7 @@
 import json
 
 from e2e import wire
-from e2e.program import SECRET, private, until
+from e2e.program import CONFIG, client, private, until
 
 RINGS = """
 [rings.meetings]
@@ -33,6 +33,23 @@ def test_it_says_what_is_left_to_do_and_by_when_servers_follow(world):
     until(lambda: kid not in shown(issuer), "the server shows the revoked key")
     assert "is revoked already" in world.done("keys", "revoke", kid)
     world.fails(1, "there is no key", "keys", "revoke", "nobody")
+
+
+def test_what_is_left_to_do_depends_on_the_ring_and_one_that_is_not_configured_any_more_is_no_obstacle(world):
+    port = world.configure(CONFIG + RINGS + client("tests"))
+    issuer = world.serve().printed["issuer"]
+    secret = active(world, "shared")
+    said = world.done("keys", "revoke", secret)
+    assert "nowhere to withdraw it from" in said and "countersign publish" not in said, said
+    assert active(world, "shared") != secret and f"Key {active(world, 'shared')} signs in ring shared" in said
+    # The server goes on with the ring; the operator's configuration does not have it.
+    meetings = active(world, "meetings")
+    assert meetings in shown(issuer)
+    world.configure(port=port)
+    said = json.loads(world.done("keys", "revoke", meetings, "--json"))
+    assert said["recorded"] and said["state"] == "revoked" and said["active"] is None, said
+    assert "not in the configuration, so no key was made" in world.done("keys", "revoke", meetings)
+    until(lambda: meetings not in shown(issuer), "the server shows the revoked key")
 
 
 def test_without_the_sealing_key_it_still_counts_and_the_server_records_it(world):

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
 use async_trait::async_trait;
-use countersign_jose::{Algorithm, KeySize, PrivateKey, Timestamp};
+use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey, Timestamp};
 use countersign_keyring::{
     Activation, DataKeyService, ImportedKey, ImportedMaterial, KeyPlace, KeyService, KeyringError,
     LifecycleError, LoadedKeyring, Needs, RemoteKey, Replaced, RingName, RingSpec, Sealing, SealingKey,
@@ -97,12 +97,20 @@ impl Store for Fussy {
 #[derive(Debug)]
 struct Kms {
     key: SealingKey,
+    keys: std::sync::Mutex<Vec<SigningKey>>,
     away: AtomicBool,
 }
 
 impl Kms {
     fn new() -> Arc<Self> {
-        Arc::new(Self { key: SealingKey::generate().unwrap().0, away: AtomicBool::new(false) })
+        let (key, _) = SealingKey::generate().unwrap();
+        Arc::new(Self { key, keys: std::sync::Mutex::default(), away: AtomicBool::new(false) })
+    }
+
+    fn remote(&self, name: &str) -> Result<RemoteKey, ServiceError> {
+        let keys = self.keys.lock().unwrap();
+        let key = keys.get(number(name)).ok_or_else(|| ServiceError::Unusable("no such key".to_owned()))?;
+        Ok(RemoteKey { name: name.to_owned(), public: key.public_key().unwrap().clone() })
     }
 
     fn ask(&self) -> Result<(), ServiceError> {
@@ -127,19 +135,34 @@ impl DataKeyService for Kms {
     }
 }
 
+/// The place of a key in the list, which ends its name.
+fn number(name: &str) -> usize {
+    name.rsplit('/').next().unwrap().parse().unwrap()
+}
+
 #[async_trait]
 impl KeyService for Kms {
-    async fn create(&self, _: &RingName, _: Algorithm, _: KeySize) -> Result<RemoteKey, ServiceError> {
+    async fn create(
+        &self,
+        _: &RingName,
+        algorithm: Algorithm,
+        size: KeySize,
+    ) -> Result<RemoteKey, ServiceError> {
         self.ask()?;
-        Err(ServiceError::Unavailable("it makes none".to_owned()))
+        let name = {
+            let mut keys = self.keys.lock().unwrap();
+            keys.push(SigningKey::generate(algorithm, size).unwrap());
+            format!("arn:aws:kms:eu-central-1:1:key/{}", keys.len() - 1)
+        };
+        self.remote(&name)
     }
-    async fn describe(&self, _: &str, _: Algorithm) -> Result<RemoteKey, ServiceError> {
+    async fn describe(&self, name: &str, _: Algorithm) -> Result<RemoteKey, ServiceError> {
         self.ask()?;
-        Err(ServiceError::Unavailable("it has none".to_owned()))
+        self.remote(name)
     }
-    async fn sign(&self, _: &str, _: Algorithm, _: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    async fn sign(&self, name: &str, _: Algorithm, message: &[u8]) -> Result<Vec<u8>, ServiceError> {
         self.ask()?;
-        Err(ServiceError::Unavailable("it signs nothing".to_owned()))
+        Ok(self.keys.lock().unwrap().get(number(name)).unwrap().sign_bytes(message).unwrap())
     }
     async fn discard(&self, _: &str) -> Result<(), ServiceError> {
         Ok(())
@@ -150,6 +173,7 @@ impl KeyService for Kms {
 struct Scene {
     store: Arc<Fussy>,
     sealing: Arc<SealingKey>,
+    kms: Arc<Kms>,
     server: StoredKeyring,
     loaded: LoadedKeyring,
     kid: String,
@@ -157,16 +181,20 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let (store, sealing) = (Fussy::new(), sealing_key());
-        let server = StoredKeyring::new(store.clone(), Arc::clone(&sealing));
-        let loaded = server.ensure(&[spec()], NOW).await.unwrap();
-        let kid = loaded.ring(&ring()).unwrap().active().unwrap().kid().to_owned();
-        Self { store, sealing, server, loaded, kid }
+        Self::with(spec()).await
+    }
+
+    async fn with(spec: RingSpec) -> Self {
+        let (store, sealing, kms) = (Fussy::new(), sealing_key(), Kms::new());
+        let server = StoredKeyring::new(store.clone(), Arc::clone(&sealing)).with_service(kms.clone());
+        let loaded = server.ensure(std::slice::from_ref(&spec), NOW).await.unwrap();
+        let kid = loaded.ring(&spec.name).unwrap().active().unwrap().kid().to_owned();
+        Self { store, sealing, kms, server, loaded, kid }
     }
 
     /// The command of an operator, in a process of its own.
     fn command(&self) -> StoredKeyring {
-        StoredKeyring::new(self.store.clone(), Arc::clone(&self.sealing))
+        StoredKeyring::new(self.store.clone(), Arc::clone(&self.sealing)).with_service(self.kms.clone())
     }
 
     async fn bytes(&self, document: &str) -> Vec<u8> {
@@ -211,8 +239,21 @@ async fn a_key_is_revoked_whatever_else_is_broken() {
         "the marks are too many",
         "others write marks at the same time",
         "the ring is full",
+        "the ring is full of keys that were revoked",
+        "the ring is not configured any more",
+        "the key is with a service that is away",
+        "another key is with a service that is away",
+        "another key is with a service that this program does not have",
+        "the replacement cannot be made",
     ] {
-        let mut scene = Scene::new().await;
+        let with_service = RingSpec { place: KeyPlace::Service, ..spec() };
+        let mut scene = match broken {
+            "the key is with a service that is away" => Scene::with(with_service.clone()).await,
+            "the ring is not configured any more" => {
+                Scene::with(RingSpec { name: "former".parse().unwrap(), ..spec() }).await
+            }
+            _ => Scene::new().await,
+        };
         let mut command = scene.command();
         let (mut recorded, mut marked) = (true, Some(Replaced::No));
         match broken {
@@ -265,6 +306,24 @@ async fn a_key_is_revoked_whatever_else_is_broken() {
                 let keys: Vec<_> = (0..49).map(|_| imported(None)).collect();
                 command.import(&ring(), &keys, Activation::Later, NOW).await.unwrap();
             }
+            "the ring is full of keys that were revoked" => {
+                let names: Vec<_> = (0..49).map(|n| format!("k{n}")).collect();
+                let keys: Vec<_> = names.iter().map(|name| imported(Some(name))).collect();
+                command.import(&ring(), &keys, Activation::Later, NOW).await.unwrap();
+                for name in &names {
+                    command.revoke(name, NOW).await.unwrap();
+                }
+            }
+            "the key is with a service that is away" => scene.kms.away.store(true, Ordering::SeqCst),
+            "another key is with a service that is away"
+            | "another key is with a service that this program does not have" => {
+                command.prepare(&with_service, NOW).await.unwrap();
+                scene.kms.away.store(true, Ordering::SeqCst);
+                if broken.ends_with("does not have") {
+                    command = StoredKeyring::new(scene.store.clone(), Arc::clone(&scene.sealing));
+                }
+            }
+            "the replacement cannot be made" => scene.kms.away.store(true, Ordering::SeqCst),
             _ => {}
         }
         let revocation = command.revoke(&scene.kid, NOW).await.unwrap();
@@ -273,6 +332,10 @@ async fn a_key_is_revoked_whatever_else_is_broken() {
         let mark = revocation.mark.as_ref().unwrap();
         assert_eq!(mark.as_ref().ok().copied(), marked, "{broken}: {revocation:?}");
         assert!(!scene.trusts().await, "{broken}: the server goes on with it");
+        if broken == "the replacement cannot be made" {
+            let why = command.replace(&with_service, NOW).await.unwrap_err();
+            assert!(matches!(why, KeyringError::Service(_)), "{why}");
+        }
         // And a server that starts then does not take it up, where it can start.
         if let Ok(loaded) = scene.command().load().await {
             assert!(!trusts(&loaded, &scene.kid), "{broken}");
@@ -310,6 +373,7 @@ async fn with_kms_away_a_key_is_revoked_and_what_takes_over_is_another_matter() 
     let keyring = StoredKeyring::new(store, sealing).with_service(kms.clone());
     let loaded = keyring.ensure(&[spec()], NOW).await.unwrap();
     let kid = loaded.ring(&ring()).unwrap().active().unwrap().kid().to_owned();
+    kms.away.store(true, Ordering::SeqCst);
     let revocation = keyring.revoke(&kid, NOW).await.unwrap();
     assert!(revocation.record.is_ok() && revocation.active.is_none(), "{revocation:?}");
     let in_kms = RingSpec { place: KeyPlace::Service, ..spec() };
