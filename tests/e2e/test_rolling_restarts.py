@@ -137,6 +137,13 @@ def test_twenty_rolling_restarts_behind_nginx_lose_no_request(world, pair):
     assert not load.failed and set(load.statuses) == {200}, f"{load.statuses} {load.failed[:3]}\n{log[-3000:]}"
 
 
+def readiness(url):
+    """What the metrics say of being ready, and of being about to stop."""
+    text = wire.get(url, "/metrics").body.decode()
+    names = ("countersign_ready", r'countersign_concern\{concern="stopping"\}')
+    return tuple(re.search(rf"^{name} (\d+)$", text, re.MULTILINE)[1] for name in names)
+
+
 def test_a_server_that_drains_says_so_and_goes_on_answering(world, pair):
     _, servers, serve = pair
     port = next(iter(servers))
@@ -146,8 +153,12 @@ def test_a_server_that_drains_says_so_and_goes_on_answering(world, pair):
     process = serve(port, drain="1h")
     with wire.Connection(url) as kept, wire.Connection(url) as other:
         assert kept.send(wire.message("GET", "/healthz")).receive().headers["connection"] is None
+        assert readiness(url) == ("1", "0")
         process.send_signal(signal.SIGTERM)
         until(lambda: wire.get(url, "/readyz").status == 503, "not ready")
+        assert b"stopping: this server is stopping" in wire.get(url, "/readyz").body
+        # Prometheus goes by the metrics, and sees the same.
+        assert readiness(url) == ("0", "1")
         # A kept connection and new ones are answered, and each is told that this was its last answer.
         for connection in (kept, other):
             answer = connection.send(wire.message("GET", "/.well-known/jwks.json")).receive()

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from e2e import wire
-from e2e.program import CONFIG, SECRET, client, until
+from e2e.program import CONFIG, SECRET, client, private, until
 from e2e.test_shutdown_and_limits import BODY, headers
 
 OTHER = "cssec_another-secret-that-only-these-tests-know-012345"
@@ -104,9 +104,19 @@ def test_a_reload_opens_and_closes_the_gate(world):
         (CONFIG + '\n[sealing]\nkey = "file:other.key"\n' + client("tests"), "sealing"),
         (CONFIG.replace('issuer = "http://127.0.0.1', 'issuer = "http://localhost') + client("tests"), "issuer"),
         (CONFIG.replace('listen = "127.0.0.1', 'listen = "127.0.0.2') + client("tests"), "server.listen"),
-        (CONFIG + '\n[store]\nurl = "sqlite:other.db"\n' + client("tests"), "store.url"),
+        (CONFIG + '\n[store]\nurl = "sqlite:other.db"\n' + client("tests"), "store.url: another value needs a restart"),
+        (CONFIG + '\n[log]\nlevel = "warn"\n' + client("tests"), "log.level: another value needs a restart"),
+        (CONFIG + '\n[log]\naudit = "drop"\n' + client("tests"), "log.audit: another value needs a restart"),
+        (CONFIG + '\n[log]\nqueue_bytes = 65536\n' + client("tests"), "log.queue_bytes: another value needs a restart"),
+        (
+            CONFIG.replace('listen = "127.0.0.1', 'listen = "127.0.0.2') + '\n[log]\nlevel = "warn"\naudit = "drop"\n' + client("tests"),
+            "server.listen, log.level, log.audit: another value needs a restart",
+        ),
     ],
-    ids=["syntax", "value", "key", "no-variable", "no-sealing-key", "issuer", "listen", "store"],
+    ids=[
+        "syntax", "value", "key", "no-variable", "no-sealing-key", "issuer", "listen", "store",
+        "log-level", "log-audit", "log-queue", "several",
+    ],
 )
 def test_a_configuration_that_cannot_be_used_changes_nothing(world, text, says):
     server = Server(world, CONFIG + client("tests"))
@@ -117,6 +127,20 @@ def test_a_configuration_that_cannot_be_used_changes_nothing(world, text, says):
     assert server.process.poll() is None
     # And a good one afterwards counts.
     server.reload(CONFIG + client("tests", OTHER))
+    assert (server.sign("tests", OTHER), server.sign()) == (200, 401)
+
+
+def test_a_store_that_is_another_behind_its_reference_is_told_and_changes_nothing(world):
+    url = world.folder / "countersign" / "store-url"
+    url.parent.mkdir()
+    private(url, "sqlite:countersign.db")
+    text = CONFIG + '\n[store]\nurl = "file:store-url"\n' + client("tests")
+    server = Server(world, text)
+    private(url, "sqlite:other.db")
+    assert "store.url: another value needs a restart" in server.reload(text, REFUSED)
+    assert server.sign() == 200
+    private(url, "sqlite:countersign.db\n")
+    server.reload(text.replace(client("tests"), client("tests", OTHER)))
     assert (server.sign("tests", OTHER), server.sign()) == (200, 401)
 
 

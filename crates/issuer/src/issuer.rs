@@ -228,6 +228,11 @@ impl Issuer {
         self.standing.store_went_back(it_did);
     }
 
+    /// Notes that the server was told to stop: it is not ready from now on, and answers what still comes.
+    pub fn stops(&self) {
+        self.standing.stops();
+    }
+
     /// Whether tokens can be minted with keys known to be current.
     pub fn is_ready(&self) -> bool {
         !self.concerns().iter().any(|concern| concern.ends_readiness())

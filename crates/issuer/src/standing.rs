@@ -32,17 +32,20 @@ pub enum Concern {
     ClockJumped,
     /// The keyring has times that lie in the future.
     FutureTimes,
+    /// The server was told to stop, and answers what still comes.
+    Stopping,
 }
 
 impl Concern {
     /// All there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoKey,
         Self::StoreSilent,
         Self::StoreWentBack,
         Self::ClockBehind,
         Self::ClockJumped,
         Self::FutureTimes,
+        Self::Stopping,
     ];
 
     /// A stable name for programs.
@@ -54,6 +57,7 @@ impl Concern {
             Self::ClockBehind => "clock_behind",
             Self::ClockJumped => "clock_jumped",
             Self::FutureTimes => "times_in_the_future",
+            Self::Stopping => "stopping",
         }
     }
 
@@ -68,13 +72,16 @@ impl Concern {
                 "the clock of this machine was set since the server was started; no key is activated or removed"
             }
             Self::FutureTimes => "the keyring has times that lie in the future",
+            Self::Stopping => "this server is stopping",
         }
     }
 
     /// Whether requests should go to another instance.
     pub const fn ends_readiness(self) -> bool {
         match self {
-            Self::NoKey | Self::StoreSilent | Self::StoreWentBack | Self::ClockBehind => true,
+            Self::NoKey | Self::StoreSilent | Self::StoreWentBack | Self::ClockBehind | Self::Stopping => {
+                true
+            }
             Self::ClockJumped | Self::FutureTimes => false,
         }
     }
@@ -104,6 +111,7 @@ pub(crate) struct Standing {
     /// The latest of those there were at the start and still are: it is later than that.
     proven: AtomicI64,
     went_back: AtomicBool,
+    stopping: AtomicBool,
 }
 
 impl Standing {
@@ -116,6 +124,7 @@ impl Standing {
             newest: AtomicI64::new(newest),
             proven: AtomicI64::new(newest),
             went_back: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             clock,
         }
     }
@@ -130,6 +139,10 @@ impl Standing {
 
     pub(crate) fn store_went_back(&self, it_did: bool) {
         self.went_back.store(it_did, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stops(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Notes the latest time in a keyring that was read.
@@ -167,6 +180,7 @@ impl Standing {
             Concern::NoKey => false,
             Concern::StoreSilent => self.is_stale(),
             Concern::StoreWentBack => self.went_back.load(Ordering::Relaxed),
+            Concern::Stopping => self.stopping.load(Ordering::Relaxed),
             Concern::ClockBehind => self.clock_is_behind(self.now()).is_some(),
             Concern::ClockJumped => self.jump().is_some(),
             Concern::FutureTimes => {
@@ -300,5 +314,13 @@ mod tests {
         assert!(standing.holds(Concern::StoreWentBack) && Concern::StoreWentBack.ends_readiness());
         standing.store_went_back(false);
         assert!(!standing.holds(Concern::StoreWentBack));
+    }
+
+    #[test]
+    fn a_server_that_was_told_to_stop_is_not_ready_any_more() {
+        let (_, standing) = standing(0);
+        assert!(!standing.holds(Concern::Stopping));
+        standing.stops();
+        assert!(standing.holds(Concern::Stopping) && Concern::Stopping.ends_readiness());
     }
 }

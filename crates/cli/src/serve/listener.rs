@@ -243,7 +243,7 @@ impl Server {
     async fn answer(&self, link: &Link, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         link.begins();
         let site = self.site();
-        let mut answer = pin!(site.answer(request, link.address, self.is_stopping()));
+        let mut answer = pin!(site.answer(request, link.address));
         let answer = poll_fn(|cx| match link.is_late() {
             true => Poll::Ready(None),
             false => answer.as_mut().poll(cx).map(Some),
@@ -285,6 +285,7 @@ impl Door {
     async fn finish(self, stop: Stop, drain: Duration) {
         let Self { server, stage, acceptor } = self;
         server.stopping.store(true, Relaxed);
+        server.site().issuer.stops();
         let drains = stop == Stop::Drain && !drain.is_zero();
         if drains {
             tracing::info!(

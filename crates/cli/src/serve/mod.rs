@@ -59,7 +59,8 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         tracing::warn!("the issuer is {}, but this server listens on {address}", config.issuer);
     }
     let log = Arc::new(ServerLog(log));
-    let mut running = Running::start(running::build(config, authority, keyring, Origin::Start(log))?);
+    let built = running::build(config, authority, keyring, Origin::Start(log), context.environment)?;
+    let mut running = Running::start(built);
     // Before anyone is told that the server runs.
     let mut signals = Signals::install(harmless)?;
     announce(context, &running.server.site().issuer, address, first.as_ref());

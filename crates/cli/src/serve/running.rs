@@ -20,24 +20,34 @@ use crate::{
     config::Config,
     failure::{Outcome, configuration},
     rotation::Rotation,
+    stores,
 };
 use countersign_issuer::{Issuer, http::Routes};
 use countersign_keyring::LoadedKeyring;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use countersign_settings::Environment;
+use std::{fmt::Display, net::IpAddr, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
-/// Settings that are read once, when the process starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fixed([(&'static str, String); 4]);
+/// Settings that are read once, when the process starts. The URL of the store is the one that is meant, whatever
+/// reference leads to it, so this is never shown.
+#[derive(Clone, PartialEq, Eq)]
+struct Fixed([(&'static str, Zeroizing<String>); 6]);
 
 impl Fixed {
-    fn of(config: &Config) -> Self {
-        Self([
-            ("issuer", config.issuer.to_string()),
-            ("store.url", config.raw.store.url.clone()),
-            ("server.listen", config.listen.to_string()),
-            ("log", serde_json::to_string(&config.raw.log).unwrap_or_default()),
-        ])
+    fn of(config: &Config, environment: &Environment) -> Outcome<Self> {
+        let url = stores::url(&config.raw.store.url, &config.folder, environment)
+            .map_err(|why| why.about("store.url"))?;
+        let log = &config.raw.log;
+        let text = |text: &dyn Display| Zeroizing::new(text.to_string());
+        Ok(Self([
+            ("issuer", text(&config.issuer)),
+            ("store.url", url),
+            ("server.listen", text(&config.listen)),
+            ("log.level", text(&log.level)),
+            ("log.audit", Zeroizing::new(format!("{:?}", log.audit))),
+            ("log.queue_bytes", text(&log.queue_bytes)),
+        ]))
     }
 
     /// The keys whose values differ.
@@ -81,8 +91,9 @@ pub(super) fn build(
     authority: Authority,
     keyring: LoadedKeyring,
     origin: Origin<'_>,
+    environment: &Environment,
 ) -> Outcome<Built> {
-    let fixed = Fixed::of(&config);
+    let fixed = Fixed::of(&config, environment)?;
     let drain = config.drain;
     let mut limits = config.limits;
     limits.connections = descriptors::connections(limits.connections, descriptors::raise_limit());
@@ -165,7 +176,7 @@ impl Running {
 
     async fn build_again(&self, context: &Context<'_>) -> Outcome<Built> {
         let config = crate::config::load(context.file(), context.environment, context.http)?;
-        let differing = self.fixed.differing(&Fixed::of(&config));
+        let differing = self.fixed.differing(&Fixed::of(&config, context.environment)?);
         if !differing.is_empty() {
             let keys = differing.join(", ");
             return Err(configuration(format!("{keys}: another value needs a restart")));
@@ -180,7 +191,7 @@ impl Running {
             return Err(why.into());
         }
         let keyring = authority.load(&config).await?;
-        build(config, authority, keyring, Origin::Successor(&site.issuer))
+        build(config, authority, keyring, Origin::Successor(&site.issuer), context.environment)
     }
 }
 
@@ -194,23 +205,57 @@ fn tasks(refresh: Refresh, rotation: Rotation, authority: &Authority, issuer: &A
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_issuer::HttpIssuer;
+    use std::path::Path;
+
+    const START: &str = r#"
+issuer = "https://issuer.example"
+store.url = "shared-file:url"
+server.listen = "127.0.0.1:1"
+log = { level = "info", audit = "wait", queue_bytes = 65536 }
+"#;
+
+    fn fixed(folder: &Path, text: &str) -> Outcome<Fixed> {
+        let (file, environment) = (folder.join("countersign.toml"), Environment::default());
+        std::fs::write(&file, text).unwrap();
+        Fixed::of(&crate::config::load(&file, &environment, HttpIssuer::LoopbackOnly)?, &environment)
+    }
 
     #[test]
     fn settings_that_need_a_restart_are_named_one_by_one() {
-        let of = |values: [&str; 4]| {
-            let [issuer, store, listen, level] = values.map(str::to_owned);
-            Fixed([("issuer", issuer), ("store.url", store), ("server.listen", listen), ("log", level)])
-        };
-        let now = of(["a", "b", "c", "d"]);
-        assert!(now.differing(&now.clone()).is_empty());
-        for (other, keys) in [
-            (["x", "b", "c", "d"], vec!["issuer"]),
-            (["a", "x", "c", "d"], vec!["store.url"]),
-            (["a", "b", "x", "d"], vec!["server.listen"]),
-            (["a", "b", "c", "x"], vec!["log"]),
-            (["x", "b", "x", "d"], vec!["issuer", "server.listen"]),
+        let folder = tempfile::tempdir().unwrap();
+        let url = |text: &str| std::fs::write(folder.path().join("url"), text).unwrap();
+        url("sqlite:a.db");
+        let start = fixed(folder.path(), START).unwrap();
+        for (old, new, keys) in [
+            ("", "", &[][..]),
+            ("issuer.example", "other.example", &["issuer"]),
+            ("127.0.0.1:1", "127.0.0.1:2", &["server.listen"]),
+            (r#""info""#, r#""info,countersign::audit=off""#, &["log.level"]),
+            (r#""wait""#, r#""drop""#, &["log.audit"]),
+            ("65536", "65537", &["log.queue_bytes"]),
+            ("shared-file:url", "sqlite:b.db", &["store.url"]),
+            // Another way to the same store.
+            ("shared-file:url", "sqlite:a.db", &[]),
+            (r#", audit = "wait", queue_bytes = 65536"#, "", &["log.queue_bytes"]),
+            (
+                START,
+                "issuer = 'https://a.example'\nserver.listen = '127.0.0.1:2'\nlog.level = 'warn'\nlog.audit = 'drop'",
+                &["issuer", "store.url", "server.listen", "log.level", "log.audit", "log.queue_bytes"],
+            ),
+            // Taken over by a reload.
+            ("issuer =", "tokens.backdate = '1s'\nissuer =", &[]),
         ] {
-            assert_eq!(now.differing(&of(other)), keys);
+            let now = fixed(folder.path(), &START.replace(old, new)).unwrap();
+            assert_eq!(start.differing(&now), keys, "{new}");
         }
+        url("sqlite:b.db");
+        assert_eq!(
+            start.differing(&fixed(folder.path(), START).unwrap()),
+            ["store.url"],
+            "behind its reference"
+        );
+        std::fs::remove_file(folder.path().join("url")).unwrap();
+        assert!(fixed(folder.path(), START).is_err_and(|why| why.message().contains("store.url")));
     }
 }

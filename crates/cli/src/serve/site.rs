@@ -10,8 +10,7 @@ use super::{
 use crate::config::Limits;
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, uri::Authority},
-    response::IntoResponse,
+    http::{HeaderMap, Request, Response, StatusCode, header, uri::Authority},
 };
 use countersign_issuer::{
     Issuer,
@@ -23,7 +22,6 @@ use ipnet::IpNet;
 use std::{net::IpAddr, sync::Arc};
 
 const METRICS: &str = "/metrics";
-const READYZ: &str = "/readyz";
 
 /// One configuration at work.
 pub(super) struct Site {
@@ -56,12 +54,7 @@ impl Site {
     }
 
     /// Answers one request that came over a connection from `connection`.
-    pub(super) async fn answer(
-        &self,
-        request: Request<Incoming>,
-        connection: IpAddr,
-        stopping: bool,
-    ) -> Response<Body> {
+    pub(super) async fn answer(&self, request: Request<Incoming>, connection: IpAddr) -> Response<Body> {
         if let Some(refusal) = objection(&request, &self.limits) {
             return refusal;
         }
@@ -72,14 +65,10 @@ impl Site {
         if !origin.is_known {
             self.untrusted_proxies.notice(connection, request.headers(), &self.trusted_proxies);
         }
-        match request.uri().path() {
-            READYZ if stopping => return is_stopping(),
-            METRICS => {
-                if let Err(why) = self.may_read_metrics(origin, request.headers()) {
-                    return refuse(StatusCode::FORBIDDEN, why);
-                }
-            }
-            _ => {}
+        if request.uri().path() == METRICS
+            && let Err(why) = self.may_read_metrics(origin, request.headers())
+        {
+            return refuse(StatusCode::FORBIDDEN, why);
         }
         self.routes.answer(request.map(Body::new), Peer(origin.address)).await
     }
@@ -114,9 +103,4 @@ impl Site {
             || name.eq_ignore_ascii_case("localhost")
             || own.and_then(|uri| uri.host().map(|own| own.eq_ignore_ascii_case(name))).unwrap_or(false)
     }
-}
-
-fn is_stopping() -> Response<Body> {
-    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    (StatusCode::SERVICE_UNAVAILABLE, no_store, "not ready: this server is stopping\n").into_response()
 }
