@@ -264,3 +264,53 @@ def test_a_new_key_is_in_use_by_a_running_server_within_seconds(world, pem):
     for token in [old["access_token"], sign()["access_token"]]:
         assert world.run("verify", "--issuer", issuer, token).returncode == 0
     assert set(wire.get(issuer, "/.well-known/openid-configuration").json()["id_token_signing_alg_values_supported"]) == {"ES256", "RS256"}
+
+
+#: How a key of each kind of ring comes in, and what is said of one that signs at once.
+KINDS = {
+    "published": ("default", "ES256", "verifiers that read the keys before this one was there refuse its tokens, for up to "),
+    "secret": ("default", "HS256", "it is in no JWKS, so every verifier that was not given it refuses its tokens until it is"),
+    "secret-ring": ("secrets", "HS256", "it is in no JWKS, so every verifier that was not given it refuses its tokens until it is"),
+    "unpublished": ("private", "ES256", "it is in no JWKS, so every verifier that was not given it refuses its tokens until it is"),
+    "jaas": ("jaas", "RS256", "8x8 refuses its tokens until its public key is in the JaaS console, under API keys"),
+}
+RINGS = """
+[profiles.jaas]
+app_id = "vpaas-magic-cookie-1"
+
+[rings.secrets]
+algorithm = "HS256"
+
+[rings.private]
+algorithm = "ES256"
+publish = false
+"""
+
+
+def secret_jwk(n):
+    return json.dumps({"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(bytes([n]) * 32).decode().rstrip("=")})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_said_of_a_key_that_signs_at_once_is_true_for_its_kind_of_ring(world, kind):
+    ring, algorithm, says = KINDS[kind]
+    world.configure(CONFIG + RINGS + client("tests"))
+
+    def bring(n, *more):
+        kid = f"vpaas-magic-cookie-1/{n}" if kind == "jaas" else f"{kind}-{n}"
+        text = secret_jwk(n) if algorithm == "HS256" else make(algorithm)
+        done = world.run("keys", "import", "-", "--ring", ring, "--kid", kid, "--algorithm", algorithm, *more, input=text)
+        assert done.returncode == 0, done
+        return kid, done.stderr
+
+    bring(1)
+    _, told = bring(2, "--activate")
+    assert f"signs at once: {says}" in told, told
+    assert ("countersign keys activate" in told) == (kind == "published"), told
+    kid, _ = bring(3)
+    refused = world.fails(1, kid, "keys", "activate", kid)
+    assert ("not seen at the public address" in refused) == (kind == "published"), refused
+    assert ("is in no JWKS" in refused and "use --force" in refused) == (kind != "published"), refused
+    done = world.run("keys", "activate", kid, "--force")
+    assert done.returncode == 0 and f"activated by force: {says}" in done.stderr, done
+    assert by_kid(world, kid)["state"] == "active"

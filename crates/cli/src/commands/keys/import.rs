@@ -9,6 +9,7 @@
 use super::{
     Context,
     key_texts::{self, Read},
+    reached::Reached,
 };
 use crate::{
     args::KeySource,
@@ -137,12 +138,16 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         && had_active
         && report.iter().any(|key| key.changed)
     {
-        tracing::warn!(
-            ring = ring.as_str(),
-            "signs at once: verifiers that read the keys before refuse its tokens, for up to {}; without --activate, \
-             `countersign keys activate` waits until they know it",
-            humantime::format_duration(policy.rotation.propagation)
-        );
+        // With --activate it is one key.
+        let reached = Reached::of(&config, &ring, imported.first().map(|key| key.algorithm));
+        let instead = match reached {
+            Reached::Published => {
+                "; without --activate, `countersign keys activate` waits until they know it"
+            }
+            Reached::Jaas | Reached::ByHand => "",
+        };
+        let refuses = reached.who_refuses(policy.rotation.propagation);
+        tracing::warn!(ring = ring.as_str(), "signs at once: {refuses}{instead}");
     }
     let keyring = authority.keyring.read().await?;
     for Imported { kid, changed } in report {

@@ -1,6 +1,6 @@
 //! Moving keys along by hand: prepare, publish, activate, retire, revoke, and one turn of the rotation. All of it twice is once.
 
-use super::Context;
+use super::{Context, reached::Reached};
 use crate::{
     authority::Authority,
     config::{Config, RingConfig},
@@ -8,7 +8,7 @@ use crate::{
     output,
     rotation::{self, Rotation},
 };
-use countersign_keyring::{Force, RingName};
+use countersign_keyring::{Force, KeyringError, LifecycleError, RingName};
 
 struct Opened {
     config: Config,
@@ -80,21 +80,24 @@ pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> O
     let opened = Opened::new(context).await?;
     let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
     let (policy, keyring) = (&ring.rotation, &opened.authority.keyring);
+    let before = keyring.read().await?;
+    let algorithm = before.find(kid).map(|(_, key)| key.algorithm);
+    let reached = Reached::of(&opened.config, &ring.spec.name, algorithm);
     if force {
-        // Asked for its reason, which is what goes wrong now.
-        let before = keyring.read().await?;
         let known_at = before
             .ring(&ring.spec.name)
             .and_then(|ring| ring.known_at(kid, policy, before.observations(), now));
         if known_at.is_none_or(|at| at > now) {
-            tracing::warn!(
-                kid,
-                "activated by force: verifiers that read the keys before this one was there refuse its tokens, for up to {}",
-                humantime::format_duration(policy.propagation)
-            );
+            tracing::warn!(kid, "activated by force: {}", reached.who_refuses(policy.propagation));
         }
     }
-    let changed = keyring.activate(kid, policy, if force { Force::Yes } else { Force::No }, now).await?;
+    let changed = keyring.activate(kid, policy, if force { Force::Yes } else { Force::No }, now).await;
+    let changed = changed.map_err(|why| match (&why, reached.not_to_be_seen()) {
+        (KeyringError::Lifecycle(LifecycleError::NotKnown { .. }), Some(advice)) => {
+            refused(why.code(), format!("key {kid:?} {advice}"))
+        }
+        _ => why.into(),
+    })?;
     tell(context, &opened, kid, changed).await
 }
 

@@ -8,6 +8,7 @@ mod init;
 mod key_texts;
 mod life;
 mod list;
+mod reached;
 mod reseal;
 mod revoke;
 

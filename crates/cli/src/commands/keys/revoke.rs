@@ -5,7 +5,10 @@
 //! What is left to do depends on how verifiers came to the key: by the public documents, or by hand.
 //! Pinned by crates/keyring/tests/revocation.rs and tests/e2e/test_revoke.py.
 
-use super::Context;
+use super::{
+    Context,
+    reached::{self, Reached},
+};
 use crate::{
     authority::{self, Authority},
     config::{Config, RingConfig},
@@ -17,17 +20,6 @@ use countersign_jose::Timestamp;
 use countersign_keyring::{Replaced, Revocation, RingName, SealingKey, StoredKeyring};
 use countersign_store::{Clock, SystemClock};
 use std::sync::Arc;
-
-/// How verifiers came to the keys of a ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reached {
-    /// They read the public documents.
-    Published,
-    /// 8x8 was given the key.
-    Jaas,
-    /// They were given it by hand.
-    ByHand,
-}
 
 pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
     let config = context.load()?;
@@ -81,9 +73,8 @@ pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
         ));
     }
     let algorithm = revocation.revoked.as_ref().map(|key| key.algorithm);
-    let reached =
-        ring.as_ref().map(|ring| reached(&config, ring, algorithm.is_some_and(|a| a.is_symmetric())));
-    for line in what_is_left(reached) {
+    let reached = ring.as_ref().map(|ring| Reached::of(&config, ring, algorithm));
+    for line in reached::left_to_do(reached) {
         output::line(line);
     }
     if let Some(ring) = &ring {
@@ -129,37 +120,6 @@ async fn successor(
     }
 }
 
-fn reached(config: &Config, ring: &RingName, symmetric: bool) -> Reached {
-    if config.profiles.iter().any(|profile| profile.name() == "jaas" && profile.ring() == ring) {
-        Reached::Jaas
-    } else if symmetric || config.unpublished_rings.contains(ring) {
-        Reached::ByHand
-    } else {
-        Reached::Published
-    }
-}
-
-fn what_is_left(reached: Option<Reached>) -> &'static [&'static str] {
-    match reached {
-        Some(Reached::Published) => &[
-            "Verifiers refuse its tokens when they read the JWKS again; some keep keys for hours.",
-            "Where the public documents are served from a folder or a bucket, run `countersign publish` now, with \
-             --cloudfront where CloudFront stands in front.",
-        ],
-        Some(Reached::Jaas) => &[
-            "8x8 was given this key by hand and accepts its tokens until you delete it in the JaaS console, under API keys.",
-        ],
-        Some(Reached::ByHand) => &[
-            "It is in no JWKS, so there is nowhere to withdraw it from: every verifier that was given it accepts its \
-             tokens until it is replaced there.",
-        ],
-        None => &[
-            "The keyring cannot be read, so its ring is not known: if it is published, verifiers refuse its tokens when \
-             they read the JWKS again; if verifiers were given it by hand (JaaS, HS256), remove it there.",
-        ],
-    }
-}
-
 fn now_signs(
     ring: &RingName,
     configured: Option<&RingConfig>,
@@ -182,23 +142,5 @@ fn now_signs(
             format!("Ring {} has no key to sign with now; import one.", ring.spec.name)
         }
         (None, None, None) => format!("Ring {ring} is not in the configuration, so no key was made for it."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_left_to_do_is_told_for_each_way_a_verifier_came_to_the_key() {
-        for (reached, says, does_not_say) in [
-            (Some(Reached::Published), "countersign publish", "JaaS"),
-            (Some(Reached::Jaas), "delete it in the JaaS console", "read the JWKS again"),
-            (Some(Reached::ByHand), "nowhere to withdraw it from", "read the JWKS again"),
-            (None, "its ring is not known", "countersign publish"),
-        ] {
-            let text = what_is_left(reached).join(" ");
-            assert!(text.contains(says) && !text.contains(does_not_say), "{reached:?}: {text}");
-        }
     }
 }
