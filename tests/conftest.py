@@ -1,6 +1,6 @@
 """Fixtures for all folders: the binary under test, and authorities that it runs.
 
-`binary` comes from COUNTERSIGN_BIN and from nowhere else, so a test can not pass on another build than the one meant;
+`binary` comes from COUNTERSIGN_BIN and from nowhere else, so a test cannot pass on another build than the one meant;
 `full_binary`, the build with every feature, from COUNTERSIGN_FULL_BIN.
 `authority` is a factory; every authority it starts listens on 127.0.0.1, has a folder of its own, is ready when it is
 handed out, and is stopped with SIGTERM at the end of the test, which must end it with exit code 0.

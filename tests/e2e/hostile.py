@@ -1,7 +1,7 @@
 """Clients that take all they can get, each from an address of its own, and an honest one that is timed.
 
 Everything runs in one thread with one selector, so that a thousand connections cost the tests little. `Crowd` opens them
-and keeps each at what it does for ever: a connection that the server closes is opened again at its next step.
+and keeps each at what it does forever: a connection that the server closes is opened again at its next step.
 """
 
 import errno

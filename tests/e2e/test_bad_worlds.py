@@ -104,7 +104,7 @@ def test_a_configuration_that_is_a_folder_empty_or_not_text_is_refused(world):
             world.fails(78, says, "--config", name, *command)
 
 
-def test_a_folder_that_can_not_be_made_is_refused(world):
+def test_a_folder_that_cannot_be_made_is_refused(world):
     (world.folder / "file").write_text("in the way")
     for path in ["file/countersign.toml", "file/deeper/countersign.toml"]:
         for command in [("init",), ("serve", "--listen", "127.0.0.1:0"), ("keys", "list")]:
@@ -178,7 +178,7 @@ def test_a_store_that_is_a_folder_is_refused(world):
     ("sqlite:no/such/folder/x.db", "its folder does not exist"), ("sqlite:countersign.toml/x.db", "countersign.toml"),
     ("nonsense", "known scheme"), ("sqlite:", "path is missing"), ("postgres://user:secret-word@127.0.0.1/x", "does not contain"),
 ])
-def test_a_store_that_can_not_be_is_refused_without_its_password(world, url, says):
+def test_a_store_that_cannot_be_is_refused_without_its_password(world, url, says):
     world.configure(CONFIG + f'[store]\nurl = "{url}"\n' + client("tests"))
     for command in OPENING:
         assert "secret-word" not in world.fails(78, says, *command)

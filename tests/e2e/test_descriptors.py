@@ -60,7 +60,7 @@ def test_connections_never_use_up_the_files_of_the_store(world):
             assert connection.send(wire.message("GET", "/healthz")).receive().status == 200
         assert wire.get(url, "/readyz").status == 200
         assert wire.ask(url, "POST", "/sign", headers(), BODY).status == 200
-    assert "could not be accepted" not in world.log and "can not be read again" not in world.log
+    assert "could not be accepted" not in world.log and "cannot be read again" not in world.log
 
 
 def test_files_that_have_run_out_are_told_once_a_second(world):

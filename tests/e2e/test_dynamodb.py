@@ -159,7 +159,7 @@ def test_what_keeps_aws_from_answering_is_said_without_a_secret(dynamo_world, re
     credentials = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     says(78, "there are no AWS credentials; set AWS_PROFILE", without=credentials)
     says(78, "no AWS region is set; set AWS_REGION", without=("AWS_REGION",))
-    says(70, "can not be reached", AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_port()}")
+    says(70, "cannot be reached", AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_port()}")
     world.environment = everything
     for wrong, text in [
         (f"dynamodb://{aws.KEY_ID}:{aws.SECRET}@{table}", "credentials have no place in it"),

@@ -112,7 +112,7 @@ def test_init_takes_an_issuer_and_an_algorithm(world, algorithm):
     assert world.run("verify", token).returncode == 0
 
 
-def test_init_refuses_algorithms_whose_keys_can_not_be_published(world):
+def test_init_refuses_algorithms_whose_keys_cannot_be_published(world):
     world.fails(2, "asymmetric", "init", "--algorithm", "HS256")
     assert snapshot(world.folder) == {}
 

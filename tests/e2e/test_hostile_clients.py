@@ -12,7 +12,7 @@ from e2e import hostile, wire
 from e2e.program import CONFIG, SECRET, client, until
 from e2e.test_shutdown_and_limits import BODY, headers
 
-#: Far above what is measured, and far below what it took (for ever).
+#: Far above what is measured, and far below what it took (forever).
 GENEROUS = 30.0
 MANY, SOME = 1024, 256
 EIGHT = [f"127.0.0.{n}" for n in range(2, 10)]

@@ -126,7 +126,7 @@ def test_an_audience_has_no_place_in_a_meeting_token(world, variables):
     ({"PRIVATE_KEY": "@rsa1024"}, "1024 bits"),
     ({"PRIVATE_KEY": "@public"}, "public key"),
 ])
-def test_variables_that_can_not_work_are_refused_by_name(world, pem, variables, change, says):
+def test_variables_that_cannot_work_are_refused_by_name(world, pem, variables, change, says):
     for name, value in change.items():
         if value.startswith("@"):
             change = {name: public(pem["rsa"]) if value == "@public" else pem[value[1:]].read_text()}

@@ -137,7 +137,7 @@ def on_a_terminal(world, *arguments):
     return seen.decode()
 
 
-def test_on_a_terminal_the_log_is_for_people_and_still_can_not_be_forged(world):
+def test_on_a_terminal_the_log_is_for_people_and_still_cannot_be_forged(world):
     world.configure()
     world.done("keys", "init")  # its warning is not what is asked about
     seen = on_a_terminal(world, "sign", "--claims", json.dumps({"sub": "a\n2026 forged \x1b[2J record"}))

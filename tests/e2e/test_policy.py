@@ -103,7 +103,7 @@ def test_the_deny_list_wins_over_any_in_any_spelling(server):
         denied(ask(server, "denied", data), "claims.deny")
 
 
-def test_fixed_claims_are_in_every_token_and_can_not_be_changed(server):
+def test_fixed_claims_are_in_every_token_and_cannot_be_changed(server):
     fixed = {"tenant": "t1", "n": 1, "list": [1, {"a": True}]}
     assert fixed.items() <= minted(ask(server, "fixed")).items()
     found = minted(ask(server, "fixed", '{"sub":"a","tenant":"t1","list":[1,{"a":true}]}'))
@@ -232,7 +232,7 @@ def test_a_json_schema_is_applied_or_refused_at_start_by_a_build_without_it(worl
 @pytest.mark.parametrize("content, says", [
     (None, "claims.json"), ("{", "claims.json"), ('{"type":"no-such-type"}', ""),
 ])
-def test_a_schema_that_can_not_be_used_stops_the_start(world, content, says):
+def test_a_schema_that_cannot_be_used_stops_the_start(world, content, says):
     world.configure(CONFIG + client("tests", more=AUDIENCES + 'claims = { allow = ["*"], schema = "file:claims.json" }'))
     if content is not None:
         (world.folder / "countersign" / "claims.json").write_text(content)
@@ -253,7 +253,7 @@ def test_a_schema_that_can_not_be_used_stops_the_start(world, content, says):
     ('max_lifetime = "long"', "clients.tests.max_lifetime"),
     ('claims = { schema = "claims.json" }', "clients.tests.claims.schema"),
 ])
-def test_a_policy_that_can_not_work_stops_the_start(world, more, says):
+def test_a_policy_that_cannot_work_stops_the_start(world, more, says):
     world.configure(CONFIG + client("tests", more=more))
     world.fails(78, says, "config", "check")
 

@@ -66,7 +66,7 @@ def test_only_what_changed_is_written_and_keys_that_are_gone_leave(static):
     static.done("publish", "--check")
 
 
-def test_a_file_of_somebody_else_stays_and_a_folder_that_can_not_be_written_is_told(static):
+def test_a_file_of_somebody_else_stays_and_a_folder_that_cannot_be_written_is_told(static):
     asap = static.folder / "site" / "asap"
     asap.mkdir()
     (asap / "notes.pem").write_text("mine")

@@ -121,7 +121,7 @@ def test_without_the_ca_nobody_takes_the_keys(static):
     static.world.environment |= {"SSL_CERT_FILE": str(no_roots), "NODE_EXTRA_CA_CERTS": ""}
     assert static.verdicts(0, token)["aws-jwt-verify"] == {"refused": "FetchError"}
     done = static.world.run("verify", "--issuer", static.issuer, "--audience", AUDIENCE, "-", input=token)
-    assert done.returncode != 0 and "can not be had" in done.stderr
+    assert done.returncode != 0 and "cannot be had" in done.stderr
 
 
 def test_keys_rotate_with_a_scheduler_alone_and_no_live_token_is_ever_refused(static):

@@ -41,7 +41,7 @@ ORIGINAL = {
     "traefik": ("X-Forwarded-Method", "X-Forwarded-Uri"),
 }
 OTHER_AUDIENCE = "api://other"
-#: The issuer whose keys the tests have, and the one whose keys can not be had: nothing listens on port 9.
+#: The issuer whose keys the tests have, and the one whose keys cannot be had: nothing listens on port 9.
 TESTS_ISSUER, LOST_ISSUER = "https://tests.example", "https://lost.example"
 MORE_TRUST = f"""
 [[trust]]

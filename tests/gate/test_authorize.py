@@ -105,7 +105,7 @@ def test_a_public_route_needs_no_token(gate):
     assert (done.returncode, json.loads(done.stdout)["principalId"]) == (0, "anonymous")
 
 
-def test_settings_that_can_not_work_are_told_by_their_key(gate):
+def test_settings_that_cannot_work_are_told_by_their_key(gate):
     text = gate.file.read_text()
     for wrong, says in [
         ("[[trust]]\npreset = 'firebase'\n", "trust[1].id"),

@@ -190,7 +190,7 @@ def test_with_apis_no_other_is_let_in_and_they_are_what_the_policy_names(gate, s
     assert let_in(gate.ask(FIREBASE.token(), "http-v2"), "http-v2")
 
 
-def test_what_can_not_work_does_not_start(gate, server):
+def test_what_cannot_work_does_not_start(gate, server):
     good = firebase(server)
     for wrong, says in [
         ({}, "no issuer is trusted"),

@@ -167,7 +167,7 @@ def test_a_variable_of_the_runtime_that_is_no_number_ends_it_with_78_and_one_lin
     assert code == 78 and said.count("\n") == 1 and "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" in said
 
 
-def test_a_configuration_that_can_not_work_ends_it_with_78_and_one_line(authorizer, server):
+def test_a_configuration_that_cannot_work_ends_it_with_78_and_one_line(authorizer, server):
     trust = AUTH0.trust | {"keys_url": server.url()}
     for wrong, named in [
         (configuration(), "no issuer is trusted"),

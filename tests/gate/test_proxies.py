@@ -130,7 +130,7 @@ def test_identity_headers_of_the_client_never_arrive(guarded):
 
 
 def test_other_headers_that_look_like_identity_headers_do_not_arrive_either(guarded):
-    """nginx can not drop headers by the beginning of their names: there, each has to be named."""
+    """nginx cannot drop headers by the beginning of their names: there, each has to be named."""
     _, seen = guarded.ask("GET", "/health", [("X-Auth-Roles", MARK)])
     assert (MARK in repr(seen)) == (guarded.kind == "nginx"), seen
 
@@ -343,13 +343,13 @@ def test_a_question_that_is_too_large_for_the_gate_lets_nobody_in(guarded):
             assert token or seen == [], answer
 
 
-def test_while_keys_can_not_be_had_their_tokens_open_nothing(guarded):
+def test_while_keys_cannot_be_had_their_tokens_open_nothing(guarded):
     answer, seen = guarded.ask("GET", "/orders/7", bearer(guarded.tokens.keys_lost))
     # nginx knows 401 and 403 only.
     assert (answer.status, seen) == (500 if guarded.kind == "nginx" else 503, []), answer
 
 
-def test_the_gate_can_not_be_asked_through_the_proxy(guarded):
+def test_the_gate_cannot_be_asked_through_the_proxy(guarded):
     """nginx has a place of its own for its question; nobody else gets there."""
     for target in ["/_countersign", "//_countersign", "/%5fcountersign", "/x/../_countersign", "/_countersign?x"]:
         answer, seen = guarded.ask("GET", target, bearer(guarded.tokens.writer))
@@ -365,7 +365,7 @@ def test_nobody_but_the_proxy_may_ask_the_gate(guarded):
 
 
 def test_a_gate_behind_traefik_answers_what_traefik_asks(lasting_authority):
-    """Traefik can not be installed from where this runs, so the request is replayed that its middleware sends, as its source has
+    """Traefik cannot be installed from where this runs, so the request is replayed that its middleware sends, as its source has
     it (pkg/middlewares/auth/forward.go): GET without a body, all of the client's headers but those for one hop, then X-Forwarded-*
     of its own. What Traefik makes of the answer is not tested here."""
     gate = start_gate("traefik", lasting_authority)

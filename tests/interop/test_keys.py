@@ -88,7 +88,7 @@ def test_the_exported_pem_is_the_published_key_to_node_openssl_and_pyjwt(algorit
         ("X25519, which does not sign", "genpkey -algorithm x25519", "Ed25519"),
     ],
 )
-def test_refuses_keys_it_can_not_sign_with(what, command, reason, authority):
+def test_refuses_keys_it_cannot_sign_with(what, command, reason, authority):
     ours = authority(configuration("RS256"))
     done = ours.run("keys", "import", "-", input=openssl(command), check=False)
     assert done.returncode == 1 and reason in done.stderr, (what, done)

@@ -118,7 +118,7 @@ def test_verifies_their_tokens(maker, algorithm, tokens, verify):
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA"])
 @pytest.mark.parametrize("header", [{}, {"kid": "theirs"}], ids=["no kid", "a kid"])
 def test_verifies_with_a_pem_file(algorithm, header, verify):
-    """A PEM file names no kid, so whatever the token says is its kid can not speak against it."""
+    """A PEM file names no kid, so whatever the token says is its kid cannot speak against it."""
     key = new_key(algorithm)
     pem = key.as_pem(private=False).decode()
     token = pyjwt.encode(claims(), key.private_key, algorithm=algorithm, headers=header)
@@ -185,7 +185,7 @@ def test_finds_the_keys_by_discovery_and_by_url(path, verify):
         assert verify(stranger, issuer=issuer)[1]["error"] == "claim_mismatch"
 
 
-def test_refuses_when_the_keys_can_not_be_had(verify):
+def test_refuses_when_the_keys_cannot_be_had(verify):
     key, documents = new_key("ES256"), {}
     with served(documents) as address:
         token = sign("PyJWT", "ES256", key, claims(iss=address))

@@ -2,7 +2,7 @@
 //!
 //! Credentials, region and endpoint are found where every AWS tool finds them (environment, profile
 //! files, container, Lambda, instance), as the AWS SDKs and Tools Reference Guide has it.
-//! `endpoint` is the one rule about other servers. Nothing waits for ever: each attempt and each
+//! `endpoint` is the one rule about other servers. Nothing waits forever: each attempt and each
 //! operation has a time-out, and what AWS says may be tried again (throttling, 5xx, a broken
 //! connection) is tried again with exponential back-off and jitter, a bounded number of times.
 //!

@@ -168,7 +168,7 @@ pub(crate) enum KeysCommand {
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
-    /// Take a key out of the JWKS at once, for ever; if it signed, the next one signs from now on
+    /// Take a key out of the JWKS at once, forever; if it signed, the next one signs from now on
     Revoke {
         /// The key; its name may begin with a hyphen
         #[arg(allow_hyphen_values = true)]

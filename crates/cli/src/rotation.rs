@@ -79,7 +79,7 @@ impl Rotation {
         let look = if somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
         let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
-            // One ring that can not go on holds up no other, and what was done before it failed was done.
+            // One ring that cannot go on holds up no other, and what was done before it failed was done.
             let outcome = self.keyring.advance(&ring.spec, &ring.rotation, now, &mut done).await;
             failed = failed.and(outcome);
         }

@@ -2,7 +2,7 @@
 //!
 //! `/dev/zero` named by mistake, or a pipe that never ends, is an error and not the end of all memory. What somebody names on
 //! the command line may be a pipe; what a configuration names must be a file, because a pipe that nobody writes to would hold
-//! up the program for ever.
+//! up the program forever.
 
 use rustix::fs::OFlags;
 use std::{

@@ -17,7 +17,7 @@ pub(crate) struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    /// Those of a token. `None` can not occur: what is verified has been read as an object before.
+    /// Those of a token. `None` cannot occur: what is verified has been read as an object before.
     pub(crate) fn of(verified: &'a Verified) -> Option<Self> {
         Object::parse(verified.payload(), DEFAULT_DEPTH).ok().map(|object| Self { object })
     }

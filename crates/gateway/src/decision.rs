@@ -99,8 +99,8 @@ pub enum Refusal {
     /// The token has nothing to call the caller by.
     #[error("the token has no usable `{0}` to name the caller by")]
     NoPrincipal(String),
-    /// A claim can not be put into a header.
-    #[error("the claim `{0}` can not be put into a header")]
+    /// A claim cannot be put into a header.
+    #[error("the claim `{0}` cannot be put into a header")]
     UnfitForHeader(String),
     /// The request carries an identity header in another spelling.
     #[error("the request has an identity header in another spelling, such as with underscores")]

@@ -63,10 +63,10 @@ pub struct RequestLimits {
     pub token_bytes: usize,
 }
 
-/// Why an issuer can not start with the keys at hand.
+/// Why an issuer cannot start with the keys at hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
-    /// A profile can not work with its ring's key.
+    /// A profile cannot work with its ring's key.
     #[error(transparent)]
     Profile(#[from] ProfileError),
 }
@@ -154,7 +154,7 @@ impl Keys {
 }
 
 impl Issuer {
-    /// Puts an issuer together. Refuses keys that a profile can not sign with.
+    /// Puts an issuer together. Refuses keys that a profile cannot sign with.
     pub fn new(
         settings: IssuerSettings,
         keyring: LoadedKeyring,

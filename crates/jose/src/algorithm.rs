@@ -2,7 +2,7 @@
 //!
 //! A row ties the JOSE name (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2) to the one kind of key it takes, the
 //! aws-lc-rs parameters that sign and verify it, and what AWS KMS calls the same algorithm and its keys.
-//! `none` has no row, so a token that asks for it can not even be parsed.
+//! `none` has no row, so a token that asks for it cannot even be parsed.
 
 use crate::key::KeySize;
 use aws_lc_rs::{

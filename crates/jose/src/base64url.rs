@@ -1,6 +1,6 @@
 //! Strict base64url without padding (RFC 7515 §2): one text for one byte string, and no other.
 //!
-//! Padding, line breaks, the `+/` alphabet and non-zero trailing bits are refused, so a token's text can not be
+//! Padding, line breaks, the `+/` alphabet and non-zero trailing bits are refused, so a token's text cannot be
 //! varied without changing what it says.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_short_and_can_not_steer_a_terminal() {
+    fn an_excerpt_is_short_and_cannot_steer_a_terminal() {
         assert_eq!(excerpt("{\"a\":\n\u{1b}[31m\u{9b}}"), "{\"a\":\\u000a\\u001b[31m\\u009b}");
         assert_eq!(excerpt("a\u{202e}b\u{e0041}"), "a\\u202eb\\udb40\\udc41");
         let long = excerpt(&"ü".repeat(200));

@@ -120,7 +120,7 @@ pub struct Header<'a> {
 impl Header<'_> {
     /// The encoded header; the same for every token of one key and type, so it can be made once.
     pub fn encode(&self) -> EncodedHeader {
-        // Three plain strings: serialising them can not fail.
+        // Three plain strings: serialising them cannot fail.
         EncodedHeader(base64url::encode(&serde_json::to_vec(self).unwrap_or_default()))
     }
 }

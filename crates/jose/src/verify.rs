@@ -162,7 +162,7 @@ impl VerifyingKey {
         Ok(Self { algorithm, kid, parsed: Parsed::Public(Box::new(parse_public(key, with)?)) })
     }
 
-    /// Binds an RSA key of 1024 to 2047 bits, for tokens of a system that can not be changed yet. RS256 and RS512 only.
+    /// Binds an RSA key of 1024 to 2047 bits, for tokens of a system that cannot be changed yet. RS256 and RS512 only.
     pub fn legacy_weak_rsa(
         key: &PublicKey,
         algorithm: Algorithm,

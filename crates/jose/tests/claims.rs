@@ -257,7 +257,7 @@ fn a_required_value_must_be_equal_in_type_and_depth() {
     for other in [json!("true"), json!(1), json!(false), json!([true])] {
         assert_eq!(check(json!({ "email_verified": other }), &verified), mismatch("email_verified"));
     }
-    // Null means "not there", so a policy that wants it can not be met.
+    // Null means "not there", so a policy that wants it cannot be met.
     let null = Policy::new().require_value(ClaimName::member("x"), value(Value::Null));
     assert_eq!(check(json!({"x": null}), &null), missing("x"));
 }

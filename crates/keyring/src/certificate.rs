@@ -54,8 +54,8 @@ pub struct Certificate(Vec<u8>);
 /// Why there is no certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// A part can not be written as DER.
-    #[error("a part of the certificate can not be encoded")]
+    /// A part cannot be written as DER.
+    #[error("a part of the certificate cannot be encoded")]
     Encoding,
     /// The signature does not have the form its algorithm has in a JWS.
     #[error("the signature is not one of {0}")]

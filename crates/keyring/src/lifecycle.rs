@@ -59,7 +59,7 @@ pub enum LifecycleError {
         /// The name.
         kid: String,
     },
-    /// The key is in a state from which this can not be done.
+    /// The key is in a state from which this cannot be done.
     #[error("key {kid:?} is {state}; {why}", state = .state.name())]
     WrongState {
         /// The name.

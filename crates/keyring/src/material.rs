@@ -89,7 +89,7 @@ enum Private {
 }
 
 impl Material {
-    /// A key from elsewhere. Refuses one that can not sign with its algorithm.
+    /// A key from elsewhere. Refuses one that cannot sign with its algorithm.
     pub(crate) fn imported(key: &ImportedKey) -> Result<Self, KeyringError> {
         key.signer()?;
         let private = match &key.material {

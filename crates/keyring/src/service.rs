@@ -43,10 +43,10 @@ pub enum ServiceError {
     #[error("KMS refuses access: {0}")]
     Denied(String),
     /// The key is not there, disabled, about to be deleted, or of another kind than is needed.
-    #[error("the KMS key can not be used: {0}")]
+    #[error("the KMS key cannot be used: {0}")]
     Unusable(String),
     /// The way to it is not configured.
-    #[error("KMS can not be asked: {0}")]
+    #[error("KMS cannot be asked: {0}")]
     Misconfigured(String),
     /// A data key is under another key than the one that was named.
     #[error("it is under another KMS key than those that the configuration names")]
@@ -57,7 +57,7 @@ pub enum ServiceError {
     /// Too many requests, by its count or by ours.
     #[error("too many requests to KMS at once")]
     Busy,
-    /// It does not answer, or says that it can not at the moment.
+    /// It does not answer, or says that it cannot at the moment.
     #[error("KMS is not available: {0}")]
     Unavailable(String),
     /// What it returned is not a signature of the key over the message. It was not released.

@@ -211,7 +211,7 @@ async fn a_server_that_has_its_data_key_needs_the_service_no_more() {
     vault.away.store(true, Ordering::SeqCst);
     add(&started).await.unwrap();
     assert!(signs(&started.load().await.unwrap()).await);
-    // One that starts now can not.
+    // One that starts now cannot.
     let late = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault));
     let why = late.ensure(&[spec()], NOW).await.unwrap_err();
     assert!(matches!(why, KeyringError::DataKey { why: ServiceError::Unavailable(_), .. }), "{why}");

@@ -1,6 +1,6 @@
 //! The environment, read once and handed down: tests give their own, and nothing changes that of the process.
 //!
-//! An empty variable counts as not set, because a shell or a container file often can not unset one. Values may be secrets
+//! An empty variable counts as not set, because a shell or a container file often cannot unset one. Values may be secrets
 //! and are in no debug output. `main` reads it; everything below is given it.
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -1,4 +1,4 @@
-//! `SettingsError`: why a program can not have its settings, one variant per reason.
+//! `SettingsError`: why a program cannot have its settings, one variant per reason.
 //!
 //! Messages say what was wrong and where; a value of the wrong kind is never repeated, because it may be a secret typed into
 //! the wrong place. What a program offers against a missing file (a command that makes one, an option that names another)
@@ -17,8 +17,8 @@ pub enum SettingsError {
         path: PathBuf,
     },
 
-    /// The file is there and can not be read: permissions, a folder, not text, too large.
-    #[error("{path} can not be read: {why}")]
+    /// The file is there and cannot be read: permissions, a folder, not text, too large.
+    #[error("{path} cannot be read: {why}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum SettingsError {
         why: String,
     },
 
-    /// A variable names no setting, or its value is none for that setting.
+    /// A variable names no setting, or its value is not valid for that setting.
     #[error("the environment variable {name}: {why}")]
     Variable {
         /// The whole name of the variable.
@@ -55,7 +55,7 @@ pub enum SettingsError {
         why: String,
     },
 
-    /// The level of the log is none.
+    /// The level of the log is not one of the known levels.
     #[error(
         "log.level {level:?} is not a level (off, error, warn, info, debug, trace) or a list like \
          info,countersign::audit=off"
@@ -73,7 +73,7 @@ pub enum SettingsError {
     },
 
     /// This process logs already: a mistake of the program and not of whoever configured it.
-    #[error("the log can not be started: {why}")]
+    #[error("the log cannot be started: {why}")]
     LogStarted {
         /// What stands in the way.
         why: String,

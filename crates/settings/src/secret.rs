@@ -33,7 +33,7 @@ pub enum SecretRef {
 /// Why a secret cannot be had. Never holds it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The reference itself is none of them.
+    /// The reference has none of these forms.
     #[error("write env:NAME, file:PATH or shared-file:PATH")]
     Malformed,
     /// `env:` names a variable that is not set, or is empty.

@@ -28,7 +28,7 @@ pub trait Store: Send + Sync + Debug {
 
     /// Writes `bytes` under `key` if `expect` holds and returns the new version; the document is durable then.
     ///
-    /// From `expires_at` on, the document is absent; `None` keeps it for ever. An `expires_at` that is not
+    /// From `expires_at` on, the document is absent; `None` keeps it forever. An `expires_at` that is not
     /// after the store's clock is accepted and makes a document that nobody will see.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! [`Relay`] stands between a client and a server, writes down what is asked, and loses, delays or
 //! makes up answers on demand.
 //!
-//! For `[dev-dependencies]` alone. A server that can not be started fails the test that wanted it;
+//! For `[dev-dependencies]` alone. A server that cannot be started fails the test that wanted it;
 //! nothing is skipped.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code: a failure here fails the test")]

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_document_can_not_send_the_fetcher_to_clear_text_or_to_this_machine() {
+    fn a_remote_document_cannot_send_the_fetcher_to_clear_text_or_to_this_machine() {
         for (uri, why) in [
             ("http://b.example/k", KeyUrlError::NotHttps),
             ("http://10.0.0.1/k", KeyUrlError::NotHttps),

@@ -32,7 +32,7 @@ pub enum VerifyError {
     #[error("the token's key belongs to another issuer of the same key set")]
     KeyOfAnotherIssuer,
     /// The issuer's keys could not be had, and none recent enough are at hand.
-    #[error("the keys of {issuer} can not be had: {why}")]
+    #[error("the keys of {issuer} cannot be had: {why}")]
     KeysUnavailable {
         /// The configured name of the issuer.
         issuer: Arc<str>,

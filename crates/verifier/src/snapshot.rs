@@ -129,7 +129,7 @@ fn form(format: Format) -> &'static str {
     }
 }
 
-/// A file name that says nothing and can not leave the directory.
+/// A file name that says nothing and cannot leave the directory.
 fn name(subject: &Subject) -> String {
     let of = format!("{}\n{}\n{}", subject.issuer, subject.location.url().as_str(), form(subject.format));
     format!("{}.json", base64url::encode(digest(&SHA256, of.as_bytes()).as_ref()))
@@ -153,7 +153,7 @@ pub(crate) async fn load(snapshots: Arc<dyn Snapshots>, subject: &Subject) -> Op
             held
         }
         Err(why) => {
-            tracing::warn!(issuer, "a snapshot of keys can not be read: {why}");
+            tracing::warn!(issuer, "a snapshot of keys cannot be read: {why}");
             None
         }
     }
@@ -194,6 +194,6 @@ pub(crate) async fn save(snapshots: Arc<dyn Snapshots>, subject: &Subject, held:
     let file = name(subject);
     let saved = tokio::task::spawn_blocking(move || snapshots.save_snapshot(&file, &record)).await;
     if let Ok(Err(why)) = saved {
-        tracing::warn!(issuer = &*subject.issuer, "a snapshot of keys can not be written: {why}");
+        tracing::warn!(issuer = &*subject.issuer, "a snapshot of keys cannot be written: {why}");
     }
 }

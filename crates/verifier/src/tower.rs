@@ -2,7 +2,7 @@
 //!
 //! The token comes from the one `Authorization` header; two of them are refused. A service behind the layer finds
 //! [`Accepted`] in the request's extensions. The caller learns nothing but the standard error; the log has the reason.
-//! 503, not 401, when the issuer's keys can not be had. Pinned by `tests/suite/tower_layer.rs`.
+//! 503, not 401, when the issuer's keys cannot be had. Pinned by `tests/suite/tower_layer.rs`.
 
 use crate::{
     error::Fault,

@@ -1,7 +1,7 @@
 //! The configuration: raw (as typed, unknown keys refused) → resolved (typed, validated, secrets loaded).
 //!
 //! A file in TOML, each value overridable by an environment variable, secrets by reference. JSON Schema and reference
-//! page are generated from the raw types, so they can not say anything else than the program does.
+//! page are generated from the raw types, so they cannot say anything else than the program does.
 
 mod clients;
 mod raw;

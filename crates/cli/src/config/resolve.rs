@@ -1,4 +1,4 @@
-//! Raw → resolved: every text becomes what it stands for, and what can not work is refused with the key that is wrong.
+//! Raw → resolved: every text becomes what it stands for, and what cannot work is refused with the key that is wrong.
 
 use super::{
     clients,

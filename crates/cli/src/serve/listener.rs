@@ -198,7 +198,7 @@ impl Server {
         });
         self.count(503);
         if let Some(refusal) = request::raw(503) {
-            // A client that can not even take this much at once gets nothing.
+            // A client that cannot even take this much at once gets nothing.
             let _ = tcp.try_write(&refusal);
         }
     }

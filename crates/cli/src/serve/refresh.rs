@@ -113,7 +113,7 @@ impl Refresh {
         let next_look = self.clock.now().plus(self.every.saturating_add(Duration::from_secs(1)));
         let until_change = self.rotation.until_change(issuer.keyring().records(), next_look);
         if let Err(why) = issuer.set_max_age(max_age(until_change, issuer.settings().jwks_max_age)) {
-            tracing::error!("the public documents can not be rendered anew: {why}");
+            tracing::error!("the public documents cannot be rendered anew: {why}");
         }
     }
 }
@@ -166,6 +166,6 @@ mod tests {
         outage.end();
         assert!(told(&mut outage, "starting up"));
         let many = (0..1000).filter(|n| told(&mut outage, &format!("port {n}"))).count();
-        assert_eq!(many, MOST_REASONS - 1, "texts that never repeat are not told for ever");
+        assert_eq!(many, MOST_REASONS - 1, "texts that never repeat are not told forever");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A reload builds everything anew first: configuration, sealing keys, keyring, issuer, gate. Only then does it swap the
 //! whole, so a configuration that is bad in any way changes nothing and the server goes on with the one it has. The
-//! store stays open, and counters go on. What a running process can not change (`Fixed`) is named.
+//! store stays open, and counters go on. What a running process cannot change (`Fixed`) is named.
 
 use super::{
     audit_log::ServerLog,

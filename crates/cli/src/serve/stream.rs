@@ -1,7 +1,7 @@
 //! A client's TCP stream, which notes on the connection's `Link` what is read, written and waited for.
 //!
 //! Three things hyper leaves to its stream. It says when the kernel takes no more of an answer, so that a client that
-//! does not read holds nothing for ever. It notices that a client has gone (reset, not half-closed) while its answer is
+//! does not read holds nothing forever. It notices that a client has gone (reset, not half-closed) while its answer is
 //! being made, so that nothing is signed for nobody. And hyper's own refusals (400, 431), which no service sees, leave
 //! as JSON with a request id like all others. Pinned by `tests/e2e/test_hostile_clients.py` and `test_http_framing.py`.
 

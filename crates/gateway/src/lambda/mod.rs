@@ -2,7 +2,7 @@
 //!
 //! Bytes → `event` (recognised, turned into request facts) → gate → `reply` (policy, simple response or error). Whatever is in an
 //! event, it gets a reply that AWS does not turn into a 500, unless nobody can tell now, because an issuer's keys cannot be had.
-//! An event that is none gets the error `Unauthorized`, and the log says what was wrong. Called by `countersign-authorizer` and `countersign authorize`.
+//! Anything else gets the error `Unauthorized`, and the log says what was wrong. Called by `countersign-authorizer` and `countersign authorize`.
 //! Pinned by `tests/events.rs`, `tests/hostile_events.rs` and `tests/cached_policies.rs`.
 
 mod arn;

@@ -1,6 +1,6 @@
 //! The settings of the gate: raw (as typed) → resolved; or from the four variables of the authorizer it replaces.
 //!
-//! Whatever can not work, or would let in more than its author meant, is refused here, with the key that is wrong.
+//! Whatever cannot work, or would let in more than its author meant, is refused here, with the key that is wrong.
 
 mod drop_in;
 mod raw;

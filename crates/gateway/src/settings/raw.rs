@@ -54,13 +54,13 @@ pub struct RawTrust {
     pub keys_min_age: Option<String>,
     /// How long fetched keys are kept at most, whatever the answer says. Default: 24h.
     pub keys_max_age: Option<String>,
-    /// How much longer keys are used while they can not be fetched again. Default: 1h.
+    /// How much longer keys are used while they cannot be fetched again. Default: 1h.
     pub keys_stale: Option<String>,
     /// Accept tokens made for anybody. A token that its holder gave to another service then opens this one too.
     pub dangerously_accept_any_audience: bool,
     /// Accept tokens whatever their `iss` says, as long as a key of this entry signed them. Only if it is the only one.
     pub dangerously_accept_any_issuer: bool,
-    /// Accept tokens after they have expired, and tokens that never do. A stolen token then works for ever.
+    /// Accept tokens after they have expired, and tokens that never do. A stolen token then works forever.
     pub dangerously_ignore_expiry: bool,
 }
 

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-/// What of the gate's settings can not work, by its key.
+/// What of the gate's settings cannot work, by its key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {why}")]
 pub struct SettingError {
@@ -338,7 +338,7 @@ fn api(gate: &RawGate) -> Result<ApiSettings, SettingError> {
         if key.is_empty() || key == "claims" || key == "principalId" {
             return Err(at(
                 "gate.context",
-                format!("{key:?} can not be a key; API Gateway keeps it for itself"),
+                format!("{key:?} cannot be a key; API Gateway keeps it for itself"),
             ));
         }
     }
@@ -359,7 +359,7 @@ fn api(gate: &RawGate) -> Result<ApiSettings, SettingError> {
         return Err(at("gate.authorized_apis", why));
     }
     if !apis.is_empty() && !gate.routes.is_empty() {
-        return Err(at("gate.authorized_apis", "can not stand beside gate.routes; say it with rules"));
+        return Err(at("gate.authorized_apis", "cannot stand beside gate.routes; say it with rules"));
     }
     let entries = gate.context.iter().map(|(key, name)| {
         let named = claim(&format!("gate.context.{key}"), name)?;
@@ -446,7 +446,7 @@ fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, C
         if !header.as_str().starts_with("x-") {
             return Err(at(
                 key(),
-                "begin the name with X-, so that it can not be mistaken for one of HTTP's own",
+                "begin the name with X-, so that it cannot be mistaken for one of HTTP's own",
             ));
         }
         // The second would overwrite the first at the proxy, or in a service that folds names.

@@ -1,4 +1,4 @@
-//! Settings that can not work, or would let in more than their author meant, are refused with their key.
+//! Settings that cannot work, or would let in more than their author meant, are refused with their key.
 
 use crate::support::{AUDIENCE, ISSUER, jwks, resolved, trust};
 use countersign_gateway::settings::{DropInError, RawGate, RawTrust, Surroundings, choose, drop_in, resolve};
@@ -45,7 +45,7 @@ fn every_source_of_keys_and_every_preset_can_be_written() {
 }
 
 #[test]
-fn what_can_not_work_is_refused_with_its_key() {
+fn what_cannot_work_is_refused_with_its_key() {
     for (entry, says) in [
         (json!({}), "trust[0]: name an issuer"),
         (json!({ "issuer": ISSUER }), "no audiences"),
@@ -170,7 +170,7 @@ fn what_weakens_a_check_is_said_at_start() {
     let environment = Environment::of(&[]);
     let around = Surroundings { folder: Path::new("."), environment: &environment, key_cache: None };
     let why = resolve(&two, &RawGate::default(), around).unwrap_err().to_string();
-    assert!(why.contains("can not stand beside others"), "{why}");
+    assert!(why.contains("cannot stand beside others"), "{why}");
 }
 
 #[test]

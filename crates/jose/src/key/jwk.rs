@@ -1,6 +1,6 @@
 //! JWK, in and out: RFC 7517 with the key types of RFC 7518 §6 (RSA, EC, oct) and RFC 8037 (OKP Ed25519).
 //!
-//! Reading takes public and private keys; writing has a type of its own without private members, so a JWKS can not
+//! Reading takes public and private keys; writing has a type of its own without private members, so a JWKS cannot
 //! leak one. `use`, `key_ops`, `alg`, `crv` and sizes are all checked, and unknown members are passed over (§4).
 
 use super::{KeyError, PrivateKey, PublicKey, SymmetricKey, check_kid};
@@ -67,7 +67,7 @@ impl Jwk {
         Ok(Self { kid, algorithm, key_ops: key_ops(jwk)?, material })
     }
 
-    /// Reads a JWK Set, or a single JWK as a set of one. A key that can not be read is an error of its own, at its
+    /// Reads a JWK Set, or a single JWK as a set of one. A key that cannot be read is an error of its own, at its
     /// place, so that one bad key does not take the good ones with it. More than [`MAX_KEYS`] are refused unread.
     pub fn parse_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
         Self::read_set(json, Members::All)

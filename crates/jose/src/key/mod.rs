@@ -112,7 +112,7 @@ fn significant_bits(bytes: &[u8]) -> usize {
     bytes.first().map_or(0, |top| bytes.len() * 8 - top.leading_zeros() as usize)
 }
 
-/// Why a key can not be used. Never holds key material.
+/// Why a key cannot be used. Never holds key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The JWK or JWK Set is not acceptable JSON.

@@ -121,7 +121,7 @@ fn refuses_an_hs256_token_made_with_the_public_key_as_the_secret() {
 }
 
 #[test]
-fn a_public_key_can_not_be_bound_to_a_shared_secret_algorithm() {
+fn a_public_key_cannot_be_bound_to_a_shared_secret_algorithm() {
     for (signing, _) in KEYS.iter() {
         let Some(public) = signing.public_key() else { continue };
         for hs in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {

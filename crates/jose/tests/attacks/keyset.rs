@@ -1,6 +1,6 @@
 //! Attacks on key selection: names that clash, tokens without a name, bad keys among good ones, sets without an end.
 //!
-//! RFC 7517 §5; CVE-2026-31837 and CVE-2025-64527 (sets that can not be read). A set that is not one fails as a whole;
+//! RFC 7517 §5; CVE-2026-31837 and CVE-2025-64527 (sets that cannot be read). A set that is not one fails as a whole;
 //! a key that is not one is skipped with its reason.
 
 use super::forge::{Es256, SECRET, hs256, input};

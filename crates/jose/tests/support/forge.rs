@@ -1,4 +1,4 @@
-//! Tokens that the crate's own signer can not make: any header, any payload, any text, properly signed all the same.
+//! Tokens that the crate's own signer cannot make: any header, any payload, any text, properly signed all the same.
 //!
 //! A refusal only means something when the signature was right, so the attacks are signed here with aws-lc directly.
 //! Included by `attacks.rs`.

@@ -14,7 +14,7 @@ pub struct RotationPolicy {
     pub longest_token: Duration,
     /// How far the clocks of issuer and verifiers may differ.
     pub skew: Duration,
-    /// How long an instance that can not read the store may go on signing with a key that others have retired.
+    /// How long an instance that cannot read the store may go on signing with a key that others have retired.
     pub signer_lag: Duration,
     /// How long a key stays published after it has stopped signing.
     pub keep_retired: Duration,

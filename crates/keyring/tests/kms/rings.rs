@@ -119,10 +119,10 @@ async fn starting_asks_nothing_of_kms() {
 }
 
 #[tokio::test]
-async fn a_key_that_can_not_be_used_in_the_end_is_given_up() {
+async fn a_key_that_cannot_be_used_in_the_end_is_given_up() {
     let (place, store) = (Place::new().await, store());
     let keyring = keyring(&store, place.service());
-    // Its certificate can not be signed: the first answers pass (CreateKey, GetPublicKey), then there is no KMS.
+    // Its certificate cannot be signed: the first answers pass (CreateKey, GetPublicKey), then there is no KMS.
     let spoiled = Spoiled { inner: place.service() };
     let spoiled =
         StoredKeyring::new(Arc::clone(&store), Sealing::new(Arc::new(SealingKey::generate().unwrap().0)))

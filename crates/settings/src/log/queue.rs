@@ -155,7 +155,7 @@ impl Queue {
         (self.lost_audit.load(Relaxed), self.lost_other.load(Relaxed))
     }
 
-    /// The thread: writes what comes, for ever. `chores` is done between batches, and says when it wants to be done again at the
+    /// The thread: writes what comes, forever. `chores` is done between batches, and says when it wants to be done again at the
     /// latest; what it logs goes into this queue like everything else.
     pub(super) fn run(&self, mut to: impl Write, mut chores: impl FnMut() -> Option<Duration>) {
         let mut batch = Vec::new();

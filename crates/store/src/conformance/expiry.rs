@@ -66,7 +66,7 @@ pub(super) async fn replacing_sets_the_expiry_anew(bench: &Bench) -> Outcome {
     assert!(bench.bytes(&name).await?.is_some(), "prolonged");
     let version = bench.store.put(&name, b"x", Expect::Version(version), None).await?;
     bench.wait(1_000_000);
-    assert!(bench.bytes(&name).await?.is_some(), "kept for ever");
+    assert!(bench.bytes(&name).await?.is_some(), "kept forever");
     bench.store.put(&name, b"x", Expect::Version(version), bench.after(1)).await?;
     bench.wait(1);
     assert_eq!(bench.bytes(&name).await?, None, "shortened");

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{Created, StoreError};
 
-/// How often point-in-time recovery is asked for: for a moment after it was made, a table can not
+/// How often point-in-time recovery is asked for: for a moment after it was made, a table cannot
 /// have it yet.
 const RECOVERY_ATTEMPTS: u32 = 10;
 
@@ -156,7 +156,7 @@ async fn switch_recovery_on(connection: &Connection) -> Option<String> {
 enum TimeToLive {
     On,
     Off,
-    /// Why that can not be said.
+    /// Why that cannot be said.
     Unknown(String),
 }
 
@@ -168,7 +168,7 @@ async fn time_to_live(connection: &Connection) -> Result<TimeToLive, StoreError>
         Err(problem) => {
             return match error::translate(place, &problem) {
                 StoreError::Denied { .. } => Ok(TimeToLive::Unknown(
-                    "whether time to live is on can not be seen: dynamodb:DescribeTimeToLive is not allowed"
+                    "whether time to live is on cannot be seen: dynamodb:DescribeTimeToLive is not allowed"
                         .to_owned(),
                 )),
                 _ if problem.code() == Some("UnknownOperationException") => Ok(TimeToLive::Unknown(

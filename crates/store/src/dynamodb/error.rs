@@ -96,7 +96,7 @@ where
     let mut last = String::new();
     while let Some(cause) = source {
         last = cause.to_string();
-        // The SDK's type of this error can not be named without another dependency; a test pins the
+        // The SDK's type of this error cannot be named without another dependency; a test pins the
         // words.
         if last.contains("credential provider was not enabled") || last.contains("not properly configured") {
             return denied(
@@ -106,13 +106,13 @@ where
             );
         }
         if last.contains("loading credentials") || last.contains("credentials provider timed out") {
-            return unavailable(place, "the AWS credentials can not be loaded now; look at their source");
+            return unavailable(place, "the AWS credentials cannot be loaded now; look at their source");
         }
         source = cause.source();
     }
     unavailable(
         place,
-        &format!("it can not be reached: {}; look at the endpoint and the network", one_line(&last)),
+        &format!("it cannot be reached: {}; look at the endpoint and the network", one_line(&last)),
     )
 }
 
@@ -159,7 +159,7 @@ pub(super) fn newer(place: &str, found: u32, known: u32) -> StoreError {
     )
 }
 
-/// The table is there and can not be used yet, or no more.
+/// The table is there and cannot be used yet, or no more.
 pub(super) fn not_ready(place: &str, status: &str) -> StoreError {
     unavailable(place, &format!("the table is {}; wait until it is ACTIVE", one_line(status)))
 }
@@ -205,7 +205,7 @@ pub(super) fn foreign_key(place: &str, reason: KeyError) -> StoreError {
     corrupt(place, &format!("an item was written by something else: {reason}"))
 }
 
-/// An item without its key, which DynamoDB can not have.
+/// An item without its key, which DynamoDB cannot have.
 pub(super) fn no_key(place: &str) -> StoreError {
     corrupt(place, "an item was read that has no key")
 }

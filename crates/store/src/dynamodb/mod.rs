@@ -234,7 +234,7 @@ impl Store for DynamoDbEngine {
                     continue;
                 }
                 let key = Key::parse(key).map_err(|reason| error::foreign_key(self.place(), reason))?;
-                // An expiry that is none is for whoever reads the document to report.
+                // An invalid expiry is reported by the reader of the document.
                 if schema::expiry(item).is_ok_and(|end| end.is_some_and(|end| end <= now)) {
                     continue;
                 }

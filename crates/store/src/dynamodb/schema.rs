@@ -92,7 +92,7 @@ pub(super) fn document(place: &str, key: &Key, item: &Item) -> Result<Document, 
     })
 }
 
-/// The time to live is there and is none.
+/// The time to live is there but is not a valid instant.
 pub(super) struct NoExpiry;
 
 /// From when on the item is absent.

@@ -2,7 +2,7 @@
 //!
 //! `mongodb://USER:PASSWORD@HOST:PORT,…/DATABASE?…` and `mongodb+srv://…`; see docs/stores.md for the options. Stricter
 //! than the drivers: connections that leave this machine are encrypted unless the URL says `tls=false`, a certificate is
-//! always proven, and a URL that asks for writes or reads the store can not be built on is refused, not overridden. An
+//! always proven, and a URL that asks for writes or reads the store cannot be built on is refused, not overridden. An
 //! option that is not known is refused too, and not repeated: it may be half a password. Nothing is looked up or
 //! connected to here; the driver gets the URL without what is ours.
 
@@ -151,7 +151,7 @@ impl Parser<'_> {
         // Its texts may repeat what was typed.
         let known = ConnectionString::parse(&url).map_err(|_| {
             self.refuse(&format!(
-                "the driver can not take it apart, or two options contradict each other; {FORM}"
+                "the driver cannot take it apart, or two options contradict each other; {FORM}"
             ))
         })?;
         let database = known.default_database.ok_or_else(|| self.refuse(FORM))?;
@@ -386,14 +386,14 @@ mod tests {
             ("mongodb://me:SECRET#SECRET@host/db", "`%23`"),
             ("mongodb://me:SECRET%aé@host/db", "percent-encoded"),
             ("mongodb://me:SECRET\n@host/db", "percent-encoded"),
-            ("mongodb://me:SECRET%zz@host/db", "the driver can not take it apart"),
-            ("mongodb://me:SECRET%@host/db", "the driver can not take it apart"),
-            ("mongodb://me:SECRET:SECRET@host/db", "the driver can not take it apart"),
-            ("mongodb://me:SECRET@host:99999/db", "the driver can not take it apart"),
-            ("mongodb://host/SECRET$", "the driver can not take it apart"),
-            ("mongodb+srv://me:SECRET@host.example:27017/db", "the driver can not take it apart"),
-            ("mongodb+srv://one.example,two.example/db", "the driver can not take it apart"),
-            ("mongodb://host/db?retryWrites=SECRET", "the driver can not take it apart"),
+            ("mongodb://me:SECRET%zz@host/db", "the driver cannot take it apart"),
+            ("mongodb://me:SECRET%@host/db", "the driver cannot take it apart"),
+            ("mongodb://me:SECRET:SECRET@host/db", "the driver cannot take it apart"),
+            ("mongodb://me:SECRET@host:99999/db", "the driver cannot take it apart"),
+            ("mongodb://host/SECRET$", "the driver cannot take it apart"),
+            ("mongodb+srv://me:SECRET@host.example:27017/db", "the driver cannot take it apart"),
+            ("mongodb+srv://one.example,two.example/db", "the driver cannot take it apart"),
+            ("mongodb://host/db?retryWrites=SECRET", "the driver cannot take it apart"),
             ("mongodb://host/db?SECRET=SECRET", "known are tls"),
             ("mongodb://host/db?SECRET", "known are tls"),
             ("mongodb://host/db?proxyPassword=SECRET", "known are tls"),

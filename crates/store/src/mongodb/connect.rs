@@ -81,7 +81,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Waits for what is asked of the database, but not for ever.
+    /// Waits for what is asked of the database, but not forever.
     pub(super) async fn wait<T, F>(&self, work: impl FnOnce(Database) -> F) -> Result<T, Failed>
     where
         F: Future<Output = ::mongodb::error::Result<T>>,

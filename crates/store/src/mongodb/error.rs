@@ -70,7 +70,7 @@ pub(super) fn translate(place: &str, error: &Error) -> StoreError {
         }
         ErrorKind::DnsResolve { .. } => unavailable(
             place,
-            "the names of its servers can not be looked up; look at the store URL and the name service",
+            "the names of its servers cannot be looked up; look at the store URL and the name service",
         ),
         ErrorKind::InvalidTlsConfig { .. } => {
             misconfigured(place, "the certificate or key of the store URL cannot be used")

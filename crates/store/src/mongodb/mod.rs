@@ -3,7 +3,7 @@
 //! Every change is one command on one document whose filter carries the expectation, so the server
 //! makes it a compare-and-set; it is acknowledged when a majority has it in its journals, and
 //! documents are read linearizably (see `connect`). A change whose answer is lost is sent again by
-//! the driver under the same number, which the server does not do twice; where that can not be, it
+//! the driver under the same number, which the server does not do twice; where that cannot be, it
 //! is `Unavailable`, and only the caller can tell its own change from another's. A change that says
 //! it met another state is believed only after a look: what is there may be its own version. What
 //! the server puts off because of too many requests is asked again, later each time.

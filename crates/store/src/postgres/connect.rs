@@ -113,7 +113,7 @@ impl Connections {
 }
 
 impl Lease<'_> {
-    /// Waits for what is done on the connection, but not for ever.
+    /// Waits for what is done on the connection, but not forever.
     pub(super) async fn wait<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,

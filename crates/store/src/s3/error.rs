@@ -115,7 +115,7 @@ pub(super) fn translate(place: &str, bucket: &str, error: &object_store::Error) 
         ),
         (Some(501), _) | (_, "NotImplemented") => misconfigured(
             place,
-            &format!("this service can not do what is needed{named}; use one that has conditional writes"),
+            &format!("this service cannot do what is needed{named}; use one that has conditional writes"),
         ),
         (Some(status @ (408 | 409 | 429 | 500..)), _) => {
             unavailable(place, &format!("it answers {status}{named}; too many requests, or it has a problem"))

@@ -168,7 +168,7 @@ impl Store for SqliteEngine {
             return Err(StoreError::Conflict { key: key.clone() });
         }
         if expires_at.is_none() {
-            // What is kept for ever is rare, and what people make copies for.
+            // What is kept forever is rare, and what people make copies for.
             self.checkpoint(&mut writer).await;
         }
         Ok(version)

@@ -165,7 +165,7 @@ async fn what_may_not_be_switched_on_or_looked_at_is_said_and_stops_nobody() {
     assert!(created.notes[0].contains("point-in-time recovery could not be switched on"), "{created:?}");
 
     relay.answer_only("DescribeTimeToLive", usize::MAX, "400 Bad Request", JSON, &denied);
-    let says = "whether time to live is on can not be seen: dynamodb:DescribeTimeToLive is not allowed";
+    let says = "whether time to live is on cannot be seen: dynamodb:DescribeTimeToLive is not allowed";
     assert_eq!(DynamoDbStore::remarks(config.clone()).await, Ok(vec![says.to_owned()]));
     let again = DynamoDbStore::create(config, &|_| {}).await.unwrap();
     assert_eq!((again.made, again.notes), (false, vec![says.to_owned()]));

@@ -1,4 +1,4 @@
-//! Answers that get lost: what was done is known as one's own, and what can not be known is said.
+//! Answers that get lost: what was done is known as one's own, and what cannot be known is said.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ async fn it_is_known_too_where_the_refusal_does_not_say_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_never_answered_is_unavailable_and_can_not_be_done_twice() {
+async fn a_write_that_is_never_answered_is_unavailable_and_cannot_be_done_twice() {
     let (_, store, relay) = tables::relayed(|_| {}).await;
     let k = key("k");
     relay.lose_answers(ATTEMPTS);

@@ -116,7 +116,7 @@ async fn a_server_that_is_away_is_unavailable_and_used_again_when_it_is_back() {
     let nobody = tables::config(&table, &format!("http://127.0.0.1:{}", free_port()));
     let error = DynamoDbStore::open(nobody, tables::clock()).await.unwrap_err();
     assert_eq!(error.code(), "store_unavailable");
-    assert!(error.to_string().contains("can not be reached"), "{error}");
+    assert!(error.to_string().contains("cannot be reached"), "{error}");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn a_write_that_meets_itself_knows_its_own_version() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answers_are_all_lost_is_unavailable_and_can_not_be_done_twice() {
+async fn a_write_whose_answers_are_all_lost_is_unavailable_and_cannot_be_done_twice() {
     let database = Database::new().await;
     for (more, times) in [("", 2), ("&retryWrites=false", 1)] {
         let store = world::open(&database.url(&format!("&collection=lost_{times}{more}"))).await.unwrap();

@@ -232,7 +232,7 @@ async fn a_server_that_freezes_is_unavailable_within_bounds_and_used_again_when_
     let start = Instant::now();
     let put = store.put(&key("k"), b"new", Expect::Version(version.clone()), None).await.unwrap_err();
     is(&put, "store_unavailable", "");
-    // Ten that want to use four connections: those that get none do not wait for ever either.
+    // Ten that want to use four connections: those that get none do not wait forever either.
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..10 {
         let store = std::sync::Arc::clone(&store);
@@ -243,7 +243,7 @@ async fn a_server_that_freezes_is_unavailable_within_bounds_and_used_again_when_
     }
     let fresh = countersign_store::MongoStore::open(config, clock).await.unwrap_err();
     is(&fresh, "store_unavailable", "");
-    assert!(start.elapsed() < Duration::from_secs(100), "not for ever: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(100), "not forever: {:?}", start.elapsed());
 
     relay.pass();
     // The put may have arrived, and nobody saw its answer. Whichever it was, a compare-and-set

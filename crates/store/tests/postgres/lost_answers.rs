@@ -49,7 +49,7 @@ async fn relay(server: u16) -> (u16, Arc<AtomicBool>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_put_whose_answer_is_lost_is_unavailable_and_can_not_be_done_twice() {
+async fn a_put_whose_answer_is_lost_is_unavailable_and_cannot_be_done_twice() {
     let database = cluster::database().await;
     let (port, swallow) = relay(database.cluster.port()).await;
     let url = format!("postgres://tester:{PASSWORD}@127.0.0.1:{port}/{}", database.name);

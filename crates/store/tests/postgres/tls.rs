@@ -72,7 +72,7 @@ async fn a_server_without_tls_is_refused_where_tls_was_asked_for() {
 }
 
 #[tokio::test]
-async fn certificates_that_can_not_be_read_are_named() {
+async fn certificates_that_cannot_be_read_are_named() {
     let database = cluster::database().await;
     let key = database.cluster.folder().join("server.key").display().to_string();
     for (path, why) in [("/nowhere/ca.pem", "No such file"), (key.as_str(), "no certificate")] {

@@ -261,7 +261,7 @@ async fn a_server_that_stops_answering_is_unavailable_in_time_and_comes_back() {
     is(&put, "store_unavailable", "did not answer in time"); // 3 s and one second more
     is(&store.get(&key("k")).await.unwrap_err(), "store_unavailable", "no connection within");
     assert!(start.elapsed() < cluster::GENEROUS / 2, "{:?}", start.elapsed());
-    // Ten that want to use four connections: those that get none do not wait for ever either.
+    // Ten that want to use four connections: those that get none do not wait forever either.
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..10 {
         let store = Arc::clone(&store);

@@ -215,7 +215,7 @@ async fn services_that_lose_documents_are_refused_with_what_they_do() {
         (Manner::Racy, "heeds `If-None-Match` only when nobody else writes: of 8 writers at once"),
         (Manner::RacyUpdates, "heeds `If-Match` only when nobody else writes: of 8 writers at once"),
         (Manner::RefusesConditions, "refuses `If-None-Match` even where it holds"),
-        (Manner::NotImplemented, "can not do what is needed (NotImplemented)"),
+        (Manner::NotImplemented, "cannot do what is needed (NotImplemented)"),
         (Manner::OneETag, "this service ignores `If-Match`"),
         (Manner::ForgetsIfNoneMatch, "this service ignores `If-None-Match`"),
         (Manner::ForgetsIfMatch, "this service ignores `If-Match`"),

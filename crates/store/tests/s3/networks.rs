@@ -1,5 +1,5 @@
 //! S3 that is slow, throttles, refuses, is away, or has no such bucket: what is said about it, and
-//! that nothing waits for ever.
+//! that nothing waits forever.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{bucket, clock, config, key, open, shows_no_secret};
 
-/// Far more than anything may wait, and far less than for ever.
+/// Far more than anything may wait, and far less than forever.
 const LONG: Duration = Duration::from_secs(600);
 
 const SLOW_DOWN: &str =
@@ -166,7 +166,7 @@ async fn refusals_are_told_without_what_came_with_them() {
             "store_misconfigured",
             "region",
         ),
-        ("501 Not Implemented", "", "store_misconfigured", "can not do what is needed"),
+        ("501 Not Implemented", "", "store_misconfigured", "cannot do what is needed"),
         ("400 Bad Request", "SECRET", "store_misconfigured", "it refuses what is asked: 400"),
     ] {
         relay.answer(usize::MAX, answer, &[], body);

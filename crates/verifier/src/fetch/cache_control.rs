@@ -1,6 +1,6 @@
 //! How long an answer says it may be kept: `Cache-Control` and `Age` (RFC 9111 §4.2, §5.1, §5.2.2).
 //!
-//! Hostile and broken values can not do harm: the caller clamps the result between a floor and a ceiling, a number too
+//! Hostile and broken values cannot do harm: the caller clamps the result between a floor and a ceiling, a number too
 //! large to hold counts as the largest, and what is not a number counts as zero (RFC 9111 §4.2.1 suggests "stale").
 
 use hyper::header::{AGE, CACHE_CONTROL, HeaderMap};

@@ -2,7 +2,7 @@
 //!
 //! It runs as a task of the runtime, so it goes on when the caller who started it is cancelled. Waiters learn only that
 //! it has ended, by its sender being dropped: that also happens when the task panics or the runtime shuts down, so
-//! nobody waits for ever. The result is left where the work put it.
+//! nobody waits forever. The result is left where the work put it.
 
 use std::future::Future;
 use std::time::Duration;

@@ -142,7 +142,7 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Accepts expired tokens and tokens without `exp`. A stolen token then works for ever.
+    /// Accepts expired tokens and tokens without `exp`. A stolen token then works forever.
     pub fn dangerously_ignore_expiry(mut self) -> Self {
         self.ignore_expiry = true;
         self

@@ -86,7 +86,7 @@ impl TrustedIssuerBuilder {
         let issuer = self.name.clone();
         let keys = self.keys.take().ok_or_else(|| TrustError::NoKeySource { issuer: issuer.clone() })?;
         let fits = |algorithm: &Algorithm| match &keys {
-            // Its keys are bound to their algorithms; a public one can not be taken for a secret.
+            // Its keys are bound to their algorithms; a public one cannot be taken for a secret.
             KeySource::Keys(_) => true,
             keys => algorithm.is_symmetric() == matches!(keys, KeySource::HmacSecret(_)),
         };

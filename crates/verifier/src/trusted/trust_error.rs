@@ -47,7 +47,7 @@ pub enum TrustError {
     BadTenant { issuer: String, tenant: String },
     #[error("{issuer}: {url:?} cannot be used: {why}")]
     Url { issuer: String, url: String, why: KeyUrlError },
-    #[error("{issuer}: the inline keys can not be used: {why}")]
+    #[error("{issuer}: the inline keys cannot be used: {why}")]
     Keys { issuer: String, why: KeyError },
     #[error("{issuer}: the inline key set holds no key for the algorithms named")]
     NoUsableKey { issuer: String },
@@ -59,7 +59,7 @@ pub enum TrustError {
         "{issuer}: key times must satisfy 0 < floor <= default <= ceiling <= 24 h, stale <= 24 h, window > 0"
     )]
     RefreshTimes { issuer: String },
-    #[error("{issuer}: accepts any issuer, and so can not stand beside others; name its `iss`")]
+    #[error("{issuer}: accepts any issuer, and so cannot stand beside others; name its `iss`")]
     AnyIssuerBesideOthers { issuer: String },
     #[error("{issuer}: discovery needs the issuer's exact name")]
     DiscoveryOfAnyIssuer { issuer: String },

@@ -1,4 +1,4 @@
-//! The bound of the token cache, which can not be seen from outside.
+//! The bound of the token cache, which cannot be seen from outside.
 
 use crate::{KeySource, TrustedIssuer, Verifier};
 use countersign_jose::{Algorithm, Header, SigningInput, SigningKey, SymmetricKey, Timestamp};

@@ -99,7 +99,7 @@ async fn a_redirected_discovery_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_remote_document_can_not_point_at_this_machine() {
+async fn a_remote_document_cannot_point_at_this_machine() {
     let signer = Signer::new("k1");
     let inside = Server::with_jwks(&jwks(&[&signer])).await;
     let fetch = Arc::new(FakeFetch::default());

@@ -153,7 +153,7 @@ impl Snapshots for Names {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_can_not_be_written_or_read_costs_nothing_but_itself() {
+async fn a_snapshot_that_cannot_be_written_or_read_costs_nothing_but_itself() {
     let signer = Signer::new("k1");
     let fetch = Arc::new(FakeFetch::default());
     fetch.on(URL, &jwks(&[&signer]), None);

@@ -60,7 +60,7 @@ async fn refuses_with_the_standard_challenge_and_no_reason() {
 }
 
 #[tokio::test]
-async fn says_503_when_the_keys_can_not_be_had() {
+async fn says_503_when_the_keys_cannot_be_had() {
     let trusted = issuer(KeySource::JwksUrl("https://issuer.example/jwks".into())).build().unwrap();
     let fetch = Arc::new(FakeFetch::default());
     let verifier = Arc::new(Verifier::builder().trust(trusted).fetch(fetch).build().unwrap());

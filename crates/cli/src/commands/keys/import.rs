@@ -124,7 +124,7 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         let algorithm = algorithm.ok_or_else(no_algorithm)?;
         let key = ImportedKey { kid: kid.clone().or(read.kid), algorithm, material: read.material };
         let signer = key.signer().map_err(|why| refused(why.code(), why))?;
-        // A key that the ring's profile can not sign with would stop the next start.
+        // A key that the ring's profile cannot sign with would stop the next start.
         for profile in config.profiles.iter().filter(|profile| *profile.ring() == ring) {
             profile.check_signer(signer.as_ref()).map_err(|why| refused("profile_refuses_key", why))?;
         }

@@ -104,7 +104,7 @@ fn of_jwk(jwk: Jwk, pem: Option<&str>) -> Outcome<Read> {
         if pem.is_some() {
             return Err(refused(
                 "key_pem_differs",
-                "its `pem` can not be the key of its JWK members: that is a secret",
+                "its `pem` cannot be the key of its JWK members: that is a secret",
             ));
         }
         let secret = jwk.into_symmetric_key().ok_or(KeyError::NotPrivate).map_err(unusable)?;

@@ -150,7 +150,7 @@ mod built_in {
                 (SdkError::ServiceError(_), code) => {
                     internal(about(format!("it refuses ({code}); {remedy}")))
                 }
-                _ => internal(about(format!("it can not be asked: {}; {remedy}", cause(why)))),
+                _ => internal(about(format!("it cannot be asked: {}; {remedy}", cause(why)))),
             }
         }
     }

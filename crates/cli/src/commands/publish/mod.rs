@@ -36,7 +36,7 @@ impl Changes {
 }
 
 pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
-    // What can not be done is told before anything is opened.
+    // What cannot be done is told before anything is opened.
     let target = match &args.target {
         Some(typed) => Some(Target::parse(typed).await?),
         None => None,

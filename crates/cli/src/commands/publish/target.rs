@@ -43,7 +43,7 @@ impl Target {
     #[expect(clippy::unused_async, reason = "as it is where buckets are known")]
     async fn bucket(_: &str) -> Outcome<Self> {
         Err(crate::failure::configuration(
-            "this build can not publish to a bucket; build it with --features s3, or name a folder",
+            "this build cannot publish to a bucket; build it with --features s3, or name a folder",
         ))
     }
 

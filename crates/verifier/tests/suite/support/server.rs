@@ -24,7 +24,7 @@ pub(crate) enum Reply {
     Drip(Vec<u8>),
     /// A good head, then spaces without end.
     Endless,
-    /// Nothing, for ever.
+    /// Nothing, forever.
     Silence,
 }
 
