@@ -71,7 +71,7 @@ def localstack():
 
 @pytest.fixture
 def relay(moto):
-    """A port in front of moto, for whoever wants to see, spoil or shut off what it is asked."""
+    """A port in front of moto, for anyone who wants to see, spoil or shut off what it is asked."""
     one = aws.Relay(moto.port)
     try:
         yield one

@@ -99,7 +99,7 @@ def test_every_kind_of_key_may_have_its_pem_beside_it_private_or_public(empty):
     (lambda one, keys: one | {"pem": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}, 'key 2 of 3 (kid "old-1"): pem: '),
     (lambda one, keys: one | {"pem": {"$binary": "x"}}, "`pem` must be a string"),
     (lambda one, keys: one | {"pem": ""}, "pem: no key found"),
-    (lambda one, keys: {"_id": {"$oid": "0" * 24}, "name": "settings"}, 'key 2 of 3 (_id {"$oid": "000000000000000000000000"}): it is no key: it has neither `kty` nor `pem`'),
+    (lambda one, keys: {"_id": {"$oid": "0" * 24}, "name": "settings"}, 'key 2 of 3 (_id {"$oid": "000000000000000000000000"}): it is not a key: it has neither `kty` nor `pem`'),
     (lambda one, keys: {**one, "kid": 7}, "key 2 of 3 (kid 7): "),
     (lambda one, keys: {**one, "kid": "old-0"}, "already named"),
     (lambda one, keys: {**one, "use": "enc"}, "not for signatures"),
@@ -183,7 +183,7 @@ def test_from_a_server_with_its_keys_in_mongodb_to_countersign_without_any_token
     # 1. import, past nobody: only questions are asked of the old database
     collection.insert_one({"_id": "settings", "name": "x"})
     take = ("keys", "import", "--mongodb", "env:KEYS_URL", "--collection", "keys")
-    full_world.fails(1, 'the collection "keys": key 1 of 3 (_id "settings"): it is no key', *take, env={"KEYS_URL": url})
+    full_world.fails(1, 'the collection "keys": key 1 of 3 (_id "settings"): it is not a key', *take, env={"KEYS_URL": url})
     collection.delete_one({"_id": "settings"})
     asked = len(mongo.server.mongo.seen[url.rsplit("/", 1)[1]])
     full_world.environment["KEYS_URL"] = url

@@ -126,7 +126,7 @@ def test_the_password_of_a_url_is_never_shown(full_world, url):
         assert PASSWORD not in complaint and "tester" not in complaint
     shown = full_world.run("config", "check")
     assert shown.returncode == 0 and "postgres://***@127.0.0.1" in shown.stdout and PASSWORD not in shown.stdout + shown.stderr
-    # Mistyped so that it is no URL any more.
+    # Mistyped so that it is not a URL any more.
     for wrong in [url.replace("postgres:", "postgress:"), url.replace("postgres://", "postgres:"), url + "?sslmode=" + PASSWORD]:
         full_world.configure(configuration(f'url = "{wrong}"'))
         for command in [("keys", "list"), ("config", "check")]:

@@ -139,7 +139,7 @@ def test_without_the_old_key_nothing_is_sealed_again_and_nothing_written(world):
     world.fails(78, "is authenticated with sealing key", "keys", "reseal")
     world.configure(configuration())
     assert world.keys() == before
-    world.fails(1, "which is no key of KMS", "keys", "reseal", "--new-data-key")
+    world.fails(1, "which is not a KMS key", "keys", "reseal", "--new-data-key")
 
 
 def test_a_build_without_kms_says_so(world):

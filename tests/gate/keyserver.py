@@ -93,7 +93,7 @@ class Request(socketserver.StreamRequestHandler):
             self.server.asked.append(path)
             self.server.paths.get(path, answer(status=404))(self.request, self.server.stopped)
         except (OSError, IndexError):
-            # Whoever asked has gone.
+            # The client has gone.
             pass
 
 

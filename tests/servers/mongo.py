@@ -6,7 +6,7 @@ query language. It does NOT show what a real server does on its own: replication
 concerns are written down and taken for fulfilled), the removal of expired documents by a TTL index (it never removes one),
 rights of users, SCRAM, DNS for `mongodb+srv`, WiredTiger's conflicts between writers (one lock; every command is alone).
 
-It says that it is the primary of a replica set of one; with `standalone`, that it is none, and refuses what such a server
+It says that it is the primary of a replica set of one; with `standalone`, that it is not one, and refuses what such a server
 refuses. Retried writes (`lsid`, `txnNumber`) get the first answer again. With `aws` (key id to secret) it wants
 MONGODB-AWS and checks the SigV4 signature. The command `countersignTest` belongs to tests:
 

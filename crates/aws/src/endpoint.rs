@@ -83,7 +83,7 @@ impl std::error::Error for Unusable {}
 /// then.
 pub(crate) fn settle(config: SdkConfig, service: Service, named: Named<'_>) -> Result<SdkConfig, Unusable> {
     let region = named.region.or_else(|| config.region().map(Region::as_ref));
-    // A variable that is set to nothing sets nothing, and a name that is none would become part of
+    // A variable that is set to nothing sets nothing, and an invalid name would become part of
     // a host's.
     let region = region.filter(|region| is_region(region)).ok_or(Unusable::NoRegion)?;
     let region = Region::new(region.to_owned());

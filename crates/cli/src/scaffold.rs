@@ -1,4 +1,4 @@
-//! A configuration where there is none: `countersign.toml`, the sealing key, the store with a first key, and a first
+//! A configuration where none exists: `countersign.toml`, the sealing key, the store with a first key, and a first
 //! client whose secret is shown once. The file is linked into place last, so a crash leaves either no configuration or
 //! a whole one, and of two programs started at the same moment one makes it and the other uses it.
 
@@ -99,7 +99,7 @@ listen = "{listen}"
 url = "sqlite:countersign.db"
 
 [sealing]
-# Whoever has this file and the store has your private keys. Keep a backup of both, apart.
+# Anyone who has this file and the store has your private keys. Keep a backup of both, apart.
 key = "file:sealing.key"
 
 [rings.default]

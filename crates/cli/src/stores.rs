@@ -10,7 +10,7 @@ use countersign_store::{Clock, Store, StoreError};
 use std::{path::Path, sync::Arc};
 use zeroize::Zeroizing;
 
-/// The store of a configuration. `None` where there is none, and none is to be made.
+/// The store of a configuration. `None` where none exists, and none is to be made.
 pub(crate) async fn of(
     config: &Config,
     environment: &Environment,

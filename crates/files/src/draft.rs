@@ -1,4 +1,4 @@
-//! Drafts: a file is written aside and then put into place, so that whoever looks finds it whole or not at all.
+//! Drafts: a file is written aside and then put into place, so that a reader finds it whole or not at all.
 //!
 //! A draft has a random name, is made where there was nothing (`O_EXCL`, `O_NOFOLLOW`) and belongs to this user alone, so that
 //! a file or link that somebody else put there beforehand is never written to. It is locked for as long as it is worked on: a
@@ -65,7 +65,7 @@ impl Draft {
         }
     }
 
-    /// Where the draft is, for whoever wants to try it.
+    /// Where the draft is, for callers that try it.
     pub fn path(&self) -> &Path {
         &self.path
     }

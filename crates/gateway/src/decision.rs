@@ -27,7 +27,7 @@ impl Grant {
         Self { caller, undetermined: None, route }
     }
 
-    /// By a public rule, whoever the caller is.
+    /// By a public rule, no matter who the caller is.
     pub(crate) fn public(caller: Result<Accepted, Refusal>, route: usize) -> Self {
         match caller {
             Ok(caller) => Self::new(Some(caller), route),
@@ -105,7 +105,7 @@ pub enum Refusal {
     /// The request carries an identity header in another spelling.
     #[error("the request has an identity header in another spelling, such as with underscores")]
     SpoofedHeader,
-    /// Whoever asks is no proxy that may.
+    /// The caller is not a configured proxy.
     #[error("the connection is from no configured proxy (gate.proxies)")]
     UnknownProxy,
     /// The proxy did not say which request it asks about.

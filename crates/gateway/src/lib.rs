@@ -2,7 +2,7 @@
 //!
 //! [`Gate`] is one function, `(RequestFacts, now) → Decision`. [`lambda`] puts the events of API Gateway and AppSync around it,
 //! [`forward_auth`] the requests of nginx, Traefik, Caddy and Envoy, [`settings`] reads all of it from a configuration. The crate
-//! links neither issuer nor keyring nor store: whoever takes over an authorizer does not even find code that signs.
+//! links neither issuer nor keyring nor store: anyone who takes over an authorizer does not even find code that signs.
 
 mod claims;
 mod context;

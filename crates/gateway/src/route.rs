@@ -20,7 +20,7 @@ pub struct Route {
 pub enum Access {
     /// Everyone, with or without a token.
     Public,
-    /// Whoever has a token that is verified and says all this.
+    /// The holder of a verified token that says all this.
     Token(Requirement),
 }
 

@@ -173,7 +173,7 @@ fn check_data(profile: &dyn Profile, policy: &MintPolicy, data: &Object<'_>) -> 
     }
 }
 
-/// A member that the profile does not take, whoever asks.
+/// A member that the profile does not take, no matter who asks.
 fn check_name(profile: &dyn Profile, takes: Takes, name: &str) -> Result<(), Refusal> {
     let invalid = |why: String| Err(Refusal::Invalid(why.into()));
     match takes {

@@ -18,7 +18,7 @@ pub trait AuditLog: Debug + Send + Sync {
     /// Whether a record would be taken now, and one that follows from what is begun now later on.
     fn has_room(&self) -> bool;
 
-    /// Waits for room, for as long as a request may wait; `false` when there is none.
+    /// Waits for room, for as long as a request may wait; `false` when there is no room.
     async fn wait_for_room(&self) -> bool;
 
     /// What the metrics show of the log.

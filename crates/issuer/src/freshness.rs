@@ -3,7 +3,7 @@
 //!
 //! A time that ends with the planned change would bring every cache back in the same second. So answers say by turns one of a few
 //! times, the longest of which is the one that is allowed, made with the documents and not for a request: bodies and `ETag` are the
-//! same for everybody (RFC 9111 §5.2.2.1, `max-age`). Called by `http/public` and by whoever knows the plan.
+//! same for everybody (RFC 9111 §5.2.2.1, `max-age`). Called by `http/public` and by the code that knows the plan.
 
 use axum::http::HeaderValue;
 use std::{

@@ -18,7 +18,7 @@ pub struct IssuerUrl {
 pub enum HttpIssuer {
     /// Only on loopback.
     LoopbackOnly,
-    /// Anywhere: whoever sits on the network can then replace the keys verifiers see.
+    /// Anywhere: anyone on the network can then replace the keys verifiers see.
     Insecure,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A signature with RSA keeps a core busy for most of a millisecond. If every request that is ready signed at once,
 //! health and keys would wait behind all of them. So at most `at_once` are computed at a time (one core is left to the rest,
-//! where there are several), and whoever has a turn lets the tasks that are ready run first, because on a single core
+//! where there are several), and a task that has a turn lets the tasks that are ready run first, because on a single core
 //! nobody else could. Waiting is in order and bounded: beyond `waiting` a request is refused and told to come back.
 //! A key that a service keeps takes no turn, for its work is done elsewhere.
 
@@ -71,7 +71,7 @@ impl Turns {
             _ => self.cheap.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHEAP_IN_A_ROW),
         };
         if is_dear {
-            // With the permit in hand: whoever else is about to sign queues up, and what is left to run is short.
+            // With the permit in hand: other tasks about to sign queue up, and what is left to run is short.
             tokio::task::yield_now().await;
         }
         Ok(Turn(permit))

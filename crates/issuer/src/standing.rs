@@ -5,7 +5,7 @@
 //! what has passed since, and the times the keyring had at the start. A later one that lies in the future proves nothing: this
 //! process knows better what time it is, and another machine's clock was wrong (docs/decisions/0025).
 //!
-//! Asked by every mint, by the public documents, `/readyz` and `/metrics`; told by whoever reads the store.
+//! Asked by every mint, by the public documents, `/readyz` and `/metrics`; told by the code that reads the store.
 
 use countersign_jose::Timestamp;
 use countersign_store::{Clock, ClockJump, ClockWatch, Moment};

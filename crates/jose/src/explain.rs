@@ -2,7 +2,7 @@
 //!
 //! A policy runs its checks once, through a [`Sink`]: `FirstFailure` ends at the first that fails and never asks for
 //! words, so that accepting a token costs no text; `Every` asks for all of them. Values of claims are in here, so a
-//! `Check` is for whoever holds the token, and not for logs. Called by `claims`. Pinned by `tests/explain.rs`.
+//! `Check` is for the holder of the token, and not for logs. Called by `claims`. Pinned by `tests/explain.rs`.
 
 use crate::{Timestamp, claims::ClaimError};
 use std::{
@@ -254,7 +254,7 @@ mod tests {
     fn json_that_is_shown_is_one_line_the_same_json_and_cannot_steer_a_terminal() {
         let signed =
             "{\n\t\"a\u{9b}31m\": [\"\u{202e}\\\\\",\r\n 36893488147419103233, \"\\\"\u{e0041}\n\"]\n}";
-        // A line end in a string is no JSON, and shown as what it is all the same.
+        // A line end in a string is not JSON, and shown as what it is all the same.
         let shown = shown_json(signed);
         assert_eq!(shown, r#"{"a\u009b31m": ["\u202e\\", 36893488147419103233, "\"\udb40\udc41\u000a"]}"#);
         let valid = signed.replace("\n\"]", "\"]");

@@ -1,6 +1,6 @@
 //! `Timestamp`: a point in time in whole seconds since 1970-01-01T00:00:00Z (RFC 7519 NumericDate, integer form).
 //!
-//! No clock lives here. Whoever needs "now" is handed one, so every lifecycle can run on a virtual clock.
+//! No clock lives here. Code that needs "now" is handed one, so every lifecycle can run on a virtual clock.
 //! Arithmetic saturates: a hostile number cannot overflow into a different century.
 
 use serde::{Deserialize, Serialize};

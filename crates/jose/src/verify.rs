@@ -50,7 +50,7 @@ pub const MAX_CLAIMS_DEPTH: usize = 16;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unverified<'a> {
     signing_input: &'a str,
-    /// Decoded once, for whoever comes first; `None` where it is not canonical base64url. Read by nobody outside.
+    /// Decoded once, by the first reader; `None` where it is not canonical base64url. Read by nobody outside.
     payload: Option<Vec<u8>>,
     signature: &'a str,
     algorithm: Algorithm,

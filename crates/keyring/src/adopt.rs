@@ -1,6 +1,6 @@
 //! Taking over a keyring of a format that was not authenticated (1 to 4): shown first, then taken as it was shown.
 //!
-//! In those formats whoever could write to the store could change states, times and certificates and add keys of a
+//! In those formats anyone who could write to the store could change states, times and certificates and add keys of a
 //! service. No program can tell whether somebody did, so an operator looks at every key and names the digest of what
 //! was shown; the digest is over the exact bytes of the documents. Everything must open, and a key of a service
 //! must have there the public half that is stored. Observations are not taken over: keys are seen anew.
@@ -114,7 +114,7 @@ struct Old {
 }
 
 impl StoredKeyring {
-    /// What there is to take over; `None` where the keyring is authenticated already, or there is none.
+    /// What there is to take over; `None` where the keyring is authenticated already, or none exists.
     pub async fn adoptable(&self) -> Result<Option<Adoptable>, KeyringError> {
         match Old::read(self.store()).await? {
             Some(old) => old.shown().map(Some),

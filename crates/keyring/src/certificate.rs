@@ -170,7 +170,7 @@ impl UnsignedCertificate {
     }
 
     /// The bytes to sign with the key's own algorithm: the DER of the `TBSCertificate`. No token can have the same
-    /// bytes, since the second one is none of base64url.
+    /// bytes, since the second one is not in base64url's alphabet.
     pub fn to_be_signed(&self) -> &[u8] {
         &self.to_be_signed
     }

@@ -61,8 +61,8 @@ pub enum Continuity {
 /// In which way the store went back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WentBack {
-    /// There was a keyring, and there is none.
-    #[error("there was a keyring with sequence {known}, and there is none now")]
+    /// There was a keyring, and none exists.
+    #[error("there was a keyring with sequence {known}, and none exists now")]
     Gone {
         /// What was seen.
         known: u64,

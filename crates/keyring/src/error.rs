@@ -34,7 +34,7 @@ pub enum KeyringError {
     /// The service that keeps keys did not do what was asked.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// A key is kept by a service, and there is none here.
+    /// A key is kept by a service, and none is configured.
     #[error("key {kid:?} is {name}, and this program cannot use it: it was built without KMS")]
     NoService {
         /// The key's name.

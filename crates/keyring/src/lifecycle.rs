@@ -268,7 +268,7 @@ impl Keyring {
         {
             let successor = successor.kid.clone();
             next.activate(ring, &successor, now);
-            // Whoever signed with the one will sign with the other.
+            // A server that signed with the one will sign with the other.
             next = next.with_needs(ring, record.keep_after).unwrap_or(next);
         }
         Ok(Some(next))

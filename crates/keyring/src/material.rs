@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// A key brought from elsewhere.
 #[derive(Debug)]
 pub struct ImportedKey {
-    /// Its name; the thumbprint of its public half when there is none.
+    /// Its name; the thumbprint of its public half when none exists.
     pub kid: Option<String>,
     /// The algorithm it is to sign with.
     pub algorithm: Algorithm,

@@ -21,7 +21,7 @@ pub trait KeyService: Debug + Send + Sync {
     ) -> Result<RemoteKey, ServiceError>;
     /// Describes a key that is there, if it can sign with `algorithm`.
     async fn describe(&self, name: &str, algorithm: Algorithm) -> Result<RemoteKey, ServiceError>;
-    /// The signature over `message` in the form it has in a JWS. Whoever asks has to check it.
+    /// The signature over `message` in the form it has in a JWS. The caller must verify it.
     async fn sign(&self, name: &str, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, ServiceError>;
     /// Gives up a key that was made and is not wanted.
     async fn discard(&self, name: &str) -> Result<(), ServiceError>;

@@ -88,7 +88,7 @@ pub struct UnverifiedKeyring {
 pub(crate) struct Found {
     pub(crate) keyring: Keyring,
     version: Option<Version>,
-    /// What authenticates it; `None` where there is no document.
+    /// What authenticates it; `None` where there is not a document.
     sealer: Option<Sealer>,
     /// Its keys that are marked as revoked and not in its own list yet.
     marked: BTreeSet<String>,
@@ -239,7 +239,7 @@ impl StoredKeyring {
         Ok(store.get(&document::name()?).await?.is_some())
     }
 
-    /// The keyring of a store without its sealing key; `None` when there is none.
+    /// The keyring of a store without its sealing key; `None` when none exists.
     pub async fn unverified(store: &dyn Store) -> Result<Option<UnverifiedKeyring>, KeyringError> {
         let Some(document) = store.get(&document::name()?).await? else { return Ok(None) };
         let envelope = Envelope::parse(&document.bytes)?;
@@ -247,7 +247,7 @@ impl StoredKeyring {
         Ok(Some(UnverifiedKeyring { sealing_key: envelope.sealing_key, keyring }))
     }
 
-    /// The keyring as it is stored, an empty one when there is none. It is authentic, and not older than what this
+    /// The keyring as it is stored, an empty one when none exists. It is authentic, and not older than what this
     /// process has seen.
     pub async fn read(&self) -> Result<Keyring, KeyringError> {
         Ok(self.find().await?.keyring)
@@ -665,7 +665,7 @@ impl Keyring {
     /// This keyring as the one that comes after `before`.
     fn after(mut self, before: &Self) -> Result<Self, KeyringError> {
         self.id = if before.is_stored() { before.id.clone() } else { base64url::encode(&random()?) };
-        // Whoever accepts a loss has lifted it above what running servers saw.
+        // Accepting a loss has lifted it above what running servers saw.
         self.sequence = before.sequence.max(self.sequence).saturating_add(1);
         self.keys_sequence = if self.has_the_keys_of(before) { before.keys_sequence } else { self.sequence };
         Ok(self)

@@ -2,7 +2,7 @@
 //!
 //! A machine whose clock is ahead writes times that have not come yet. They count as what can be known instead, so that the plan
 //! neither rests until they have come nor removes anything early: a key that became active in the future is due for its
-//! successor at once, and one that stopped signing in the future stopped when the key that signs now began, or now. Whoever
+//! successor at once, and one that stopped signing in the future stopped when the key that signs now began, or now. Anyone who
 //! knows that the clock at hand is right can have them corrected. Pure functions; asked by `rotation::plan` and by the program.
 
 use crate::{KeyRecord, Keyring, KeyringError, Ring, StoredKeyring};
@@ -82,7 +82,7 @@ impl Keyring {
         self.keys_of_all_rings().flat_map(future).chain(revoked).collect()
     }
 
-    /// The keyring with every time that has not come yet set to now. `None` if there is none.
+    /// The keyring with every time that has not come yet set to now. `None` if none exists.
     pub fn with_times_corrected(&self, skew: Duration, now: Timestamp) -> Option<Self> {
         let horizon = now.plus(skew);
         let mut next = self.clone();
@@ -109,7 +109,7 @@ impl Keyring {
 }
 
 impl StoredKeyring {
-    /// Sets every time that has not come yet to now, and says which they were. For whoever knows that this clock is right.
+    /// Sets every time that has not come yet to now, and says which they were. For anyone who knows that this clock is right.
     pub async fn correct_times(
         &self,
         skew: Duration,

@@ -188,7 +188,7 @@ async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
     look(&keyring, &[&first, &second], NOW, NOW.plus(HOUR)).await;
     let early = keyring.activate(&second, &policy(), Force::No, NOW.plus(HOUR)).await.unwrap_err();
     assert!(early.to_string().contains("may not be known to all verifiers before"), "{early}");
-    // Whoever saw it first may have had a clock that was behind.
+    // The process that saw it first may have had a clock that was behind.
     let known = NOW.plus(HOUR * 2 + policy().skew);
     look(&keyring, &[&first, &second], NOW.plus(HOUR), known).await;
     let early = keyring.activate(&second, &policy(), Force::No, known.minus(MINUTE)).await.unwrap_err();

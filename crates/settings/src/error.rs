@@ -72,7 +72,7 @@ pub enum SettingsError {
         bytes: usize,
     },
 
-    /// This process logs already: a mistake of the program and not of whoever configured it.
+    /// This process logs already: a mistake of the program, not of its configuration.
     #[error("the log cannot be started: {why}")]
     LogStarted {
         /// What stands in the way.

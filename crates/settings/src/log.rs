@@ -2,7 +2,7 @@
 //!
 //! A command writes each record before it goes on. A server hands its records to a thread of their own ([`start_queued`]), so
 //! that a log that cannot be written stops neither keys nor health; what then happens to requests whose record must not be lost
-//! is up to whoever asks [`Log::has_room`]. A level that is misspelt is refused, because it would silence the log. The form of
+//! is up to the callers of [`Log::has_room`]. A level that is misspelt is refused, because it would silence the log. The form of
 //! the lines is in `line`, the queue in `queue`, what is summed up in `flood`.
 
 mod flood;

@@ -24,7 +24,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub enum SecretRef {
     /// `file:PATH`, relative to the configuration file; readable by its owner alone.
     File(PathBuf),
-    /// `shared-file:PATH`: the same, whoever may read it.
+    /// `shared-file:PATH`: the same, no matter who may read it.
     SharedFile(PathBuf),
     /// `env:NAME`.
     Env(String),

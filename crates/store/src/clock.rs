@@ -1,4 +1,4 @@
-//! `Clock`: where a store, and whoever else needs it, learns what time it is.
+//! `Clock`: where a store, and anything else that needs it, learns what time it is.
 //!
 //! Time is a parameter everywhere in Countersign, so that expiry, rotation and replay windows run on a virtual
 //! clock in tests. This module holds the one place that asks the operating system.

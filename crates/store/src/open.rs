@@ -36,7 +36,7 @@ pub async fn open(url: &str, base_dir: &Path, clock: Arc<dyn Clock>) -> Result<A
 ///
 /// # Errors
 ///
-/// As [`open`], and [`StoreError::Missing`] where there is none. What is in `memory:` is made anew
+/// As [`open`], and [`StoreError::Missing`] where none exists. What is in `memory:` is made anew
 /// for each process.
 pub async fn reopen(url: &str, base_dir: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
     let is_memory = StoreUrl::parse(url)?.engine() == Engine::Memory;
@@ -47,7 +47,7 @@ pub async fn reopen(url: &str, base_dir: &Path, clock: Arc<dyn Clock>) -> Result
 ///
 /// # Errors
 ///
-/// As [`open`], and [`StoreError::Missing`] where there is none. `memory:` is always such a place.
+/// As [`open`], and [`StoreError::Missing`] where none exists. `memory:` is always such a place.
 pub async fn open_existing(
     url: &str,
     base_dir: &Path,

@@ -21,7 +21,7 @@ use crate::{Document, Expect, Key, StoreError, Version};
 /// safe (it takes effect at most once) but may report a `Conflict` with the caller's own first attempt.
 #[async_trait]
 pub trait Store: Send + Sync + Debug {
-    /// The live document under `key`, or `None` when there is none or it has expired.
+    /// The live document under `key`, or `None` when none exists or it has expired.
     ///
     /// Sees every `put` and `delete` that returned before this was called. The document says when it expires.
     async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError>;
@@ -47,7 +47,7 @@ pub trait Store: Send + Sync + Debug {
     ///
     /// Takes a version and not an [`Expect`]: deleting what is expected to be absent means nothing, and
     /// deleting what one has not read is how another's change gets lost. Idempotent: when the document is
-    /// absent or expired, whoever removed it, the wish is fulfilled and the answer is `Ok`.
+    /// absent or expired, no matter who removed it, the wish is fulfilled and the answer is `Ok`.
     ///
     /// # Errors
     ///

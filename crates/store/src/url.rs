@@ -89,7 +89,7 @@ impl StoreUrl {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`] when the scheme is none of the design's or the rest cannot belong to it.
+    /// [`StoreError::Misconfigured`] when the scheme is not a known one or the rest cannot belong to it.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let Some(((engine, scheme), location)) = text
             .split_once(':')

@@ -47,7 +47,7 @@ fn numbered(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The number of a stored document, which has to be whole; 0 when there is none.
+/// The number of a stored document, which has to be whole; 0 when none exists.
 async fn stored_number(store: &dyn Store) -> u64 {
     let Some(document) = store.get(&key()).await.unwrap() else { return 0 };
     let number = u64::from_be_bytes(*document.bytes.first_chunk().unwrap());

@@ -16,7 +16,7 @@ pub enum VerifyError {
     /// The token has no `iss`, so nobody's keys may verify it.
     #[error("the token names no issuer (`iss`)")]
     NoIssuer,
-    /// The token's `iss` is none of the trusted ones. Nothing was fetched.
+    /// The token's `iss` is not a trusted issuer. Nothing was fetched.
     #[error("the token's issuer is not trusted here")]
     UnknownIssuer,
     /// The header's `alg` is not among those the issuer may use. Nothing was fetched.

@@ -1,7 +1,7 @@
 //! Snapshots: the last key document of each issuer kept across restarts, so that a cold start makes no request.
 //!
 //! A snapshot is read with the checks and age limits of an answer from the network, must be of the same issuer, address
-//! and form, and is otherwise ignored; it can only ever be as new as its fetch. Whoever can write it can choose the
+//! and form, and is otherwise ignored; it can only ever be as new as its fetch. Anyone who can write it can choose the
 //! issuer's keys: [`DirectorySnapshots`] takes nothing from a directory or file that another user owns or may write.
 //! On AWS Lambda, `/tmp/countersign` is such a place. Called by
 //! `remote`. Pinned by `tests/suite/snapshots.rs`.
@@ -26,7 +26,7 @@ use std::{
 
 /// Keeps snapshots. Called from a thread where blocking is allowed.
 pub trait Snapshots: Send + Sync + Debug {
-    /// The snapshot of this name; `None` if there is none.
+    /// The snapshot of this name; `None` if none exists.
     fn load_snapshot(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
     /// Keeps a snapshot in place of an older one, as a whole or not at all.
     fn save_snapshot(&self, name: &str, snapshot: &[u8]) -> io::Result<()>;

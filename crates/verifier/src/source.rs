@@ -90,7 +90,7 @@ pub enum KeyUrlError {
     /// Not an absolute URL with a host.
     #[error("not an absolute URL")]
     Malformed,
-    /// Whoever is on the way could replace the keys.
+    /// Anyone on the way could replace the keys.
     #[error("keys are fetched over https only (http on loopback)")]
     NotHttps,
     /// A user name or password in the URL ends up in logs.

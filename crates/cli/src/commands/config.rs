@@ -88,7 +88,7 @@ async fn check(context: &Context<'_>, online: bool) -> Outcome {
     Ok(())
 }
 
-/// The file of the sealing key, where there is none yet.
+/// The file of the sealing key, where none exists yet.
 fn missing_sealing_key(config: &Config) -> Option<PathBuf> {
     let SealingRef::Secret(SecretRef::File(path)) = &config.sealing else { return None };
     Some(config.folder.join(path)).filter(|path| !path.exists())

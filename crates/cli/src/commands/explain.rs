@@ -1,7 +1,7 @@
 //! `countersign explain`: every check of a token, one line each, then the verdict. Exit code 0 when it is to be accepted.
 //!
 //! Takes the arguments of `verify` and has its verdict: both ask the same verifier. Values of the token are shown, cut and
-//! escaped, to whoever has the token in hand.
+//! escaped, to the holder of the token.
 
 use super::{
     Context,

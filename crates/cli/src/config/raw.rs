@@ -97,7 +97,7 @@ pub(crate) enum RawFirstKeys {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSealing {
     /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH` (relative to this file,
-    /// readable by its owner alone: mode 0600), `shared-file:PATH` (whoever may read it, for platforms that set the mode themselves) or
+    /// readable by its owner alone: mode 0600), `shared-file:PATH` (no matter who may read it, for platforms that set the mode themselves) or
     /// `env:NAME`. A `file:` that is not there is made together with the keyring and
     /// never later. Or, in a build with
     /// `--features kms`, `kms:KEY`: an AWS KMS key by id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the

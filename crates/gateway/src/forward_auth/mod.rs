@@ -112,7 +112,7 @@ impl ForwardAuth {
         for (name, claim) in &self.identity_headers {
             let text =
                 claims.as_ref().and_then(|claims| claims.get(claim)).map_or(Cow::Borrowed(""), plain_text);
-            // Whoever reads the header back must get what was signed: blanks at the ends would be lost on the way.
+            // The reader of the header must get what was signed: blanks at the ends would be lost on the way.
             let value = Some(&text).filter(|text| text.trim() == text.as_ref());
             let value = value.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok());
             headers.insert(name.clone(), value.ok_or_else(|| Refusal::UnfitForHeader(claim.to_string()))?);

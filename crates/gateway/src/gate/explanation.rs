@@ -16,7 +16,7 @@ use countersign_verifier::{Accepted, Check, Verdict};
 
 impl Gate {
     /// Judges a request as [`Gate::decide`] does, and reports every check. The checks hold values of the token: they are for
-    /// whoever holds it, and not for logs.
+    /// its holder, and not for logs.
     pub async fn explain(&self, facts: &RequestFacts<'_>, now: Timestamp) -> (Decision, Vec<Check>) {
         let target = target(facts);
         let route = target.as_ref().ok().map(|target| self.route(facts, target));

@@ -115,7 +115,7 @@ struct Http<'a> {
 impl<'a> Event<'a> {
     pub(super) fn parse(json: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
-        // What does not fit serde_json quotes whole, and it may be a token; what is no JSON it never does.
+        // What does not fit serde_json quotes whole, and it may be a token; what is not JSON it never does.
         serde_json::from_str(text).map_err(|why| match why.classify() {
             serde_json::error::Category::Data => {
                 format!("it is not of any known shape (line {}, column {})", why.line(), why.column())

@@ -47,7 +47,7 @@ impl Answers {
         Self { by_path, freshness: Freshness::new(max_age) }
     }
 
-    /// The response to a request for a document; `None` where there is none. Of keys that may have been changed by others
+    /// The response to a request for a document; `None` for one that does not exist. Of keys that may have been changed by others
     /// meanwhile, nobody is to keep a copy.
     pub(crate) fn respond(
         &self,

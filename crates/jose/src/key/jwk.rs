@@ -74,7 +74,7 @@ impl Jwk {
     }
 
     /// The same for verifying: private members of a key pair are not looked at, so checking them costs a verifier
-    /// nothing. A shared secret has no public half and is read; whoever takes keys from elsewhere refuses it.
+    /// nothing. A shared secret has no public half and is read; code that takes keys from elsewhere refuses it.
     pub(crate) fn parse_public_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
         Self::read_set(json, Members::Public)
     }

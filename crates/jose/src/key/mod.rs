@@ -2,7 +2,7 @@
 //!
 //! `PublicKey` has no private members, so nothing public can leak one. `PrivateKey` wipes itself when dropped and has
 //! a `Debug` that shows its kind alone. Loading proves that the parts belong together (aws-lc checks them), that RSA
-//! has at least 2048 bits, that a point is on its curve and that the key is none of those that keep nobody out (`weak`).
+//! has at least 2048 bits, that a point is on its curve and that the key is not a known weak one (`weak`).
 //! Formats: JWK (RFC 7517, RFC 7518 §6, RFC 8037) in `jwk`, PEM in `pem`, RFC 7638 thumbprints in `thumbprint`.
 
 mod jwk;

@@ -3,7 +3,7 @@
 //! A look that finds the document without the key ends its time; so does a gap between two looks that is too long to know what was
 //! there in between, or a clock that was set back. Clocks of those who look may differ by the allowed skew: that ends nothing, and is
 //! added to the time a key has to be seen. A look that failed says nothing. Kept in the keyring's document, so that
-//! whoever can only write to the store cannot make a key count as seen; `keys_sequence` leaves them out.
+//! anyone who can only write to the store cannot make a key count as seen; `keys_sequence` leaves them out.
 
 use countersign_jose::Timestamp;
 use serde::{Deserialize, Serialize};

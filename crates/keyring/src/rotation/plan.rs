@@ -89,7 +89,7 @@ impl Ring {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let since = seen.seen_since(kid, policy.longest_gap(), policy.skew, now)?;
-        // Whoever saw it first may have been behind.
+        // The process that saw it first may have been behind.
         Some(since.plus(policy.propagation.saturating_add(policy.skew)))
     }
 

@@ -84,7 +84,7 @@ impl Sealing {
         Self::of(Source::Key(key))
     }
 
-    /// A data key of the keyring under a key of `service`; made when something is sealed and there is none.
+    /// A data key of the keyring under a key of `service`; made when something is sealed and none exists.
     pub fn wrapped(service: Arc<dyn DataKeyService>) -> Self {
         Self::of(Source::Wrapped(service))
     }

@@ -171,7 +171,7 @@ async fn no_more_signatures_are_asked_for_at_once_than_may_be_and_who_waits_too_
     assert!(stand_in.most_at_once() <= 3, "{}", stand_in.most_at_once());
     assert_eq!(stand_in.asked(), 40);
 
-    // Nobody is answered: three are on their way, the fourth waits for its turn and is told that there is none.
+    // Nobody is answered: three are on their way, the fourth waits for its turn and is told that there is no turn left.
     let all = stand_in.gate.available_permits();
     let held = Arc::clone(&stand_in.gate).acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
     let waiting: Vec<_> = (0..3).map(|_| ask()).collect();

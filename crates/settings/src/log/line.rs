@@ -1,7 +1,7 @@
 //! One JSON object a line: timestamp, level, the event's fields as they were given, target.
 //!
 //! There is one for every token, so a line is written once, straight into a buffer that each thread keeps, and handed over
-//! from there. Whoever reads the lines relies on their form (`tests/e2e/test_observability.py`).
+//! from there. Readers of the lines rely on their form (`tests/e2e/test_observability.py`).
 
 use super::Sink;
 use std::{

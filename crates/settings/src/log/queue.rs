@@ -1,8 +1,8 @@
-//! The bounded queue between whoever logs and the one thread that writes.
+//! The bounded queue between the threads that log and the one thread that writes.
 //!
 //! A line is copied into the queue under a short lock; a system call is made only when the thread sleeps, so at most once
 //! for each batch. Nothing that logs waits for standard error. What cannot be written is tried again until it can: lines are
-//! lost only where the queue is full, and then they are counted. A line that must not be lost is taken even then; whoever
+//! lost only where the queue is full, and then they are counted. A line that must not be lost is taken even then; anyone who
 //! logs such lines asks [`Queue::has_room`] before it starts what the line will tell of.
 
 use std::{
@@ -44,9 +44,9 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Wakes the thread.
     work: Condvar,
-    /// Wakes whoever waits until all is written.
+    /// Wakes the tasks that wait until all is written.
     drained: Condvar,
-    /// Wakes whoever waits for room.
+    /// Wakes the tasks that wait for room.
     room: Notify,
     max_bytes: usize,
     /// Bytes that are not written yet, those the thread has taken included.
@@ -180,7 +180,7 @@ impl Queue {
         let mut state = self.lock();
         if state.lines.is_empty() {
             state.asleep = true;
-            // Whoever wakes the thread has said so, and so a wake-up without reason is not taken for one.
+            // The code that wakes the thread has said so, and so a wake-up without reason is not taken for one.
             let sleeps = |state: &mut State| state.asleep;
             state = match patience {
                 Some(patience) => {

@@ -52,7 +52,7 @@ impl std::fmt::Debug for DynamoDbEngine {
 }
 
 impl DynamoDbStore {
-    /// Looks for the mark in the table, and at the table where there is none. It has to be there: a
+    /// Looks for the mark in the table, and at the table where none exists. It has to be there: a
     /// server should neither need the right to make one nor make one by a typing error.
     /// [`create`](Self::create) makes it. Writes nothing.
     ///
@@ -77,7 +77,7 @@ impl DynamoDbStore {
         Ok(Self::new(DynamoDbEngine { connection, clock }, permits))
     }
 
-    /// Makes the table where there is none, waits until it can be used, and switches its time to
+    /// Makes the table where none exists, waits until it can be used, and switches its time to
     /// live on. Done again, or by many at once, it makes nothing twice. `progress` is told while it
     /// waits.
     ///

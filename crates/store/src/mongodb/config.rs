@@ -38,7 +38,7 @@ pub struct MongoConfig {
     pub operation_timeout: Duration,
     /// How many connections to one server this process has at most, beside those that watch it.
     pub connections: u32,
-    /// Whether the collection is made where there is none.
+    /// Whether the collection is made where none exists.
     pub missing: Missing,
 }
 
@@ -181,7 +181,7 @@ impl Parser<'_> {
             "tlscertificatekeyfile" => found.certificate = Some(decoded.into()),
             "tlsinsecure" | "tlsallowinvalidcertificates" | "tlsallowinvalidhostnames" => {
                 return Err(self.refuse(
-                    "whoever stands in between could be the server; leave `tlsInsecure` and `tlsAllowInvalid…` out, and \
+                    "a man in the middle could be the server; leave `tlsInsecure` and `tlsAllowInvalid…` out, and \
                      give the authority's certificate as `tlsCAFile`",
                 ));
             }

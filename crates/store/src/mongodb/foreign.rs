@@ -63,7 +63,7 @@ pub async fn read_foreign_collection(
                 ),
             ));
         }
-        let found = cursor.deserialize_current().map_err(|_| error::foreign(place, "it is no BSON"))?;
+        let found = cursor.deserialize_current().map_err(|_| error::foreign(place, "it is not BSON"))?;
         let mut text = Vec::with_capacity(8 * 1024);
         let written = object(&mut text, &found).ok().and_then(|()| String::from_utf8(text).ok());
         texts.push(written.ok_or_else(|| error::foreign(place, "it cannot be said in JSON"))?);

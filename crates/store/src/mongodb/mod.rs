@@ -61,7 +61,7 @@ impl std::fmt::Debug for MongoEngine {
 }
 
 impl MongoStore {
-    /// Connects, and makes the collection where there is none and [`MongoConfig::missing`] says so.
+    /// Connects, and makes the collection where none exists and [`MongoConfig::missing`] says so.
     /// Any number of processes may do so at once.
     ///
     /// # Errors
@@ -161,7 +161,7 @@ impl Store for MongoEngine {
             .ask(|documents| {
                 let (new, now) = (&new, self.clock.now());
                 let (question, upsert) = match &expect {
-                    // Where there is none it is inserted. If a live one is there, that fails: names
+                    // Where none exists it is inserted. If a live one is there, that fails: names
                     // are unique.
                     Expect::Absent => (schema::expired(key, now), true),
                     Expect::Version(expected) => (schema::live_at(key, expected, now), false),
@@ -209,7 +209,7 @@ impl Store for MongoEngine {
         // Each step by itself may take its time; the server ends a cursor that is not asked.
         while self.connection.wait(|_| cursor.advance()).await.map_err(|failed| self.failed(&failed))? {
             let found =
-                cursor.deserialize_current().map_err(|_| error::foreign(self.place(), "it is no BSON"))?;
+                cursor.deserialize_current().map_err(|_| error::foreign(self.place(), "it is not BSON"))?;
             keys.push(schema::key(self.place(), &found)?);
         }
         Ok(keys)

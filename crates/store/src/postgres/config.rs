@@ -59,7 +59,7 @@ pub(super) enum Host {
 pub enum TlsMode {
     /// Not at all: the socket of this machine, or a network that is trusted (`sslmode=disable`).
     Off,
-    /// Against listening only: whoever stands in between can be the server (`sslmode=require`).
+    /// Against listening only: a man in the middle can be the server (`sslmode=require`).
     Unverified,
     /// The certificate is trusted and names the host (`sslmode=verify-full`). For hosts that are not this machine.
     Verified,

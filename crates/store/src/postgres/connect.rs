@@ -4,7 +4,7 @@
 //! Not the driver's pool: that one tries again until its time is up when nobody listens, and then
 //! does not say why; and it waits for the answer of a statement whose caller has gone. Here a
 //! connection that was not handed back after a statement ended well is closed, whatever went wrong
-//! and whoever stopped waiting, so an answer can never reach the wrong question. What the
+//! and callers that stopped waiting, so an answer can never reach the wrong question. What the
 //! environment says to libpq about the server (`PGHOST`, `PGPASSWORD`, …) is not listened to.
 
 use std::{

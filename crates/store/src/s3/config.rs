@@ -24,9 +24,9 @@ pub struct S3Config {
     pub(super) prefix: String,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
-    /// Who asks; `None`: whoever AWS's own clients would be in this process.
+    /// Who asks; `None`: the identity AWS's own clients would have in this process.
     pub credentials: Option<AwsCredentialProvider>,
-    /// Whether a store is begun where there is none.
+    /// Whether a store is begun where none exists.
     pub missing: Missing,
     /// Until one attempt is answered.
     pub attempt_timeout: Duration,

@@ -197,7 +197,7 @@ pub(super) fn objects_of_others(place: &str, name: &str) -> StoreError {
     )
 }
 
-/// An object under a document's name that is no document.
+/// An object under a document's name that is not a document.
 pub(super) fn foreign(place: &str, name: &str, why: &str) -> StoreError {
     StoreError::Corrupt {
         place: place.to_owned(),

@@ -70,7 +70,7 @@ enum Verdict {
 }
 
 impl S3Store {
-    /// Reads the mark. Where there is none, or the service has not passed the probe at this
+    /// Reads the mark. Where none exists, or the service has not passed the probe at this
     /// endpoint and in this bucket, and [`S3Config::missing`] is not `Refuse`, the service is tried
     /// and the mark written. With `Refuse` nothing is written before the first document is. Any
     /// number of processes may do so at once.

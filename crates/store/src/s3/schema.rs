@@ -133,7 +133,7 @@ pub(super) fn is_own(name: &str) -> bool {
 /// What the mark says.
 #[derive(Debug)]
 pub(super) enum Mark {
-    /// There is none.
+    /// None exists.
     Missing,
     /// The service has passed the probe here.
     Proven,
@@ -149,7 +149,7 @@ pub(super) enum Mark {
 ///
 /// # Errors
 ///
-/// `Misconfigured`: the mark is somebody else's or of a newer version. `Missing`: there is none and
+/// `Misconfigured`: the mark is somebody else's or of a newer version. `Missing`: none exists and
 /// none is to be made.
 pub(super) async fn find(bucket: &Bucket, missing: Missing) -> Result<Mark, StoreError> {
     let Some(Object { bytes, etag, .. }) = bucket.read(MARK, Part::Whole { at_most: MAX_MARK }).await? else {

@@ -12,7 +12,7 @@ pub struct SqliteConfig {
     /// How long an operation waits while another process holds the file, before it reports
     /// `Unavailable`.
     pub busy_timeout: Duration,
-    /// Whether the file is made where there is none.
+    /// Whether the file is made where none exists.
     pub missing: Missing,
 }
 

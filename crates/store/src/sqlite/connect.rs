@@ -1,4 +1,4 @@
-//! From a path to connections: makes the file, waits for whoever else is opening it, checks what is
+//! From a path to connections: makes the file, waits for other processes that are opening it, checks what is
 //! inside.
 //!
 //! A file is only ever created or left alone: nothing here truncates, renames or removes one. This
@@ -131,7 +131,7 @@ pub(super) struct DatabaseIdentity {
 }
 
 impl DatabaseIdentity {
-    /// That of the database at `path`; `None` when there is none.
+    /// That of the database at `path`; `None` when none exists.
     pub(super) fn at(path: &Path) -> Option<Self> {
         Some(Self { file: identity(path)?, wal: identity(&wal(path)) })
     }
@@ -141,7 +141,7 @@ impl DatabaseIdentity {
 #[derive(Debug, PartialEq, Eq)]
 struct FileIdentity(u64, u64);
 
-/// The identity of the file at `path`; `None` when there is none.
+/// The identity of the file at `path`; `None` when none exists.
 fn identity(path: &Path) -> Option<FileIdentity> {
     let found = fs::metadata(path).ok()?;
     #[cfg(unix)]

@@ -51,7 +51,7 @@ impl std::fmt::Debug for SqliteEngine {
 }
 
 impl SqliteStore {
-    /// Opens the file, making it with mode 0600 where there is none and [`SqliteConfig::missing`]
+    /// Opens the file, making it with mode 0600 where none exists and [`SqliteConfig::missing`]
     /// says so. Any number of processes may do so at once.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl SqliteStore {
             clock,
             sweep: Sweep::default(),
         };
-        // Whoever waits for the file's lock must not keep readers away.
+        // A task that waits for the file's lock must not keep readers away.
         let permits = Permits::apart(connect::READERS.into(), 1, config.busy_timeout * 2 + QUEUE);
         Ok(Self::new(engine, permits))
     }
@@ -94,7 +94,7 @@ impl SqliteEngine {
     }
 
     /// Moves the log into the file, so that a copy of the file alone has what was written. Its
-    /// failure is not the caller's: the put has succeeded, and the next one tries again. Whoever
+    /// failure is not the caller's: the put has succeeded, and the next one tries again. Anyone who
     /// reads meanwhile is not waited for.
     async fn checkpoint(&self, connection: &mut SqliteConnection) {
         let _ = sqlx::raw_sql("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)")

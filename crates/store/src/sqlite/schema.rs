@@ -56,7 +56,7 @@ pub(super) async fn prepare(path: &Path, connection: &mut SqliteConnection) -> R
         return Err(Problem::Refused(error::no_wal(path)));
     }
     if matches!(owner, Owner::Us) {
-        return Ok(()); // no write lock needed: opening does not wait for whoever is writing
+        return Ok(()); // no write lock needed: opening does not wait for a writer
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     if matches!(inspect(path, &mut transaction).await?, Owner::Nobody) {

@@ -200,7 +200,7 @@ async fn a_table_that_is_still_being_made_is_waited_for_and_not_opened() {
     let table = tables::table().await;
     let relay = Relay::to_http(moto().port()).await;
     let config = tables::config(&table, &relay.url());
-    // To whoever asks for items of a table that is not ready, there is no such table.
+    // A request for items of a table that is not ready is told that there is no such table.
     let early = tables::config(&tables::name(), &relay.url());
     relay.answer_only("DescribeTable", usize::MAX, "200 OK", JSON, &description("CREATING"));
     let error = DynamoDbStore::open(early, tables::clock()).await.unwrap_err();

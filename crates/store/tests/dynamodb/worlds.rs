@@ -81,7 +81,7 @@ async fn an_item_of_somebody_else_is_reported_with_what_was_found_and_never_over
         let k = key(name);
         let other = Version::from_engine("0123456789abcdef");
         let mut outcomes = vec![store.get(&k).await.map(drop), store.delete(&k, &other).await];
-        // Moto fails to compare a number with what is none; DynamoDB takes it for false.
+        // Moto fails to compare a number with something else; DynamoDB takes it for false.
         if !matches!(name, "text" | "null") {
             outcomes.push(store.put(&k, b"x", Expect::Absent, None).await.map(drop));
             outcomes.push(store.put(&k, b"x", Expect::Version(other.clone()), None).await.map(drop));
@@ -94,7 +94,7 @@ async fn an_item_of_somebody_else_is_reported_with_what_was_found_and_never_over
             assert!(shown.contains(says) && !shown.contains("CONTENT"), "{name}: {shown}");
         }
     }
-    assert_eq!(store.list("").await.unwrap().len(), 9, "they are listed, for whoever looks through a store");
+    assert_eq!(store.list("").await.unwrap().len(), 9, "they are listed, for those who look through a store");
     store.put(&key("ours"), b"x", Expect::Absent, None).await.unwrap();
     assert_eq!(store.get(&key("ours")).await.unwrap().unwrap().bytes, b"x", "the others can be read");
     put_item(&table, "k/../SECRET", &[v, b]).await;

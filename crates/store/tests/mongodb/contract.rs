@@ -208,7 +208,7 @@ async fn opening_for_reading_writes_nothing() {
     let database = Database::new().await;
     let store = database.open().await.unwrap();
     store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
-    // Nor where the index was lost: that is mended by whoever writes.
+    // Nor where the index was lost: that is repaired by the next write.
     database.run(doc! { "dropIndexes": "countersign_documents", "index": "*" }).await;
     let writes = async || {
         let mut count = 0;

@@ -121,7 +121,7 @@ async fn callers_that_hang_up_while_all_connections_are_busy_block_nobody() {
     }
 }
 
-/// Whoever stops waiting leaves nothing behind that the next one could take for an answer.
+/// A caller that stops waiting leaves nothing behind that the next one could take for an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_that_are_dropped_half_way_do_not_mix_up_answers() {
     let database = Database::new().await;

@@ -220,7 +220,7 @@ async fn a_document_without_content_is_corrupt() {
     .await;
 }
 
-/// The database refuses every write to whoever does not ask for the right.
+/// The database refuses every write to anyone who does not ask for the right.
 #[tokio::test]
 async fn opening_for_reading_writes_nothing() {
     let database = cluster::database().await;

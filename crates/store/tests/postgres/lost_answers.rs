@@ -87,7 +87,7 @@ async fn a_put_whose_answer_is_lost_is_unavailable_and_cannot_be_done_twice() {
     assert_eq!(store.get(&k).await.unwrap().unwrap().bytes, b"new");
 }
 
-/// Whoever stops waiting leaves nothing behind that the next one could take for an answer.
+/// A caller that stops waiting leaves nothing behind that the next one could take for an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_that_are_dropped_half_way_do_not_mix_up_answers() {
     let database = cluster::database().await;

@@ -35,7 +35,7 @@ fn numbered(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The number of a stored document, which has to be whole; 0 when there is none.
+/// The number of a stored document, which has to be whole; 0 when none exists.
 fn number_of(document: Option<&countersign_store::Document>) -> u64 {
     let Some(document) = document else { return 0 };
     let number = u64::from_be_bytes(*document.bytes.first_chunk().unwrap());

@@ -84,7 +84,7 @@ impl RemoteKeys {
             }
             let flight = self.join_or_launch(&mut state, now);
             match (usable, flight) {
-                // The issuer is known to be down: whoever asks is not made to wait for another try.
+                // The issuer is known to be down: callers are not made to wait for another try.
                 (Some(held), _) if state.failures > 0 => return Ok(held.keys.clone()),
                 (Some(_), Some(flight)) => (flight, Some(PATIENCE)),
                 (None, Some(flight)) => (flight, None),

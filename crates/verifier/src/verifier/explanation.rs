@@ -1,7 +1,7 @@
 //! `Explanation`: every check of a token with what it expected and found, and the outcome that `verify` would have.
 //!
 //! Made by a listener to the same proof. What comes after a step that failed was not looked at and is listed as such; the
-//! claims, once they may be read, are all reported. Holds values of the token, so it is for whoever holds that, and not
+//! claims, once they may be read, are all reported. Holds values of the token, so it is for the holder of the token, and not
 //! for logs. Pinned by `tests/suite/explanations.rs`.
 
 use super::{
@@ -23,7 +23,7 @@ pub struct Explanation {
 
 impl Verifier {
     /// Proves a token as [`Verifier::verify`] does and reports every check. For people who hold the token and want to know
-    /// what is wrong with it; whoever lets requests in calls `verify`. May fetch keys just as well, but neither looks
+    /// what is wrong with it; code that lets requests in calls `verify`. May fetch keys just as well, but neither looks
     /// into the cache of verified tokens nor adds to it.
     pub async fn explain(&self, token: &str, now: Timestamp) -> Explanation {
         let mut record = Record { reached: None, steps: Vec::new(), claims: self.claims_of_anybody() };

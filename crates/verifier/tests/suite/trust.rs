@@ -245,7 +245,7 @@ async fn keys_of_any_issuer_take_tokens_with_any_iss_or_none() {
         || TrustedIssuer::dangerously_of_any_issuer("gateway").keys(inline(&[&signer])).algorithms([ES256]);
     let verifier = trusting(any().audiences([AUDIENCE]));
     assert_eq!(verifier.issuers().next().unwrap().warnings().len(), 1);
-    for iss in [json!(null), json!("https://whoever.example")] {
+    for iss in [json!(null), json!("https://anyone.example")] {
         let outcome = verifier.verify(&signer.token(&claims_with(json!({ "iss": iss }))), at(0)).await;
         assert_eq!(code(&outcome), "ok");
         assert_eq!(outcome.unwrap().issuer(), "gateway");
@@ -296,6 +296,6 @@ fn no_message_and_no_debug_output_repeats_a_password_in_an_address() {
             assert!(refused.is_none_or(|why| !why.contains("SECRET")), "{preset:?} {url}");
         }
     }
-    // An `iss` that is no URL may have an @ in it.
+    // An `iss` that is not a URL may have an @ in it.
     assert!(issuer(inline(&[&Signer::new("k")])).also_known_as("robot@project.example").build().is_ok());
 }

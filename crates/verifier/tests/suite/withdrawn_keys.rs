@@ -1,6 +1,6 @@
 //! Keys that their issuer has taken back or exchanged, and a key server that hangs: what holds, and for how long.
 //!
-//! Withdrawn: a well-formed answer without a usable key. Anything else that is no key set is an issuer that is down.
+//! Withdrawn: a well-formed answer without a usable key. Anything else that is not a key set is an issuer that is down.
 
 use crate::support::{FakeFetch, Signer, at, code, explained, issuer, jwks};
 use countersign_jose::Algorithm;

@@ -41,7 +41,7 @@ pub(super) fn of_text(text: &str) -> Outcome<Vec<Read>> {
 pub(super) fn of_documents(documents: &[String]) -> Outcome<Vec<Read>> {
     of_values(documents.iter().map(|text| {
         serde_json::from_str::<&RawValue>(text)
-            .map_err(|_| refused("key_malformed_json", "a document is no JSON"))
+            .map_err(|_| refused("key_malformed_json", "a document is not JSON"))
     }))
 }
 
@@ -94,7 +94,9 @@ fn of_document(document: &RawValue) -> Outcome<Read> {
         (true, None) => of_jwk(Jwk::from_object(&object).map_err(unusable)?, None),
         (true, Some(pem)) => of_jwk(Jwk::from_object(&object).map_err(unusable)?, Some(&pem)),
         (false, Some(pem)) => of_pem(&object, &pem),
-        (false, None) => Err(refused("key_missing_member", "it is no key: it has neither `kty` nor `pem`")),
+        (false, None) => {
+            Err(refused("key_missing_member", "it is not a key: it has neither `kty` nor `pem`"))
+        }
     }
 }
 

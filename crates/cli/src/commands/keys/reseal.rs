@@ -14,7 +14,7 @@ pub(super) async fn run(context: &Context<'_>, new_data_key: bool) -> Outcome {
     let data_key = if new_data_key { DataKey::New } else { DataKey::Same };
     let Some(report) = authority.keyring.reseal(data_key, authority.clock.now()).await? else {
         let why = format!(
-            "sealing.key is {}, which is no key of KMS; make a new one by hand, and put the old one into sealing.also",
+            "sealing.key is {}, which is not a KMS key; make a new one by hand, and put the old one into sealing.also",
             config.sealing
         );
         return Err(refused("no_data_key", why));

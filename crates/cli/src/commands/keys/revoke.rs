@@ -88,7 +88,7 @@ pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
     }
     if let Some(arn) = revocation.revoked.as_ref().and_then(|key| key.remote_name()) {
         output::line(&format!(
-            "The KMS key itself is still there and signs for whoever may use it: aws kms disable-key --key-id {arn}"
+            "The KMS key itself is still there and signs for anyone who may use it: aws kms disable-key --key-id {arn}"
         ));
     }
     Ok(())

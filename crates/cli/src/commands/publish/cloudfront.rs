@@ -10,7 +10,7 @@ pub(super) use self::built_in::Distribution;
 mod left_out {
     use crate::failure::{Outcome, configuration};
 
-    /// Of a build that does not know CloudFront: there is none.
+    /// In a build without CloudFront.
     #[derive(Debug)]
     pub(in super::super) enum Distribution {}
 

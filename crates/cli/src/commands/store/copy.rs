@@ -86,7 +86,7 @@ async fn refuse_what_is_not_a_copy(source: &dyn Store, target: &dyn Store, keys:
     Ok(())
 }
 
-/// Writes a document where there is none, and says what was there before.
+/// Writes a document where none exists, and says what was there before.
 async fn put(target: &dyn Store, key: &Key, document: &Document) -> Outcome<Standing> {
     match standing(target, key, document).await? {
         Standing::Missing => {}

@@ -6,7 +6,7 @@ use countersign_issuer::Document;
 use countersign_store::{Bucket, Part, S3Config, StoreError, StoreUrl};
 use std::fmt;
 
-/// What is larger is no document of ours, and is replaced unread.
+/// What is larger is not a document of ours, and is replaced unread.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug)]
