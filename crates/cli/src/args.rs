@@ -284,17 +284,47 @@ pub(crate) enum StoreCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
     /// Make a client secret: prints it once, with the configuration to paste
-    New {
-        /// The client's id
-        #[arg(default_value = "app")]
-        id: countersign_issuer::ClientId,
-        /// An audience its tokens may have; may be given more than once
-        #[arg(long, value_name = "A")]
-        audience: Vec<String>,
-        /// A claim it may set; may be given more than once
-        #[arg(long, value_name = "NAME")]
-        claim: Vec<String>,
-    },
+    New(NewClientArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NewClientArgs {
+    /// The client's id
+    #[arg(default_value = "app")]
+    pub(crate) id: countersign_issuer::ClientId,
+    /// An audience its tokens may have; may be given more than once
+    #[arg(long, value_name = "A")]
+    pub(crate) audience: Vec<String>,
+    /// A claim it may set at /sign; may be given more than once
+    #[arg(long, value_name = "NAME", conflicts_with = "grant")]
+    pub(crate) claim: Vec<String>,
+    /// A grant it may use at /token, instead of /sign; may be given more than once
+    #[arg(long, value_name = "GRANT", value_parser = grant)]
+    pub(crate) grant: Vec<countersign_issuer::GrantType>,
+    /// A scope it may ask for at /token; may be given more than once
+    #[arg(long, value_name = "SCOPE", requires = "grant")]
+    pub(crate) scope: Vec<String>,
+    /// How it authenticates at /token
+    #[arg(long, value_name = "METHOD", default_value = "secret", requires = "grant")]
+    pub(crate) auth: ClientAuth,
+    /// Where its JWK Set is, with --auth private_key_jwt: a file or a URL [default: ID.jwks.json]
+    #[arg(long, value_name = "FILE|URL", requires = "grant")]
+    pub(crate) jwks: Option<String>,
+}
+
+/// How a client authenticates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ClientAuth {
+    /// With a secret, in the header or in the body
+    Secret,
+    /// With an assertion that it signs
+    #[value(name = "private_key_jwt")]
+    PrivateKeyJwt,
+}
+
+fn grant(name: &str) -> Result<countersign_issuer::GrantType, String> {
+    let known = countersign_issuer::GrantType::ALL.map(countersign_issuer::GrantType::name).join(", ");
+    countersign_issuer::GrantType::named(name).ok_or(format!("there is {known}"))
 }
 
 #[derive(Debug, ClapArgs)]

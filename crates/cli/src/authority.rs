@@ -74,6 +74,11 @@ impl Authority {
         Ok(Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store })
     }
 
+    /// Where everything that is remembered is.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Makes the first keys of rings that have none, and loads all. The log tells which were made.
     pub(crate) async fn load(&self, config: &Config) -> Outcome<LoadedKeyring> {
         let (keyring, made) = self.load_and_tell(config).await?;
@@ -186,7 +191,7 @@ pub(crate) fn issuer_after(
             skew: config.skew,
         },
         signatures: config.signatures,
-        token_endpoint: None,
+        token_endpoint: config.token_endpoint,
     };
     Ok(match before {
         Some(before) => before.successor(settings, keyring, clock)?,

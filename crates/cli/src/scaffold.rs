@@ -123,20 +123,58 @@ jaas = {{ moderator = true, any_room = true, user = ["*"], features = ["*"] }}
     )
 }
 
+/// A client to be declared.
+#[derive(Debug)]
+pub(crate) struct NewClient<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) authentication: Authentication<'a>,
+    pub(crate) audiences: &'a [String],
+    pub(crate) tokens: NewTokens<'a>,
+}
+
+/// How a new client proves who it is.
+#[derive(Debug)]
+pub(crate) enum Authentication<'a> {
+    /// With this secret.
+    Secret(&'a ClientSecret),
+    /// With an assertion, signed by a key of this JWK Set: a URL, or `file:PATH`.
+    Assertion(&'a str),
+}
+
+/// What a new client asks for.
+#[derive(Debug)]
+pub(crate) enum NewTokens<'a> {
+    /// Tokens with these claims, at `/sign`.
+    Claims(&'a [String]),
+    /// Access tokens by these grants, with these scopes, at `/token`.
+    Grants(Vec<&'static str>, &'a [String]),
+}
+
 /// The configuration of a new client, to paste at the end of the file.
-pub(crate) fn client_snippet(
-    id: &str,
-    secret: &ClientSecret,
-    audiences: &[String],
-    claims: &[String],
-) -> String {
-    format!(
-        "[[clients]]\nid = {id:?}\nsecret_hashes = [\"{}\"]\naudiences = {}\nmax_lifetime = \"1h\"\n\
-         claims = {{ allow = {} }}\n",
-        secret.hash(),
-        toml::Value::from(audiences.to_vec()),
-        toml::Value::from(claims.to_vec()),
-    )
+pub(crate) fn client_snippet(client: &NewClient<'_>) -> String {
+    let list = |items: &[String]| toml::Value::from(items.to_vec());
+    let hashes = match &client.authentication {
+        Authentication::Secret(secret) => format!("[\"{}\"]", secret.hash()),
+        Authentication::Assertion(_) => "[]".to_owned(),
+    };
+    let mut text = format!(
+        "[[clients]]\nid = {:?}\nsecret_hashes = {hashes}\naudiences = {}\nmax_lifetime = \"1h\"\n",
+        client.id,
+        list(client.audiences)
+    );
+    match &client.tokens {
+        NewTokens::Claims(claims) => text.push_str(&format!("claims = {{ allow = {} }}\n", list(claims))),
+        NewTokens::Grants(grants, scopes) => {
+            let grants = toml::Value::from(grants.clone());
+            let scopes = list(scopes);
+            text.push_str(&format!("grants = {grants}\nprofiles = [\"access_token\"]\nscopes = {scopes}\n"));
+        }
+    }
+    if let Authentication::Assertion(keys) = &client.authentication {
+        let name = if keys.starts_with("file:") { "jwks" } else { "keys_url" };
+        text.push_str(&format!("assertions = {{ {name} = {} }}\n", toml::Value::from(*keys)));
+    }
+    text
 }
 
 /// The raw configuration as TOML, for `config check`. It holds references and hashes, and no secrets.
@@ -147,20 +185,27 @@ pub(crate) fn shown(raw: &RawConfig) -> Outcome<serde_json::Value> {
             if let Some(hashes) = client.get_mut("secret_hashes").and_then(serde_json::Value::as_array_mut) {
                 hashes.iter_mut().for_each(|hash| *hash = "sha256:***".into());
             }
+            if let Some(assertions) = client.get_mut("assertions") {
+                hide_pasted_keys(assertions);
+            }
         }
     }
     for trust in value.get_mut("trust").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
-        for key in ["jwks", "pem"] {
-            // People paste private keys where public ones would do.
-            if let Some(text) =
-                trust.get_mut(key).filter(|t| t.as_str().is_some_and(|t| !t.starts_with("file:")))
-            {
-                *text = "***".into();
-            }
-        }
+        hide_pasted_keys(trust);
     }
     if let Some(store) = value.get_mut("store").and_then(serde_json::Value::as_object_mut) {
         store.insert("url".into(), stores::shown(&raw.store.url).into());
     }
     Ok(value)
+}
+
+/// People paste private keys where public ones would do.
+fn hide_pasted_keys(entry: &mut serde_json::Value) {
+    for key in ["jwks", "pem"] {
+        let pasted =
+            entry.get_mut(key).filter(|text| text.as_str().is_some_and(|text| !text.starts_with("file:")));
+        if let Some(text) = pasted {
+            *text = "***".into();
+        }
+    }
 }

@@ -329,6 +329,17 @@ pub fn check_policy(
             return idle("claims.deny", &format!("it has no member {name} that could be denied"));
         }
     }
+    if used().all(|profile| profile.is_granted()) {
+        for (setting, is_set) in [
+            ("claims.allow", claims.allow != Names::default()),
+            ("claims.deny", !claims.deny.is_empty()),
+            ("claims.schema", claims.schema.is_some()),
+        ] {
+            if is_set {
+                return idle(setting, "nothing is sent to be put into its tokens; leave it out");
+            }
+        }
+    }
     if !is_jaas && policy.jaas != crate::policy::JaasGrant::default() {
         return idle("jaas", "it is for profile jaas; add that to `profiles`, or leave it out");
     }

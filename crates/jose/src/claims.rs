@@ -244,6 +244,11 @@ impl Verified {
         self.signed.kid()
     }
 
+    /// The header's `typ`.
+    pub fn typ(&self) -> Option<&str> {
+        self.signed.typ()
+    }
+
     /// The algorithm of the key that verified it.
     pub fn algorithm(&self) -> crate::Algorithm {
         self.signed.algorithm()

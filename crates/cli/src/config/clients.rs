@@ -37,6 +37,9 @@ pub(super) fn resolve(
             return Err(at(&about, format!("profiles: there is no profile {name:?} in this configuration")));
         }
         let client = client(raw, &about, folder)?;
+        // Tokens of the grants are for clients that have one, and nothing of them concerns the others.
+        let may_use = |profile: &&&dyn Profile| !profile.is_granted() || !raw.grants.is_empty();
+        let profiles: Vec<&dyn Profile> = profiles.iter().filter(may_use).copied().collect();
         check_policy(&client.policy, &profiles, backdate)
             .map_err(|error| at(&format!("{about}.{}", error.setting), error.why))?;
         clients.push(client);

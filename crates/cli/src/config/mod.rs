@@ -4,6 +4,7 @@
 //! page are generated from the raw types, so they cannot say anything else than the program does.
 
 mod clients;
+mod grants;
 mod raw;
 mod reference;
 mod resolve;

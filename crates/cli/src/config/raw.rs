@@ -302,6 +302,8 @@ pub(crate) enum RawSigner {
 pub(crate) struct RawProfiles {
     /// Tokens with any claims the client's policy allows.
     pub(crate) jwt: RawJwtProfile,
+    /// Access tokens of the grants at `/token` (RFC 9068).
+    pub(crate) access_token: RawAccessTokenProfile,
     /// 8x8 JaaS meeting tokens. Also set up by the environment variables `JAAS_APP_ID`, `JAAS_API_KID` and `PRIVATE_KEY`.
     pub(crate) jaas: Option<RawJaasProfile>,
 }
@@ -317,6 +319,29 @@ impl Default for RawJwtProfile {
     fn default() -> Self {
         Self { ring: "default".into() }
     }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawAccessTokenProfile {
+    /// The ring that signs.
+    pub(crate) ring: String,
+    /// The header's `typ`: `at+jwt` as RFC 9068 says, or `JWT` for verifiers that refuse every other one.
+    pub(crate) typ: RawAccessTokenTyp,
+}
+
+impl Default for RawAccessTokenProfile {
+    fn default() -> Self {
+        Self { ring: "default".into(), typ: RawAccessTokenTyp::AtJwt }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum RawAccessTokenTyp {
+    #[serde(rename = "at+jwt")]
+    AtJwt,
+    #[serde(rename = "JWT")]
+    Jwt,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -338,7 +363,8 @@ pub(crate) fn jaas_ring() -> String {
 pub(crate) struct RawClient {
     /// Its name: 1 to 128 of `A-Z a-z 0-9 . _ ~ -`.
     pub(crate) id: String,
-    /// The hashes of the secrets it may show, as `countersign client new` prints them. Several while a secret changes.
+    /// The hashes of the secrets it may show, as `countersign client new` prints them. Several while a secret changes; none for
+    /// a client that signs assertions.
     pub(crate) secret_hashes: Vec<String>,
     /// Audiences its tokens may have, compared exactly. The first one is the default.
     #[serde(default)]
@@ -346,9 +372,19 @@ pub(crate) struct RawClient {
     /// The longest lifetime of its tokens, from `iat` to `exp`. Must be more than `tokens.backdate`.
     #[serde(default = "one_hour")]
     pub(crate) max_lifetime: String,
-    /// Values it may put into the claims `scope` and `scp`; `"*"` is any.
+    /// Values it may put into the claims `scope` and `scp`, and scopes it may ask for at `/token`; `"*"` is any.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
+    /// The grants it may use at `/token`: `client_credentials`. They mint tokens of profile `access_token`, which must be in
+    /// `profiles`.
+    #[serde(default)]
+    pub(crate) grants: Vec<String>,
+    /// The scopes of its access tokens when it asks for none. Each must be in `scopes`.
+    #[serde(default)]
+    pub(crate) default_scope: Vec<String>,
+    /// The keys it signs assertions with, to authenticate at `/token` without a secret (`private_key_jwt`, RFC 7523).
+    #[serde(default)]
+    pub(crate) assertions: Option<RawAssertions>,
     /// Profiles it may use; `"*"` is any.
     #[serde(default = "jwt_only")]
     pub(crate) profiles: Vec<String>,
@@ -358,6 +394,20 @@ pub(crate) struct RawClient {
     /// What it may put into JaaS meeting tokens.
     #[serde(default)]
     pub(crate) jaas: RawJaasGrant,
+}
+
+/// The public keys of a client. One of `keys_url`, `jwks` and `pem` says where they are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawAssertions {
+    /// Where its JWK Set is: `https`, or `http` on loopback. Fetched when it is needed, and again for keys that are not known.
+    pub(crate) keys_url: Option<String>,
+    /// Its JWK Set: as text, or `file:PATH`.
+    pub(crate) jwks: Option<String>,
+    /// Its one key: a PEM text, or `file:PATH`.
+    pub(crate) pem: Option<String>,
+    /// The algorithms it signs with. Default: `RS256`, `ES256` and `EdDSA`; with `pem` it is exactly one.
+    pub(crate) algorithms: Vec<String>,
 }
 
 fn one_hour() -> String {

@@ -1,8 +1,8 @@
 //! Raw → resolved: every text becomes what it stands for, and what cannot work is refused with the key that is wrong.
 
 use super::{
-    clients,
-    raw::{RawConfig, RawFirstKeys, RawRing, RawSigner, RawStore, jaas_ring},
+    clients, grants,
+    raw::{RawAccessTokenTyp, RawConfig, RawFirstKeys, RawRing, RawSigner, RawStore, jaas_ring},
     rotation,
     sealing::SealingRef,
 };
@@ -12,9 +12,10 @@ use crate::{
     stores::FirstKeys,
 };
 use countersign_gateway::settings::{GateConfig, Surroundings};
+use countersign_grants::Grants;
 use countersign_issuer::{
-    Clients, HttpIssuer, IssuerUrl, JaasProfile, JwksCertificates, JwtProfile, Profile, RequestLimits,
-    SignatureLimits,
+    AccessTokenProfile, AccessTokenTyp, Clients, HttpIssuer, IssuerUrl, JaasProfile, JwksCertificates,
+    JwtProfile, Profile, RequestLimits, SignatureLimits, TokenEndpoint,
     http::{Rate, RateLimits},
     is_jaas_kid,
 };
@@ -65,6 +66,10 @@ pub(crate) struct Config {
     pub(crate) profiles: Vec<Arc<dyn Profile>>,
     pub(crate) jaas_key: Option<JaasKey>,
     pub(crate) clients: Clients,
+    /// What clients may do at `/token`, where one may.
+    pub(crate) grants: Option<Grants>,
+    /// What discovery says of it.
+    pub(crate) token_endpoint: Option<TokenEndpoint>,
     /// The gate, where somebody is trusted.
     pub(crate) gate: Option<GateConfig>,
     /// The audience of the first client, the default of `countersign sign`.
@@ -109,6 +114,16 @@ pub(super) fn resolve(
     let jaas_key = JaasKey::from_environment(environment)?;
     let mut profiles: Vec<Arc<dyn Profile>> =
         vec![Arc::new(JwtProfile { ring: parse("profiles.jwt.ring", &raw.profiles.jwt.ring)? })];
+    let has_grants = grants::check(&raw)?;
+    if has_grants {
+        profiles.push(Arc::new(AccessTokenProfile {
+            ring: parse("profiles.access_token.ring", &raw.profiles.access_token.ring)?,
+            typ: match raw.profiles.access_token.typ {
+                RawAccessTokenTyp::AtJwt => AccessTokenTyp::AtJwt,
+                RawAccessTokenTyp::Jwt => AccessTokenTyp::Jwt,
+            },
+        }));
+    }
     let mut jaas_rings = BTreeSet::new();
     match (&jaas_key, &raw.profiles.jaas) {
         (Some(key), _) => {
@@ -124,6 +139,9 @@ pub(super) fn resolve(
     }
     let mut rings = raw.rings.clone();
     rings.entry(raw.profiles.jwt.ring.clone()).or_default();
+    if has_grants {
+        rings.entry(raw.profiles.access_token.ring.clone()).or_default();
+    }
     for ring in &jaas_rings {
         rings.entry(ring.to_string()).or_default();
     }
@@ -147,6 +165,8 @@ pub(super) fn resolve(
     let signatures = signatures(&raw)?;
     let backdate = duration("tokens.backdate", &raw.tokens.backdate)?;
     let clients = clients::resolve(&raw, &profiles, backdate, &folder)?;
+    let grants = grants::resolve(&raw, &issuer, &folder)?;
+    let token_endpoint = grants.as_ref().map(|grants| grants.offered(&clients));
     let refresh = duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100));
     let max_stale_signing = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
     if max_stale_signing < refresh * 3 {
@@ -189,6 +209,8 @@ pub(super) fn resolve(
         profiles,
         jaas_key,
         clients,
+        grants,
+        token_endpoint,
         first_audience: raw.clients.first().and_then(|client| client.audiences.first().cloned()),
         folder,
         raw,

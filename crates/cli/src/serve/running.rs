@@ -22,6 +22,7 @@ use crate::{
     rotation::Rotation,
     stores,
 };
+use countersign_grants::TokenRoute;
 use countersign_issuer::{Issuer, http::Routes};
 use countersign_keyring::LoadedKeyring;
 use countersign_settings::Environment;
@@ -99,6 +100,7 @@ pub(super) fn build(
     limits.connections = descriptors::connections(limits.connections, descriptors::raise_limit());
     let (trusted_proxies, metrics_allow) = (config.trusted_proxies.clone(), config.metrics_allow.clone());
     let gate = gate_route(&mut config, &authority);
+    let (grants, skew) = (config.grants.take(), config.skew);
     let rotation = Rotation::new(&config, &authority);
     let refresh = Refresh {
         keyring: authority.keyring.clone(),
@@ -124,9 +126,12 @@ pub(super) fn build(
     let allowed = metrics_allow.clone();
     let may_read_metrics = move |address: IpAddr| contains(&allowed, address);
     let routes = Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
+    let token = grants
+        .map(|grants| TokenRoute::new(grants, Arc::clone(&issuer), routes.rates(), authority.store(), skew));
     let http = site::http(&limits);
     let untrusted_proxies = peer::UntrustedProxies::default();
-    let site = Site { issuer, routes, gate, limits, trusted_proxies, untrusted_proxies, metrics_allow, http };
+    let site =
+        Site { issuer, routes, gate, token, limits, trusted_proxies, untrusted_proxies, metrics_allow, http };
     Ok(Built { site, drain, refresh, rotation, authority, fixed })
 }
 

@@ -12,6 +12,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, Response, StatusCode, header, uri::Authority},
 };
+use countersign_grants::TokenRoute;
 use countersign_issuer::{
     Issuer,
     http::{Peer, Routes},
@@ -28,6 +29,8 @@ pub(super) struct Site {
     pub(super) issuer: Arc<Issuer>,
     pub(super) routes: Routes,
     pub(super) gate: Option<GateRoute>,
+    /// `POST /token`, where a client has a grant.
+    pub(super) token: Option<TokenRoute>,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) untrusted_proxies: peer::UntrustedProxies,
@@ -70,7 +73,11 @@ impl Site {
         {
             return refuse(StatusCode::FORBIDDEN, why);
         }
-        self.routes.answer(request.map(Body::new), Peer(origin.address)).await
+        let (request, peer) = (request.map(Body::new), Peer(origin.address));
+        match self.token.as_ref().filter(|token| token.takes(request.uri().path())) {
+            Some(token) => token.answer(request, peer).await,
+            None => self.routes.answer(request, peer).await,
+        }
     }
 
     /// Who the caller is must be known, and a browser must not have been led here by a name that means this machine.

@@ -1,0 +1,120 @@
+//! The grants of the configuration: who may do what at `/token`, and with which keys clients sign their assertions.
+//!
+//! A grant that could never give a token does not start, and neither does a setting of grants for a client that has none.
+
+use super::{
+    raw::{RawAssertions, RawClient, RawConfig},
+    resolve::{at, parse},
+};
+use crate::{failure::Outcome, files};
+use countersign_grants::{AssertionKeys, Assertions, ClientGrants, Grants};
+use countersign_issuer::{GrantType, IssuerUrl, Scope, TOKEN_PATH};
+use countersign_jose::Algorithm;
+use countersign_verifier::KeySource;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+const PROFILE: &str = "access_token";
+
+/// One algorithm for each kind of key, so that a key without `alg` has one.
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+
+/// Whether any client has a grant. Checks what can be checked before profiles are known.
+pub(super) fn check(raw: &RawConfig) -> Outcome<bool> {
+    for client in &raw.clients {
+        check_client(client)?;
+    }
+    Ok(raw.clients.iter().any(|client| !client.grants.is_empty()))
+}
+
+fn check_client(client: &RawClient) -> Outcome {
+    let fail = |setting: &str, why: String| Err(at(&format!("clients.{}.{setting}", client.id), why));
+    let names = |name: &str| client.profiles.iter().any(|profile| profile == name);
+    if client.grants.is_empty() {
+        let idle = "has no effect without `grants`";
+        return match () {
+            () if names(PROFILE) => {
+                fail("profiles", format!("profile {PROFILE} {idle}, which alone mint its tokens"))
+            }
+            () if !client.default_scope.is_empty() => fail("default_scope", idle.to_owned()),
+            () if client.assertions.is_some() => fail("assertions", idle.to_owned()),
+            () => Ok(()),
+        };
+    }
+    if !names(PROFILE) && !names("*") {
+        let why = format!("they mint tokens of profile {PROFILE}; add it to `profiles`");
+        return fail("grants", why);
+    }
+    if client.audiences.is_empty() {
+        return fail("audiences", "every access token has an audience; name at least one".to_owned());
+    }
+    if client.secret_hashes.is_empty() && client.assertions.is_none() {
+        let why = "nobody can prove to be this client; add a hash to `secret_hashes`, or `assertions`";
+        return fail("grants", why.to_owned());
+    }
+    Ok(())
+}
+
+pub(super) fn resolve(raw: &RawConfig, issuer: &IssuerUrl, folder: &Path) -> Outcome<Option<Grants>> {
+    let (mut clients, mut keys) = (BTreeMap::new(), Vec::new());
+    for client in &raw.clients {
+        let about = format!("clients.{}", client.id);
+        clients.insert(client.id.clone(), grants(client, &about)?);
+        if let Some(assertions) = &client.assertions {
+            keys.push(assertion_keys(assertions, client, &format!("{about}.assertions"), folder)?);
+        }
+    }
+    let assertions = Assertions::new(issuer.as_str(), &issuer.join(TOKEN_PATH), keys);
+    Ok(Grants::new(clients, assertions.map_err(|why| at("clients.assertions", why))?))
+}
+
+fn grants(client: &RawClient, about: &str) -> Outcome<ClientGrants> {
+    let mut grants = BTreeSet::new();
+    for name in &client.grants {
+        let known = GrantType::ALL.map(GrantType::name).join(", ");
+        let grant = GrantType::named(name);
+        let unknown = || at(&format!("{about}.grants"), format!("{name:?} is not a grant; there is {known}"));
+        grants.insert(grant.ok_or_else(unknown)?);
+    }
+    let key = format!("{about}.default_scope");
+    let is_own = |name: &String| client.scopes.iter().any(|scope| scope == "*" || scope == name);
+    if let Some(other) = client.default_scope.iter().find(|name| !is_own(name)) {
+        return Err(at(&key, format!("{other:?} is not one of its `scopes`")));
+    }
+    let default_scope = match client.default_scope.as_slice() {
+        [] => None,
+        names => Some(Scope::parse(&names.join(" ")).map_err(|why| at(&key, why))?),
+    };
+    Ok(ClientGrants { grants, default_scope })
+}
+
+fn assertion_keys(
+    raw: &RawAssertions,
+    client: &RawClient,
+    about: &str,
+    folder: &Path,
+) -> Outcome<AssertionKeys> {
+    let text = |name: &str, value: &String| match value.strip_prefix("file:") {
+        None => Ok(value.clone()),
+        Some(path) => {
+            let path = folder.join(path);
+            let unreadable = |why| at(&format!("{about}.{name}"), format!("{}: {why}", path.display()));
+            files::read_text(&path).map_err(unreadable)
+        }
+    };
+    let source = match (&raw.keys_url, &raw.jwks, &raw.pem) {
+        (Some(url), None, None) => KeySource::JwksUrl(url.clone()),
+        (None, Some(jwks), None) => KeySource::InlineJwks(text("jwks", jwks)?),
+        (None, None, Some(pem)) => KeySource::InlinePem(text("pem", pem)?),
+        (None, None, None) => return Err(at(about, "where are its keys? add jwks, keys_url or pem")),
+        _ => return Err(at(about, "the keys have two sources; keep one of keys_url, jwks and pem")),
+    };
+    let algorithms = raw.algorithms.iter().map(|name| parse(&format!("{about}.algorithms"), name));
+    let mut algorithms = algorithms.collect::<Outcome<Vec<Algorithm>>>()?;
+    if algorithms.is_empty() {
+        algorithms.extend(ALGORITHMS);
+    }
+    Ok(AssertionKeys { client_id: client.id.clone(), source, algorithms })
+}

@@ -1,0 +1,213 @@
+//! `private_key_jwt`: a client proves who it is with a JWT that it signs (RFC 7521 §4.2, RFC 7523 §2.2 and §3).
+//!
+//! `iss` and `sub` are the client, whose own keys alone may verify it; every `aud` is this issuer or its token endpoint;
+//! `exp` is there and at most an hour away; `jti` is there and is taken once, whichever server it comes to, until the
+//! assertion has expired. That is written into the store before the client is believed. `typ`, if there, is that of
+//! such an assertion, so that no other token a client signs can be used as one (RFC 8725 §3.11).
+//! Pinned by `tests/e2e/test_private_key_jwt.py`.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use countersign_jose::{Algorithm, Timestamp, base64url};
+use countersign_store::{Expect, Key, Store, StoreError};
+use countersign_verifier::{Fault, KeySource, TrustError, TrustedIssuer, Verifier, VerifyError};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// The longest time an assertion may have left. Authlib makes them for an hour unless told otherwise.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// How far the clocks of client and issuer may differ.
+const LEEWAY: Duration = Duration::from_secs(10);
+/// Values of `typ` that such an assertion may have, in lower case.
+const TYPES: [&str; 2] = ["jwt", "client-authentication+jwt"];
+
+/// The keys a client signs its assertions with.
+#[derive(Debug)]
+pub struct AssertionKeys {
+    /// The client.
+    pub client_id: String,
+    /// Where its public keys are.
+    pub source: KeySource,
+    /// What it may sign with. Not HMAC: a shared secret is what this replaces.
+    pub algorithms: Vec<Algorithm>,
+}
+
+/// The assertions of all clients that sign some.
+#[derive(Debug)]
+pub struct Assertions {
+    verifier: Verifier,
+    audiences: [String; 2],
+}
+
+impl Assertions {
+    /// Assertions for this issuer and its token endpoint; `None` where no client signs any.
+    ///
+    /// # Errors
+    ///
+    /// The client whose keys cannot be used.
+    pub fn new(
+        issuer: &str,
+        token_endpoint: &str,
+        clients: Vec<AssertionKeys>,
+    ) -> Result<Option<Self>, TrustError> {
+        if clients.is_empty() {
+            return Ok(None);
+        }
+        let audiences = [issuer.to_owned(), token_endpoint.to_owned()];
+        let mut verifier = Verifier::builder();
+        for AssertionKeys { client_id, source, algorithms } in clients {
+            let trusted = TrustedIssuer::builder(client_id.clone())
+                .keys(source)
+                .algorithms(algorithms)
+                .audiences(audiences.clone())
+                .require_value("sub", client_id.into())
+                .require("jti")
+                .leeway(LEEWAY);
+            verifier = verifier.trust(trusted.build()?);
+        }
+        Ok(Some(Self { verifier: verifier.build()?, audiences }))
+    }
+
+    /// What they may be signed with.
+    pub(crate) fn algorithms(&self) -> BTreeSet<Algorithm> {
+        self.verifier.issuers().flat_map(|client| client.algorithms().iter().copied()).collect()
+    }
+
+    /// The client that signed an assertion, unless it was taken before. `client_id` is what the request says beside it
+    /// (RFC 7521 §4.2).
+    pub(crate) async fn accept(
+        &self,
+        assertion: &str,
+        now: Timestamp,
+        client_id: Option<&str>,
+        seen: &Seen,
+    ) -> Result<String, AssertionError> {
+        let accepted = self.verifier.verify(assertion, now).await?;
+        if client_id.is_some_and(|id| id != accepted.issuer()) {
+            return Err(AssertionError::AnotherClient);
+        }
+        let verified = accepted.verified();
+        if verified.typ().is_some_and(|typ| !TYPES.contains(&typ.to_ascii_lowercase().as_str())) {
+            return Err(AssertionError::Typ);
+        }
+        let claims = verified.registered();
+        if !claims.aud.iter().all(|audience| self.audiences.contains(audience)) {
+            return Err(AssertionError::ForOthersToo);
+        }
+        let ends = claims.exp.ok_or(AssertionError::TooLong)?;
+        if ends > now.plus(LONGEST).plus(LEEWAY) {
+            return Err(AssertionError::TooLong);
+        }
+        let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty()).ok_or(AssertionError::NoJti)?;
+        seen.once(accepted.issuer(), jti, ends.plus(LEEWAY)).await?;
+        Ok(accepted.issuer().to_owned())
+    }
+}
+
+/// The assertions that were taken, in the store that all servers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    store: Arc<dyn Store>,
+    /// How much later than here it may be on other servers and in the store.
+    skew: Duration,
+}
+
+impl Seen {
+    pub(crate) fn new(store: Arc<dyn Store>, skew: Duration) -> Self {
+        Self { store, skew }
+    }
+
+    /// Takes a `jti` of a client, for the first and only time before `until`.
+    async fn once(&self, client: &str, jti: &str, until: Timestamp) -> Result<(), AssertionError> {
+        let unusable = |why: String| AssertionError::Store(why);
+        let key = Key::parse(&name(client, jti)).map_err(|why| unusable(why.to_string()))?;
+        match self.store.put(&key, &[], Expect::Absent, Some(until.plus(self.skew))).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::Conflict { .. }) => Err(AssertionError::Replayed),
+            Err(why) => Err(unusable(why.to_string())),
+        }
+    }
+}
+
+/// A document's name for what a client calls its assertion, of any length and alphabet.
+fn name(client: &str, jti: &str) -> String {
+    let mut hash = Context::new(&SHA256);
+    // A client's id has no such byte in it.
+    for part in [client.as_bytes(), b"\0", jti.as_bytes()] {
+        hash.update(part);
+    }
+    format!("assertion/{}", base64url::encode(hash.finish().as_ref()))
+}
+
+/// Why an assertion proves nothing. Callers learn none of it; it is for the audit.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum AssertionError {
+    #[error("the client's assertion is not accepted: {0}")]
+    Refused(#[from] VerifyError),
+    #[error("the client's assertion is a token of another kind (`typ`)")]
+    Typ,
+    #[error("the client's assertion is for others too: each `aud` must be the issuer or its token endpoint")]
+    ForOthersToo,
+    #[error("the client's assertion is valid for more than an hour from now (`exp`)")]
+    TooLong,
+    #[error("the client's assertion has no name (`jti`)")]
+    NoJti,
+    #[error("the client's assertion was used before (`jti`)")]
+    Replayed,
+    #[error("no client of this issuer signs assertions")]
+    NotInUse,
+    #[error("`client_id` is another client than the assertion's")]
+    AnotherClient,
+    #[error("it cannot be known whether the assertion was used before: {0}")]
+    Store(String),
+}
+
+impl AssertionError {
+    /// Whether it may be good, and only cannot be judged now.
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Refused(why) => why.fault() == Fault::Keys,
+            Self::Store(_) => true,
+            Self::Typ
+            | Self::ForOthersToo
+            | Self::TooLong
+            | Self::NoJti
+            | Self::Replayed
+            | Self::NotInUse
+            | Self::AnotherClient => false,
+        }
+    }
+
+    /// A stable name for the audit and the metrics.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(why) if why.fault() == Fault::Keys => "client_keys_unavailable",
+            Self::Store(_) => "store_unavailable",
+            Self::Replayed => "assertion_replayed",
+            Self::Refused(_)
+            | Self::Typ
+            | Self::ForOthersToo
+            | Self::TooLong
+            | Self::NoJti
+            | Self::NotInUse
+            | Self::AnotherClient => "invalid_client",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_assertion_is_a_key_whatever_the_client_calls_it_and_another_for_each_client() {
+        let jtis = ["a", "../..", "é\0", &"x".repeat(9000), "a/b", ""];
+        let mut names = BTreeSet::new();
+        for client in ["app", "ap", ".."] {
+            for jti in jtis {
+                let name = name(client, jti);
+                assert!(Key::parse(&name).is_ok(), "{name}");
+                assert!(names.insert(name), "{client} {jti}");
+            }
+        }
+        assert_ne!(name("a", "b"), name("ab", ""));
+    }
+}

@@ -1,0 +1,118 @@
+//! What goes wrong at `POST /token`, as the caller sees it: the codes and statuses of RFC 6749 §5.2 and RFC 8707 §2.
+//!
+//! One exhaustive match. What a caller that has not proved who it is may learn is only that; the reason is in the audit.
+
+use crate::assertion::AssertionError;
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use countersign_issuer::{
+    MintError, Rule,
+    http::{HttpError, error_response},
+};
+
+/// A refusal on its way out.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// What can go wrong with every route that mints.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("send the parameters as application/x-www-form-urlencoded")]
+    NotAForm,
+    #[error("the parameters are not UTF-8")]
+    NotUtf8,
+    #[error("a parameter occurs twice")]
+    Repeated,
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("{0}")]
+    Contradiction(&'static str),
+    #[error("no client of this issuer has such a grant")]
+    UnsupportedGrantType,
+    #[error("this client does not have the grant; add it to `grants` in its entry")]
+    UnauthorizedClient,
+    #[error("{0}")]
+    InvalidScope(#[from] countersign_issuer::ScopeError),
+    #[error("{0}")]
+    InvalidTarget(&'static str),
+    /// The client's assertion.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
+}
+
+impl TokenError {
+    /// The error of RFC 6749, where this is one of this endpoint alone.
+    fn own(&self) -> Option<(StatusCode, &'static str)> {
+        let bad = |error| Some((StatusCode::BAD_REQUEST, error));
+        match self {
+            Self::NotAForm | Self::NotUtf8 | Self::Repeated | Self::Missing(_) | Self::Contradiction(_) => {
+                bad("invalid_request")
+            }
+            Self::UnsupportedGrantType => bad("unsupported_grant_type"),
+            Self::UnauthorizedClient => bad("unauthorized_client"),
+            Self::InvalidScope(_) => bad("invalid_scope"),
+            Self::InvalidTarget(_) => bad("invalid_target"),
+            Self::Assertion(why) if why.is_temporary() => {
+                Some((StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"))
+            }
+            // The same answer as to a wrong secret.
+            Self::Assertion(_) => None,
+            Self::Http(HttpError::Mint(MintError::Denied(denial))) => bad(of_rule(denial.rule())),
+            Self::Http(_) => None,
+        }
+    }
+
+    /// A stable name for metrics and the audit.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Http(why) => why.code(),
+            Self::Assertion(why) => why.code(),
+            other => other.own().map_or("invalid_request", |(_, error)| error),
+        }
+    }
+
+    /// Whether the mint has recorded it already.
+    pub(crate) fn is_of_the_mint(&self) -> bool {
+        matches!(self, Self::Http(HttpError::Mint(_)))
+    }
+}
+
+/// What RFC 6749 calls a refusal by a rule of the client's policy.
+fn of_rule(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Scopes => "invalid_scope",
+        Rule::Audiences => "invalid_target",
+        Rule::MaxLifetime
+        | Rule::ClaimsAllow
+        | Rule::ClaimsDeny
+        | Rule::ClaimsFixed
+        | Rule::ClaimsSchema
+        | Rule::Profiles
+        | Rule::JaasModerator
+        | Rule::JaasAnyRoom
+        | Rule::JaasRooms
+        | Rule::JaasUser
+        | Rule::JaasFeatures => "unauthorized_client",
+    }
+}
+
+impl IntoResponse for TokenError {
+    fn into_response(self) -> Response {
+        let mut response = match (self.own(), self) {
+            (Some((status, error)), why) => error_response(status, error, &why.to_string()),
+            (None, Self::Http(why)) => {
+                let is_method = why == HttpError::MethodNotAllowed;
+                let mut response = why.into_response();
+                if is_method {
+                    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+                }
+                response
+            }
+            (None, _) => HttpError::InvalidClient.into_response(),
+        };
+        // RFC 6749 §5.1 asks for both where a token may be; caches of HTTP/1.0 know only this one.
+        response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        response
+    }
+}
