@@ -1,12 +1,13 @@
 """What the program does on any store that several may share; the tests of each engine say how to reach it and look inside."""
 
+import concurrent.futures
 import json
 import re
 import sqlite3
 import time
 
 import jwt
-from e2e import wire
+from e2e import assertions, wire
 from e2e.program import CONFIG, SECRET, client, free_port, until
 
 BODY = b'{"data":{"sub":"alice"}}'
@@ -227,3 +228,37 @@ def a_store_that_goes_back_takes_no_key_from_verifiers(world, url, clear):
     ready(issuer)
     assert kid(sign(issuer)) == new
     assert {key["kid"] for key in jwks(issuer)["keys"]} == {new}
+
+
+def an_assertion_is_taken_once_by_whichever_server(world, url):
+    """Of several servers on one store, each asked at once; and after all of them were killed and started again."""
+    key = assertions.Key("worker")
+    entry = assertions.entry(key)
+    world.configure(quick(url) + entry)
+    others = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    processes = [world.serve()]
+    issuer = processes[0].printed["issuer"]
+    processes += [world.serve("--listen", other) for other in others]
+    servers = [issuer, *(f"http://{other}" for other in others)]
+    spent = []
+    for _ in range(8):
+        assertion = key.sign(issuer)
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda n: assertions.ask(servers[n % 3], assertion), range(12)))
+        outcomes = sorted((answer.status, answer.json().get("error")) for answer in answers)
+        assert outcomes == [(200, None), *[(401, "invalid_client")] * 11], outcomes
+        spent.append(assertion)
+    for process in processes:
+        process.kill()
+        process.wait()
+    world.serve()
+    for assertion in spent:
+        assert assertions.ask(issuer, assertion).status == 401, "also after a restart"
+    # What is noted belongs to the client that named it.
+    other = assertions.Key("other")
+    world.configure(quick(url) + entry + assertions.entry(other), port=int(issuer.rsplit(":", 1)[1]))
+    again = f"http://127.0.0.1:{free_port()}"
+    world.serve("--listen", again.removeprefix("http://"))
+    claims = jwt.decode(spent[0], options={"verify_signature": False})
+    assert assertions.ask(again, other.sign(issuer, jti=claims["jti"])).status == 200
+    assert assertions.ask(again, key.sign(issuer, jti=claims["jti"])).status == 401

@@ -129,6 +129,8 @@ COMMANDS = [
     ("store check", plain("store", "check", "sqlite:absent.db"), 78),
     ("store copy", plain("store", "copy", "sqlite:countersign/countersign.db", "sqlite:copied.db"), 0),
     ("client new", plain("client", "new", "x"), 0),
+    ("client new", plain("client", "new", "x", "--grant", "client_credentials"), 0),
+    ("client new", plain("client", "new", "x", "--grant", "client_credentials", "--auth", "private_key_jwt"), 0),
     ("publish", plain("publish", "site"), 0),
     ("publish", plain("publish", "--check"), 1),
     ("config check", plain("config", "check"), 0),

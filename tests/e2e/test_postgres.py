@@ -27,6 +27,10 @@ def test_a_server_goes_on_through_an_outage_of_postgres_and_says_so_after_max_st
     assert PASSWORD not in full_world.log
 
 
+def test_an_assertion_is_taken_once_by_whichever_server_on_one_database(full_world, url):
+    stores.an_assertion_is_taken_once_by_whichever_server(full_world, url)
+
+
 def test_a_database_that_goes_back_takes_no_key_from_verifiers(full_world, postgres, url):
     database = url.rsplit("/", 1)[1]
     clear = lambda: postgres.run("TRUNCATE countersign.documents", database)

@@ -312,7 +312,7 @@ def test_where_no_client_has_a_grant_there_is_no_endpoint_and_no_word_of_it(auth
 
 
 def test_below_the_path_of_the_issuer_and_at_the_root(world):
-    world.configure(CONFIG.replace('@PORT@"\n\n', '@PORT@/a/b"\n\n') + CLIENTS[0])
+    world.configure(CONFIG.replace('@PORT@"\n\n', '@PORT@/a/b"\n\n', 1) + CLIENTS[0])
 
     class server:
         issuer = world.serve().printed["issuer"]
