@@ -135,7 +135,7 @@ def test_a_client_with_both_may_use_either_but_not_both_at_once(server):
 def test_discovery_tells_the_methods_and_algorithms(server):
     found = wire.get(server.issuer, "/.well-known/openid-configuration").json()
     assert found["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "private_key_jwt"]
-    assert found["token_endpoint_auth_signing_alg_values_supported"] == ["RS256", "ES256", "EdDSA"]
+    assert found["token_endpoint_auth_signing_alg_values_supported"] == ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
 
 
 def test_where_every_client_signs_no_secret_is_offered(authority):

@@ -14,7 +14,6 @@ from pathlib import Path
 import httpx
 import pytest
 from authlib.integrations.httpx_client import OAuth2Client, OAuthError
-from authlib.jose import JsonWebKey
 from authlib.oauth2.rfc6749 import ResourceProtector
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
@@ -24,6 +23,7 @@ from e2e.assertions import Key, entry
 from e2e.blocks import blocks, environment, run
 from e2e.program import SECRET, client
 from e2e.test_token import AUDIENCES, GRANTED, ODD, configuration
+from joserfc.jwk import KeySet
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs/tokens.md"
@@ -33,7 +33,8 @@ SIGNERS = {"ES256": Key("signer-es256"), "RS256": Key("signer-rs256", "RS256"), 
 
 @pytest.fixture(scope="module")
 def server(lasting_authority):
-    signers = [entry(key).replace("assertions", SCOPES + "assertions", 1) for key in SIGNERS.values()]
+    # Both libraries for Node call it Ed25519 (RFC 9864).
+    signers = [entry(key).replace("assertions", SCOPES + "assertions", 1).replace("EdDSA", "Ed25519") for key in SIGNERS.values()]
     return lasting_authority(configuration(
         client("worker", more=GRANTED + AUDIENCES + SCOPES), client("odd", secret=ODD, more=GRANTED + AUDIENCES + SCOPES), *signers))
 
@@ -54,7 +55,7 @@ class Validator(JWTBearerTokenValidator):
 
     def get_jwks(self):
         found = httpx.get(f"{self.issuer}/.well-known/openid-configuration").json()
-        return JsonWebKey.import_key_set(httpx.get(found["jwks_uri"]).json())
+        return KeySet.import_key_set(httpx.get(found["jwks_uri"]).json())
 
 
 def accepted(server, token, who, scope="read", audience="api://default"):
@@ -98,7 +99,7 @@ def test_clients_in_node_authenticate_with_a_secret(server, program, method, id,
     claims = accepted(server, answer["token"]["access_token"], id)
     assert answer["claims"] == claims, "jose's check of an at+jwt"
     assert answer["refused"] == {"error": "invalid_scope", "status": 400}
-    assert answer["wrong"] == {"error": "invalid_client", "status": 401}
+    assert answer["wrong"] == {"status": 401, "challenge": "basic"}
 
 
 @pytest.mark.parametrize("program", NODE)
@@ -109,15 +110,13 @@ def test_clients_in_node_authenticate_with_an_assertion(server, program, algorit
                   algorithm="Ed25519" if algorithm == "EdDSA" else algorithm, scope="read")
     accepted(server, answer["token"]["access_token"], key.client)
     assert answer["refused"] == {"error": "invalid_scope", "status": 400}
-    assert answer["wrong"] == {"error": "invalid_client", "status": 401}
+    assert answer["wrong"] == {"status": 401, "challenge": "basic"}
 
 
-@pytest.mark.parametrize("method, id, secret", SECRETS)
+# Authlib does not form-encode what it puts into Basic, which RFC 6749 section 2.3.1 asks for: not with that secret.
+@pytest.mark.parametrize("method, id, secret", [each for each in SECRETS if each[:2] != ("client_secret_basic", "odd")])
 def test_authlib_authenticates_with_a_secret(server, method, id, secret):
     endpoint = f"{server.issuer}/token"
-    if (method, id) == ("client_secret_basic", "odd"):
-        # Authlib does not form-encode what it puts into Basic, which RFC 6749 section 2.3.1 asks for.
-        return
     with OAuth2Client(id, secret, token_endpoint_auth_method=method) as session:
         token = session.fetch_token(endpoint, grant_type="client_credentials", scope="read", resource="https://api.example/v1")
         accepted(server, token["access_token"], id, audience="https://api.example/v1")
@@ -129,11 +128,11 @@ def test_authlib_authenticates_with_a_secret(server, method, id, secret):
     assert why.value.error == "invalid_client"
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
-def test_authlib_authenticates_with_an_assertion(server, algorithm):
-    key, endpoint = SIGNERS[algorithm], f"{server.issuer}/token"
+def test_authlib_authenticates_with_an_assertion(server):
+    # The kind of key that its client takes as PEM.
+    key, endpoint = SIGNERS["RS256"], f"{server.issuer}/token"
     with OAuth2Client(key.client, private_pem(key), token_endpoint_auth_method="private_key_jwt") as session:
-        session.register_client_auth_method(PrivateKeyJWT(endpoint, headers={"kid": key.kid}, alg=algorithm))
+        session.register_client_auth_method(PrivateKeyJWT(endpoint, headers={"kid": key.kid}, alg="RS256"))
         for _ in range(2):
             token = session.fetch_token(endpoint, grant_type="client_credentials", scope="read")
             accepted(server, token["access_token"], key.client)

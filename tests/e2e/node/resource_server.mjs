@@ -14,7 +14,8 @@ export async function outcome(promise) {
     await promise
     return 'accepted'
   } catch (why) {
-    const { error, status } = why.cause?.[0]?.parameters ? { error: why.cause[0].parameters.error, status: why.status } : why
-    return { error, status }
+    // To both libraries a 401 is its challenge, whatever the body says.
+    const challenge = why.cause?.[0]?.scheme
+    return challenge ? { status: why.status, challenge } : { error: why.error, status: why.status }
   }
 }

@@ -18,8 +18,9 @@ use std::{
 
 const PROFILE: &str = "access_token";
 
-/// One algorithm for each kind of key, so that a key without `alg` has one.
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+/// What clients sign with unless it is said. A key without `alg` is bound to the first that takes its kind.
+const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::PS256, Algorithm::Ed25519];
 
 /// Whether any client has a grant. Checks what can be checked before profiles are known.
 pub(super) fn check(raw: &RawConfig) -> Outcome<bool> {

@@ -406,7 +406,8 @@ pub(crate) struct RawAssertions {
     pub(crate) jwks: Option<String>,
     /// Its one key: a PEM text, or `file:PATH`.
     pub(crate) pem: Option<String>,
-    /// The algorithms it signs with. Default: `RS256`, `ES256` and `EdDSA`; with `pem` it is exactly one.
+    /// The algorithms it signs with. Default: `RS256`, `PS256`, `ES256`, `EdDSA` and `Ed25519`; with `pem` it is
+    /// exactly one.
     pub(crate) algorithms: Vec<String>,
 }
 

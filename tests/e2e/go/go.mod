@@ -1,0 +1,5 @@
+module countersign.example/client
+
+go 1.26.0
+
+require golang.org/x/oauth2 v0.38.0
