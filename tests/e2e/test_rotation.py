@@ -64,7 +64,7 @@ def test_a_server_rotates_by_itself_and_every_token_verifies_for_as_long_as_it_l
     port = world.configure(configuration())
     world.serve()
     issuer = f"http://127.0.0.1:{port}"
-    kids, live, ages, end = [], [], [], time.monotonic() + 45
+    kids, live, ages, end = [], [], [], time.monotonic() + 300
     while time.monotonic() < end and len(kids) < 4:
         token = mint(issuer)
         kid = jwt.get_unverified_header(token)["kid"]
@@ -87,7 +87,7 @@ def test_a_server_rotates_by_itself_and_every_token_verifies_for_as_long_as_it_l
                 assert claims["exp"] <= time.time(), world.log
         live = still
         time.sleep(0.1)
-    assert len(kids) >= 3, f"{kids}\n{world.log}"
+    assert len(kids) == 4, f"{kids}\n{world.log}"
     # Never for longer than until the next planned change, which is a rotation away at most; the floor is 10 s.
     assert max(ages) <= 13 and min(ages) == 10
     steps = [event["step"] for event in world.events() if event.get("decision") == "rotated"]
@@ -127,7 +127,10 @@ def test_keys_are_moved_along_by_hand_and_the_server_follows(world):
     assert set(jwks(issuer)[0]) == {first}
     world.done("keys", "publish", second)
     until(lambda: set(jwks(issuer)[0]) == {first, second}, "both keys are published")
+    # Until it is known takes longer than this command, however slow the machine is.
+    world.configure(configuration(rings.replace('propagation = "2s"', 'propagation = "1h"')), port)
     world.fails(1, "may not be known to all verifiers", "keys", "activate", second)
+    world.configure(configuration(rings), port)
     # The running server looks at its own JWKS every second.
     until(lambda: world.run("keys", "activate", second).returncode == 0, "the key is known")
     until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] == second, "the server signs with it")
@@ -162,7 +165,8 @@ def test_another_key_under_the_name_of_a_key_is_not_that_key(world):
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Address) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        rings = RINGS.replace('rotate_every = "12s"\n', "")
+        # Looks may be far apart on a busy machine.
+        rings = RINGS.replace('rotate_every = "12s"\n', "").replace('observe_every = "1s"', 'observe_every = "20s"')
         world.configure(configuration(rings).replace("127.0.0.1:@PORT@", f"127.0.0.1:{server.server_port}"))
         world.done("sign", "--claims", "{}", "--lifetime", "1s")
         second = json.loads(world.done("keys", "prepare", "--json"))["kid"]
@@ -177,23 +181,27 @@ def test_another_key_under_the_name_of_a_key_is_not_that_key(world):
             public.update(document)
             return json.loads(world.done("keys", "rotate", "--once", "--json"))
 
-        for _ in range(5):
+        # For longer than it has to be seen.
+        begun = time.monotonic()
+        while time.monotonic() < begun + 5:
             look(wrong)
-            time.sleep(1)
         world.fails(1, "it was not seen at the public address", "keys", "activate", second)
         until(lambda: look(right) and world.run("keys", "activate", second).returncode == 0, "it is known when it is seen")
         server.shutdown()
 
 
 def test_rotate_once_is_a_turn_for_schedulers(world):
-    world.configure(configuration())
+    def turn():
+        return json.loads(world.done("keys", "rotate", "--once", "--json"))
+
+    port = world.configure(configuration(RINGS.replace('rotate_every = "12s"', 'rotate_every = "1h"')))
     world.done("sign", "--claims", "{}", "--lifetime", "1s")
     assert world.done("keys", "rotate", "--once") == "nothing is due\n"
-    time.sleep(4.5)
-    made = json.loads(world.done("keys", "rotate", "--once", "--json"))
-    assert [done["step"] for done in made["done"]] == ["make"], made
-    time.sleep(1)
-    blind = json.loads(world.done("keys", "rotate", "--once", "--json"))
+    # Under this policy the next key is due 3 s after the first one began to sign.
+    world.configure(configuration(), port)
+    made = until(lambda: turn()["done"], "the next key is due")
+    assert [done["step"] for done in made] == ["make"], made
+    blind = turn()
     assert blind["done"] == [] and blind["look_failed"], "nobody serves the JWKS, so nothing can be seen"
 
 

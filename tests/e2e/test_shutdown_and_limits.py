@@ -4,8 +4,8 @@ Signals finish requests in flight; rate limits count by client and by address, a
 address that is.
 """
 
+import re
 import signal
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -54,14 +54,14 @@ def test_a_signal_finishes_the_request_in_flight(world, stop):
     with wire.Connection(process.issuer) as busy, wire.Connection(process.issuer) as idle:
         assert idle.send(wire.message("GET", "/healthz")).receive().status == 200
         busy.send(wire.message("POST", "/sign", headers(Content_Length=str(len(BODY))), BODY[:5]))
-        time.sleep(0.3)
+        until(busy.is_read, "the request is in flight")
         process.send_signal(stop)
-        until(lambda: refuses_connections(process.issuer), "no new connections", within=5)
+        until(lambda: refuses_connections(process.issuer), "no new connections")
         assert process.poll() is None
         answer = busy.send(BODY[5:]).receive("POST")
         assert answer.status == 200 and answer.json()["access_token"]
         assert idle.is_closed_by_peer()
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     assert world.events()[-1]["message"] == "stopped"
 
 
@@ -69,16 +69,16 @@ def test_a_request_that_never_ends_does_not_hold_the_exit_for_ever(world):
     process = start(world, 'request_time = "1s"')
     with wire.Connection(process.issuer) as busy:
         busy.send(wire.message("POST", "/sign", headers(Content_Length="100"), b"{"))
-        time.sleep(0.2)
+        until(busy.is_read, "the request is in flight")
         process.terminate()
-        assert process.wait(timeout=8) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_second_signal_is_no_harm(world):
     process = start(world)
     for _ in range(3):
         process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
 
 
 HEALTH = wire.message("GET", "/healthz")
@@ -155,19 +155,28 @@ def test_proxies_are_not_counted_by_their_address(world, setting):
 
 def test_a_share_may_be_used_by_idle_connections_without_keeping_new_ones_out(world):
     process = start(world, "connections_per_address = 2")
-    with wire.Connection(process.issuer) as one, wire.Connection(process.issuer) as two:
-        assert served(one) and served(two)
-        assert all(wire.get(process.issuer, "/healthz").status == 200 for _ in range(5))
+
+    def idle():
+        # The server may not have noticed yet that the answer before was taken; until then that connection is busy.
+        connection = wire.Connection(process.issuer)
+        if served(connection):
+            return connection
+        connection.socket.close()
+        return None
+
+    with until(idle, "a place") as one, until(idle, "a place") as two:
+        for _ in range(5):
+            until(lambda: wire.get(process.issuer, "/healthz").status == 200, "a new one is served")
         assert one.is_closed_by_peer() and two.is_closed_by_peer()
 
 
 def slowed(answer):
     wire.check_refusal(answer, 429, "try again in", error="slow_down", secret=SECRET)
-    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert 1 <= int(answer.headers["retry-after"]) <= 3600
 
 
 def test_each_client_has_a_rate_of_its_own(world):
-    process = start(world, 'per_client = "3/m"\nper_address = "off"')
+    process = start(world, 'per_client = "3/h"\nper_address = "off"')
     assert [sign(process).status for _ in range(3)] == [200, 200, 200]
     slowed(sign(process))
     assert sign(process, "second").status == 200
@@ -179,15 +188,20 @@ def test_each_client_has_a_rate_of_its_own(world):
 
 def test_a_rate_is_given_back_in_time(world):
     process = start(world, 'per_client = "2/s"\nper_address = "off"')
-    statuses = [sign(process).status for _ in range(4)]
-    assert 429 in statuses
-    wait = int(sign(process).headers.get("retry-after", "1"))
-    time.sleep(wait)
-    assert sign(process).status == 200
+    # In one go, so that a machine that is slow to send them gives nothing back in between.
+    many, request = 30, wire.message("POST", "/sign", headers(), BODY)
+    with wire.Connection(process.issuer) as connection:
+        connection.send(request * many)
+        received = b""
+        while received.count(b"HTTP/1.1 ") < many:
+            received += connection.socket.recv(65536)
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", received)
+    assert set(statuses) == {b"200", b"429"} and statuses[0] == b"200", statuses
+    until(lambda: sign(process).status == 200, "it is given back")
 
 
 def test_an_address_that_proves_nothing_is_slowed_down(world):
-    process = start(world, 'per_address = "5/m"')
+    process = start(world, 'per_address = "5/h"')
     assert [sign(process, "tests", f"guess{n}").status for n in range(5)] == [401] * 5
     slowed(sign(process, "tests", "guess"))
     mine = {"X_Forwarded_For": "198.51.100.7", "Forwarded": "for=198.51.100.7", "X_Real_IP": "198.51.100.7"}
@@ -205,7 +219,7 @@ def test_an_address_that_proves_nothing_is_slowed_down(world):
 
 
 def test_a_trusted_proxy_says_whose_request_it_is(world):
-    process = start(world, 'per_address = "2/m"', server='trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]')
+    process = start(world, 'per_address = "2/h"', server='trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]')
 
     def come(*forwarded):
         wrong = headers() | {"Authorization": wire.basic("tests", "guess")}

@@ -249,3 +249,35 @@ impl From<MintError> for Failure {
         Self { kind, code: why.code(), message: why.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_repeats_what_was_typed_is_cut_between_characters() {
+        for text in ["x", "\u{e4}", "\u{1f511}"] {
+            let short = text.repeat(LONGEST);
+            assert_eq!(cut(&short), short);
+            let long = text.repeat(100_000);
+            let rest = (100_000 - LONGEST) * text.len();
+            assert_eq!(cut(&long), format!("{short}… ({rest} more bytes)"));
+        }
+        assert_eq!(cut(""), "");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_the_configurations_fault_only_where_that_could_be_another() {
+        use io::ErrorKind::{
+            AlreadyExists, FileTooLarge, NotADirectory, NotFound, Other, PermissionDenied, QuotaExceeded,
+            ReadOnlyFilesystem, StorageFull,
+        };
+        let kind = |kind: io::ErrorKind| unwritable("a file", &kind.into()).kind;
+        for found in [NotFound, PermissionDenied, AlreadyExists, NotADirectory, ReadOnlyFilesystem] {
+            assert_eq!(kind(found), Kind::Configuration, "{found:?}");
+        }
+        for found in [StorageFull, FileTooLarge, QuotaExceeded, Other] {
+            assert_eq!(kind(found), Kind::Internal, "{found:?}");
+        }
+    }
+}

@@ -42,8 +42,13 @@ impl Draft {
     /// What the system says of the folder.
     pub fn create(target: &Path, mode: u32) -> io::Result<Self> {
         sweep(target);
+        Self::create_named(target, mode, || random_name(target))
+    }
+
+    /// One whose name is the first of `names` that nothing has.
+    fn create_named(target: &Path, mode: u32, mut names: impl FnMut() -> String) -> io::Result<Self> {
         loop {
-            let path = folder(target).join(random_name(target));
+            let path = folder(target).join(names());
             let made = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -171,4 +176,54 @@ fn is_draft_of(name: &OsStr, target: &Path) -> bool {
     digits.is_some_and(|digits| {
         digits.len() == 16 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{chown, symlink};
+
+    /// Somebody who foresees every name puts something there first.
+    #[test]
+    fn a_draft_is_never_what_somebody_else_put_there_before() {
+        let outer = tempfile::tempdir().unwrap();
+        let (victim, there) = (outer.path().join("victim"), outer.path().join("folder"));
+        fs::write(&victim, "untouched").unwrap();
+        fs::create_dir(&there).unwrap();
+        let at = |name: &str| there.join(name);
+        fs::write(at("open"), "theirs").unwrap();
+        fs::set_permissions(at("open"), Permissions::from_mode(0o666)).unwrap();
+        symlink(&victim, at("link")).unwrap();
+        symlink(outer.path().join("absent"), at("dangling")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        fs::hard_link(&victim, at("second-name")).unwrap();
+        fs::create_dir(at("a-folder")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        assert!(made.success());
+        let mut taken = vec!["open", "link", "dangling", "loop", "second-name", "a-folder", "pipe"];
+        if crate::user() == 0 {
+            fs::write(at("foreign"), "theirs").unwrap();
+            chown(at("foreign"), Some(65_534), None).unwrap();
+            taken.push("foreign");
+        }
+        for name in taken {
+            let before = fs::symlink_metadata(at(name)).unwrap();
+            let mut names = [name, "mine"].into_iter().map(str::to_owned);
+            let mut draft = Draft::create_named(&at("key"), 0o600, || names.next().unwrap()).unwrap();
+            assert_eq!(draft.path(), at("mine"), "{name}");
+            draft.write(b"secret").unwrap();
+            let mine = fs::symlink_metadata(at("mine")).unwrap();
+            assert_eq!((mine.uid(), mine.mode() & 0o7777), (crate::user(), 0o600), "{name}");
+            drop(draft);
+            let after = fs::symlink_metadata(at(name)).unwrap();
+            assert_eq!(
+                (before.ino(), before.len(), before.mode()),
+                (after.ino(), after.len(), after.mode()),
+                "{name}"
+            );
+            assert_eq!(fs::read(&victim).unwrap(), b"untouched", "{name}");
+            assert!(!outer.path().join("absent").exists() && !at("mine").exists(), "{name}");
+        }
+        assert_eq!(fs::read(at("open")).unwrap(), b"theirs");
+    }
 }

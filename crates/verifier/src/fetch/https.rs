@@ -199,10 +199,13 @@ mod tests {
         let resolver = Says(ip.iter().map(|ip| ip.parse().unwrap()).collect());
         let clients = clients(resolver, limits().connect_time).unwrap();
         let fetch = HttpsFetch::new(limits());
-        match url.named_by() {
-            NamedBy::Configuration => fetch.answer(&clients.anywhere, url).await,
-            NamedBy::Document => fetch.answer(&clients.elsewhere, url).await,
-        }
+        let client = match url.named_by() {
+            NamedBy::Configuration => &clients.anywhere,
+            NamedBy::Document => &clients.elsewhere,
+        };
+        // Nobody answers a connection that should not have been made.
+        let answer = tokio::time::timeout(Duration::from_secs(20), fetch.answer(client, url));
+        answer.await.unwrap_or_else(|_| panic!("{ip:?} was connected to"))
     }
 
     #[tokio::test]

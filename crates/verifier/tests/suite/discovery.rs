@@ -1,7 +1,7 @@
 //! Keys by OpenID Connect discovery, from real servers on loopback and from a fake where the names must be https.
 
 use crate::support::{
-    FakeFetch, ISSUER, Reply, Server, Signer, at, claims_with, code, issuer, jwks, trusting,
+    FakeFetch, ISSUER, Reply, Server, Signer, at, claims_with, code, issuer, jwks, trusting, until,
 };
 use countersign_jose::Algorithm;
 use countersign_verifier::{FetchError, KeySource, TrustedIssuer, Verifier, VerifyError};
@@ -46,6 +46,7 @@ async fn discovery_leads_to_the_keys_and_is_remembered_for_refetches() {
     assert_eq!((server.hits(WELL_KNOWN), server.hits("/jwks")), (1, 2));
     // After an hour it is read again.
     assert_eq!(code(&verifier.verify(&token(&new), at(4000)).await), "ok");
+    server.is_asked("/jwks", 3).await;
     assert_eq!((server.hits(WELL_KNOWN), server.hits("/jwks")), (2, 3));
 }
 
@@ -61,15 +62,12 @@ async fn a_moved_jwks_uri_is_found_after_the_old_one_fails() {
     let document = json!({ "issuer": server.url(""), "jwks_uri": server.url("/moved") });
     server.on(WELL_KNOWN, Reply::json(&document.to_string()));
     assert_eq!(code(&verifier.verify(&token, at(601)).await), "ok");
-    assert_eq!(verifier.status(at(601)).remove(0).failure, Some(FetchError::Status(410)));
-    verifier.verify(&token, at(610)).await.unwrap();
-    for _ in 0..12_000 {
-        if verifier.status(at(611)).remove(0).failure.is_none() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    assert!(verifier.status(at(611)).remove(0).fresh);
+    let failure = |when| verifier.status(at(when)).remove(0).failure;
+    until("the old address fails", || failure(601).is_some()).await;
+    assert_eq!(failure(601), Some(FetchError::Status(410)));
+    verifier.verify(&token, at(700)).await.unwrap();
+    until("the new one is found", || failure(701).is_none()).await;
+    assert!(verifier.status(at(701)).remove(0).fresh);
     assert_eq!(server.hits("/moved"), 1);
 }
 

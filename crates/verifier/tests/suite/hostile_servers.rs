@@ -1,23 +1,23 @@
 //! Key servers that misbehave, on a real socket: every one of them fails closed, in bounded time and memory, and none
 //! takes good keys away that were there before.
 
-use crate::support::{Reply, Server, Signer, at, claims, code, issuer, jwks};
+use crate::support::{Reply, Server, Signer, at, claims, code, issuer, jwks, until};
 use countersign_jose::Algorithm;
 use countersign_verifier::{FetchError, FetchLimits, KeySource, Verifier, VerifyError};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Longer than any answer takes on a busy machine.
+/// Limits that no machine is too busy to keep.
 fn patient() -> FetchLimits {
-    FetchLimits { total_time: Duration::from_secs(60), ..FetchLimits::default() }
+    let long = Duration::from_secs(30);
+    FetchLimits { connect_time: long, total_time: long, ..FetchLimits::default() }
 }
 
-/// For servers that never finish their answer.
-fn impatient() -> FetchLimits {
-    FetchLimits { total_time: Duration::from_millis(700), ..FetchLimits::default() }
+fn verifier(url: String) -> Verifier {
+    verifier_within(patient(), url)
 }
 
-fn verifier(url: String, limits: FetchLimits) -> Verifier {
+fn verifier_within(limits: FetchLimits, url: String) -> Verifier {
     let issuer = issuer(KeySource::JwksUrl(url)).build().unwrap();
     Verifier::builder().trust(issuer).fetch_limits(limits).build().unwrap()
 }
@@ -31,7 +31,7 @@ async fn failure_within(limits: FetchLimits, reply: Reply) -> FetchError {
     let signer = Signer::new("k1");
     let server = Server::start().await;
     server.on("/jwks", reply);
-    let verifier = verifier(server.url("/jwks"), limits);
+    let verifier = verifier_within(limits, server.url("/jwks"));
     match verifier.verify(&signer.good(), at(0)).await {
         Err(VerifyError::KeysUnavailable { why, .. }) => why,
         other => panic!("{other:?}"),
@@ -44,15 +44,11 @@ async fn a_server_that_drips_is_cut_off_at_the_total_time() {
     let started = Instant::now();
     let long = jwks(&[&Signer::new("k1")]) + &" ".repeat(1000);
     let Reply::Bytes(bytes) = Reply::json(&long) else { panic!() };
-    assert_eq!(
-        failure_within(impatient(), Reply::Drip(bytes)).await,
-        FetchError::Timeout(impatient().total_time)
-    );
-    assert_eq!(
-        failure_within(impatient(), Reply::Silence).await,
-        FetchError::Timeout(impatient().total_time)
-    );
-    assert!(started.elapsed() < Duration::from_secs(100), "not forever");
+    let limits = FetchLimits { total_time: Duration::from_millis(700), ..patient() };
+    for reply in [Reply::Drip(bytes), Reply::Silence] {
+        assert_eq!(failure_within(limits, reply).await, FetchError::Timeout(limits.total_time));
+    }
+    assert!(started.elapsed() < Duration::from_secs(100), "not for ever");
 }
 
 #[tokio::test]
@@ -77,11 +73,11 @@ async fn a_key_set_just_under_the_cap_is_taken_and_the_cap_cannot_be_raised_beyo
     let set = jwks(&[&signer]);
     let padded = |size: usize| set.clone() + &" ".repeat(size - set.len());
     let server = Server::with_jwks(&padded(150_000)).await;
-    let outcome = verifier(server.url("/jwks"), patient()).verify(&signer.good(), at(0)).await;
+    let outcome = verifier(server.url("/jwks")).verify(&signer.good(), at(0)).await;
     assert_eq!(code(&outcome), "ok");
 
     server.on("/jwks", Reply::json(&padded(512 * 1024 + 1)));
-    let wide = FetchLimits { max_bytes: usize::MAX, ..FetchLimits::default() };
+    let wide = FetchLimits { max_bytes: usize::MAX, ..patient() };
     let trusted = issuer(KeySource::JwksUrl(server.url("/jwks"))).build().unwrap();
     let wide = Verifier::builder().trust(trusted).fetch_limits(wide).build().unwrap();
     assert_eq!(code(&wide.verify(&signer.good(), at(0)).await), "keys_unavailable");
@@ -125,7 +121,7 @@ async fn one_bad_key_is_skipped_and_the_good_ones_kept() {
     let mut keys = bad.to_vec();
     keys.insert(2, signer.jwk());
     let server = Server::with_jwks(&json!({ "keys": keys }).to_string()).await;
-    let verifier = verifier(server.url("/jwks"), patient());
+    let verifier = verifier(server.url("/jwks"));
     assert_eq!(code(&verifier.verify(&signer.good(), at(0)).await), "ok");
     for kid in ["bad", "small", "point"] {
         assert_eq!(code(&verifier.verify(&signer.good_as(kid), at(0)).await), "token_no_key", "{kid}");
@@ -145,7 +141,7 @@ async fn a_redirect_is_not_followed_and_its_target_hears_nothing() {
     // Not on the same host either: what is configured is what is asked.
     let server = Server::with_jwks(&jwks(&[&signer])).await;
     server.on("/old", Reply::new("302 Found", &["Location: /jwks"], ""));
-    let outcome = verifier(server.url("/old"), patient()).verify(&signer.good(), at(0)).await;
+    let outcome = verifier(server.url("/old")).verify(&signer.good(), at(0)).await;
     assert_eq!(code(&outcome), "keys_unavailable");
     assert_eq!((target.all_hits(), server.hits("/jwks")), (0, 0));
 }
@@ -156,7 +152,7 @@ async fn the_content_type_decides_nothing() {
     let server = Server::start().await;
     for content_type in ["Content-Type: text/html", "X-None: 1", "Content-Type: image/png; charset=x"] {
         server.on("/jwks", Reply::new("200 OK", &[content_type], &jwks(&[&signer])));
-        let outcome = verifier(server.url("/jwks"), patient()).verify(&signer.good(), at(0)).await;
+        let outcome = verifier(server.url("/jwks")).verify(&signer.good(), at(0)).await;
         assert_eq!(code(&outcome), "ok", "{content_type}");
     }
 }
@@ -169,7 +165,7 @@ async fn nobody_listening_fails_closed() {
     while tokio::net::TcpStream::connect(&address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let outcome = verifier(gone, patient()).verify(&Signer::new("k1").good(), at(0)).await;
+    let outcome = verifier(gone).verify(&Signer::new("k1").good(), at(0)).await;
     match outcome {
         Err(VerifyError::KeysUnavailable { why, .. }) => assert_eq!(why.code(), "fetch_connection"),
         other => panic!("{other:?}"),
@@ -198,9 +194,10 @@ async fn extremes_of_cache_control_stay_between_floor_and_ceiling() {
         server.on("/jwks", Reply::new("200 OK", &[header], &jwks(&[&signer])));
         // Three quarters into their life keys are renewed in the background; these instants avoid that, or are past it.
         let fetches_at = fetches_at.map(|(when, hits)| (if when == 59 { 44 } else { when }, hits));
-        let verifier = verifier(server.url("/jwks"), patient());
+        let verifier = verifier(server.url("/jwks"));
         for (when, hits) in [(0, 1)].into_iter().chain(fetches_at) {
             let outcome = verifier.verify(&signer.token(&claims()), at(when)).await;
+            server.is_asked("/jwks", hits).await;
             assert_eq!((code(&outcome), server.hits("/jwks")), ("ok", hits), "{header} at {when}");
         }
     }
@@ -210,19 +207,18 @@ async fn extremes_of_cache_control_stay_between_floor_and_ceiling() {
 async fn a_server_that_turns_bad_does_not_take_the_good_keys_away_at_once() {
     let signer = Signer::new("k1");
     let server = Server::with_jwks(&jwks(&[&signer])).await;
-    let verifier = verifier(server.url("/jwks"), patient());
+    let verifier = verifier(server.url("/jwks"));
     assert_eq!(code(&verifier.verify(&signer.good(), at(0)).await), "ok");
-    for (step, reply) in [
-        Reply::new("500 Internal Server Error", &[], ""),
-        Reply::json("<html>"),
-        Reply::json(r#"{"keys":[]}"#),
-        Reply::Endless,
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (step, reply, why) in [
+        (0, Reply::new("500 Internal Server Error", &[], ""), FetchError::Status(500).code()),
+        (1, Reply::json("<html>"), "fetch_not_json"),
+        (2, Reply::Endless, FetchError::TooLarge(0).code()),
+    ] {
         server.on("/jwks", reply);
-        let when = at(601 + 100 * i64::try_from(step).unwrap());
+        let when = at(601 + 100 * step);
+        assert_eq!(code(&verifier.verify(&signer.good(), when).await), "ok", "step {step}");
+        let failure = || verifier.status(when).remove(0).failure.map(|why| why.code());
+        until(why, || failure() == Some(why)).await;
         assert_eq!(code(&verifier.verify(&signer.good(), when).await), "ok", "step {step}");
     }
     // One hour after their end they are too old to believe.

@@ -13,7 +13,7 @@ use countersign_verifier::{
     Accepted, Explanation, KeySource, TrustedIssuer, TrustedIssuerBuilder, Verdict, Verifier, VerifyError,
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const AUDIENCE: &str = "https://api.example";
@@ -83,6 +83,17 @@ pub(crate) fn claims_with(changes: Value) -> Value {
         }
     }
     all
+}
+
+/// Waits in real time for what happens in the background, however busy the machine is.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..12_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within two minutes: {what}");
 }
 
 pub(crate) fn jwks(signers: &[&Signer]) -> String {

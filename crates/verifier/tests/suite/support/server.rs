@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinHandle,
     time::sleep,
 };
@@ -20,6 +21,8 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// The same, after a while.
     Late(Duration, Vec<u8>),
+    /// The same, once the test gives a permit.
+    Held(Arc<Semaphore>, Vec<u8>),
     /// Sends one byte every 50 ms.
     Drip(Vec<u8>),
     /// A good head, then spaces without end.
@@ -102,6 +105,11 @@ impl Server {
         self.scene.lock().unwrap().hits.get(path).copied().unwrap_or(0)
     }
 
+    /// Waits until `path` was asked for so often. What is fetched in the background comes when it comes.
+    pub(crate) async fn is_asked(&self, path: &str, times: usize) {
+        super::until(path, || self.hits(path) >= times).await;
+    }
+
     /// How often anything was asked for.
     pub(crate) fn all_hits(&self) -> usize {
         self.scene.lock().unwrap().hits.values().sum()
@@ -133,6 +141,10 @@ async fn send(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
         Reply::Bytes(bytes) => stream.write_all(&bytes).await?,
         Reply::Late(wait, bytes) => {
             sleep(wait).await;
+            stream.write_all(&bytes).await?;
+        }
+        Reply::Held(permits, bytes) => {
+            let _permit = permits.acquire().await;
             stream.write_all(&bytes).await?;
         }
         Reply::Drip(bytes) => {
