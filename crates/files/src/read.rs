@@ -94,7 +94,13 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let why = |path: &Path| open_regular(path).unwrap_err();
+        // In a thread that may be left behind: whoever opens a pipe like a file waits forever.
+        let opened = |path: &Path| {
+            let (path, (tell, told)) = (path.to_owned(), std::sync::mpsc::channel());
+            std::thread::spawn(move || tell.send(open_regular(&path).map(drop)));
+            told.recv_timeout(std::time::Duration::from_secs(60)).expect("it is waited for")
+        };
+        let why = |path: &Path| opened(path).unwrap_err();
         assert_eq!(why(&pipe).to_string(), "it is a pipe, not a file");
         assert_eq!(why(folder.path()).to_string(), "it is a folder, not a file");
         assert_eq!(why("/dev/zero".as_ref()).to_string(), "it is a device, not a file");

@@ -239,6 +239,26 @@ async fn bad_clients_of_an_address_use_up_nothing_of_the_good_ones_there() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_refused_uses_up_nothing_of_its_address() {
+    let house = House::with_rates("https://tokens.example", 30, 5);
+    let good = || from("192.0.2.1").header(header::AUTHORIZATION, basic("app", &house.secret));
+    let mut statuses = Vec::new();
+    for n in 0..60 {
+        // Outside its policy, until its own rate is used up.
+        let answer = house.send(good(), format!("{{\"data\":{{\"iss\":\"{n}\"}}}}")).await;
+        statuses.push(answer.status);
+    }
+    let count = |status| statuses.iter().filter(|found| **found == status).count();
+    assert!(count(StatusCode::BAD_REQUEST) >= 30 && count(StatusCode::TOO_MANY_REQUESTS) > 5, "{statuses:?}");
+    let mut strangers = Vec::new();
+    for _ in 0..5 {
+        let bad = from("192.0.2.1").header(header::AUTHORIZATION, basic("app", "wrong"));
+        strangers.push(house.send(bad, "{\"data\":{}}".to_owned()).await.status);
+    }
+    assert_eq!(strangers, [StatusCode::UNAUTHORIZED; 5]);
+}
+
+#[tokio::test]
 async fn a_site_with_many_ipv6_networks_has_one_budget() {
     let house = House::with_rates("https://tokens.example", 10_000, 5);
     let mut refused = 0;
