@@ -32,7 +32,10 @@ def config(server):
 
 def form(name):
     """The form of the answer to an event of that name."""
-    forms = {"rest-": "policy", "websocket-": "policy", "http-v1": "http-v1", "http-v2": "simple", "appsync": "appsync"}
+    forms = {
+        "rest-": "policy", "websocket-": "policy", "http-v1": "http-v1", "unversioned": "http-v1", "http-v2": "simple",
+        "appsync": "appsync",
+    }
     return next(form for prefix, form in forms.items() if name.startswith(prefix))
 
 

@@ -21,6 +21,9 @@ pub enum Shape {
     RestRequest,
     /// HTTP API, payload format 1.0.
     HttpV1,
+    /// A request of a REST API or of an HTTP API with payload format 1.0, and nothing in it says which. Answered with a policy,
+    /// which both take.
+    Unversioned,
     /// HTTP API, payload format 2.0.
     HttpV2,
     /// WebSocket API, route `$connect`.
@@ -36,6 +39,7 @@ impl Shape {
             Self::RestToken => "REST API, TOKEN",
             Self::RestRequest => "REST API, REQUEST",
             Self::HttpV1 => "HTTP API, payload 1.0",
+            Self::Unversioned => "REST API, or HTTP API, payload 1.0",
             Self::HttpV2 => "HTTP API, payload 2.0",
             Self::WebSocket => "WebSocket API, $connect",
             Self::AppSync => "AppSync",
@@ -103,6 +107,8 @@ struct Context<'a> {
     #[serde(borrow, default)]
     api_id: Option<Text<'a>>,
     #[serde(borrow, default)]
+    resource_id: Option<Text<'a>>,
+    #[serde(borrow, default)]
     http: Option<Http<'a>>,
 }
 
@@ -137,8 +143,14 @@ impl<'a> Event<'a> {
             (Some("REQUEST"), None) if context.is_some_and(|c| text(&c.event_type) == Some("CONNECT")) => {
                 Ok(Shape::WebSocket)
             }
-            (Some("REQUEST"), None) if self.http_method.is_some() => Ok(Shape::RestRequest),
-            (Some("REQUEST"), None) => Err("type REQUEST with neither httpMethod nor a CONNECT"),
+            (Some("REQUEST"), None) if self.http_method.is_none() => {
+                Err("type REQUEST with neither httpMethod nor a CONNECT")
+            }
+            // Every resource of a REST API has an id.
+            (Some("REQUEST"), None) if context.is_some_and(|c| c.resource_id.is_some()) => {
+                Ok(Shape::RestRequest)
+            }
+            (Some("REQUEST"), None) => Ok(Shape::Unversioned),
             (Some(_), _) => Err("its type is neither TOKEN nor REQUEST"),
             (None, None)
                 if self.authorization_token.is_some() && context.is_some_and(Context::is_appsync) =>
@@ -155,7 +167,9 @@ impl<'a> Event<'a> {
         let text = match shape {
             Shape::HttpV2 => &self.route_arn,
             Shape::AppSync => return None,
-            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::WebSocket => &self.method_arn,
+            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::Unversioned | Shape::WebSocket => {
+                &self.method_arn
+            }
         };
         MethodArn::parse(text.as_ref().map(|t| t.0.as_ref())?)
     }
@@ -182,7 +196,9 @@ impl<'a> Event<'a> {
         let mut facts = RequestFacts::default();
         let text = |text: &'e Option<Text<'a>>| Cow::Borrowed(text.as_ref().map_or("", |t| t.0.as_ref()));
         match shape {
-            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::HttpV2 if form == Form::Policy => {
+            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::Unversioned | Shape::HttpV2
+                if form == Form::Policy =>
+            {
                 facts.method = Cow::Borrowed(arn.map_or("", |arn| arn.verb));
                 facts.path = Cow::Borrowed(arn.map_or("", |arn| arn.path));
             }
@@ -190,7 +206,7 @@ impl<'a> Event<'a> {
                 facts.method = Cow::Borrowed("GET");
                 facts.path = Cow::Borrowed(Target::CONNECT);
             }
-            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::HttpV2 => {
+            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::Unversioned | Shape::HttpV2 => {
                 let context = self.request_context.as_ref();
                 facts.method =
                     context.and_then(|c| c.http.as_ref()).map_or(Cow::Borrowed(""), |h| text(&h.method));
@@ -212,7 +228,7 @@ impl<'a> Event<'a> {
                 Some(query) => facts.add_raw_query(&query.0),
                 None => self.query_string_parameters.add_to(&mut facts.query),
             },
-            Shape::RestRequest | Shape::HttpV1 | Shape::WebSocket => {
+            Shape::RestRequest | Shape::HttpV1 | Shape::Unversioned | Shape::WebSocket => {
                 self.query_string_parameters.add_to(&mut facts.query);
                 self.multi_value_query_string_parameters.add_to(&mut facts.query);
             }

@@ -218,9 +218,12 @@ impl Authorizer {
         match shape {
             Shape::AppSync => Form::Simple,
             Shape::HttpV2 if self.settings.http_api_response == HttpApiResponse::Simple => Form::Simple,
-            Shape::RestToken | Shape::RestRequest | Shape::HttpV1 | Shape::HttpV2 | Shape::WebSocket => {
-                Form::Policy
-            }
+            Shape::RestToken
+            | Shape::RestRequest
+            | Shape::HttpV1
+            | Shape::Unversioned
+            | Shape::HttpV2
+            | Shape::WebSocket => Form::Policy,
         }
     }
 

@@ -3,7 +3,7 @@
 //! | shape | let in | known but not allowed | not known | cannot be told now |
 //! |---|---|---|---|---|
 //! | REST, WebSocket | policy | policy | error `Unauthorized`, which becomes 401 | error `Unavailable`, 500 |
-//! | HTTP 1.0, and 2.0 with policies | policy | policy | policy of the public rules | error `Unavailable`, 500 |
+//! | HTTP 1.0, one that could be it, and 2.0 with policies | policy | policy | policy of the public rules | error `Unavailable`, 500 |
 //! | HTTP 2.0 | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` | error `Unavailable`, 500 |
 //! | AppSync | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` | the same: it is not remembered |
 //!
