@@ -5,6 +5,7 @@
 //! this replaces are enough.
 
 use countersign_gateway::settings::{GateConfig, RawGate, RawTrust, Surroundings, choose, resolve};
+use countersign_lambda::runtime;
 use countersign_settings::{
     Environment, load,
     log::{self, RawLog},
@@ -14,11 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// The one folder a Lambda function may write to.
 const KEY_CACHE: &str = "/tmp/countersign";
-
-/// What the runtime may log at most: its traces show whole events, and tokens in them; its errors repeat each refusal, of which the
-/// gate has told already.
-const RUNTIME: [(&str, log::LevelFilter); 2] =
-    [("lambda_runtime", log::LevelFilter::INFO), ("lambda_runtime::layers::panic", log::LevelFilter::OFF)];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,7 +31,7 @@ pub(crate) fn read(environment: &Environment) -> Result<GateConfig, String> {
         Some(file) => load(file, environment).map_err(|why| why.to_string())?,
         None => countersign_settings::from_environment(environment).map_err(|why| why.to_string())?,
     };
-    log::start_below(&raw.log, &RUNTIME).map_err(|why| why.to_string())?;
+    log::start_below(&raw.log, &runtime::LOG).map_err(|why| why.to_string())?;
     let (trust, gate) = choose(raw.trust, raw.gate, environment).map_err(|why| why.to_string())?;
     let folder = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
     let around = Surroundings { folder, environment, key_cache: Some(Path::new(KEY_CACHE)) };

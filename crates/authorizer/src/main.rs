@@ -8,21 +8,14 @@ mod config;
 
 use countersign_gateway::lambda::{Authorizer, Reply};
 use countersign_jose::Timestamp;
+use countersign_lambda::runtime::{self, Failure};
 use countersign_settings::Environment;
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use std::{
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
-/// What Lambda sets, and the runtime cannot do without.
-const NEEDED: [&str; 4] = [
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-];
 /// How long a start waits for keys; what is missing then is fetched with the first event.
 const WARM_UP: Duration = Duration::from_secs(4);
 
@@ -31,15 +24,9 @@ const INTERNAL: u8 = 70;
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
-    let memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
-    if memory.is_some_and(|memory| memory.parse::<i32>().is_err()) {
-        eprintln!("countersign-authorizer: AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not a number");
-        return ExitCode::from(BAD_CONFIGURATION);
-    }
-    if let Some(missing) = NEEDED.into_iter().find(|name| environment.get(name).is_none()) {
+    if let Err(why) = runtime::check(&environment) {
         eprintln!(
-            "countersign-authorizer {}: {missing} is not set; this program is the `bootstrap` of an AWS Lambda function. \
-             To try an event here: countersign authorize --event FILE",
+            "countersign-authorizer {}: {why}. To try an event here: countersign authorize --event FILE",
             env!("CARGO_PKG_VERSION")
         );
         return ExitCode::from(BAD_CONFIGURATION);
@@ -60,37 +47,31 @@ fn run(environment: &Environment) -> Result<(), (u8, String)> {
     }
     let authorizer = config.into_authorizer();
     // One event at a time is all that Lambda sends.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|why| (INTERNAL, format!("no async runtime: {why}")))?;
-    runtime.block_on(serve(&authorizer)).map_err(|why| (INTERNAL, why.to_string()))
+    let tasks = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let tasks = tasks.map_err(|why| (INTERNAL, format!("no async runtime: {why}")))?;
+    tasks.block_on(serve(&authorizer)).map_err(|why| (INTERNAL, why))
 }
 
-async fn serve(authorizer: &Authorizer) -> Result<(), lambda_runtime::Error> {
+async fn serve(authorizer: &Authorizer) -> Result<(), String> {
     if tokio::time::timeout(WARM_UP, authorizer.gate().verifier().warm(now())).await.is_err() {
         tracing::warn!(
             "some keys could not be fetched while starting; they are fetched when they are needed"
         );
     }
-    lambda_runtime::run(service_fn(|event| answer(authorizer, event))).await
+    runtime::run(async |event| answer(authorizer, &event).await).await
 }
 
-async fn answer(
-    authorizer: &Authorizer,
-    event: LambdaEvent<Box<RawValue>>,
-) -> Result<Box<RawValue>, Diagnostic> {
-    let outcome = authorizer.authorize(event.payload.get().as_bytes(), now()).await;
-    let error = |error_type: &str, message: &str| Diagnostic {
-        error_type: error_type.to_owned(),
-        error_message: message.to_owned(),
-    };
+async fn answer(authorizer: &Authorizer, event: &RawValue) -> Result<Box<RawValue>, Failure> {
+    let outcome = authorizer.authorize(event.get().as_bytes(), now()).await;
+    let failure = |kind, message: &str| Failure { kind, message: message.to_owned() };
     let unauthorized = || {
-        let error_type = if outcome.shape.is_some() { "Unauthorized" } else { "UnknownEvent" };
-        error(error_type, Reply::UNAUTHORIZED)
+        let kind = if outcome.shape.is_some() { "Unauthorized" } else { "UnknownEvent" };
+        failure(kind, Reply::UNAUTHORIZED)
     };
     match outcome.reply {
         Reply::Json(json) => RawValue::from_string(json).map_err(|_| unauthorized()),
         Reply::Unauthorized => Err(unauthorized()),
-        Reply::Unavailable => Err(error("KeysUnavailable", Reply::UNAVAILABLE)),
+        Reply::Unavailable => Err(failure("KeysUnavailable", Reply::UNAVAILABLE)),
     }
 }
 
