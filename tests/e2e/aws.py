@@ -90,10 +90,18 @@ class Relay:
         relay = self
         # moto looks at whom a request is for and not at what proves it.
         own = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/{REGION}/s3/aws4_request, Signature=x"} if reader else {}
-        self.asked, self.spoil = [], lambda method, path: None
+        self.asked, self.spoil, self.connections = [], lambda method, path: None, set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                relay.connections.add(self.connection)
+
+            def finish(self):
+                relay.connections.discard(self.connection)
+                super().finish()
 
             def handle_one_request(self):
                 try:
@@ -137,6 +145,14 @@ class Relay:
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
+
+    def cut(self):
+        """Every connection that is open now ends; new ones are taken."""
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def shut(self):
         """From now on every connection is cut: the server is away."""

@@ -1,4 +1,4 @@
-"""The Lambda Runtime API as a function sees it, and `countersign-authorizer` as a function that asks it.
+"""The Lambda Runtime API as a function sees it, and programs as functions that ask it.
 
 `LambdaApi` hands out events one at a time, as Lambda does, and gives back what the function made of each. Whatever it
 writes is one write, so that no delayed acknowledgement is measured.
@@ -150,25 +150,26 @@ class Connection(socketserver.StreamRequestHandler):
             pass
 
 
-class Authorizer:
-    """One running `countersign-authorizer`.
+class Process:
+    """One running function.
 
-    binary:      that of `countersign`, which it lies beside.
+    program:     what is run.
     config:      the text of its configuration; None: its environment is all it has.
     environment: further variables.
     """
 
-    def __init__(self, binary, folder, config=None, environment=None):
-        self.binary = str(Path(binary).with_name("countersign-authorizer"))
+    #: The name of its configuration file.
+    FILE = "countersign.toml"
+
+    def __init__(self, program, folder, config=None, environment=None):
+        self.binary = str(program)
         self.folder, self.process = Path(folder), None
         own = ("AWS_", "LAMBDA_", "_X_AMZN")
         clean = {name: value for name, value in clean_environment().items() if not name.startswith(own)}
-        # Its own default is one folder for all functions of this machine.
-        cache = {"COUNTERSIGN_GATE__KEY_CACHE": str(self.folder / "key-cache")}
-        self.environment = clean | FUNCTION | cache | (environment or {})
+        self.environment = clean | FUNCTION | (environment or {})
         if config is not None:
-            (self.folder / "gate.toml").write_text(config, encoding="utf-8")
-            self.environment["COUNTERSIGN_CONFIG"] = str(self.folder / "gate.toml")
+            (self.folder / self.FILE).write_text(config, encoding="utf-8")
+            self.environment["COUNTERSIGN_CONFIG"] = str(self.folder / self.FILE)
         self.api = LambdaApi()
         self.environment["AWS_LAMBDA_RUNTIME_API"] = self.api.address
         self.thread = threading.Thread(target=self.api.serve_forever, kwargs={"poll_interval": 0.02})
@@ -199,9 +200,6 @@ class Authorizer:
         assert self.is_well(), self.log
         return reply
 
-    def ask(self, token, name="rest-request"):
-        return self.invoke(event(name, token))
-
     def is_well(self):
         return self.process.poll() is None and "panicked" not in self.log
 
@@ -212,12 +210,6 @@ class Authorizer:
     def records(self):
         """The lines of its log; every one must be JSON."""
         return [json.loads(line) for line in self.log.splitlines()]
-
-    @property
-    def refusals(self):
-        """Why requests were refused, in their order."""
-        gate = [record for record in self.records() if record["target"] == "countersign::gate"]
-        return [record["code"] for record in gate if record["decision"] == "deny"]
 
     def terminate(self):
         """SIGTERM; gives the exit code."""
@@ -233,6 +225,27 @@ class Authorizer:
         self.api.shutdown()
         self.thread.join()
         self.api.server_close()
+
+
+class Authorizer(Process):
+    """One running `countersign-authorizer`, which lies beside `countersign`."""
+
+    FILE = "gate.toml"
+
+    def __init__(self, binary, folder, config=None, environment=None):
+        # Its own default is one folder for all functions of this machine.
+        cache = {"COUNTERSIGN_GATE__KEY_CACHE": str(Path(folder) / "key-cache")}
+        program = Path(binary).with_name("countersign-authorizer")
+        super().__init__(program, folder, config, cache | (environment or {}))
+
+    def ask(self, token, name="rest-request"):
+        return self.invoke(event(name, token))
+
+    @property
+    def refusals(self):
+        """Why requests were refused, in their order."""
+        gate = [record for record in self.records() if record["target"] == "countersign::gate"]
+        return [record["code"] for record in gate if record["decision"] == "deny"]
 
 
 @contextmanager

@@ -23,6 +23,10 @@ pub enum Service {
     Kms,
     /// Amazon S3.
     S3,
+    /// AWS Secrets Manager.
+    SecretsManager,
+    /// AWS Systems Manager, whose parameters are read.
+    Ssm,
 }
 
 impl Service {
@@ -33,6 +37,8 @@ impl Service {
             Self::DynamoDb => "DynamoDB",
             Self::Kms => "KMS",
             Self::S3 => "S3",
+            Self::SecretsManager => "Secrets Manager",
+            Self::Ssm => "SSM",
         }
     }
 }
@@ -115,7 +121,7 @@ fn endpoint_of(config: &SdkConfig, service: &str) -> Option<(String, String)> {
     let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
     let own = key.build().ok().and_then(|key| config.service_config()?.load_config(key));
     if let Some(own) = own.filter(|url| !url.is_empty()) {
-        return Some((own, format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase())));
+        return Some((own, format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase().replace(' ', "_"))));
     }
     let all = config.endpoint_url().filter(|url| !url.is_empty())?;
     Some((all.to_owned(), "AWS_ENDPOINT_URL".to_owned()))
@@ -146,7 +152,14 @@ mod tests {
         }
     }
 
-    const ALL: [Service; 4] = [Service::CloudFront, Service::DynamoDb, Service::Kms, Service::S3];
+    const ALL: [Service; 6] = [
+        Service::CloudFront,
+        Service::DynamoDb,
+        Service::Kms,
+        Service::S3,
+        Service::SecretsManager,
+        Service::Ssm,
+    ];
     const FAR: &str = "http://10.0.0.5:4566";
     const HERE: &str = "http://127.0.0.1:4566";
 
@@ -170,7 +183,7 @@ mod tests {
         for service in ALL {
             let refused = Err(Unusable::Endpoint("AWS_ENDPOINT_URL".to_owned()));
             assert_eq!(endpoint(config(Some(FAR), &[]), service, None), refused, "{service:?}");
-            let own = format!("AWS_ENDPOINT_URL_{}", service.id().to_ascii_uppercase());
+            let own = format!("AWS_ENDPOINT_URL_{}", service.id().to_ascii_uppercase().replace(' ', "_"));
             let refused = Err(Unusable::Endpoint(own));
             let settled = endpoint(config(Some(HERE), &[(service.id(), FAR)]), service, None);
             assert_eq!(settled, refused, "{service:?}");

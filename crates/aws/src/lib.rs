@@ -7,10 +7,12 @@
 //! connection) is tried again with exponential back-off and jitter, a bounded number of times.
 //!
 //! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and
-//! CloudFront use it.
+//! CloudFront use it; `secrets` (a feature) reads what configurations refer to.
 
 mod endpoint;
 mod names;
+#[cfg(feature = "secrets")]
+pub mod secrets;
 
 use std::time::Duration;
 

@@ -13,10 +13,14 @@ use crate::{
 };
 use countersign_issuer::{Issuer, IssuerSettings, Patience};
 use countersign_jose::Timestamp;
+#[cfg(feature = "lambda")]
+use countersign_keyring::KeyringError;
 use countersign_keyring::{
     FutureTime, Keyring, LoadedKeyring, RingName, RingSpec, Sealing, SealingKey, StoredKeyring,
 };
 use countersign_settings::{Environment, SecretRef};
+#[cfg(feature = "lambda")]
+use countersign_store::StoreError;
 use countersign_store::{Clock, Store, SystemClock};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -40,7 +44,16 @@ impl Authority {
     }
 
     async fn open_or(first_keys: FirstKeys, config: &Config, environment: &Environment) -> Outcome<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::open_by(Arc::new(SystemClock), first_keys, config, environment).await
+    }
+
+    /// The same by another clock.
+    pub(crate) async fn open_by(
+        clock: Arc<dyn Clock>,
+        first_keys: FirstKeys,
+        config: &Config,
+        environment: &Environment,
+    ) -> Outcome<Self> {
         check_clock(clock.now())?;
         let Some(store) = stores::of(config, environment, first_keys, Arc::clone(&clock)).await? else {
             return Err(missing_keyring(config));
@@ -77,6 +90,38 @@ impl Authority {
     /// Where everything that is remembered is.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// Reads an authority that has everything it needs: one look at the store's mark, one at the keyring and its marks. `None` where
+    /// something is missing, which is then for [`Authority::open_by`] to make, or to say what it is.
+    #[cfg(feature = "lambda")]
+    pub(crate) async fn read(
+        clock: Arc<dyn Clock>,
+        config: &Config,
+        environment: &Environment,
+    ) -> Outcome<Option<(Self, LoadedKeyring)>> {
+        check_clock(clock.now())?;
+        let url = stores::url(&config.raw.store.url, &config.folder, environment).await;
+        let url = url.map_err(|why| why.about("store.url"))?;
+        let store = match countersign_store::open_existing(&url, &config.folder, Arc::clone(&clock)).await {
+            Ok(store) => store,
+            Err(why @ StoreError::Unavailable { .. }) => return Err(why.into()),
+            Err(_) => return Ok(None),
+        };
+        let Ok(sealing) = sealing(config, environment) else { return Ok(None) };
+        let authority = Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store };
+        let now = authority.clock.now();
+        let loaded = match authority.keyring.load_to_mint(&config.needs(), now).await {
+            Ok(loaded) => loaded,
+            Err(why @ KeyringError::Store(StoreError::Unavailable { .. })) => return Err(why.into()),
+            Err(_) => return Ok(None),
+        };
+        let signs = |spec: &RingSpec| loaded.ring(&spec.name).is_some_and(|ring| ring.active().is_some());
+        let mut specs = config.rings.iter().map(|ring| &ring.spec);
+        if !loaded.records().is_stored() || !specs.all(|spec| signs(spec) || !spec.make_first_key) {
+            return Ok(None);
+        }
+        Ok(Some((authority, loaded)))
     }
 
     /// Makes the first keys of rings that have none, and loads all. The log tells which were made.

@@ -109,6 +109,12 @@ impl Failure {
         self
     }
 
+    /// Whether it is nothing that the configuration, or who asks, has to change.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn is_internal(&self) -> bool {
+        self.kind == Kind::Internal
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code

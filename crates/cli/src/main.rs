@@ -12,6 +12,7 @@ mod failure;
 mod files;
 mod kms;
 mod output;
+mod remote;
 mod rotation;
 mod scaffold;
 mod serve;
@@ -29,8 +30,12 @@ use tokio::signal::unix::{SignalKind, signal};
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let exit = match Args::try_parse() {
-        Ok(args) => run(args),
+    let environment = Environment::of_process();
+    // Lambda starts `bootstrap` without arguments.
+    let is_function = std::env::args_os().nth(1).is_none() && serve::is_function(&environment);
+    let args = if is_function { Args::try_parse_from(["countersign", "serve"]) } else { Args::try_parse() };
+    let exit = match args {
+        Ok(args) => run(args, &environment),
         Err(why) if why.use_stderr() => {
             output::error_line(why.to_string().trim_end());
             Exit::Usage
@@ -44,9 +49,8 @@ fn main() -> ExitCode {
     output::exit_code(exit).into()
 }
 
-fn run(args: Args) -> Exit {
+fn run(args: Args, environment: &Environment) -> Exit {
     let json = args.json;
-    let environment = Environment::of_process();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return failure::report(&internal(format!("no async runtime: {why}")), json),
@@ -54,7 +58,7 @@ fn run(args: Args) -> Exit {
     let outcome = runtime.block_on(async {
         // Caught, a write beyond the file size limit fails like one on a full disk instead of ending the program.
         let _caught = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(internal)?;
-        commands::run(args, &environment).await
+        commands::run(args, environment).await
     });
     log::flush(LAST_WORDS);
     match outcome {

@@ -150,6 +150,20 @@ fn somebody_waits(keyring: &Keyring) -> bool {
     rings.any(|(_, ring)| ring.successor().is_some_and(|key| key.state.is_public()))
 }
 
+/// What a turn came to, for programs.
+pub(crate) fn report(turn: &Turn) -> serde_json::Value {
+    let done = turn
+        .done
+        .iter()
+        .map(|done| serde_json::json!({ "ring": done.ring, "step": name(&done.step), "kid": done.kid }));
+    let (seen, failure) = match &turn.look {
+        None => (None, None),
+        Some(Ok(count)) => (Some(count), None),
+        Some(Err(why)) => (None, Some(why)),
+    };
+    serde_json::json!({ "seen": seen, "look_failed": failure, "done": done.collect::<Vec<_>>() })
+}
+
 /// The word for a step.
 pub(crate) fn name(step: &Step) -> &'static str {
     match step {

@@ -5,9 +5,9 @@
 use crate::{
     authority::Authority,
     config::{self, RawConfig},
-    failure::{Outcome, configuration, internal, refused, unwritable},
+    failure::{Outcome, configuration, internal, refused, unwritable, usage},
     files::{self, Created, Draft},
-    stores,
+    remote, stores,
 };
 use countersign_issuer::{ClientSecret, HttpIssuer, IssuerUrl};
 use countersign_jose::Algorithm;
@@ -69,7 +69,7 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     // Prove that the configuration works before it is there: open the store with it and make the first key.
     let mut draft = Draft::create(plan.file, 0o600).map_err(unwritable)?;
     draft.write(text.as_bytes()).map_err(unwritable)?;
-    let config = config::load(draft.path(), environment, plan.http)?;
+    let config = config::load(draft.path(), environment, plan.http).await?;
     Authority::open_new(&config, environment).await?.load_and_tell(&config).await?;
     match draft.link().map_err(unwritable)? {
         Created::New => Ok(Some(FirstClient { issuer, secret })),
@@ -79,6 +79,11 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
 
 /// Refuses to make a configuration over another.
 pub(crate) fn refuse_existing(file: &Path) -> Outcome {
+    if remote::is_remote(file) {
+        return Err(usage(
+            "a configuration on AWS is written by whoever may write there; make one in a file first",
+        ));
+    }
     if file.exists() {
         let why = format!("{} is there already; nothing was changed", file.display());
         return Err(refused("already_there", why));

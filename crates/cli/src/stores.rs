@@ -4,6 +4,7 @@
 use crate::{
     config::Config,
     failure::{Outcome, configuration},
+    remote,
 };
 use countersign_settings::{Environment, SecretRef};
 use countersign_store::{Clock, Store, StoreError};
@@ -17,8 +18,9 @@ pub(crate) async fn of(
     first_keys: FirstKeys,
     clock: Arc<dyn Clock>,
 ) -> Outcome<Option<Arc<dyn Store>>> {
-    let url =
-        url(&config.raw.store.url, &config.folder, environment).map_err(|why| why.about("store.url"))?;
+    let url = url(&config.raw.store.url, &config.folder, environment)
+        .await
+        .map_err(|why| why.about("store.url"))?;
     let opened = match first_keys {
         FirstKeys::Create => countersign_store::open(&url, &config.folder, clock).await,
         FirstKeys::Refuse => countersign_store::reopen(&url, &config.folder, clock).await,
@@ -38,8 +40,20 @@ pub(crate) enum FirstKeys {
     Create,
 }
 
-/// The URL that is meant. Relative files of references begin in `folder`.
-pub(crate) fn url(typed: &str, folder: &Path, environment: &Environment) -> Outcome<Zeroizing<String>> {
+/// The URL that is meant. Relative files of references begin in `folder`; one to AWS is fetched if it was not yet.
+pub(crate) async fn url(typed: &str, folder: &Path, environment: &Environment) -> Outcome<Zeroizing<String>> {
+    if environment.fetched(typed).is_none() {
+        remote::fetch([typed.to_owned()], environment).await;
+    }
+    fetched_url(typed, folder, environment)
+}
+
+/// The same for a reference that was fetched with its configuration.
+pub(crate) fn fetched_url(
+    typed: &str,
+    folder: &Path,
+    environment: &Environment,
+) -> Outcome<Zeroizing<String>> {
     let Ok(reference) = typed.parse::<SecretRef>() else { return Ok(Zeroizing::new(typed.to_owned())) };
     let url = reference
         .read(folder, environment)
@@ -74,16 +88,16 @@ pub(crate) fn holds_secret(typed: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_url_is_itself_or_what_a_reference_leads_to() {
+    #[tokio::test]
+    async fn a_url_is_itself_or_what_a_reference_leads_to() {
         let folder = tempfile::tempdir().unwrap();
         crate::files::create(&folder.path().join("url"), b"postgres://me:SECRET@host/db\n").unwrap();
         let environment = Environment::of(&[("DATABASE_URL", "postgres://me:SECRET@host/db")]);
         for typed in ["postgres://me:SECRET@host/db", "env:DATABASE_URL", "file:url"] {
-            let url = url(typed, folder.path(), &environment).unwrap();
+            let url = url(typed, folder.path(), &environment).await.unwrap();
             assert_eq!(url.as_str(), "postgres://me:SECRET@host/db", "{typed}");
         }
-        let why = url("env:OTHER", folder.path(), &environment).unwrap_err();
+        let why = url("env:OTHER", folder.path(), &environment).await.unwrap_err();
         assert!(why.message().contains("env:OTHER: the environment variable OTHER is not set"), "{why:?}");
     }
 

@@ -1,14 +1,25 @@
 //! The environment, read once and handed down: tests give their own, and nothing changes that of the process.
 //!
 //! An empty variable counts as not set, because a shell or a container file often cannot unset one. Values may be secrets
-//! and are in no debug output. `main` reads it; everything below is given it.
+//! and are in no debug output. `main` reads it; everything below is given it. What is kept elsewhere (AWS) is fetched by the program,
+//! which alone knows how, and noted here.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
+use zeroize::Zeroizing;
+
+/// What was fetched from elsewhere, by its reference: a text, or why it cannot be had.
+type Fetched = BTreeMap<String, Result<Zeroizing<String>, String>>;
 
 /// Environment variables and the folder the program was started in.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// Shared by all copies, since whoever fetches hands down what it was given.
+    fetched: Arc<RwLock<Fetched>>,
     /// Where the program was started; relative paths on the command line begin there.
     pub folder: PathBuf,
 }
@@ -25,7 +36,8 @@ impl Environment {
     pub fn of_process() -> Self {
         let text = |s: std::ffi::OsString| s.into_string().ok();
         let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
-        Self { variables: variables.collect(), folder: std::env::current_dir().unwrap_or_default() }
+        let folder = std::env::current_dir().unwrap_or_default();
+        Self { variables: variables.collect(), folder, ..Self::default() }
     }
 
     /// A variable that is set and not empty.
@@ -43,7 +55,18 @@ impl Environment {
     /// An environment of these variables alone, in no folder: tests give one instead of changing that of the process.
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self { variables: variables.collect(), folder: PathBuf::new() }
+        Self { variables: variables.collect(), ..Self::default() }
+    }
+
+    /// Notes what a reference to another place has led to, for whoever reads it later. A new outcome takes the place of the old one.
+    pub fn note_fetched(&self, reference: &str, outcome: Result<Zeroizing<String>, String>) {
+        let mut fetched = self.fetched.write().unwrap_or_else(PoisonError::into_inner);
+        fetched.insert(reference.to_owned(), outcome);
+    }
+
+    /// What a reference to another place has led to; `None` where nobody has fetched it.
+    pub fn fetched(&self, reference: &str) -> Option<Result<Zeroizing<String>, String>> {
+        self.fetched.read().unwrap_or_else(PoisonError::into_inner).get(reference).cloned()
     }
 }
 

@@ -16,5 +16,5 @@ mod secret;
 pub use countersign_files as files;
 pub use environment::Environment;
 pub use error::{Place, SettingsError};
-pub use load::{from_environment, load};
+pub use load::{from_environment, load, load_text};
 pub use secret::{SecretError, SecretRef};

@@ -27,19 +27,32 @@ pub fn load<T: DeserializeOwned>(path: &Path, environment: &Environment) -> Resu
         ErrorKind::NotFound => SettingsError::Missing { path: path.to_owned() },
         _ => SettingsError::Unreadable { path: path.to_owned(), why },
     })?;
+    load_text(path, &text, environment)
+}
+
+/// The same for a file that is at hand, called `path` in errors.
+///
+/// # Errors
+///
+/// As [`load`], but for those about reading.
+pub fn load_text<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+) -> Result<T, SettingsError> {
     let at = |place: Option<usize>, why: String| SettingsError::Malformed {
         path: path.to_owned(),
-        place: place.map(|place| Place::of(&text, place)),
+        place: place.map(|place| Place::of(text, place)),
         why,
     };
     let not_toml = |why: toml::de::Error| at(why.span().map(|span| span.start), told(&why));
     let misfit = |why: &Misfit| {
         let place = why.error.span().map(|span| span.start);
-        at(place.or_else(|| place_of(&why.path, &text)), why.told())
+        at(place.or_else(|| place_of(&why.path, text)), why.told())
     };
     let table: Table = text.parse().map_err(not_toml)?;
     // The file by itself first, for errors with line and column. What is missing in it may be in the variables.
-    let file = toml::Deserializer::parse(&text).map_err(not_toml)?;
+    let file = toml::Deserializer::parse(text).map_err(not_toml)?;
     let alone = serde_path_to_error::deserialize::<_, T>(file).map_err(Misfit::new);
     if let Err(why) = &alone
         && !is_missing(&why.error)

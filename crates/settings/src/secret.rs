@@ -1,7 +1,8 @@
 //! Secrets by reference: the configuration says where a secret is, never what it is.
 //!
 //! So a configuration can be shown, logged and committed. A file that others can read holds no secret and is refused, unless the
-//! reference itself says that it may be so (`shared-file:`), as platforms that set the mode themselves need it. Reading gives
+//! reference itself says that it may be so (`shared-file:`), as platforms that set the mode themselves need it. What is kept in AWS
+//! is fetched before ([`Environment::note_fetched`]), because only some programs ask AWS. Reading gives
 //! text that is wiped when it is dropped, and errors name the place alone. Anything that is not one of the references of
 //! [`SecretRef`] is refused.
 
@@ -28,13 +29,23 @@ pub enum SecretRef {
     SharedFile(PathBuf),
     /// `env:NAME`.
     Env(String),
+    /// `ssm:/NAME`: a parameter of AWS Systems Manager.
+    Parameter(String),
+    /// `secretsmanager:ARN`, or the name of a secret: a secret of AWS Secrets Manager, or with `#MEMBER` behind it a member of one
+    /// that is a JSON object.
+    Secret {
+        /// Its ARN or name.
+        id: String,
+        /// The member.
+        member: Option<String>,
+    },
 }
 
 /// Why a secret cannot be had. Never holds it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The reference has none of these forms.
-    #[error("write env:NAME, file:PATH or shared-file:PATH")]
+    #[error("write env:NAME, file:PATH, shared-file:PATH, ssm:/NAME or secretsmanager:ARN")]
     Malformed,
     /// `env:` names a variable that is not set, or is empty.
     #[error("the environment variable {0} is not set")]
@@ -70,6 +81,14 @@ pub enum SecretError {
     /// There is nothing in the file.
     #[error("the file {0} is empty")]
     Empty(PathBuf),
+    /// The program that reads this does not ask AWS.
+    #[error(
+        "this program does not read secrets of AWS; give it a file or a variable, or use `countersign` built with --features aws-secrets"
+    )]
+    NotFetched,
+    /// The place on AWS does not hand it out.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl FromStr for SecretRef {
@@ -80,6 +99,19 @@ impl FromStr for SecretRef {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("shared-file", path)) if !path.is_empty() => Ok(Self::SharedFile(path.into())),
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.into())),
+            Some(("ssm", name)) if is_parameter(name) => Ok(Self::Parameter(name.into())),
+            Some(("secretsmanager", id)) => {
+                let (id, member) = match id.split_once('#') {
+                    Some((_, "")) => return Err(SecretError::Malformed),
+                    Some((id, member)) => (id, Some(member.to_owned())),
+                    None => (id, None),
+                };
+                if is_secret(id) {
+                    Ok(Self::Secret { id: id.into(), member })
+                } else {
+                    Err(SecretError::Malformed)
+                }
+            }
             _ => Err(SecretError::Malformed),
         }
     }
@@ -91,8 +123,27 @@ impl fmt::Display for SecretRef {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::SharedFile(path) => write!(f, "shared-file:{}", path.display()),
             Self::Env(name) => write!(f, "env:{name}"),
+            Self::Parameter(name) => write!(f, "ssm:{name}"),
+            Self::Secret { id, member: None } => write!(f, "secretsmanager:{id}"),
+            Self::Secret { id, member: Some(member) } => write!(f, "secretsmanager:{id}#{member}"),
         }
     }
+}
+
+/// The name or ARN of a parameter, perhaps with a version or label behind it (Systems Manager user guide, "About requirements and
+/// constraints for parameter names").
+fn is_parameter(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.-/:".contains(&b);
+    (name.starts_with('/') || name.starts_with("arn:"))
+        && name.len() > 1
+        && name.len() <= 2048
+        && name.bytes().all(fits)
+}
+
+/// The name or ARN of a secret (Secrets Manager API reference, `CreateSecret`).
+fn is_secret(id: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/_+=.@-:".contains(&b);
+    (1..=2048).contains(&id.len()) && id.bytes().all(fits)
 }
 
 impl SecretRef {
@@ -112,7 +163,16 @@ impl SecretRef {
                 read_file(&path, |metadata| check_private(&path, metadata))
             }
             Self::SharedFile(path) => read_file(&folder.join(path), |_| Ok(())),
+            Self::Parameter(_) | Self::Secret { .. } => {
+                let fetched = environment.fetched(&self.to_string()).ok_or(SecretError::NotFetched)?;
+                fetched.map_err(SecretError::Refused)
+            }
         }
+    }
+
+    /// Whether it leads to AWS, so that somebody has to fetch it before it is read.
+    pub const fn is_remote(&self) -> bool {
+        matches!(self, Self::Parameter(_) | Self::Secret { .. })
     }
 }
 
@@ -169,14 +229,56 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_a_file_or_a_variable_and_is_shown_as_it_was_written() {
-        for text in ["file:sealing.key", "file:/run/secrets/key", "shared-file:key", "env:KEY"] {
-            assert_eq!(text.parse::<SecretRef>().unwrap().to_string(), text);
+    fn a_reference_is_one_of_the_known_ones_and_is_shown_as_it_was_written() {
+        for text in [
+            "file:sealing.key",
+            "file:/run/secrets/key",
+            "shared-file:key",
+            "env:KEY",
+            "ssm:/countersign/sealing-key",
+            "ssm:/countersign/sealing-key:3",
+            "ssm:arn:aws:ssm:eu-central-1:123456789012:parameter/key",
+            "secretsmanager:countersign/sealing-key",
+            "secretsmanager:arn:aws:secretsmanager:eu-central-1:123456789012:secret:key-AbCdEf",
+            "secretsmanager:countersign#sealing_key",
+        ] {
+            let reference = text.parse::<SecretRef>().unwrap();
+            assert_eq!(reference.to_string(), text);
+            assert_eq!(reference.is_remote(), text.starts_with('s') && !text.starts_with("shared"), "{text}");
         }
-        for text in ["", "file:", "env:", "shared-file:", "plain-text", "vault:key"] {
+        for text in [
+            "",
+            "file:",
+            "env:",
+            "shared-file:",
+            "plain-text",
+            "vault:key",
+            "ssm:",
+            "ssm:name",
+            "ssm:/",
+            "ssm:/a b",
+            "secretsmanager:",
+            "secretsmanager:#x",
+            "secretsmanager:a#",
+            "secretsmanager:a b",
+        ] {
             let why = text.parse::<SecretRef>().unwrap_err();
-            assert_eq!(why.to_string(), "write env:NAME, file:PATH or shared-file:PATH");
+            let says = "write env:NAME, file:PATH, shared-file:PATH, ssm:/NAME or secretsmanager:ARN";
+            assert_eq!(why.to_string(), says, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_in_aws_is_what_was_fetched_and_never_taken_for_a_name() {
+        let environment = Environment::default();
+        let read = |text: &str| text.parse::<SecretRef>().unwrap().read(Path::new("."), &environment);
+        assert!(matches!(read("ssm:/key"), Err(SecretError::NotFetched)));
+        environment.note_fetched("ssm:/key", Ok("a-secret".to_owned().into()));
+        environment.note_fetched("ssm:/gone", Err("there is no such parameter".to_owned()));
+        assert_eq!(read("ssm:/key").unwrap().as_str(), "a-secret");
+        assert_eq!(read("ssm:/gone").unwrap_err().to_string(), "there is no such parameter");
+        assert!(matches!(read("secretsmanager:/key"), Err(SecretError::NotFetched)));
+        assert!(!format!("{environment:?}").contains("a-secret"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<
         "-" => files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?,
         file => files::read_text(file.as_ref()).map_err(|why| usage(format!("--event {file}: {why}")))?,
     };
-    let authorizer = authorizer(context)?;
+    let authorizer = authorizer(context).await?;
     let (event, now) = (event.as_bytes(), SystemClock.now());
     let (outcome, checks) = match args.explain {
         true => authorizer.explain(event, now).await,
@@ -65,10 +65,10 @@ fn reply(outcome: &lambda::Outcome) -> Outcome<Box<RawValue>> {
     RawValue::from_string(json).map_err(internal)
 }
 
-fn authorizer(context: &Context<'_>) -> Outcome<Authorizer> {
+async fn authorizer(context: &Context<'_>) -> Outcome<Authorizer> {
     let environment = context.environment;
-    let (gate, folder) = if context.file().exists() {
-        let config = context.load()?;
+    let (gate, folder) = if context.has_file() {
+        let config = context.load().await?;
         if let Some(gate) = config.gate {
             return Ok(started(gate));
         }

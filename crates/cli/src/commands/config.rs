@@ -30,11 +30,12 @@ pub(super) async fn run(context: &Context<'_>, command: &ConfigCommand) -> Outco
 }
 
 async fn check(context: &Context<'_>, online: bool) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     config.raw.log.check()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     authority::check_clock(clock.now())?;
     let url = stores::url(&config.raw.store.url, &config.folder, context.environment)
+        .await
         .map_err(|why| why.about("store.url"))?;
     let about = |why| Failure::from(why).about("store.url");
     countersign_store::check_url(&url, &config.folder).map_err(about)?;

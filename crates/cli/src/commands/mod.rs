@@ -6,7 +6,7 @@ mod config;
 mod explain;
 mod init;
 mod keys;
-mod publish;
+pub(crate) mod publish;
 mod sign;
 mod store;
 mod verify;
@@ -15,7 +15,7 @@ use crate::{
     args::{Args, Command},
     config::Config,
     failure::{Exit, Outcome},
-    serve,
+    remote, serve,
 };
 use clap::CommandFactory;
 use countersign_issuer::HttpIssuer;
@@ -44,14 +44,19 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// The configuration, with logging started as it says.
-    pub(crate) fn load(&self) -> Outcome<Config> {
-        let config = crate::config::load(&self.file, self.environment, self.http)?;
+    pub(crate) async fn load(&self) -> Outcome<Config> {
+        let config = crate::config::load(&self.file, self.environment, self.http).await?;
         log::start_below(&config.raw.log, &CARRIERS)?;
         Ok(config)
     }
 
     pub(crate) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Whether there is a configuration to read. One on AWS is taken to be there.
+    pub(crate) fn has_file(&self) -> bool {
+        remote::is_remote(&self.file) || self.file.exists()
     }
 }
 

@@ -102,7 +102,7 @@ async fn issuer(
     args: &SignArgs,
 ) -> Outcome<(Issuer, Option<String>, Arc<dyn Clock>, Longest)> {
     // The three JaaS variables are enough by themselves: no configuration, no store.
-    if !context.file().exists() && args.profile.as_deref() == Some("jaas") {
+    if !context.has_file() && args.profile.as_deref() == Some("jaas") {
         log::start("info")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         authority::check_clock(clock.now())?;
@@ -111,7 +111,7 @@ async fn issuer(
         })?;
         return Ok((jaas_issuer(key, Arc::clone(&clock))?, None, clock, Longest::new()));
     }
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let first_audience = config.first_audience.clone();

@@ -104,12 +104,12 @@ impl Keys {
 
     /// Those of the configuration at hand.
     async fn own(context: &Context<'_>) -> Outcome<Self> {
-        if !context.file().exists() {
+        if !context.has_file() {
             return Err(usage(
                 "say whose keys to verify with: --issuer URL or --jwks FILE|URL (there is no configuration here)",
             ));
         }
-        let config = context.load()?;
+        let config = context.load().await?;
         let authority = Authority::open(&config, context.environment).await?;
         let keyring = authority::with_environment_keys(&config, authority.keyring.load().await?);
         let public = keyring.rings().flat_map(|(_, ring)| ring.public_keys());

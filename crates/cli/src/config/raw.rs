@@ -48,6 +48,9 @@ pub(crate) struct RawConfig {
     /// Who may ask for tokens. Make an entry with `countersign client new`.
     #[serde(default)]
     pub(crate) clients: Vec<RawClient>,
+    /// Where an AWS Lambda function publishes the public documents after each scheduled turn of the rotation.
+    #[serde(default)]
+    pub(crate) publish: Option<RawPublish>,
     /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can verify the token.
     #[serde(default)]
     pub(crate) trust: Vec<RawTrust>,
@@ -61,7 +64,8 @@ pub(crate) struct RawConfig {
 pub(crate) struct RawStore {
     /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE`, `dynamodb://TABLE`, `mongodb://HOST/DATABASE` or
     /// `s3://BUCKET/PREFIX` (in a build with the feature of that name; see stores.md), or `memory:` (lost when the program
-    /// ends). Or a reference to such a URL: `env:NAME`, `file:PATH` (readable by its owner alone), `shared-file:PATH`.
+    /// ends). Or a reference to such a URL: `env:NAME`, `file:PATH` (readable by its owner alone), `shared-file:PATH`, `ssm:/NAME`,
+    /// `secretsmanager:ARN`.
     pub(crate) url: String,
     /// What to do where the store holds no keyring: `refuse`, because it may be lost, mistyped or not mounted, or `create`: make one with a
     /// first key. For machines that are set up without anybody at a terminal; otherwise run `countersign keys init` once.
@@ -86,6 +90,16 @@ impl Default for RawStore {
     }
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPublish {
+    /// `s3://BUCKET/PREFIX`, or a folder, as for `countersign publish`.
+    pub(crate) target: String,
+    /// The id of a CloudFront distribution in front of the bucket, whose caches are told what has changed.
+    #[serde(default)]
+    pub(crate) cloudfront: Option<String>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawFirstKeys {
@@ -97,8 +111,9 @@ pub(crate) enum RawFirstKeys {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSealing {
     /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH` (relative to this file,
-    /// readable by its owner alone: mode 0600), `shared-file:PATH` (no matter who may read it, for platforms that set the mode themselves) or
-    /// `env:NAME`. A `file:` that is not there is made together with the keyring and
+    /// readable by its owner alone: mode 0600), `shared-file:PATH` (no matter who may read it, for platforms that set the mode themselves),
+    /// `env:NAME`, or in a build with `--features aws-secrets` `ssm:/NAME` (a parameter of AWS Systems Manager) or `secretsmanager:ARN`
+    /// (a secret of AWS Secrets Manager by ARN or name; `#MEMBER` behind it for a member of a JSON object). A `file:` that is not there is made together with the keyring and
     /// never later. Or, in a build with
     /// `--features kms`, `kms:KEY`: an AWS KMS key by id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the
     /// store.

@@ -21,7 +21,7 @@ use countersign_issuer::{
 };
 use countersign_jose::{Algorithm, KeySize, MAX_CLAIMS_DEPTH, PrivateKey, SigningKey};
 use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
-use countersign_settings::{Environment, duration};
+use countersign_settings::{Environment, SecretRef, duration};
 use ipnet::IpNet;
 use std::{
     collections::BTreeSet,
@@ -33,6 +33,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use zeroize::Zeroizing;
 
 /// The configuration, ready for use.
 #[derive(Debug)]
@@ -407,11 +408,18 @@ impl JaasKey {
             })
         };
         let (kid, pem) = (need("JAAS_API_KID")?, need("PRIVATE_KEY")?);
+        let elsewhere = pem.parse().ok().filter(SecretRef::is_remote);
+        let pem = match elsewhere {
+            Some(reference) => {
+                reference.read(&environment.folder, environment).map_err(|why| at("PRIVATE_KEY", why))?
+            }
+            None => Zeroizing::new(pem.to_owned()),
+        };
         if !is_jaas_kid(kid, app_id) {
             let why = "must be the AppID (JAAS_APP_ID), a slash and the key id, as the JaaS console shows it under API keys";
             return Err(at("JAAS_API_KID", why));
         }
-        let key = PrivateKey::from_pem(pem).map_err(|why| at("PRIVATE_KEY", why))?;
+        let key = PrivateKey::from_pem(&pem).map_err(|why| at("PRIVATE_KEY", why))?;
         let key = SigningKey::new(&key, Algorithm::RS256).map_err(|why| at("PRIVATE_KEY", why))?;
         let ring: RingName = parse("profiles.jaas.ring", &jaas_ring())?;
         Ok(Some(Self {

@@ -18,10 +18,9 @@ impl FromStr for SealingRef {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix("kms:") {
-            None => text
-                .parse()
-                .map(Self::Secret)
-                .map_err(|_| "write file:PATH, shared-file:PATH, env:NAME or kms:KEY"),
+            None => text.parse().map(Self::Secret).map_err(
+                |_| "write file:PATH, shared-file:PATH, env:NAME, ssm:/NAME, secretsmanager:ARN or kms:KEY",
+            ),
             Some("") => Err("kms: names no key; write kms: and a key id, an ARN or alias/NAME"),
             Some(_) if !cfg!(feature = "kms") => Err(kms::NOT_BUILT_IN),
             Some(key) => Ok(Self::Kms(key.to_owned())),

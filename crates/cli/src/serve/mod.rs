@@ -2,10 +2,12 @@
 //! cutting anyone off.
 //!
 //! `running` is what a configuration is at work and how another takes its place, `listener` the port and its
-//! connections, `signals` who asks for what. Pinned by `tests/e2e/test_shutdown_and_limits.py` and its neighbours.
+//! connections, `signals` who asks for what. On AWS Lambda `function` takes their place. Pinned by `tests/e2e/test_shutdown_and_limits.py` and its neighbours.
 
 mod audit_log;
 mod descriptors;
+#[cfg(feature = "lambda")]
+mod function;
 mod gate;
 mod link;
 mod listener;
@@ -27,7 +29,10 @@ use crate::{
     files, output, scaffold,
 };
 use audit_log::ServerLog;
-use countersign_settings::log::{self, Log, RawLog};
+use countersign_settings::{
+    Environment,
+    log::{self, Log, RawLog},
+};
 use running::{Origin, Running};
 use signals::{Asked, Harmless, Signals};
 use std::{
@@ -40,10 +45,13 @@ use tokio::net::{TcpListener, TcpSocket};
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
+    if is_function(context.environment) {
+        return as_function(context).await;
+    }
     let harmless = Harmless::install()?;
     files::sweep(context.file());
-    let started = if context.file().exists() { None } else { Some(first_run(context, args).await?) };
-    let config = crate::config::load(context.file(), context.environment, context.http)?;
+    let started = if context.has_file() { None } else { Some(first_run(context, args).await?) };
+    let config = crate::config::load(context.file(), context.environment, context.http).await?;
     let (log, first, bound) = match started {
         Some(FirstRun { log, client, socket }) => (log, client, Some(socket)),
         None => (log::start_queued(&config.raw.log, &CARRIERS)?, None, None),
@@ -77,6 +85,24 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     door.close(stop, running.drain, &mut signals).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Whether this process is a Lambda function, which gets its requests from the runtime API and not on a port.
+pub(crate) fn is_function(environment: &Environment) -> bool {
+    environment.get("AWS_LAMBDA_RUNTIME_API").is_some()
+}
+
+#[cfg(feature = "lambda")]
+async fn as_function(context: &Context<'_>) -> Outcome {
+    function::run(context).await
+}
+
+#[cfg(not(feature = "lambda"))]
+#[expect(clippy::unused_async, reason = "as it is where Lambda is known")]
+async fn as_function(_: &Context<'_>) -> Outcome {
+    Err(configuration(
+        "AWS_LAMBDA_RUNTIME_API is set, and this program was built without AWS Lambda; use one that was built with --features lambda",
+    ))
 }
 
 /// What a server without a configuration has made.

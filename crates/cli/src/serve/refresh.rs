@@ -3,7 +3,11 @@
 //! A store that does not answer leaves the keys last read in use. Of an outage the log tells each reason once, because the first one
 //! need not be the cause. A store that went back does not make the server forget what it knows (docs/decisions/0024).
 
-use crate::{authority, config::JaasKey, rotation::Rotation};
+use crate::{
+    authority::{self, Authority},
+    config::{Config, JaasKey},
+    rotation::Rotation,
+};
 use countersign_issuer::{Issuer, max_age};
 use countersign_jose::Timestamp;
 use countersign_keyring::{KeyringError, LoadedKeyring, Needs, Reloaded, StoredKeyring};
@@ -28,14 +32,26 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
+    pub(super) fn new(
+        config: &Config,
+        authority: &Authority,
+        loaded: LoadedKeyring,
+        rotation: Rotation,
+    ) -> Self {
+        Self {
+            keyring: authority.keyring.clone(),
+            loaded,
+            every: config.refresh,
+            needs: config.needs(),
+            jaas_key: config.jaas_key.clone(),
+            rotation,
+            clock: Arc::clone(&authority.clock),
+        }
+    }
+
     /// Runs until it is aborted.
     pub(super) async fn run(self, issuer: Arc<Issuer>) {
-        let mut state = State {
-            trusted: self.loaded.clone(),
-            read_at: self.clock.now(),
-            served: None,
-            outage: Outage::default(),
-        };
+        let mut state = self.begin();
         loop {
             tokio::time::sleep(self.every).await;
             self.look(&issuer, &mut state).await;
@@ -44,7 +60,18 @@ impl Refresh {
         }
     }
 
-    async fn look(&self, issuer: &Issuer, state: &mut State) {
+    /// What is known at the start.
+    pub(super) fn begin(&self) -> State {
+        State {
+            trusted: self.loaded.clone(),
+            read_at: self.clock.now(),
+            served: None,
+            outage: Outage::default(),
+        }
+    }
+
+    /// One look at the store, and what follows from it.
+    pub(super) async fn look(&self, issuer: &Issuer, state: &mut State) {
         let State { trusted, read_at, served, outage } = state;
         let now = self.clock.now();
         let reloaded = self.keyring.reload_since(trusted, &self.needs, *read_at, now).await;
@@ -119,7 +146,8 @@ impl Refresh {
 }
 
 /// What is known of the store.
-struct State {
+#[derive(Debug)]
+pub(super) struct State {
     /// The keys last read from it when it had not gone back.
     trusted: LoadedKeyring,
     /// When that was.

@@ -37,7 +37,7 @@ struct Fixed([(&'static str, Zeroizing<String>); 6]);
 
 impl Fixed {
     fn of(config: &Config, environment: &Environment) -> Outcome<Self> {
-        let url = stores::url(&config.raw.store.url, &config.folder, environment)
+        let url = stores::fetched_url(&config.raw.store.url, &config.folder, environment)
             .map_err(|why| why.about("store.url"))?;
         let log = &config.raw.log;
         let text = |text: &dyn Display| Zeroizing::new(text.to_string());
@@ -102,26 +102,13 @@ pub(super) fn build(
     let gate = gate_route(&mut config, &authority);
     let (grants, skew) = (config.grants.take(), config.skew);
     let rotation = Rotation::new(&config, &authority);
-    let refresh = Refresh {
-        keyring: authority.keyring.clone(),
-        loaded: keyring.clone(),
-        every: config.refresh,
-        needs: config.needs(),
-        jaas_key: config.jaas_key.clone(),
-        rotation: rotation.clone(),
-        clock: Arc::clone(&authority.clock),
-    };
+    let refresh = Refresh::new(&config, &authority, keyring.clone(), rotation.clone());
     let clock = Arc::clone(&authority.clock);
     let issuer = Arc::new(match origin {
         Origin::Start(log) => authority::issuer(config, keyring, clock)?.with_audit_log(log),
         Origin::Successor(before) => authority::issuer_after(Some(before), config, keyring, clock)?,
     });
-    for profile in issuer.profiles_without_key() {
-        tracing::warn!(
-            profile,
-            "this profile has no key to sign with; bring one in with `countersign keys import`"
-        );
-    }
+    report_profiles_without_key(&issuer);
     refresh.shorten_max_age(&issuer);
     let allowed = metrics_allow.clone();
     let may_read_metrics = move |address: IpAddr| contains(&allowed, address);
@@ -133,6 +120,15 @@ pub(super) fn build(
     let site =
         Site { issuer, routes, gate, token, limits, trusted_proxies, untrusted_proxies, metrics_allow, http };
     Ok(Built { site, drain, refresh, rotation, authority, fixed })
+}
+
+pub(super) fn report_profiles_without_key(issuer: &Issuer) {
+    for profile in issuer.profiles_without_key() {
+        tracing::warn!(
+            profile,
+            "this profile has no key to sign with; bring one in with `countersign keys import`"
+        );
+    }
 }
 
 /// The gate, where proxies may ask it.
@@ -180,7 +176,7 @@ impl Running {
     }
 
     async fn build_again(&self, context: &Context<'_>) -> Outcome<Built> {
-        let config = crate::config::load(context.file(), context.environment, context.http)?;
+        let config = crate::config::load(context.file(), context.environment, context.http).await?;
         let differing = self.fixed.differing(&Fixed::of(&config, context.environment)?);
         if !differing.is_empty() {
             let keys = differing.join(", ");
@@ -223,7 +219,7 @@ log = { level = "info", audit = "wait", queue_bytes = 65536 }
     fn fixed(folder: &Path, text: &str) -> Outcome<Fixed> {
         let (file, environment) = (folder.join("countersign.toml"), Environment::default());
         std::fs::write(&file, text).unwrap();
-        Fixed::of(&crate::config::load(&file, &environment, HttpIssuer::LoopbackOnly)?, &environment)
+        Fixed::of(&crate::config::load_file(&file, &environment, HttpIssuer::LoopbackOnly)?, &environment)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::Context;
 use crate::{authority::Authority, failure::Outcome, output};
 
 pub(super) async fn run(context: &Context<'_>, kids: &[String], sequence: u64) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let accepted = authority.keyring.accept_losses(kids, sequence, authority.clock.now()).await?;
     let keyring = authority.keyring.read().await?;

@@ -9,7 +9,7 @@ use crate::{authority::Authority, failure::Outcome, output};
 use countersign_keyring::{Adoptable, AdoptableKey};
 
 pub(super) async fn run(context: &Context<'_>, digest: Option<&str>) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let (found, adopted) = match digest {
         None => (authority.keyring.adoptable().await?, false),

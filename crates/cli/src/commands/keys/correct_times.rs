@@ -7,7 +7,7 @@ use super::Context;
 use crate::{authority::Authority, failure::Outcome, output};
 
 pub(super) async fn run(context: &Context<'_>) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let now = authority.clock.now();
     let corrected = authority.keyring.correct_times(config.skew, now).await?;

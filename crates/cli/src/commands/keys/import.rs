@@ -85,7 +85,7 @@ mod mongodb {
             ));
         }
         let folder = &context.environment.folder;
-        let url: StoreUrl = stores::url(typed, folder, context.environment)?.parse()?;
+        let url: StoreUrl = stores::url(typed, folder, context.environment).await?.parse()?;
         if url.engine() != Engine::MongoDb {
             return Err(configuration(format!("{typed}: this is not the URL of a MongoDB database")));
         }
@@ -112,7 +112,7 @@ fn no_algorithm() -> Failure {
 
 /// Brings keys in: all of them or none. Everything is read and checked before anything is written.
 pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let keys = read(context, &config, from, &into).await?;
     let Into { ring, kid, algorithm, activation } = into;
     if keys.len() > 1 && (kid.is_some() || activation == Activation::Now) {

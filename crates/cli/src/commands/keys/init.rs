@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(context: &Context<'_>) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open_new(&config, context.environment).await?;
     let (_, made) = authority.load_and_tell(&config).await?;
     if context.json {

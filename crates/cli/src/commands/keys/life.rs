@@ -17,7 +17,7 @@ struct Opened {
 
 impl Opened {
     async fn new(context: &Context<'_>) -> Outcome<Self> {
-        let config = context.load()?;
+        let config = context.load().await?;
         let authority = Authority::open(&config, context.environment).await?;
         Ok(Self { config, authority })
     }
@@ -127,17 +127,7 @@ pub(super) async fn rotate(context: &Context<'_>) -> Outcome {
     let rotation = Rotation::new(&opened.config, &opened.authority);
     let turn = rotation.turn(opened.authority.clock.now()).await?;
     if context.json {
-        let done = turn.done.iter().map(|done| {
-            serde_json::json!({ "ring": done.ring, "step": rotation::name(&done.step), "kid": done.kid })
-        });
-        let (seen, failure) = match &turn.look {
-            None => (None, None),
-            Some(Ok(count)) => (Some(count), None),
-            Some(Err(why)) => (None, Some(why)),
-        };
-        let report =
-            serde_json::json!({ "seen": seen, "look_failed": failure, "done": done.collect::<Vec<_>>() });
-        output::line(&report.to_string());
+        output::line(&rotation::report(&turn).to_string());
         return Ok(());
     }
     match &turn.look {

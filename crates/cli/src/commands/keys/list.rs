@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 const COLUMNS: u64 = 48;
 
 pub(super) async fn run(context: &Context<'_>) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.keyring.read().await?;
     let now = authority.clock.now();

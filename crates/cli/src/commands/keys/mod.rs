@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
 }
 
 async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingName>) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.keyring.read().await?;
     let chosen = keyring.rings().filter(|(name, _)| ring.is_none_or(|ring| ring == *name));

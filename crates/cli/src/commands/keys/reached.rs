@@ -119,7 +119,7 @@ app_id = "vpaas-magic-cookie-1"
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("countersign.toml");
         crate::files::create(&file, CONFIG.as_bytes()).unwrap();
-        crate::config::load(&file, &Environment::default(), HttpIssuer::LoopbackOnly).unwrap()
+        crate::config::load_file(&file, &Environment::default(), HttpIssuer::LoopbackOnly).unwrap()
     }
 
     #[test]

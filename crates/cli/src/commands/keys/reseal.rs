@@ -9,7 +9,7 @@ use crate::{
 use countersign_keyring::{DataKey, Resealed};
 
 pub(super) async fn run(context: &Context<'_>, new_data_key: bool) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let data_key = if new_data_key { DataKey::New } else { DataKey::Same };
     let Some(report) = authority.keyring.reseal(data_key, authority.clock.now()).await? else {

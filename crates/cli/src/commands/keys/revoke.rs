@@ -22,7 +22,7 @@ use countersign_store::{Clock, SystemClock};
 use std::sync::Arc;
 
 pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
-    let config = context.load()?;
+    let config = context.load().await?;
     let now = SystemClock.now();
     let (keyring, unsealed) = match Authority::open(&config, context.environment).await {
         Ok(authority) => (authority.keyring, None),

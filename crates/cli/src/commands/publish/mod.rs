@@ -12,6 +12,8 @@ mod target;
 
 use self::target::Target;
 use super::Context;
+#[cfg(feature = "lambda")]
+use crate::config::RawPublish;
 use crate::{
     args::PublishArgs,
     authority::{self, Authority},
@@ -48,19 +50,52 @@ pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
         Some(distribution) => Some(cloudfront::Distribution::connect(distribution, args.wait).await?),
         None => None,
     };
-    let config = context.load()?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
     let Some(target) = target else { return check(context, &issuer).await };
-    let public = issuer.documents();
-    if !args.replace_newer_keys {
-        older::refuse(public.get(JWKS_PATH), &target).await?;
+    let documents = in_order(&issuer.documents());
+    let newer = if args.replace_newer_keys { NewerKeys::Replace } else { NewerKeys::Refuse };
+    let (changes, invalidation) = bring(&issuer, &documents, &target, caches.as_ref(), newer).await?;
+    report(context, &target, &documents, &changes, invalidation.as_deref());
+    Ok(())
+}
+
+/// Publishes as the configuration says. Returns how many documents were written.
+#[cfg(feature = "lambda")]
+pub(crate) async fn as_configured(publish: &RawPublish, issuer: &Issuer) -> Outcome<usize> {
+    let target = Target::parse(publish.target.as_ref()).await?;
+    let caches = match &publish.cloudfront {
+        Some(distribution) => Some(cloudfront::Distribution::connect(distribution, false).await?),
+        None => None,
+    };
+    let documents = in_order(&issuer.documents());
+    let (changes, _) = bring(issuer, &documents, &target, caches.as_ref(), NewerKeys::Refuse).await?;
+    Ok(changes.written.len())
+}
+
+/// What to do where a target has keys of a later keyring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NewerKeys {
+    Refuse,
+    Replace,
+}
+
+/// Brings documents to their target, and tells the caches in front of it.
+async fn bring(
+    issuer: &Issuer,
+    documents: &[(String, Document)],
+    target: &Target,
+    caches: Option<&cloudfront::Distribution>,
+    newer: NewerKeys,
+) -> Outcome<(Changes, Option<String>)> {
+    if newer == NewerKeys::Refuse {
+        older::refuse(issuer.documents().get(JWKS_PATH), target).await?;
     }
-    let documents = in_order(&public);
     let mut changes = Changes::default();
-    let outcome = publish(&documents, &target, &mut changes).await;
-    let invalidation = match &caches {
+    let outcome = publish(documents, target, &mut changes).await;
+    let invalidation = match caches {
         Some(caches) => {
             let prefix = issuer.settings().issuer.path();
             caches.forget(changes.paths().map(|path| format!("{prefix}{path}")).collect()).await
@@ -69,8 +104,7 @@ pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
     };
     // What could not be written goes before what could not be forgotten.
     outcome?;
-    report(context, &target, &documents, &changes, invalidation?.as_deref());
-    Ok(())
+    Ok((changes, invalidation?))
 }
 
 /// Discovery, which refers to the others, comes last.

@@ -38,13 +38,13 @@ struct Found {
 
 pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool) -> Outcome {
     // With a URL a configuration is only needed for its sealing key.
-    let config = if url.is_none() || context.file().exists() { Some(context.load()?) } else { None };
+    let config = if url.is_none() || context.has_file() { Some(context.load().await?) } else { None };
     let (url, folder) = match (url, &config) {
         (Some(url), _) => (url, &context.environment.folder),
         (None, Some(config)) => (config.raw.store.url.as_str(), &config.folder),
         (None, None) => return Err(configuration("name a store, or the configuration that has one")),
     };
-    let url = stores::url(url, folder, context.environment)?;
+    let url = stores::url(url, folder, context.environment).await?;
     let store = countersign_store::open_existing(&url, folder, clock()?).await?;
     let keyring = match &config {
         Some(config) => {

@@ -33,7 +33,7 @@ struct Counts {
 
 pub(super) async fn run(context: &Context<'_>, from: &str, to: &str) -> Outcome {
     let source = existing(context, from).await.map_err(|why| why.about("FROM"))?;
-    let target_url = stores::url(to, &context.environment.folder, context.environment)?;
+    let target_url = stores::url(to, &context.environment.folder, context.environment).await?;
     if target_url.trim_end().eq_ignore_ascii_case("memory:") {
         return Err(usage("TO: what is in `memory:` is gone when this command ends"));
     }

@@ -12,11 +12,11 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>) -> Outcome {
     let (typed, folder) = match url {
         Some(url) => (url.to_owned(), context.environment.folder.clone()),
         None => {
-            let config = context.load()?;
+            let config = context.load().await?;
             (config.raw.store.url, config.folder)
         }
     };
-    let url = stores::url(&typed, &folder, context.environment)?;
+    let url = stores::url(&typed, &folder, context.environment).await?;
     let is_watched = std::io::stderr().is_terminal();
     let progress = |text: &str| {
         if is_watched {

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context<'_>, command: &StoreCommand) -> Outcom
 /// typing error must not make an empty one.
 async fn existing(context: &Context<'_>, typed: &str) -> Outcome<Arc<dyn Store>> {
     let folder = &context.environment.folder;
-    let url = stores::url(typed, folder, context.environment)?;
+    let url = stores::url(typed, folder, context.environment).await?;
     Ok(countersign_store::open_existing(&url, folder, clock()?).await?)
 }
 

@@ -1,0 +1,435 @@
+//! What a configuration refers to on AWS: a parameter of Systems Manager, a secret of Secrets Manager,
+//! an object of S3.
+//!
+//! One signed request each (`GetParameter` with decryption, `GetSecretValue`, `GetObject`), under the
+//! same rules for region, endpoint, credentials and time as every other service. What may be asked
+//! again is asked again with growing pauses, and no redirect is followed. A text has at most 64 KiB
+//! (an object 1 MiB), and one that is binary is refused. No error holds anything of what was read.
+//!
+//! The clients of the SDK would bring some two hundred operations for these three (docs/decisions/0038).
+
+use std::{
+    error::Error,
+    hash::{BuildHasher, Hasher, RandomState},
+    time::{Duration, SystemTime},
+};
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sigv4::{
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4,
+};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::{ATTEMPT, ATTEMPTS, BACKOFF, CONNECT, Named, OPERATION, Service, Unusable, configuration};
+
+/// The longest secret.
+const MAX_SECRET: usize = 64 * 1024;
+/// The largest object.
+const MAX_OBJECT: usize = 1024 * 1024;
+/// What JSON around a secret may add to it.
+const ENVELOPE: usize = 8 * 1024;
+/// The pause before a second attempt, at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The most of a foreign text that is shown, in characters.
+const LONGEST: usize = 300;
+
+/// What can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A parameter of Systems Manager, by name or ARN.
+    Parameter(&'a str),
+    /// A secret of Secrets Manager, by name or ARN; with a member, that one of a JSON object.
+    Secret {
+        /// Its name or ARN.
+        id: &'a str,
+        /// The member.
+        member: Option<&'a str>,
+    },
+    /// An object of S3.
+    Object {
+        /// The bucket.
+        bucket: &'a str,
+        /// The key.
+        key: &'a str,
+    },
+}
+
+/// Why something cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// AWS cannot be asked at all.
+    #[error("{0}")]
+    Unusable(#[from] Unusable),
+    /// No credentials were found.
+    #[error("there are no AWS credentials: {0}")]
+    NoCredentials(String),
+    /// There is no such parameter, secret or object.
+    #[error("{0} does not exist in this account and region")]
+    Missing(&'static str),
+    /// This identity may not read it.
+    #[error("this identity may not read it ({0}); it needs {1}")]
+    Denied(String, &'static str),
+    /// Too many requests, throughout.
+    #[error("AWS was asked too often ({0}); try again later")]
+    Throttled(String),
+    /// No usable answer.
+    #[error("AWS does not answer as it should: {0}")]
+    Unavailable(String),
+    /// Something else was wrong with the request.
+    #[error("AWS does not take the request ({0})")]
+    Refused(String),
+    /// It is not text.
+    #[error("it is binary; store it as text, in base64 where it stands for bytes")]
+    Binary,
+    /// It is empty.
+    #[error("it is empty")]
+    Empty,
+    /// It is longer than anything this is for.
+    #[error("it is longer than {0} bytes")]
+    TooLong(usize),
+    /// It is not a JSON object with that member.
+    #[error("it is not a JSON object with the member that is named behind #, which has to be a text")]
+    NoMember,
+    /// Not a name of a bucket or key.
+    #[error("s3://BUCKET/KEY needs the name of a bucket and of an object")]
+    BadName,
+}
+
+impl Unreadable {
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Unavailable(_))
+    }
+}
+
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Reads. One for as many texts as are needed at a time.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    http: HttpsClient,
+}
+
+impl Reader {
+    /// Reads the system's certificate roots, and asks for nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable::Unavailable`] where there are no roots.
+    pub fn new() -> Result<Self, Unreadable> {
+        let tls = rustls::ClientConfig::builder().with_native_roots();
+        let tls = tls.map_err(|why| Unreadable::Unavailable(format!("no certificate roots: {why}")))?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
+        let https = https.https_or_http().enable_http1().wrap_connector(tcp);
+        // Read once; no connection is worth keeping.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https);
+        Ok(Self { http: client })
+    }
+
+    /// Reads one text.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`]
+    pub async fn read(&self, place: Place<'_>) -> Result<Zeroizing<String>, Unreadable> {
+        let limit = OPERATION;
+        let read = tokio::time::timeout(limit, self.read_in_attempts(place)).await;
+        read.unwrap_or_else(|_| Err(Unreadable::Unavailable(format!("no answer within {limit:?}"))))
+    }
+
+    async fn read_in_attempts(&self, place: Place<'_>) -> Result<Zeroizing<String>, Unreadable> {
+        let service = place.service();
+        let config = configuration(service, Named { region: place.region(), endpoint: None }).await?;
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 1;
+        loop {
+            let outcome = tokio::time::timeout(ATTEMPT, self.attempt(place, &config)).await;
+            let outcome = outcome
+                .unwrap_or_else(|_| Err(Unreadable::Unavailable(format!("no answer within {ATTEMPT:?}"))));
+            match outcome {
+                Err(why) if why.may_pass() && attempt < ATTEMPTS => tokio::time::sleep(jittered(pause)).await,
+                outcome => return outcome,
+            }
+            attempt += 1;
+            pause = pause.saturating_mul(2).min(BACKOFF);
+        }
+    }
+
+    async fn attempt(&self, place: Place<'_>, config: &SdkConfig) -> Result<Zeroizing<String>, Unreadable> {
+        let request = signed(place, config).await?;
+        let response = self.http.request(request).await.map_err(|why| unavailable(&why))?;
+        let status = response.status();
+        let kind = response.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
+        let kind = kind.map(str::to_owned);
+        let most = place.longest() + ENVELOPE;
+        let body = Limited::new(response.into_body(), most).collect().await;
+        let body = match body {
+            Ok(body) => body.to_bytes(),
+            Err(why) if why.is::<http_body_util::LengthLimitError>() => {
+                return Err(Unreadable::TooLong(place.longest()));
+            }
+            Err(why) => return Err(unavailable(why.as_ref())),
+        };
+        if status != StatusCode::OK {
+            return Err(failure(place, status, kind.as_deref(), &body));
+        }
+        let text = match place {
+            Place::Object { .. } => {
+                String::from_utf8(body.to_vec()).map(Zeroizing::new).map_err(|_| Unreadable::Binary)?
+            }
+            Place::Parameter(_) | Place::Secret { .. } => value(place, &body)?,
+        };
+        if text.trim().is_empty() {
+            return Err(Unreadable::Empty);
+        }
+        if text.len() > place.longest() { Err(Unreadable::TooLong(place.longest())) } else { Ok(text) }
+    }
+}
+
+impl<'a> Place<'a> {
+    const fn service(self) -> Service {
+        match self {
+            Self::Parameter(_) => Service::Ssm,
+            Self::Secret { .. } => Service::SecretsManager,
+            Self::Object { .. } => Service::S3,
+        }
+    }
+
+    /// As it is in host names and signatures.
+    const fn signing_name(self) -> &'static str {
+        match self {
+            Self::Parameter(_) => "ssm",
+            Self::Secret { .. } => "secretsmanager",
+            Self::Object { .. } => "s3",
+        }
+    }
+
+    /// What an identity needs to read it.
+    const fn permission(self) -> &'static str {
+        match self {
+            Self::Parameter(_) => "ssm:GetParameter, and kms:Decrypt for the key of a SecureString",
+            Self::Secret { .. } => "secretsmanager:GetSecretValue, and kms:Decrypt for a key of one's own",
+            Self::Object { .. } => "s3:GetObject",
+        }
+    }
+
+    /// That of its ARN, which goes before that of the environment.
+    fn region(self) -> Option<&'a str> {
+        let name = match self {
+            Self::Parameter(name) | Self::Secret { id: name, .. } => name,
+            Self::Object { .. } => return None,
+        };
+        name.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
+    }
+
+    const fn longest(self) -> usize {
+        match self {
+            Self::Parameter(_) | Self::Secret { .. } => MAX_SECRET,
+            Self::Object { .. } => MAX_OBJECT,
+        }
+    }
+
+    /// Operation and body of the JSON protocol.
+    fn call(self) -> Option<(&'static str, Value)> {
+        match self {
+            Self::Parameter(name) => {
+                Some(("AmazonSSM.GetParameter", serde_json::json!({ "Name": name, "WithDecryption": true })))
+            }
+            Self::Secret { id, .. } => {
+                Some(("secretsmanager.GetSecretValue", serde_json::json!({ "SecretId": id })))
+            }
+            Self::Object { .. } => None,
+        }
+    }
+
+    fn url(self, config: &SdkConfig) -> Result<String, Unreadable> {
+        let region = config.region().ok_or(Unusable::NoRegion)?.as_ref();
+        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        if config.endpoint_url().is_none() && config.use_dual_stack() == Some(true) {
+            return Err(Unusable::Variant("AWS_USE_DUALSTACK_ENDPOINT").into());
+        }
+        let fips = if config.use_fips() == Some(true) { "-fips" } else { "" };
+        let name = self.signing_name();
+        let own = config.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
+        let of_service = || format!("https://{name}{fips}.{region}.{domain}");
+        let Self::Object { bucket, key } = self else {
+            return Ok(format!("{}/", own.unwrap_or_else(of_service)));
+        };
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+        if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) || key.is_empty() {
+            return Err(Unreadable::BadName);
+        }
+        let key: String = key.bytes().map(encoded).collect();
+        Ok(match own {
+            Some(own) => format!("{own}/{bucket}/{key}"),
+            // A dot would make a host name of several labels, for which there is no certificate.
+            None if bucket.contains('.') => format!("{}/{bucket}/{key}", of_service()),
+            None => format!("https://{bucket}.s3{fips}.{region}.{domain}/{key}"),
+        })
+    }
+}
+
+/// One byte of a key, as a path has it.
+fn encoded(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
+}
+
+async fn signed(place: Place<'_>, config: &SdkConfig) -> Result<Request<Full<Bytes>>, Unreadable> {
+    let url = place.url(config)?;
+    let region = config.region().ok_or(Unusable::NoRegion)?.as_ref().to_owned();
+    let provider = config.credentials_provider();
+    let provider = provider.ok_or_else(|| Unreadable::NoCredentials("no provider".to_owned()))?;
+    let credentials = provider.provide_credentials().await;
+    let identity = credentials.map_err(|why| Unreadable::NoCredentials(causes(&why)))?.into();
+
+    let (method, body, mut headers) = match place.call() {
+        Some((target, body)) => {
+            let headers = vec![("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
+            (Method::POST, Bytes::from(body.to_string()), headers)
+        }
+        None => (Method::GET, Bytes::new(), Vec::new()),
+    };
+    let mut settings = SigningSettings::default();
+    if matches!(place, Place::Object { .. }) {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a signature says when it was made, and is taken for minutes"
+    )]
+    let now = SystemTime::now();
+    let not_signed = |why: &dyn Error| Unreadable::Refused(why.to_string());
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&region)
+        .name(place.signing_name())
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|why| not_signed(&why))?
+        .into();
+    let signable =
+        SignableRequest::new(method.as_str(), &url, headers.iter().copied(), SignableBody::Bytes(&body));
+    let signature = signable.and_then(|signable| sign(signable, &parameters));
+    let (instructions, _) = signature.map_err(|why| not_signed(&why))?.into_parts();
+    headers.push(("user-agent", concat!("countersign/", env!("CARGO_PKG_VERSION"))));
+    let mut request = Request::builder().method(method).uri(&url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let mut request = request.body(Full::new(body)).map_err(|why| not_signed(&why))?;
+    instructions.apply_to_request_http1x(&mut request);
+    Ok(request)
+}
+
+/// The text in an answer of the JSON protocol.
+fn value(place: Place<'_>, body: &[u8]) -> Result<Zeroizing<String>, Unreadable> {
+    let not_understood = || Unreadable::Unavailable("the answer is not the documented one".to_owned());
+    let answer: Value = serde_json::from_slice(body).map_err(|_| not_understood())?;
+    let text = match place {
+        Place::Secret { .. } if answer.get("SecretString").is_none() => {
+            return Err(if answer.get("SecretBinary").is_some() {
+                Unreadable::Binary
+            } else {
+                not_understood()
+            });
+        }
+        Place::Secret { .. } => answer.get("SecretString"),
+        Place::Parameter(_) | Place::Object { .. } => answer.get("Parameter").and_then(|p| p.get("Value")),
+    };
+    let text = text.and_then(Value::as_str).ok_or_else(not_understood)?;
+    let Place::Secret { member: Some(member), .. } = place else {
+        return Ok(Zeroizing::new(text.to_owned()));
+    };
+    let object: Value = serde_json::from_str(text).map_err(|_| Unreadable::NoMember)?;
+    let text = object.get(member).and_then(Value::as_str).ok_or(Unreadable::NoMember)?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// What a refusal means, by its code.
+fn failure(place: Place<'_>, status: StatusCode, kind: Option<&str>, body: &[u8]) -> Unreadable {
+    let text = String::from_utf8_lossy(body);
+    let json: Option<Value> = serde_json::from_str(&text).ok();
+    let of_json = |name: &str| json.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    let of_xml = || Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned());
+    let code = kind.map(str::to_owned).or_else(|| of_json("__type")).or_else(of_xml).unwrap_or_default();
+    // `com.amazonaws.ssm#ParameterNotFound:http://…`
+    let code = code.rsplit_once('#').map_or(code.as_str(), |(_, code)| code);
+    let code: String = code.split(':').next().unwrap_or_default().chars().take(LONGEST).collect();
+    let shown = if code.is_empty() { status.to_string() } else { code.clone() };
+    match code.as_str() {
+        "ParameterNotFound" | "ParameterVersionNotFound" => Unreadable::Missing("the parameter"),
+        "ResourceNotFoundException" => Unreadable::Missing("the secret"),
+        "NoSuchKey" => Unreadable::Missing("the object"),
+        "NoSuchBucket" => Unreadable::Missing("the bucket"),
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            Unreadable::Refused(format!("{shown}: the bucket is in another region"))
+        }
+        "InvalidRequestException" => Unreadable::Refused(format!("{shown}: the secret is being deleted")),
+        "ThrottlingException"
+        | "Throttling"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "SlowDown" => Unreadable::Throttled(shown),
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "InvalidClientTokenId"
+        | "ExpiredTokenException"
+        | "ExpiredToken"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId"
+        | "MissingAuthenticationTokenException"
+        | "DecryptionFailure"
+        | "InvalidKeyId" => Unreadable::Denied(shown, place.permission()),
+        _ if status == StatusCode::TOO_MANY_REQUESTS => Unreadable::Throttled(shown),
+        _ if status.is_server_error() => Unreadable::Unavailable(shown),
+        _ if status == StatusCode::FORBIDDEN => Unreadable::Denied(shown, place.permission()),
+        _ => Unreadable::Refused(shown),
+    }
+}
+
+fn unavailable(why: &(dyn Error + 'static)) -> Unreadable {
+    Unreadable::Unavailable(causes(why))
+}
+
+/// An error with its causes: the outermost alone says only "client error".
+fn causes(why: &(dyn Error + 'static)) -> String {
+    let mut text = why.to_string();
+    let mut source = why.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text.chars().take(LONGEST).collect()
+}
+
+/// Between half and all of it. The standard library's hash keys are random, which is all that is asked for.
+fn jittered(pause: Duration) -> Duration {
+    let half = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX);
+    let less = RandomState::new().build_hasher().finish().checked_rem(half).unwrap_or_default();
+    pause.saturating_sub(Duration::from_millis(less))
+}
