@@ -90,7 +90,8 @@ class Relay:
         relay = self
         # moto looks at whom a request is for and not at what proves it.
         own = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/{REGION}/s3/aws4_request, Signature=x"} if reader else {}
-        self.asked, self.spoil, self.connections = [], lambda method, path: None, set()
+        self.asked, self.spoil, self.connections, self.silent = [], lambda method, path: None, set(), set()
+        self.ended = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -111,6 +112,10 @@ class Relay:
 
             def pass_on(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if self.connection in relay.silent:
+                    relay.ended.wait()
+                    self.close_connection = True
+                    return
                 relay.asked.append((self.command, self.path, dict(self.headers)))
                 spoiled = relay.spoil(self.command, self.path)
                 if spoiled == "away":
@@ -154,6 +159,10 @@ class Relay:
             except OSError:
                 pass
 
+    def silence(self):
+        """No connection that is open now is answered any more; new ones are."""
+        self.silent |= self.connections
+
     def shut(self):
         """From now on every connection is cut: the server is away."""
         self.spoil = lambda method, path: "away"
@@ -162,5 +171,6 @@ class Relay:
         self.spoil = lambda method, path: None
 
     def end(self):
+        self.ended.set()
         self.server.shutdown()
         self.server.server_close()

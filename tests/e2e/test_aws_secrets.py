@@ -193,7 +193,7 @@ def test_no_secret_goes_to_another_machine_in_plain_text(full_world, name):
     full_world.configure(configuration(f"ssm:{name}"))
     for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM"):
         full_world.environment = own | aws.variables("https://127.0.0.1:1") | {variable: "http://192.0.2.1"}
-        full_world.fails(78, f"({variable}, ", "sign", "--claims", "{}")
+        full_world.fails(78, f"the endpoint ({variable}", "sign", "--claims", "{}")
     full_world.configure(configuration(f"secretsmanager:{name}"))
     full_world.environment = own | aws.variables("https://127.0.0.1:1") | {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://192.0.2.1"}
     full_world.fails(78, "(AWS_ENDPOINT_URL_SECRETS_MANAGER, ", "sign", "--claims", "{}")

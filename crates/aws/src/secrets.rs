@@ -6,7 +6,7 @@
 //! again is asked again with growing pauses, and no redirect is followed. A text has at most 64 KiB
 //! (an object 1 MiB), and one that is binary is refused. No error holds anything of what was read.
 //!
-//! The clients of the SDK would bring some two hundred operations for these three (docs/decisions/0038).
+//! The clients of the SDK would bring hundreds of operations for these three (docs/decisions/0038).
 
 use std::{
     error::Error,
