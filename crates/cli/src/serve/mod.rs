@@ -6,6 +6,7 @@
 
 mod audit_log;
 mod descriptors;
+mod endpoints;
 #[cfg(feature = "lambda")]
 mod function;
 mod gate;

@@ -7,9 +7,10 @@
 use super::{
     audit_log::ServerLog,
     descriptors,
+    endpoints::Endpoints,
     gate::GateRoute,
     listener::Server,
-    peer::{self, contains},
+    peer,
     refresh::Refresh,
     rotator,
     site::{self, Site},
@@ -22,11 +23,10 @@ use crate::{
     rotation::Rotation,
     stores,
 };
-use countersign_grants::TokenRoute;
-use countersign_issuer::{Issuer, http::Routes};
+use countersign_issuer::Issuer;
 use countersign_keyring::LoadedKeyring;
 use countersign_settings::Environment;
-use std::{fmt::Display, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
@@ -110,15 +110,11 @@ pub(super) fn build(
     });
     report_profiles_without_key(&issuer);
     refresh.shorten_max_age(&issuer);
-    let allowed = metrics_allow.clone();
-    let may_read_metrics = move |address: IpAddr| contains(&allowed, address);
-    let routes = Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
-    let token = grants
-        .map(|grants| TokenRoute::new(grants, Arc::clone(&issuer), routes.rates(), authority.store(), skew));
+    let endpoints = Endpoints::new(&issuer, metrics_allow.clone(), grants, &authority, skew);
     let http = site::http(&limits);
     let untrusted_proxies = peer::UntrustedProxies::default();
     let site =
-        Site { issuer, routes, gate, token, limits, trusted_proxies, untrusted_proxies, metrics_allow, http };
+        Site { issuer, endpoints, gate, limits, trusted_proxies, untrusted_proxies, metrics_allow, http };
     Ok(Built { site, drain, refresh, rotation, authority, fixed })
 }
 

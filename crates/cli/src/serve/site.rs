@@ -3,6 +3,7 @@
 //! A request takes the site it begins with and finishes with it. Nothing here changes.
 
 use super::{
+    endpoints::Endpoints,
     gate::GateRoute,
     peer::{self, Origin, contains},
     request::{objection, refuse},
@@ -12,11 +13,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, Response, StatusCode, header, uri::Authority},
 };
-use countersign_grants::TokenRoute;
-use countersign_issuer::{
-    Issuer,
-    http::{Peer, Routes},
-};
+use countersign_issuer::{Issuer, http::Peer};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioTimer;
 use ipnet::IpNet;
@@ -27,10 +24,8 @@ const METRICS: &str = "/metrics";
 /// One configuration at work.
 pub(super) struct Site {
     pub(super) issuer: Arc<Issuer>,
-    pub(super) routes: Routes,
+    pub(super) endpoints: Endpoints,
     pub(super) gate: Option<GateRoute>,
-    /// `POST /token`, where a client has a grant.
-    pub(super) token: Option<TokenRoute>,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) untrusted_proxies: peer::UntrustedProxies,
@@ -73,11 +68,7 @@ impl Site {
         {
             return refuse(StatusCode::FORBIDDEN, why);
         }
-        let (request, peer) = (request.map(Body::new), Peer(origin.address));
-        match self.token.as_ref().filter(|token| token.takes(request.uri().path())) {
-            Some(token) => token.answer(request, peer).await,
-            None => self.routes.answer(request, peer).await,
-        }
+        self.endpoints.answer(request.map(Body::new), Peer(origin.address)).await
     }
 
     /// Who the caller is must be known, and a browser must not have been led here by a name that means this machine.

@@ -12,7 +12,8 @@ mod clock;
 mod schedule;
 
 use super::{
-    peer::{self, contains},
+    endpoints::Endpoints,
+    peer,
     refresh::{Refresh, State},
     request::{objection, refuse},
 };
@@ -29,10 +30,7 @@ use axum::{
 };
 use bytes::Bytes;
 use clock::FunctionClock;
-use countersign_issuer::{
-    Issuer,
-    http::{Peer, Routes},
-};
+use countersign_issuer::{Issuer, http::Peer};
 use countersign_lambda::{
     Event, HttpEvent,
     runtime::{self, Failure as Failed},
@@ -95,7 +93,7 @@ struct Function<'a> {
 /// Everything a request needs.
 struct AtWork {
     issuer: Arc<Issuer>,
-    routes: Routes,
+    endpoints: Endpoints,
     limits: Limits,
     trusted_proxies: Vec<IpNet>,
     refresh: Refresh,
@@ -147,7 +145,7 @@ impl Function<'_> {
 }
 
 impl AtWork {
-    async fn open(context: &Context<'_>, config: Config, clock: &Arc<dyn Clock>) -> Outcome<Self> {
+    async fn open(context: &Context<'_>, mut config: Config, clock: &Arc<dyn Clock>) -> Outcome<Self> {
         let environment = context.environment;
         let read = Authority::read(Arc::clone(clock), &config, environment).await?;
         let (authority, keyring) = match read {
@@ -161,16 +159,15 @@ impl AtWork {
             }
         };
         let (limits, trusted_proxies) = (config.limits, config.trusted_proxies.clone());
-        let metrics_allow = config.metrics_allow.clone();
+        let (metrics_allow, grants, skew) = (config.metrics_allow.clone(), config.grants.take(), config.skew);
         let rotation = Rotation::new(&config, &authority);
         let refresh = Refresh::new(&config, &authority, keyring.clone(), rotation);
         let issuer = Arc::new(authority::issuer(config, keyring, Arc::clone(clock))?);
         super::running::report_profiles_without_key(&issuer);
         refresh.shorten_max_age(&issuer);
-        let may_read_metrics = move |address: IpAddr| contains(&metrics_allow, address);
-        let routes = Routes::new(Arc::clone(&issuer), Arc::new(may_read_metrics));
+        let endpoints = Endpoints::new(&issuer, metrics_allow, grants, &authority, skew);
         let state = refresh.begin();
-        Ok(Self { issuer, routes, limits, trusted_proxies, refresh, state, looked_at: clock.moment() })
+        Ok(Self { issuer, endpoints, limits, trusted_proxies, refresh, state, looked_at: clock.moment() })
     }
 
     async fn respond(&mut self, event: &mut HttpEvent, now: Moment) -> Response<Body> {
@@ -193,7 +190,7 @@ impl AtWork {
     /// A token whose record was lost does not leave.
     async fn mint_or_tell(&self, request: Request<Bytes>, peer: Peer) -> Response<Body> {
         let (may_mint, lost) = (request.method() == Method::POST, log::audit_lost());
-        let response = self.routes.answer(request.map(Body::from), peer).await;
+        let response = self.endpoints.answer(request.map(Body::from), peer).await;
         if may_mint && response.status().is_success() && log::audit_lost() > lost {
             return refuse(
                 StatusCode::SERVICE_UNAVAILABLE,
