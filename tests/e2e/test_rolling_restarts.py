@@ -10,11 +10,12 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-from e2e import wire
+from e2e import program, wire
 from e2e.program import SECRET, client, free_port, until
 
 RESTARTS = 20
@@ -104,9 +105,9 @@ def pair(world):
         return process
 
     servers = {port: serve(port) for port in back}
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
-    assert program, "nginx is not installed; scripts/test installs it"
-    proxy = subprocess.Popen([program, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"], stderr=subprocess.DEVNULL)
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
+    assert nginx, "nginx is not installed; scripts/test installs it"
+    proxy = subprocess.Popen([nginx, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"], stderr=subprocess.DEVNULL)
 
     def answers():
         try:
@@ -213,3 +214,21 @@ def test_connections_in_the_queue_of_a_server_that_stops_are_answered(world, pai
             thread.join(timeout=30)
         assert not lost and set(served) == {200}, lost
         servers[port] = serve(port)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_what_the_kernel_has_queued_is_answered_before_the_port_is_closed(world, stop):
+    """The server stands still while hundreds connect and send their request, and is told to stop before it goes on."""
+    world.configure(program.CONFIG + "\n[limits]\nconnections_per_address = 1024\n" + client("tests"))
+    process = world.serve()
+    url = process.printed["issuer"]
+    process.send_signal(signal.SIGSTOP)
+    with ExitStack() as stack:
+        queued = [stack.enter_context(wire.Connection(url)) for _ in range(400)]
+        for connection in queued:
+            connection.send(wire.message("GET", "/healthz"))
+        process.send_signal(stop)
+        process.send_signal(signal.SIGCONT)
+        answers = [connection.receive() for connection in queued]
+    assert {answer.status for answer in answers} == {200}
+    assert process.wait(timeout=60) == 0

@@ -135,6 +135,17 @@ def test_credentials_are_held_until_shortly_before_their_end(aws_world, relay, b
         until(lambda: len(relay.asked) > 60, "it asks again and again")
         assert seen() == {"AKIDNUMBER0"} == set(container.handed)
 
+        # A right that the role does not have is nothing that other credentials would change.
+        for status, code in [(403, "AccessDenied"), (403, "RequestTimeTooSkewed"), (503, "SlowDown")]:
+            refused = (status, f"<Error><Code>{code}</Code></Error>".encode())
+            relay.spoil = lambda method, path, refused=refused: refused
+            before = len(relay.asked)
+            until(lambda before=before: len(relay.asked) > before + 5, "it is refused again and again")
+        relay.spoil = lambda method, path: None
+        before = len(relay.asked)
+        until(lambda: len(relay.asked) > before + 5, "it asks again and again")
+        assert seen() == {"AKIDNUMBER0"} == set(container.handed)
+
         # Revoked before their end: S3 refuses them, and the next ones are fetched.
         expired = (400, b"<Error><Code>ExpiredToken</Code></Error>")
         relay.spoil = lambda method, path: expired if asking(relay.asked[-1][2]) == "AKIDNUMBER0" else None

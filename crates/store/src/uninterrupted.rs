@@ -160,3 +160,77 @@ impl<E: Engine + 'static> Store for Uninterrupted<E> {
         self.run(&self.permits.reads, Afterwards::Nothing, list).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryStore, SystemClock};
+
+    /// An engine whose clean-up takes until the test lets it end.
+    #[derive(Debug)]
+    struct SlowToTidy {
+        store: MemoryStore,
+        may_end: Semaphore,
+        begun: Semaphore,
+    }
+
+    #[async_trait]
+    impl Engine for SlowToTidy {
+        fn place(&self) -> String {
+            "here".to_owned()
+        }
+
+        async fn tidy(&self) {
+            self.begun.add_permits(1);
+            let _ = self.may_end.acquire().await;
+        }
+    }
+
+    #[async_trait]
+    impl Store for SlowToTidy {
+        async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+            self.store.get(key).await
+        }
+
+        async fn put(
+            &self,
+            key: &Key,
+            bytes: &[u8],
+            expect: Expect,
+            expires_at: Option<Timestamp>,
+        ) -> Result<Version, StoreError> {
+            self.store.put(key, bytes, expect, expires_at).await
+        }
+
+        async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+            self.store.delete(key, version).await
+        }
+
+        async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
+            self.store.list(prefix).await
+        }
+    }
+
+    /// Virtual time: an answer that waits for the clean-up is late at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_put_is_answered_before_the_clean_up_that_it_made_due() {
+        let (may_end, begun) = (Semaphore::new(0), Semaphore::new(0));
+        let engine = SlowToTidy { store: MemoryStore::new(Arc::new(SystemClock)), may_end, begun };
+        let store = Uninterrupted::new(engine, Permits::shared(2, Duration::from_secs(5)));
+        let key = Key::parse("key").unwrap();
+        let put = timeout(Duration::from_secs(3600), store.put(&key, b"first", Expect::Absent, None)).await;
+        let version = put.expect("the clean-up was waited for").unwrap();
+        // It is under way, takes a permit, and leaves the others to whoever comes.
+        let _ = store.engine().begun.acquire().await.unwrap();
+        assert_eq!(store.permits.writes.available_permits(), 1);
+        assert_eq!(store.get(&key).await.unwrap().unwrap().version, version);
+        // One that changed nothing makes none due.
+        let refused = store.put(&key, b"second", Expect::Absent, None).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Conflict { .. }), "{refused}");
+        store.engine().may_end.add_permits(1);
+        while store.permits.writes.available_permits() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.engine().begun.available_permits(), 1, "one clean-up for one put");
+    }
+}
