@@ -173,3 +173,63 @@ pub(crate) fn name(step: &Step) -> &'static str {
         Step::Remove(_) => "remove",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_jose::{Algorithm, KeySize};
+    use countersign_keyring::{KeyPlace, RingSpec, Sealing, SealingKey};
+    use countersign_store::{ManualClock, MemoryStore};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    /// The public address answers when so much time has passed since it was asked.
+    #[tokio::test]
+    async fn a_key_is_seen_from_the_end_of_the_first_look_until_the_beginning_of_the_last() {
+        const SLOW: Duration = Duration::from_secs(5);
+        let start = Timestamp::from_unix_seconds(1_800_000_000);
+        let clock = Arc::new(ManualClock::at(start));
+        let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as _));
+        let sealing = Sealing::new(Arc::new(SealingKey::generate().unwrap().0));
+        let keyring = StoredKeyring::new(store, sealing);
+        let spec = RingSpec {
+            name: "default".parse().unwrap(),
+            algorithm: Algorithm::ES256,
+            size: KeySize::Rsa2048,
+            make_first_key: true,
+            place: KeyPlace::Here,
+        };
+        keyring.ensure(std::slice::from_ref(&spec), start).await.unwrap();
+        let kid = keyring.prepare(&spec, start).await.unwrap().kid;
+        keyring.publish(&kid, start).await.unwrap();
+        let stored = keyring.read().await.unwrap();
+        let keys: Vec<_> =
+            stored.rings().flat_map(|(_, ring)| ring.keys()).filter_map(|key| key.public_jwk()).collect();
+        let body = serde_json::json!({ "keys": keys }).to_string();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/jwks", listener.local_addr().unwrap());
+        let passes = Arc::clone(&clock);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                passes.advance(SLOW);
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        let fetch = Arc::new(HttpsFetch::new(FetchLimits::default()));
+        let clock = clock as Arc<dyn Clock>;
+        let rotation = Rotation { keyring, rings: Vec::new(), address, fetch, clock: Arc::clone(&clock) };
+        let (first, last) = (start.plus(SLOW), start.plus(SLOW));
+        for (first_seen, last_seen) in [(first, start), (first, last)] {
+            let turn = rotation.turn(clock.now()).await.unwrap();
+            assert_eq!(turn.look, Some(Ok(2)));
+            let seen = rotation.keyring.read().await.unwrap().observations().of(&kid).unwrap();
+            assert_eq!((seen.first_seen, seen.last_seen), (first_seen, last_seen));
+        }
+    }
+}
