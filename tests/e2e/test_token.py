@@ -23,6 +23,7 @@ CLIENTS = [
            'claims = { fixed = { tenant = "t1" } }'),
     client("defaults", more=GRANTED + AUDIENCES + 'scopes = ["read", "write"]\ndefault_scope = ["read"]\n'),
     client("any-scope", more=GRANTED + AUDIENCES + 'scopes = ["*"]\n'),
+    client("named", more=GRANTED + 'audiences = ["https://api.example/v1#f", "v1"]\n'),
     client("signer", more=AUDIENCES + 'claims = { allow = ["sub"] }'),
     client("odd", secret=ODD, more=GRANTED + AUDIENCES),
     client("both", more=AUDIENCES + 'grants = ["client_credentials"]\nprofiles = ["jwt", "access_token"]\n'
@@ -97,6 +98,8 @@ def test_resource_and_audience_choose_among_the_clients_audiences(server):
         ([*GRANT.items(), ("audience", "api://default"), ("audience", api), ("resource", "")], ["api://default", api]),
     ]:
         assert granted(server, body)[1]["aud"] == audience
+    for audience in ("v1", "https://api.example/v1#f"):
+        assert granted(server, {"audience": audience}, "named")[1]["aud"] == audience
 
 
 def test_parameters_without_a_value_are_left_out_and_unknown_ones_passed_over(server):
@@ -199,8 +202,8 @@ ERRORS = {
     "one audience too many": (
         [*GRANT.items(), ("audience", "api://default"), ("audience", "api://other")], basic(), 400, "invalid_target"),
     "a resource it may not have": (GRANT | {"resource": "https://api.example/"}, basic(), 400, "invalid_target"),
-    "a resource that is not absolute": (GRANT | {"resource": "/v1"}, basic(), 400, "invalid_target"),
-    "a resource with a fragment": (GRANT | {"resource": "https://api.example/v1#"}, basic(), 400, "invalid_target"),
+    "a resource that is not absolute": (GRANT | {"resource": "v1"}, basic("named"), 400, "invalid_target"),
+    "a resource with a fragment": (GRANT | {"resource": "https://api.example/v1#f"}, basic("named"), 400, "invalid_target"),
     "audiences without end": ([*GRANT.items(), *(("audience", f"a{n}") for n in range(21))], basic(), 400, "invalid_target"),
 }
 
