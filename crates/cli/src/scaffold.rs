@@ -198,6 +198,11 @@ pub(crate) fn shown(raw: &RawConfig) -> Outcome<serde_json::Value> {
     for trust in value.get_mut("trust").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
         hide_pasted_keys(trust);
     }
+    for rule in value.get_mut("exchange").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+        if let Some(trust) = rule.get_mut("trust") {
+            hide_pasted_keys(trust);
+        }
+    }
     if let Some(store) = value.get_mut("store").and_then(serde_json::Value::as_object_mut) {
         store.insert("url".into(), stores::shown(&raw.store.url).into());
     }

@@ -6,11 +6,10 @@
 //! such an assertion, so that no other token a client signs can be used as one (RFC 8725 §3.11).
 //! Pinned by `tests/e2e/test_private_key_jwt.py`.
 
-use aws_lc_rs::digest::{Context, SHA256};
-use countersign_jose::{Algorithm, Timestamp, base64url};
-use countersign_store::{Expect, Key, Store, StoreError};
+use crate::seen::{Kind, Seen, SeenError};
+use countersign_jose::{Algorithm, Timestamp};
 use countersign_verifier::{Fault, KeySource, TrustError, TrustedIssuer, Verifier, VerifyError};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 /// The longest time an assertion may have left. Authlib makes them for an hour unless told otherwise.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -97,44 +96,9 @@ impl Assertions {
             return Err(AssertionError::TooLong);
         }
         let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty()).ok_or(AssertionError::NoJti)?;
-        seen.once(accepted.issuer(), jti, ends.plus(LEEWAY)).await?;
+        seen.once(Kind::OfClient, accepted.issuer(), jti, ends.plus(LEEWAY)).await?;
         Ok(accepted.issuer().to_owned())
     }
-}
-
-/// The assertions that were taken, in the store that all servers share.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    store: Arc<dyn Store>,
-    /// How much later than here it may be on other servers and in the store.
-    skew: Duration,
-}
-
-impl Seen {
-    pub(crate) fn new(store: Arc<dyn Store>, skew: Duration) -> Self {
-        Self { store, skew }
-    }
-
-    /// Takes a `jti` of a client, for the first and only time before `until`.
-    async fn once(&self, client: &str, jti: &str, until: Timestamp) -> Result<(), AssertionError> {
-        let unusable = |why: String| AssertionError::Store(why);
-        let key = Key::parse(&name(client, jti)).map_err(|why| unusable(why.to_string()))?;
-        match self.store.put(&key, &[], Expect::Absent, Some(until.plus(self.skew))).await {
-            Ok(_) => Ok(()),
-            Err(StoreError::Conflict { .. }) => Err(AssertionError::Replayed),
-            Err(why) => Err(unusable(why.to_string())),
-        }
-    }
-}
-
-/// A document's name for what a client calls its assertion, of any length and alphabet.
-fn name(client: &str, jti: &str) -> String {
-    let mut hash = Context::new(&SHA256);
-    // A client's id has no such byte in it.
-    for part in [client.as_bytes(), b"\0", jti.as_bytes()] {
-        hash.update(part);
-    }
-    format!("assertion/{}", base64url::encode(hash.finish().as_ref()))
 }
 
 /// Why an assertion proves nothing. Callers learn none of it; it is for the audit.
@@ -150,14 +114,12 @@ pub(crate) enum AssertionError {
     TooLong,
     #[error("the client's assertion has no name (`jti`)")]
     NoJti,
-    #[error("the client's assertion was used before (`jti`)")]
-    Replayed,
     #[error("no client of this issuer signs assertions")]
     NotInUse,
     #[error("`client_id` is another client than the assertion's")]
     AnotherClient,
-    #[error("it cannot be known whether the assertion was used before: {0}")]
-    Store(String),
+    #[error(transparent)]
+    Seen(#[from] SeenError),
 }
 
 impl AssertionError {
@@ -165,12 +127,11 @@ impl AssertionError {
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Refused(why) => why.fault() == Fault::Keys,
-            Self::Store(_) => true,
+            Self::Seen(why) => why.is_temporary(),
             Self::Typ
             | Self::ForOthersToo
             | Self::TooLong
             | Self::NoJti
-            | Self::Replayed
             | Self::NotInUse
             | Self::AnotherClient => false,
         }
@@ -180,8 +141,7 @@ impl AssertionError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Refused(why) if why.fault() == Fault::Keys => "client_keys_unavailable",
-            Self::Store(_) => "store_unavailable",
-            Self::Replayed => "assertion_replayed",
+            Self::Seen(why) => why.code(),
             Self::Refused(_)
             | Self::Typ
             | Self::ForOthersToo
@@ -190,24 +150,5 @@ impl AssertionError {
             | Self::NotInUse
             | Self::AnotherClient => "invalid_client",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_an_assertion_is_a_key_whatever_the_client_calls_it_and_another_for_each_client() {
-        let jtis = ["a", "../..", "é\0", &"x".repeat(9000), "a/b", ""];
-        let mut names = BTreeSet::new();
-        for client in ["app", "ap", ".."] {
-            for jti in jtis {
-                let name = name(client, jti);
-                assert!(Key::parse(&name).is_ok(), "{name}");
-                assert!(names.insert(name), "{client} {jti}");
-            }
-        }
-        assert_ne!(name("a", "b"), name("ab", ""));
     }
 }

@@ -5,7 +5,8 @@
 //! request, whatever became of it.
 
 use crate::{
-    assertion::Seen, client_auth, client_credentials, error::TokenError, form::Form, settings::Grants, target,
+    client_auth, client_credentials, error::TokenError, form::Form, jwt_bearer, seen::Seen, settings::Grants,
+    target,
 };
 use axum::{
     body::Body,
@@ -129,10 +130,16 @@ impl TokenRoute {
         let own = self.grants.clients.get(client.id.as_str());
         let own = own.filter(|own| own.grants.contains(&grant)).ok_or(TokenError::UnauthorizedClient)?;
         let audience = target::audience(&form)?;
-        let scope = match grant {
-            GrantType::ClientCredentials => client_credentials::scope(&form, own)?,
+        let (subject, scope, longest) = match grant {
+            GrantType::ClientCredentials => (None, client_credentials::scope(&form, own)?, None),
+            GrantType::JwtBearer => {
+                let (rules, backdate) = (&self.grants.rules, self.issuer.settings().backdate);
+                let client = (client.id.as_str(), own);
+                let shown = jwt_bearer::subject(&form, rules, client, now, backdate, &self.seen).await?;
+                (Some(shown.name), shown.scope, Some(shown.longest))
+            }
         };
-        let granted = Granted { grant, subject: None, scope: scope.as_ref() };
+        let granted = Granted { grant, subject: subject.as_deref(), scope: scope.as_ref(), longest };
         let request = SignRequest::by_grant(granted, audience);
         let minted = self
             .issuer

@@ -2,7 +2,7 @@
 //!
 //! One exhaustive match. What a caller that has not proved who it is may learn is only that; the reason is in the audit.
 
-use crate::assertion::AssertionError;
+use crate::{assertion::AssertionError, exchange::ExchangeError};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -39,6 +39,9 @@ pub(crate) enum TokenError {
     /// The client's assertion.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
+    /// The token that was shown for another.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
 }
 
 impl TokenError {
@@ -56,6 +59,11 @@ impl TokenError {
             Self::Assertion(why) if why.is_temporary() => {
                 Some((StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"))
             }
+            Self::Exchange(why) if why.is_temporary() => {
+                Some((StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"))
+            }
+            Self::Exchange(ExchangeError::Scope) => bad("invalid_scope"),
+            Self::Exchange(_) => bad("invalid_grant"),
             // The same answer as to a wrong secret.
             Self::Assertion(_) => None,
             Self::Http(HttpError::Mint(MintError::Denied(denial))) => bad(of_rule(denial.rule())),

@@ -1,6 +1,6 @@
 //! Which clients have which grants, and how those authenticate. What discovery says follows from it and from nothing else.
 
-use crate::assertion::Assertions;
+use crate::{assertion::Assertions, exchange::ExchangeRule};
 use countersign_issuer::{Clients, GrantType, Scope, TokenEndpoint};
 use countersign_jose::Algorithm;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,15 +19,20 @@ pub struct ClientGrants {
 pub struct Grants {
     pub(crate) clients: BTreeMap<String, ClientGrants>,
     pub(crate) assertions: Option<Assertions>,
+    pub(crate) rules: Vec<ExchangeRule>,
 }
 
 impl Grants {
     /// The grants of these clients, by id; `None` where no client has one. `assertions` are those that they sign to
-    /// authenticate.
-    pub fn new(clients: BTreeMap<String, ClientGrants>, assertions: Option<Assertions>) -> Option<Self> {
+    /// authenticate, `rules` say what they may exchange.
+    pub fn new(
+        clients: BTreeMap<String, ClientGrants>,
+        assertions: Option<Assertions>,
+        rules: Vec<ExchangeRule>,
+    ) -> Option<Self> {
         let clients: BTreeMap<_, _> =
             clients.into_iter().filter(|(_, client)| !client.grants.is_empty()).collect();
-        if clients.is_empty() { None } else { Some(Self { clients, assertions }) }
+        if clients.is_empty() { None } else { Some(Self { clients, assertions, rules }) }
     }
 
     /// What is on: for discovery.

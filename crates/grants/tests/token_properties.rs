@@ -1,7 +1,7 @@
 //! What holds of every answer of `POST /token` whatever is sent: a token is within the policy of the client that proved who
 //! it is, in audience, scope, lifetime and claims, and everything else is an error of RFC 6749 that mints nothing.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
+#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
 use axum::{
     body::{Body, to_bytes},
@@ -79,7 +79,7 @@ impl Entry {
 /// The issuer with these clients, and its route where one of them has a grant.
 fn route(clients: &[(&str, &Entry)]) -> (Arc<Issuer>, Option<TokenRoute>) {
     let grants = clients.iter().map(|(id, entry)| ((*id).to_owned(), entry.grants()));
-    let grants = Grants::new(grants.collect::<BTreeMap<_, _>>(), None);
+    let grants = Grants::new(grants.collect::<BTreeMap<_, _>>(), None, vec![]);
     let ring = || "default".parse().unwrap();
     let profiles: Vec<Arc<dyn Profile>> = vec![
         Arc::new(JwtProfile { ring: ring() }),

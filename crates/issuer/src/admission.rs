@@ -125,6 +125,8 @@ pub(crate) fn admit<'a>(
         }
     };
     let lifetime = policy.lifetime(request.duration)?;
+    let longest = request.granted.as_ref().and_then(|granted| granted.longest);
+    let lifetime = longest.map_or(lifetime, |longest| lifetime.min(longest));
     if let Some(schema) = &policy.claims.schema {
         schema.check(claims.sent()).map_err(|why| Denial::new(Rule::ClaimsSchema, unaccepted(why)))?;
     }

@@ -4,22 +4,26 @@
 //! in the audit and, as `grant_type`, in requests and in discovery (RFC 6749 §4.4).
 
 use crate::scope::Scope;
+use std::time::Duration;
 
 /// A grant of `POST /token`. The name that a request, a client's entry and discovery have for it is one and the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GrantType {
     /// A client asks for itself (RFC 6749 §4.4).
     ClientCredentials,
+    /// A client shows a token of an issuer that a rule trusts, for whom that token is about (RFC 7523 §2.1).
+    JwtBearer,
 }
 
 impl GrantType {
     /// All there are.
-    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+    pub const ALL: [Self; 2] = [Self::ClientCredentials, Self::JwtBearer];
 
     /// `grant_type`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 
@@ -38,4 +42,6 @@ pub struct Granted<'a> {
     pub subject: Option<&'a str>,
     /// What it is to be good for.
     pub scope: Option<&'a Scope>,
+    /// The longest it may live, where that is less than the client's policy says.
+    pub longest: Option<Duration>,
 }

@@ -21,6 +21,11 @@ async function ask(secret, kid, scope) {
   const client = { client_id: s.client }
   const parameters = new URLSearchParams({ scope })
   const method = methods[s.method](secret, kid)
+  if (s.assertion) {
+    parameters.set('assertion', s.assertion)
+    const response = await oauth.genericTokenEndpointRequest(server, client, method, s.grant, parameters, http)
+    return oauth.processGenericTokenEndpointResponse(server, client, response)
+  }
   const response = await oauth.clientCredentialsGrantRequest(server, client, method, parameters, http)
   return oauth.processClientCredentialsResponse(server, client, response)
 }

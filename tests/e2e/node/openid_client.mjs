@@ -19,7 +19,11 @@ const configured = (secret, kid) =>
   })
 
 const right = await configured(s.secret, s.kid)
-const token = await client.clientCredentialsGrant(right, { scope: s.scope })
-const refused = await outcome(client.clientCredentialsGrant(right, { scope: 'admin' }))
-const wrong = await outcome(client.clientCredentialsGrant(await configured('wrong', 'wrong'), { scope: s.scope }))
+const ask = (configuration, scope) =>
+  s.assertion
+    ? client.genericGrantRequest(configuration, s.grant, { assertion: s.assertion, scope })
+    : client.clientCredentialsGrant(configuration, { scope })
+const token = await ask(right, s.scope)
+const refused = await outcome(ask(right, 'admin'))
+const wrong = await outcome(ask(await configured('wrong', 'wrong'), s.scope))
 console.log(JSON.stringify({ token, claims: await check(token.access_token, right.serverMetadata()), refused, wrong }))

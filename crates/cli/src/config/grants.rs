@@ -3,11 +3,15 @@
 //! A grant that could never give a token does not start, and neither does a setting of grants for a client that has none.
 
 use super::{
-    raw::{RawAssertions, RawClient, RawConfig},
-    resolve::{at, parse},
+    raw::{RawAssertions, RawClient, RawConfig, RawExchange},
+    resolve::{at, parse, positive},
 };
-use crate::{failure::Outcome, files};
-use countersign_grants::{AssertionKeys, Assertions, ClientGrants, Grants};
+use crate::{
+    failure::{Outcome, configuration},
+    files,
+};
+use countersign_gateway::settings::{RawTrust, Surroundings, trusted};
+use countersign_grants::{AssertionKeys, Assertions, ClientGrants, ExchangeRule, Grants, Once};
 use countersign_issuer::{GrantType, IssuerUrl, Scope, TOKEN_PATH};
 use countersign_jose::Algorithm;
 use countersign_verifier::KeySource;
@@ -26,6 +30,13 @@ const ALGORITHMS: [Algorithm; 5] =
 pub(super) fn check(raw: &RawConfig) -> Outcome<bool> {
     for client in &raw.clients {
         check_client(client)?;
+    }
+    for client in &raw.clients {
+        let exchanges = client.grants.iter().any(|grant| grant == GrantType::JwtBearer.name());
+        if exchanges && !raw.exchange.iter().any(|rule| rule.clients.contains(&client.id)) {
+            let why = "no rule (`exchange`) says what this client may exchange; add one";
+            return Err(at(&format!("clients.{}.grants", client.id), why));
+        }
     }
     Ok(raw.clients.iter().any(|client| !client.grants.is_empty()))
 }
@@ -58,17 +69,74 @@ fn check_client(client: &RawClient) -> Outcome {
     Ok(())
 }
 
-pub(super) fn resolve(raw: &RawConfig, issuer: &IssuerUrl, folder: &Path) -> Outcome<Option<Grants>> {
+pub(super) fn resolve(
+    raw: &RawConfig,
+    issuer: &IssuerUrl,
+    around: Surroundings<'_>,
+) -> Outcome<Option<Grants>> {
     let (mut clients, mut keys) = (BTreeMap::new(), Vec::new());
     for client in &raw.clients {
         let about = format!("clients.{}", client.id);
         clients.insert(client.id.clone(), grants(client, &about)?);
         if let Some(assertions) = &client.assertions {
-            keys.push(assertion_keys(assertions, client, &format!("{about}.assertions"), folder)?);
+            keys.push(assertion_keys(assertions, client, &format!("{about}.assertions"), around.folder)?);
         }
     }
     let assertions = Assertions::new(issuer.as_str(), &issuer.join(TOKEN_PATH), keys);
-    Ok(Grants::new(clients, assertions.map_err(|why| at("clients.assertions", why))?))
+    let assertions = assertions.map_err(|why| at("clients.assertions", why))?;
+    let rules = raw.exchange.iter().enumerate();
+    let rules = rules.map(|(index, rule)| exchange(rule, &format!("exchange[{index}]"), raw, issuer, around));
+    Ok(Grants::new(clients, assertions, rules.collect::<Outcome<_>>()?))
+}
+
+/// One rule of exchange. What would take more tokens than its author can have meant is refused.
+fn exchange(
+    rule: &RawExchange,
+    about: &str,
+    raw: &RawConfig,
+    issuer: &IssuerUrl,
+    around: Surroundings<'_>,
+) -> Outcome<ExchangeRule> {
+    let key = |name: &str| format!("{about}.{name}");
+    if rule.clients.is_empty() {
+        return Err(at(&key("clients"), "nobody may use this rule; name a client"));
+    }
+    for id in &rule.clients {
+        let client = raw.clients.iter().find(|client| client.id == *id);
+        let client = client.ok_or_else(|| at(&key("clients"), format!("there is no client {id:?}")))?;
+        if !client.grants.iter().any(|grant| grant == GrantType::JwtBearer.name()) {
+            let grant = GrantType::JwtBearer.name();
+            return Err(at(&key("clients"), format!("client {id:?} does not have the grant {grant:?}")));
+        }
+    }
+    let trust = &rule.trust;
+    for (name, is_set) in [
+        ("dangerously_accept_any_audience", trust.dangerously_accept_any_audience),
+        ("dangerously_accept_any_issuer", trust.dangerously_accept_any_issuer),
+        ("dangerously_ignore_expiry", trust.dangerously_ignore_expiry),
+    ] {
+        if is_set {
+            let why = "such tokens cannot be exchanged: anybody who has seen one could";
+            return Err(at(&key(&format!("trust.{name}")), why));
+        }
+    }
+    let mut trust: RawTrust = trust.clone();
+    if trust.audiences.is_empty() {
+        trust.audiences = vec![issuer.as_str().to_owned(), issuer.join(TOKEN_PATH)];
+    }
+    let trusted = trusted(&trust, &key("trust"), around).map_err(configuration)?;
+    let longest = rule.max_lifetime.as_ref();
+    let longest = longest.map(|text| positive(&key("max_lifetime"), text)).transpose()?;
+    let once = if rule.once { Once::Required } else { Once::GivenUp };
+    ExchangeRule::new(
+        rule.clients.iter().cloned().collect(),
+        parse(&key("provider"), &rule.provider)?,
+        trusted,
+        rule.scopes.iter().cloned().collect(),
+        longest,
+        once,
+    )
+    .map_err(|why| at(&key("trust"), why))
 }
 
 fn grants(client: &RawClient, about: &str) -> Outcome<ClientGrants> {

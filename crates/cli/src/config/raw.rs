@@ -51,6 +51,10 @@ pub(crate) struct RawConfig {
     /// Where an AWS Lambda function publishes the public documents after each scheduled turn of the rotation.
     #[serde(default)]
     pub(crate) publish: Option<RawPublish>,
+    /// Which clients may show whose tokens at `/token` for one of ours (`urn:ietf:params:oauth:grant-type:jwt-bearer`). Without a
+    /// rule, none may.
+    #[serde(default)]
+    pub(crate) exchange: Vec<RawExchange>,
     /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can verify the token.
     #[serde(default)]
     pub(crate) trust: Vec<RawTrust>,
@@ -390,8 +394,8 @@ pub(crate) struct RawClient {
     /// Values it may put into the claims `scope` and `scp`, and scopes it may ask for at `/token`; `"*"` is any.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
-    /// The grants it may use at `/token`: `client_credentials`. They mint tokens of profile `access_token`, which must be in
-    /// `profiles`.
+    /// The grants it may use at `/token`: `client_credentials`, `urn:ietf:params:oauth:grant-type:jwt-bearer`. They mint tokens of
+    /// profile `access_token`, which must be in `profiles`. The second needs a rule (`exchange`).
     #[serde(default)]
     pub(crate) grants: Vec<String>,
     /// The scopes of its access tokens when it asks for none. Each must be in `scopes`.
@@ -409,6 +413,32 @@ pub(crate) struct RawClient {
     /// What it may put into JaaS meeting tokens.
     #[serde(default)]
     pub(crate) jaas: RawJaasGrant,
+}
+
+/// A rule of exchange: whose tokens are worth what.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawExchange {
+    /// The clients that may show such tokens. Each must have the grant in its entry.
+    pub(crate) clients: Vec<String>,
+    /// What stands in front of the subject, with a colon: 1 to 32 of `a-z 0-9 -`. So the subjects of two providers are never the same.
+    pub(crate) provider: String,
+    /// Whose tokens they are, and what those must say. As in `trust`, but for this rule alone: the gate does not accept them. `audiences` is
+    /// by default the issuer and its token endpoint, for which such a token has to be made (RFC 7523 section 3).
+    pub(crate) trust: RawTrust,
+    /// Scopes that may be asked for with such a token, of those that the client may have; `"*"` is all of them.
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+    /// The longest lifetime of what is minted. It never lives longer than the token that was shown.
+    #[serde(default)]
+    pub(crate) max_lifetime: Option<String>,
+    /// Whether each token is taken once, by its `jti`, whichever server it comes to. `false`: as often as its holder likes.
+    #[serde(default = "yes")]
+    pub(crate) once: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The public keys of a client. One of `keys_url`, `jwks` and `pem` says where they are.

@@ -166,7 +166,8 @@ pub(super) fn resolve(
     let signatures = signatures(&raw)?;
     let backdate = duration("tokens.backdate", &raw.tokens.backdate)?;
     let clients = clients::resolve(&raw, &profiles, backdate, &folder)?;
-    let grants = grants::resolve(&raw, &issuer, &folder)?;
+    let grants =
+        grants::resolve(&raw, &issuer, Surroundings { folder: &folder, environment, key_cache: None })?;
     let token_endpoint = grants.as_ref().map(|grants| grants.offered(&clients));
     let refresh = duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100));
     let max_stale_signing = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;

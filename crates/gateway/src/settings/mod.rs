@@ -8,4 +8,4 @@ mod resolve;
 
 pub use drop_in::{DropInError, choose, drop_in};
 pub use raw::{RawCredentials, RawGate, RawProxies, RawRoute, RawTrust};
-pub use resolve::{GateConfig, SettingError, Surroundings, resolve};
+pub use resolve::{GateConfig, SettingError, Surroundings, resolve, trusted};

@@ -135,7 +135,12 @@ pub fn resolve(
     })
 }
 
-fn trusted(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<TrustedIssuer, SettingError> {
+/// A trusted issuer as one entry describes it; `key` is where it stands in the configuration.
+///
+/// # Errors
+///
+/// The setting that is wrong.
+pub fn trusted(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<TrustedIssuer, SettingError> {
     let of = |name: &str| format!("{key}.{name}");
     let mut builder = described(raw, key)?;
     if let Some(source) = source(raw, key, around)? {
