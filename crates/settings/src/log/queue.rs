@@ -19,8 +19,11 @@ use tokio::sync::Notify;
 
 /// The most lines that wait, however short they are.
 const MAX_LINES: usize = 65_536;
-/// How long the thread waits after a batch before it takes the next, so that under load a batch has many lines.
-const LINGER: Duration = Duration::from_millis(2);
+/// How long the thread waits after a batch before it takes the next, so that under load a batch has many lines: waking it costs
+/// as much as a dozen lines.
+const LINGER: Duration = Duration::from_millis(10);
+/// The thread is not to be woken: it is at work, or has been told already.
+const AWAKE: usize = usize::MAX;
 /// The most bytes given to the system at once: a slow reader makes room in steps of this size.
 const CHUNK: usize = 64 * 1024;
 /// How long the thread waits after an error before it tries again.
@@ -49,6 +52,7 @@ pub(super) struct Queue {
     /// Wakes the tasks that wait for room.
     room: Notify,
     max_bytes: usize,
+    linger: Duration,
     /// Bytes that are not written yet, those the thread has taken included.
     unwritten: AtomicUsize,
     /// Whether the last attempt to write failed.
@@ -61,8 +65,9 @@ pub(super) struct Queue {
 struct State {
     lines: Vec<u8>,
     count: usize,
-    /// Whether the thread sleeps until it is woken.
-    asleep: bool,
+    /// How many bytes of lines wake the thread: one while there is nothing to do, many while it lets a batch grow, [`AWAKE`]
+    /// otherwise.
+    wake_at: usize,
     /// How many wait until all is written.
     flushing: usize,
 }
@@ -76,6 +81,7 @@ impl Queue {
             drained: Condvar::new(),
             room: Notify::new(),
             max_bytes,
+            linger: LINGER,
             unwritten: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
             lost_audit: AtomicU64::new(0),
@@ -95,9 +101,12 @@ impl Queue {
         state.lines.extend_from_slice(line);
         state.count += 1;
         self.unwritten.fetch_add(line.len(), Relaxed);
-        let asleep = mem::take(&mut state.asleep);
+        let wakes = state.lines.len() >= state.wake_at;
+        if wakes {
+            state.wake_at = AWAKE;
+        }
         drop(state);
-        if asleep {
+        if wakes {
             self.work.notify_one();
         }
         true
@@ -125,7 +134,7 @@ impl Queue {
     pub(super) fn flush(&self, within: Duration) -> bool {
         let mut state = self.lock();
         state.flushing += 1;
-        state.asleep = false;
+        state.wake_at = AWAKE;
         self.work.notify_one();
         let unfinished = |_: &mut State| self.unwritten() > 0 && !self.failing.load(Relaxed);
         let waited = self.drained.wait_timeout_while(state, within, unfinished);
@@ -136,7 +145,7 @@ impl Queue {
 
     /// Wakes the thread for something other than a line.
     pub(super) fn wake(&self) {
-        self.lock().asleep = false;
+        self.lock().wake_at = AWAKE;
         self.work.notify_one();
     }
 
@@ -169,8 +178,11 @@ impl Queue {
             if state.flushing > 0 {
                 self.drained.notify_all();
             } else {
-                state.asleep = false;
-                drop(self.work.wait_timeout(state, LINGER));
+                // A batch may grow until it holds a quarter of what may wait: the queue is not full before it is looked at.
+                let enough = self.max_bytes / 4;
+                state.wake_at = enough;
+                let grows = |state: &mut State| state.wake_at != AWAKE && state.lines.len() < enough;
+                drop(self.work.wait_timeout_while(state, self.linger, grows));
             }
         }
     }
@@ -179,9 +191,9 @@ impl Queue {
     fn take(&self, batch: &mut Vec<u8>, patience: Option<Duration>) {
         let mut state = self.lock();
         if state.lines.is_empty() {
-            state.asleep = true;
+            state.wake_at = 1;
             // The code that wakes the thread has said so, and so a wake-up without reason is not taken for one.
-            let sleeps = |state: &mut State| state.asleep;
+            let sleeps = |state: &mut State| state.wake_at != AWAKE;
             state = match patience {
                 Some(patience) => {
                     let waited = self.work.wait_timeout_while(state, patience, sleeps);
@@ -190,7 +202,7 @@ impl Queue {
                 None => self.work.wait_while(state, sleeps).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        state.asleep = false;
+        state.wake_at = AWAKE;
         state.count = 0;
         mem::swap(&mut state.lines, batch);
     }
@@ -267,7 +279,11 @@ mod tests {
     }
 
     fn log(max_bytes: usize) -> Log {
-        let queue = Arc::new(Queue::new(max_bytes));
+        run(Queue::new(max_bytes))
+    }
+
+    fn run(queue: Queue) -> Log {
+        let queue = Arc::new(queue);
         let (allow, allowed) = channel();
         let (sender, written) = channel();
         let thread = Arc::clone(&queue);
@@ -329,6 +345,26 @@ mod tests {
         assert!(log.queue.flush(LONG));
         assert!(log.queue.push(Kind::Other, &line), "there is room again");
         assert_eq!(log.queue.lost(), (1, 2));
+    }
+
+    #[test]
+    fn a_batch_grows_for_a_while_but_not_until_the_queue_is_full_and_not_at_the_end() {
+        // Nothing but its size, or somebody who waits for the end, wakes a thread that lingers for an hour.
+        let log = run(Queue { linger: Duration::from_secs(3600), ..Queue::new(100) });
+        for _ in 0..100 {
+            log.allow(100);
+        }
+        for _ in 0..10 {
+            assert!(log.queue.push(Kind::Audit, b"a line\n"), "there is room");
+            assert!(log.queue.push(Kind::Audit, b"one that makes the batch large\n"), "there is room");
+            assert_eq!(log.read(38), "a line\none that makes the batch large\n");
+            while log.queue.unwritten() > 0 {
+                std::thread::yield_now();
+            }
+        }
+        assert!(log.queue.push(Kind::Audit, b"the last\n"));
+        assert!(log.queue.flush(LONG));
+        assert_eq!(log.read(9), "the last\n");
     }
 
     #[test]
