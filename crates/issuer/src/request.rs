@@ -110,7 +110,8 @@ pub enum RequestError {
 impl<'a> SignRequest<'a> {
     /// Reads the JSON body of `POST /sign`.
     pub fn parse(body: &'a [u8], max_depth: usize) -> Result<Self, RequestError> {
-        let body = Object::parse(body, max_depth)?;
+        // What is nested is parsed below: `data` and `metadata` strictly, and nothing else may be an object or a list.
+        let body = Object::parse_outer(body)?;
         let known = ["data", "metadata", "profile", "client_id", "client_secret"];
         if body.names().any(|name| !known.contains(&name)) {
             return Err(RequestError::UnknownMember);
@@ -122,7 +123,8 @@ impl<'a> SignRequest<'a> {
             _ => return Err(RequestError::HalfCredentials),
         };
         let metadata = body.get("metadata").map(|raw| raw.get());
-        Self::from_parts(data.get(), metadata, body.string("profile")?, credentials, max_depth)
+        let depth_left = max_depth.saturating_sub(1);
+        Self::from_parts(data.get(), metadata, body.string("profile")?, credentials, depth_left)
     }
 
     /// Puts a request together from JSON texts, as the form body and the command line have them.
@@ -134,13 +136,13 @@ impl<'a> SignRequest<'a> {
         max_depth: usize,
     ) -> Result<Self, RequestError> {
         // A verifier reads claims to this depth and refuses what is deeper.
-        let data = match Object::parse(data.as_bytes(), max_depth.min(MAX_CLAIMS_DEPTH)) {
+        let data = match Object::parse_text(data, max_depth.min(MAX_CLAIMS_DEPTH)) {
             Err(JsonError::NotAnObject) => Err(WrongType { name: "data", expected: "a JSON object" })?,
             other => other?,
         };
         let (mut duration, mut audience) = (None, None);
         if let Some(text) = metadata {
-            let metadata = match Object::parse(text.as_bytes(), max_depth) {
+            let metadata = match Object::parse_text(text, max_depth) {
                 Err(JsonError::NotAnObject) => {
                     Err(WrongType { name: "metadata", expected: "a JSON object" })?
                 }
@@ -179,5 +181,35 @@ fn audience_of(raw: &RawValue) -> Result<AudienceRequest, RequestError> {
     match string(raw) {
         Some(one) => AudienceRequest::one(one.into_owned()),
         None => AudienceRequest::many(serde_json::from_str(raw.get()).map_err(|_| wrong)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nested_in_a_body_is_checked_as_strictly_as_the_body() {
+        let parse = |body: &str| SignRequest::parse(body.as_bytes(), 4).map(|_| ());
+        let json = |why| Err(RequestError::Json(why));
+        let wrong = |name, expected| Err(RequestError::WrongType(WrongType { name, expected }));
+        for (body, expected) in [
+            (r#"{"data":{"a":[{}]},"metadata":{"duration":1}}"#, Ok(())),
+            (r#"{"data":{"a":[{"b":[]}]}}"#, json(JsonError::TooDeep)),
+            (r#"{"data":{},"metadata":{"audience":[[[]]]}}"#, json(JsonError::TooDeep)),
+            (r#"{"data":{"a":1,"a":1}}"#, json(JsonError::DuplicateMember)),
+            (r#"{"data":{"x":[{"a":1,"\u0061":1}]}}"#, json(JsonError::DuplicateMember)),
+            (r#"{"data":{},"metadata":{"duration":1,"duration":2}}"#, json(JsonError::DuplicateMember)),
+            (r#"{"data":{},"metadata":{"audience":[{"a":1,"a":2}]}}"#, json(JsonError::DuplicateMember)),
+            (r#"{"data":{},"profile":{"a":1,"a":2}}"#, wrong("profile", "a string")),
+            (r#"{"data":{},"client_id":["a"],"client_secret":"b"}"#, wrong("client_id", "a string")),
+            (r#"{"data":["a"]}"#, wrong("data", "a JSON object")),
+            (r#"{"data":{},"other":{"a":1,"a":2}}"#, Err(RequestError::UnknownMember)),
+        ] {
+            assert_eq!(parse(body), expected, "{body}");
+        }
+        for body in [r#"{"data":{"a":["\ud800"]}}"#, r#"{"data":{"a":[1e400]}}"#, r#"{"data":{"a":[1,]}}"#] {
+            assert!(matches!(parse(body), Err(RequestError::Json(JsonError::Malformed { .. }))), "{body}");
+        }
     }
 }

@@ -48,12 +48,25 @@ impl<'a> Object<'a> {
     /// Parses one object, refusing duplicate members anywhere in it and nesting beyond `max_depth`
     /// (the object itself is depth 1).
     pub fn parse(json: &'a [u8], max_depth: usize) -> Result<Self, JsonError> {
+        Self::parse_text(utf8(json)?, max_depth)
+    }
+
+    /// The same for what is known to be UTF-8.
+    pub fn parse_text(json: &'a str, max_depth: usize) -> Result<Self, JsonError> {
+        Self::read(json, Inside::Checked { max_depth })
+    }
+
+    /// Parses the members of one object. Objects and arrays among their values are not looked into: whoever takes one has
+    /// to parse it, with the depth that is left.
+    pub fn parse_outer(json: &'a [u8]) -> Result<Self, JsonError> {
+        Self::read(utf8(json)?, Inside::Unread)
+    }
+
+    fn read(json: &'a str, inside: Inside) -> Result<Self, JsonError> {
         let found = Cell::new(None);
-        // Once for the whole document; from bytes every value would be looked at again.
-        let text = std::str::from_utf8(json).map_err(|why| position(json, why.valid_up_to()))?;
-        let mut de = serde_json::Deserializer::from_str(text);
+        let mut de = serde_json::Deserializer::from_str(json);
         let members = de
-            .deserialize_any(ObjectVisitor { max_depth, found: &found })
+            .deserialize_any(ObjectVisitor { inside, found: &found })
             .and_then(|members| de.end().map(|()| members))
             .map_err(|e| {
                 found.take().unwrap_or(JsonError::Malformed { line: e.line(), column: e.column() })
@@ -159,6 +172,11 @@ impl<'a> Visitor<'a> for Peek<'_, 'a> {
     }
 }
 
+/// Once for the whole document; from bytes every value would be looked at again.
+fn utf8(json: &[u8]) -> Result<&str, JsonError> {
+    std::str::from_utf8(json).map_err(|why| position(json, why.valid_up_to()))
+}
+
 /// Where in a document something is wrong.
 fn position(json: &[u8], offset: usize) -> JsonError {
     let before = json.get(..offset).unwrap_or_default();
@@ -167,8 +185,17 @@ fn position(json: &[u8], offset: usize) -> JsonError {
     JsonError::Malformed { line, column }
 }
 
+/// What is done about objects and arrays in an object.
+#[derive(Clone, Copy)]
+enum Inside {
+    /// They are walked; `max_depth` counts the object itself.
+    Checked { max_depth: usize },
+    /// They are left to whoever takes them.
+    Unread,
+}
+
 struct ObjectVisitor<'c> {
-    max_depth: usize,
+    inside: Inside,
     found: &'c Cell<Option<JsonError>>,
 }
 
@@ -182,9 +209,11 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        if self.max_depth == 0 {
-            return Err(refuse(self.found, JsonError::TooDeep));
-        }
+        let depth_left = match self.inside {
+            Inside::Checked { max_depth: 0 } => return Err(refuse(self.found, JsonError::TooDeep)),
+            Inside::Checked { max_depth } => Some(max_depth - 1),
+            Inside::Unread => None,
+        };
         let mut members: Self::Value = Vec::with_capacity(16);
         let mut names = Names::default();
         while let Some(MemberName(name)) = map.next_key()? {
@@ -192,7 +221,7 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
                 return Err(refuse(self.found, JsonError::DuplicateMember));
             }
             let value: &'de RawValue = map.next_value()?;
-            check_value(value, self.max_depth - 1, self.found).map_err(de::Error::custom)?;
+            check_value(value, depth_left, self.found).map_err(de::Error::custom)?;
             members.push((name, value));
         }
         Ok(members)
@@ -200,11 +229,16 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
 }
 
 /// Strings and numbers are validated by `RawValue` itself only in form: a string may still hold a lone surrogate and
-/// a number may be beyond what any reader holds (1e400). Those, and everything nested, are walked once more.
-fn check_value(raw: &RawValue, depth: usize, found: &Cell<Option<JsonError>>) -> serde_json::Result<()> {
+/// a number may be beyond what any reader holds (1e400). Those, and everything nested if there is a depth left for it,
+/// are walked once more.
+fn check_value(
+    raw: &RawValue,
+    depth: Option<usize>,
+    found: &Cell<Option<JsonError>>,
+) -> serde_json::Result<()> {
     let text = raw.get();
     let walk = match text.as_bytes().first() {
-        Some(b'{' | b'[') => true,
+        Some(b'{' | b'[') => depth.is_some(),
         Some(b'"') => text.contains('\\'),
         Some(b'-' | b'0'..=b'9') => text.len() > 15 || text.bytes().any(|b| matches!(b, b'e' | b'E')),
         _ => false,
@@ -212,7 +246,8 @@ fn check_value(raw: &RawValue, depth: usize, found: &Cell<Option<JsonError>>) ->
     if !walk {
         return Ok(());
     }
-    Strict { depth, found }.deserialize(&mut serde_json::Deserializer::from_str(text))
+    Strict { depth: depth.unwrap_or_default(), found }
+        .deserialize(&mut serde_json::Deserializer::from_str(text))
 }
 
 fn refuse<E: de::Error>(found: &Cell<Option<JsonError>>, why: JsonError) -> E {
@@ -369,6 +404,25 @@ mod tests {
         let mut many: String = (0..40).map(|i| format!("\"k{i}\":0,")).collect();
         many = format!("{{{many}\"k3\":1}}");
         assert_eq!(error(&many), JsonError::DuplicateMember);
+    }
+
+    #[test]
+    fn an_outer_object_is_checked_but_for_what_is_nested_in_it() {
+        let json = r#"{"a":{"x":1,"x":[[[[[]]]]]},"b":["\ud800"],"c":"\u00e4"}"#;
+        let outer = Object::parse_outer(json.as_bytes()).unwrap();
+        let texts: Vec<_> = outer.members().map(|(n, v)| (n, v.get())).collect();
+        assert_eq!(texts, [("a", r#"{"x":1,"x":[[[[[]]]]]}"#), ("b", r#"["\ud800"]"#), ("c", r#""\u00e4""#)]);
+        for (json, expected) in
+            [(r#"{"a":1,"\u0061":2}"#, JsonError::DuplicateMember), (r#"["a"]"#, JsonError::NotAnObject)]
+        {
+            assert_eq!(Object::parse_outer(json.as_bytes()).unwrap_err(), expected, "{json}");
+        }
+        for json in [r#"{"a":"\ud800"}"#, r#"{"a":1e400}"#, r#"{"a":[1,}"#, r#"{"a":{"x" 1}}"#, r#"{"a":1}}"#]
+        {
+            let error = Object::parse_outer(json.as_bytes()).unwrap_err();
+            assert!(matches!(error, JsonError::Malformed { .. }), "{json}");
+        }
+        assert!(matches!(Object::parse_outer(b"{\"a\":\"\xff\"}"), Err(JsonError::Malformed { .. })));
     }
 
     #[test]

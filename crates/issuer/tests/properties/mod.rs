@@ -12,6 +12,7 @@ use serde_json::Value;
 #[cfg_attr(test, expect(unreachable_pub, reason = "a test has no outside; the fuzz crate needs it public"))]
 pub fn sign_body(body: &[u8]) {
     let Ok(request) = SignRequest::parse(body, 16) else { return };
+    Object::parse(body, 16).expect("an accepted body is acceptable as a whole");
     let sent: Value = serde_json::from_slice(body).expect("an accepted body is JSON");
     let data = sent.get("data").and_then(Value::as_object).expect("an accepted body has `data`");
     assert_eq!(request.data.members().len(), data.len());
