@@ -14,10 +14,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use countersign_issuer::{
-    Caller, Client, GrantType, Granted, Issuer, MintError, Minted, RefusedRequest, Scope, SignRequest,
-    TOKEN_PATH,
+    Caller, Client, GrantType, Granted, Ids, Issuer, Minted, RefusedRequest, Scope, SignRequest, TOKEN_PATH,
     http::{HttpError, Peer, RateLimiters, is_form, read_body},
-    random_id,
 };
 use countersign_store::Store;
 use std::{sync::Arc, time::Duration};
@@ -67,16 +65,17 @@ impl TokenRoute {
 
     /// Answers one request from `peer`.
     pub async fn answer(&self, request: Request<Body>, peer: Peer) -> Response {
-        let Ok(request_id) = random_id() else {
-            return HttpError::Mint(MintError::NoRandomness).into_response();
+        let ids = match Ids::random() {
+            Ok(ids) => ids,
+            Err(why) => return HttpError::Mint(why).into_response(),
         };
         let (parts, body) = request.into_parts();
         let mut progress = Progress::default();
-        let mut response = match self.grant(&parts, body, peer, &request_id, &mut progress).await {
+        let mut response = match self.grant(&parts, body, peer, &ids, &mut progress).await {
             Ok(answer) => success(&answer),
-            Err(why) => self.refuse(why, peer, &request_id, &progress).into_response(),
+            Err(why) => self.refuse(why, peer, &ids.request, &progress).into_response(),
         };
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
+        if let Ok(id) = HeaderValue::try_from(ids.request) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
@@ -105,7 +104,7 @@ impl TokenRoute {
         parts: &Parts,
         body: Body,
         peer: Peer,
-        request_id: &str,
+        ids: &Ids,
         progress: &mut Progress,
     ) -> Result<Answer, TokenError> {
         if parts.method != Method::POST {
@@ -143,7 +142,7 @@ impl TokenRoute {
         let request = SignRequest::by_grant(granted, audience);
         let minted = self
             .issuer
-            .mint(Caller::Client(&client), &request, now, request_id, Some(peer.0))
+            .mint(Caller::Client(&client), &request, now, ids, Some(peer.0))
             .await
             .map_err(HttpError::Mint)?;
         Ok(Answer { minted, scope })

@@ -36,7 +36,7 @@ pub use freshness::max_age;
 pub use grant::{GrantType, Granted};
 pub use issuer::{Issuer, IssuerError, IssuerSettings, RefusedRequest, RequestLimits};
 pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
-pub use mint::{Caller, MintError, Minted, random_id};
+pub use mint::{Caller, Ids, MintError, Minted};
 pub use names::Names;
 pub use policy::{Audience, ClaimRules, Denial, JaasGrant, MintPolicy, Rule};
 pub use profile::{

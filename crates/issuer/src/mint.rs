@@ -155,16 +155,22 @@ impl Issuer {
         caller: Caller<'_>,
         request: &SignRequest<'_>,
         now: Timestamp,
-        request_id: &str,
+        ids: &Ids,
         address: Option<IpAddr>,
     ) -> Result<Minted, MintError> {
         let profile = request.profile.as_deref().unwrap_or("jwt");
         let known = self.profile(profile).map(|p| p.name());
         let grant = request.granted.as_ref().map(|granted| granted.grant.name());
-        let audit = AuditEvent { request_id, address, client: Some(caller.name()), grant, profile: known };
+        let audit = AuditEvent {
+            request_id: &ids.request,
+            address,
+            client: Some(caller.name()),
+            grant,
+            profile: known,
+        };
         let log = self.audit_log();
         let result = if log.has_room() || log.wait_for_room().await {
-            self.mint_unrecorded(caller, request, now, &audit).await
+            self.mint_unrecorded(caller, request, now, &ids.token, &audit).await
         } else {
             Err(MintError::LogFull)
         };
@@ -185,6 +191,7 @@ impl Issuer {
         caller: Caller<'_>,
         request: &SignRequest<'_>,
         now: Timestamp,
+        id: &str,
         audit: &AuditEvent<'_>,
     ) -> Result<Minted, MintError> {
         let name = request.profile.as_deref().unwrap_or("jwt");
@@ -195,9 +202,7 @@ impl Issuer {
         let admitted = admit(profile.as_ref(), request, policy)?;
         let backdate = self.settings().backdate.max(profile.backdate());
         let validity = Validity::new(now, admitted.lifetime(), backdate)?;
-        let id = random_id()?;
-        let facts =
-            Facts { issuer: self.settings().issuer.as_str(), client: caller.name(), id: &id, validity };
+        let facts = Facts { issuer: self.settings().issuer.as_str(), client: caller.name(), id, validity };
         let shaped = profile.shape(&admitted, &facts)?;
 
         if !self.standing().may_sign() {
@@ -245,13 +250,40 @@ impl Issuer {
     }
 }
 
-/// 128 random bits, base64url: a `jti`, or the name of a request.
-///
-/// # Errors
-///
-/// If the operating system gives no random numbers.
-pub fn random_id() -> Result<String, MintError> {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| MintError::NoRandomness)?;
-    Ok(base64url::encode(&bytes))
+/// Two fresh names, each 128 random bits as base64url, from one read: for a small read the generator costs as much as for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// Of the request, in the audit and in the header `x-request-id`.
+    pub request: String,
+    /// Of the token, should there be one: its `jti`.
+    pub token: String,
+}
+
+impl Ids {
+    /// Both random.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::NoRandomness`].
+    pub fn random() -> Result<Self, MintError> {
+        let mut bytes = [0; 32];
+        rand::fill(&mut bytes).map_err(|_| MintError::NoRandomness)?;
+        let (request, token) = bytes.split_at(16);
+        Ok(Self { request: base64url::encode(request), token: base64url::encode(token) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_and_its_token_have_names_that_tell_nothing_of_each_other() {
+        let (one, other) = (Ids::random().unwrap(), Ids::random().unwrap());
+        let all = [&one.request, &one.token, &other.request, &other.token];
+        for (n, id) in all.iter().enumerate() {
+            assert_eq!(base64url::decode(id).map(|bytes| bytes.len()), Ok(16), "{id}");
+            assert!(!all[..n].contains(id), "{id}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 mod support;
 
 use countersign_issuer::{
-    AudienceRequest, Caller, ClaimRules, HttpIssuer, Issuer, IssuerSettings, IssuerUrl, JaasGrant,
+    AudienceRequest, Caller, ClaimRules, HttpIssuer, Ids, Issuer, IssuerSettings, IssuerUrl, JaasGrant,
     JaasProfile, JwksCertificates, JwtProfile, MintPolicy, Names, Patience, RequestLimits, SignRequest,
     SignatureLimits, http::RateLimits,
 };
@@ -141,7 +141,7 @@ proptest! {
         };
         let Ok(audience) = audience else { return Ok(()) };
         request.audience = Some(audience.clone());
-        let minted = now(issuer.mint(Caller::Operator(&policy), &request, NOW, "test", None));
+        let minted = now(issuer.mint(Caller::Operator(&policy), &request, NOW, &Ids::random().unwrap(), None));
         let Ok(minted) = minted else { return Ok(()) };
 
         let lifetime = duration.unwrap_or(3600).min(policy.max_lifetime.as_secs());
@@ -197,7 +197,7 @@ proptest! {
             },
             ..MintPolicy::default()
         };
-        let minted = now(issuer.mint(Caller::Operator(&policy), &request, NOW, "test", None));
+        let minted = now(issuer.mint(Caller::Operator(&policy), &request, NOW, &Ids::random().unwrap(), None));
         let is_name = !room.contains('*');
         let granted = if room == "*" { any_room } else { is_name && (any_room || room.starts_with('a')) };
         prop_assert_eq!(minted.is_ok(), granted && (11..=30).contains(&duration), "{} {}: {:?}", room, duration, minted);

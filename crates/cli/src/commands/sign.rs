@@ -10,7 +10,7 @@ use crate::{
     files, output,
 };
 use countersign_issuer::{
-    AudienceRequest, Caller, Clients, Issuer, IssuerSettings, IssuerUrl, JwksCertificates, MintPolicy,
+    AudienceRequest, Caller, Clients, Ids, Issuer, IssuerSettings, IssuerUrl, JwksCertificates, MintPolicy,
     Patience, RequestError, RequestLimits, SignRequest, SignatureLimits, http::RateLimits,
 };
 use countersign_jose::MAX_TOKEN_BYTES;
@@ -57,7 +57,8 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     .transpose()
     .map_err(|_| usage("--audience: give 1 to 20 audiences, none of them empty"))?;
     let policy = MintPolicy::operator();
-    let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), "command-line", None).await?;
+    let ids = Ids { request: "command-line".to_owned(), ..Ids::random()? };
+    let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), &ids, None).await?;
     if log::is_audit_broken() {
         let why = "the record of this token cannot be written to standard error, and no token leaves without one; mend it, or set log.audit = \"drop\"";
         return Err(internal(why));

@@ -38,7 +38,7 @@ pub struct Peer(pub IpAddr);
 
 /// A name for a request that is refused before it gets to a route; `None` without randomness.
 pub fn request_id() -> Option<axum::http::HeaderValue> {
-    crate::mint::random_id().ok()?.try_into().ok()
+    crate::Ids::random().ok()?.request.try_into().ok()
 }
 
 /// Whether a peer may read `/metrics`.

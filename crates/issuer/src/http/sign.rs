@@ -10,9 +10,7 @@ use super::{
     credentials,
     error::HttpError,
 };
-use crate::{
-    Caller, Minted, audit::AuditEvent, mint::random_id, request::RequestError, request::SignRequest,
-};
+use crate::{Caller, Ids, Minted, audit::AuditEvent, request::RequestError, request::SignRequest};
 use axum::{
     Extension,
     body::{Body, Bytes},
@@ -35,10 +33,11 @@ pub(super) async fn sign(
 }
 
 pub(super) async fn answer(app: &App, peer: Peer, headers: &HeaderMap, body: Body) -> Response {
-    let Ok(request_id) = random_id() else {
-        return HttpError::Mint(crate::MintError::NoRandomness).into_response();
+    let ids = match Ids::random() {
+        Ok(ids) => ids,
+        Err(why) => return HttpError::Mint(why).into_response(),
     };
-    let mut response = match mint(app, peer, headers, body, &request_id).await {
+    let mut response = match mint(app, peer, headers, body, &ids).await {
         Ok(minted) => success(&minted),
         Err(why) => {
             let why = match why {
@@ -51,13 +50,13 @@ pub(super) async fn answer(app: &App, peer: Peer, headers: &HeaderMap, body: Bod
             if !matches!(why, HttpError::Mint(_)) {
                 app.issuer.metrics().refused(why.code());
                 let audit =
-                    AuditEvent { request_id: &request_id, address: Some(peer.0), ..AuditEvent::default() };
+                    AuditEvent { request_id: &ids.request, address: Some(peer.0), ..AuditEvent::default() };
                 audit.refused_unauthenticated(why.code(), &why.to_string());
             }
             why.into_response()
         }
     };
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
+    if let Ok(id) = HeaderValue::try_from(ids.request) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
@@ -76,13 +75,7 @@ impl<E: Into<HttpError>> From<E> for Refused {
     }
 }
 
-async fn mint(
-    app: &App,
-    peer: Peer,
-    headers: &HeaderMap,
-    body: Body,
-    request_id: &str,
-) -> Result<Minted, Refused> {
+async fn mint(app: &App, peer: Peer, headers: &HeaderMap, body: Body, ids: &Ids) -> Result<Minted, Refused> {
     let media_type = body::media_type(headers)?;
     let limits = app.issuer.settings().limits;
     let bytes = body::read(body, limits.body_bytes).await?;
@@ -102,7 +95,7 @@ async fn mint(
     app.rates.check_client(client.id.as_str()).map_err(HttpError::TooManyRequests).map_err(of_client)?;
     let caller = Caller::Client(&client);
     app.issuer
-        .mint(caller, &request, app.issuer.now(), request_id, Some(peer.0))
+        .mint(caller, &request, app.issuer.now(), ids, Some(peer.0))
         .await
         .map_err(HttpError::Mint)
         .map_err(of_client)
@@ -111,16 +104,24 @@ async fn mint(
 fn success(minted: &Minted) -> Response {
     // A compact token needs no escaping; a kid may. Serialising a string does not fail.
     let kid = serde_json::to_string(&minted.kid).unwrap_or_default();
-    let (token, expires_in) = (&minted.token, minted.expires_in.as_secs());
-    let body = format!(
-        r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in},"kid":{kid}}}"#
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::PRAGMA, "no-cache"),
+    let expires_in = minted.expires_in.as_secs().to_string();
+    let body = [
+        r#"{"access_token":""#,
+        &minted.token,
+        r#"","token_type":"Bearer","expires_in":"#,
+        &expires_in,
+        r#","kid":"#,
+        &kid,
+        "}",
     ];
-    (headers, body).into_response()
+    let mut response = Response::new(Body::from(body.concat()));
+    // Room for these, the request id, and what hyper adds.
+    let headers = response.headers_mut();
+    headers.reserve(6);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    response
 }
 
 /// The form body: the members of the JSON body as parameters, `data` and `metadata` as JSON texts.
