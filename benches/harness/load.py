@@ -49,9 +49,9 @@ def wrk(server: Server, path: str, script: str, seconds: float, environment: dic
     return Load(requests / took, requests / used, result["p50"] / 1000, result["p99"] / 1000)
 
 
-def raw_sign(programs: Path, seconds: float) -> Rate:
+def raw_sign(programs: Path, seconds: float, algorithm: str = "RS256") -> Rate:
     """Raw signatures on the core the servers run on, while they idle."""
-    command = ["taskset", "-c", str(SERVER_CORE), str(programs / "raw_sign"), f"{seconds:g}"]
+    command = ["taskset", "-c", str(SERVER_CORE), str(programs / "raw_sign"), f"{seconds:g}", algorithm]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     per_second, per_cpu_second = map(float, output.split())
     return Rate(per_second, per_cpu_second)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from harness import contract
 
@@ -66,7 +66,11 @@ def wait(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> N
 
 @contextlib.contextmanager
 def countersign(
-    programs: Path, folder: Path, name: str = "Countersign", more: dict[str, str] | None = None
+    programs: Path,
+    folder: Path,
+    name: str = "Countersign",
+    more: dict[str, str] | None = None,
+    algorithm: str = "RS256",
 ) -> Iterator[Server]:
     """`countersign serve` as in production, audit log and all, except that nobody is slowed down by rate limits.
 
@@ -76,7 +80,7 @@ def countersign(
     issuer = f"http://127.0.0.1:{port}"
     configuration = folder / "countersign" / "countersign.toml"
     program = [str(programs / "countersign"), "--json", "--config", str(configuration)]
-    made = subprocess.run([*program, "init", "--issuer", issuer], check=True, capture_output=True, text=True)
+    made = subprocess.run([*program, "init", "--issuer", issuer, "--algorithm", algorithm], check=True, capture_output=True, text=True)
     client = json.loads(made.stdout)
     text = configuration.read_text()
     for old, new in (more or {}).items():
@@ -91,9 +95,9 @@ def countersign(
 
 
 @contextlib.contextmanager
-def hono(folder: Path) -> Iterator[Server]:
+def hono(folder: Path, algorithm: str = "RS256") -> Iterator[Server]:
     command = ["node", str(BENCHES / "node" / "server.mjs")]
-    with other("hono + jose", command, free_port(), folder) as server:
+    with other("hono + jose", command, free_port(), folder, algorithm) as server:
         yield server
 
 
@@ -108,12 +112,14 @@ def fastapi(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def other(name: str, command: list[str], port: int, folder: Path) -> Iterator[Server]:
+def other(
+    name: str, command: list[str], port: int, folder: Path, algorithm: str = "RS256"
+) -> Iterator[Server]:
     """One of the servers written for comparison: same contract, its own key, all of it by environment."""
     client_id, secret = "bench", secrets.token_urlsafe(32)
     issuer = f"http://127.0.0.1:{port}"
     private, public = folder / f"{port}.key.pem", folder / f"{port}.pub.pem"
-    write_keys(private, public)
+    write_keys(algorithm, private, public)
     environment = {
         "PORT": str(port),
         "ISSUER": issuer,
@@ -122,6 +128,7 @@ def other(name: str, command: list[str], port: int, folder: Path) -> Iterator[Se
         "SECRET_SHA256": hashlib.sha256(secret.encode()).hexdigest(),
         "PRIVATE_KEY": str(private),
         "PUBLIC_KEY": str(public),
+        "ALGORITHM": algorithm,
         "NODE_ENV": "production",
     }
     with running(name, port, command, environment, folder / f"{port}.log") as pid:
@@ -140,8 +147,15 @@ def bare_axum(programs: Path, folder: Path, like: Server) -> Iterator[Server]:
         yield Server("bare axum", port, pid)
 
 
-def write_keys(private: Path, public: Path) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+KEYS = {
+    "RS256": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+def write_keys(algorithm: str, private: Path, public: Path) -> None:
+    key = KEYS[algorithm]()
     pem = serialization.Encoding.PEM
     pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     private.write_bytes(key.private_bytes(pem, pkcs8, plain))

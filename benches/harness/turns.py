@@ -50,14 +50,16 @@ def heading(what: str) -> None:
     print("|---|--:|---|--:|--:|--:|--:|---|")
 
 
-def compared(mine: Sequence[Rate], base: str, theirs: Sequence[Rate], floor: float | None) -> str:
-    """Medians of both, and the medians of the ratios within each round."""
+def compared(
+    mine: Sequence[Rate], base: str, theirs: Sequence[Rate], floor: float | None, *, by_cpu: bool = False
+) -> str:
+    """Medians of both, and the medians of the ratios within each round, one of which the floor is for."""
     rounds = list(zip(mine, theirs, strict=True))
     ratio = median(a.per_second / b.per_second for a, b in rounds)
-    by_cpu = median(a.per_cpu_second / b.per_cpu_second for a, b in rounds)
+    of_cpu = median(a.per_cpu_second / b.per_cpu_second for a, b in rounds)
     rates = [median(one.per_second for one in results) for results in (mine, theirs)]
-    figures = f"{rates[0]:,.0f}/s | {base} | {rates[1]:,.0f}/s | {ratio:.3f} | {by_cpu:.3f}"
-    return f"{figures} | {floor} | {met(ratio >= floor)}" if floor else f"{figures} | | "
+    figures = f"{rates[0]:,.0f}/s | {base} | {rates[1]:,.0f}/s | {ratio:.3f} | {of_cpu:.3f}"
+    return f"{figures} | {floor} | {met((of_cpu if by_cpu else ratio) >= floor)}" if floor else f"{figures} | | "
 
 
 def details(what: str, name: str, rates: Sequence[Rate], besides: str = "") -> None:

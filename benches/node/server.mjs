@@ -1,18 +1,18 @@
 // `/sign` and JWKS as one would write them with hono and jose: what Countersign is measured against.
 //
-// The same contract: HTTP Basic against the SHA-256 of the secret, reserved claims from the server, RS256 with a key
-// parsed once, JWKS from memory. No audit log, no policy, no limits. Configured by the environment (harness/servers.py).
+// The same contract: HTTP Basic against the SHA-256 of the secret, reserved claims from the server, a key parsed
+// once, JWKS from memory. No audit log, no policy, no limits. Configured by the environment (harness/servers.py).
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { serve } from "@hono/node-server";
 import { Hono } from "hono";
 import { SignJWT, exportJWK, importPKCS8, importSPKI } from "jose";
 
-const { PORT, ISSUER, AUDIENCE, CLIENT_ID, SECRET_SHA256, PRIVATE_KEY, PUBLIC_KEY } = process.env;
+const { PORT, ISSUER, AUDIENCE, CLIENT_ID, SECRET_SHA256, PRIVATE_KEY, PUBLIC_KEY, ALGORITHM } = process.env;
 const KID = "bench";
-const privateKey = await importPKCS8(readFileSync(PRIVATE_KEY, "utf8"), "RS256");
-const publicKey = await importSPKI(readFileSync(PUBLIC_KEY, "utf8"), "RS256", { extractable: true });
-const jwks = JSON.stringify({ keys: [{ kid: KID, alg: "RS256", use: "sig", ...(await exportJWK(publicKey)) }] });
+const privateKey = await importPKCS8(readFileSync(PRIVATE_KEY, "utf8"), ALGORITHM);
+const publicKey = await importSPKI(readFileSync(PUBLIC_KEY, "utf8"), ALGORITHM, { extractable: true });
+const jwks = JSON.stringify({ keys: [{ kid: KID, alg: ALGORITHM, use: "sig", ...(await exportJWK(publicKey)) }] });
 const secretHash = Buffer.from(SECRET_SHA256, "hex");
 const RESERVED = ["iss", "aud", "iat", "nbf", "exp", "jti"];
 
@@ -41,7 +41,7 @@ app.post("/sign", async (c) => {
     exp: now + metadata.duration,
     jti: randomBytes(16).toString("base64url"),
   };
-  const token = await new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: KID, typ: "JWT" }).sign(privateKey);
+  const token = await new SignJWT(claims).setProtectedHeader({ alg: ALGORITHM, kid: KID, typ: "JWT" }).sign(privateKey);
   c.header("Cache-Control", "no-store");
   return c.json({ access_token: token, token_type: "Bearer", expires_in: metadata.duration, kid: KID });
 });

@@ -1,7 +1,7 @@
-//! The raw RS256-2048 signing rate of one core: aws-lc-rs in a loop over the bytes of a usual token.
+//! The raw signing rate of one core: aws-lc-rs in a loop over the bytes of a usual token.
 //!
 //! Prints signatures per second, and per second of processor time (the two differ where the core is shared).
-//! Usage: `raw_sign SECONDS`, pinned to a core by the caller.
+//! Usage: `raw_sign SECONDS ALGORITHM`, pinned to a core by the caller.
 
 use anyhow::{Context, Result};
 use countersign_benches::{contenders::Bench, measure::rate};
@@ -9,8 +9,10 @@ use countersign_jose::Algorithm;
 use std::time::Duration;
 
 fn main() -> Result<()> {
-    let seconds: f64 = std::env::args().nth(1).context("usage: raw_sign SECONDS")?.parse()?;
-    let bench = Bench::new(Algorithm::RS256)?;
+    let mut arguments = std::env::args().skip(1);
+    let mut argument = || arguments.next().context("usage: raw_sign SECONDS ALGORITHM");
+    let seconds: f64 = argument()?.parse()?;
+    let bench = Bench::new(argument()?.parse::<Algorithm>()?)?;
     let [mut raw, ..] = bench.signers();
     // To warm up.
     rate(&mut raw, Duration::from_secs_f64(seconds / 10.0))?;
