@@ -58,9 +58,15 @@ def errors(world, text):
     return [event for event in world.events() if event["level"] == "ERROR" and text in json.dumps(event)]
 
 
+def patient():
+    """A wrong clock is not believed before the test is over."""
+    text = configuration().replace('max_stale_signing = "5s"', 'max_stale_signing = "60s"')
+    return text.replace('keep_retired = "10s"', 'keep_retired = "90s"')
+
+
 @pytest.mark.parametrize("ahead", [60, YEARS])
 def test_a_clock_that_jumps_ahead_removes_no_key_and_rotation_goes_on_when_it_is_right_again(clocked, ahead):
-    clocked.configure(configuration())
+    clocked.configure(patient())
     issuer = clocked.serve(env=clocked.moved).printed["issuer"]
     first = mint(issuer)
     until(lambda: len(jwks(issuer)[0]) > 1, "the next key is published", within=60)
@@ -83,7 +89,7 @@ def test_a_clock_that_jumps_ahead_removes_no_key_and_rotation_goes_on_when_it_is
 
 @pytest.mark.parametrize("back", [3600, DAY])
 def test_a_clock_that_was_set_back_mints_nothing_until_it_is_right(clocked, back):
-    clocked.configure(configuration())
+    clocked.configure(patient())
     issuer = clocked.serve(env=clocked.moved).printed["issuer"]
     assert status(issuer) == 200
     clocked.clock(-back)
@@ -94,6 +100,25 @@ def test_a_clock_that_was_set_back_mints_nothing_until_it_is_right(clocked, back
     clocked.clock(0)
     until(lambda: status(issuer) == 200, "right again")
     assert concerns(issuer) == set()
+
+
+@pytest.mark.parametrize("wrong", [-DAY, 15])
+def test_a_server_whose_clock_was_wrong_at_its_start_recovers_without_a_restart(clocked, wrong):
+    clocked.configure(configuration())
+    clocked.clock(wrong)
+    issuer = clocked.serve(env=clocked.moved).printed["issuer"]
+    assert status(issuer) == 200
+    clocked.clock(0)
+    until(lambda: "clock_jumped" in concerns(issuer), "nobody can tell yet which was right")
+    kids = {key["kid"] for key in clocked.keys()}
+    if wrong > 0:
+        assert status(issuer) == 503, "it may be behind"
+    until(lambda: errors(clocked, "it is believed after 10s"), "no step is taken, and the log says for how long", within=60)
+    until(lambda: not {"clock_jumped", "clock_behind", "times_in_the_future"} & concerns(issuer), "it is believed", within=120)
+    assert status(issuer) == 200
+    kid = jwt.get_unverified_header(mint(issuer))["kid"]
+    until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] != kid, "rotation goes on", within=120)
+    assert {key["kid"] for key in clocked.keys()} - kids
 
 
 @pytest.mark.parametrize("jump", [0, 3600, -DAY])
@@ -116,6 +141,8 @@ def test_how_long_the_store_is_silent_is_measured_by_a_clock_that_nobody_sets(cl
     file.with_suffix(".away").rename(file)
     clocked.clock(0)
     until(lambda: status(issuer) == 200, "the store is back")
+
+
 def test_times_that_another_machine_wrote_into_the_future_are_reported_and_do_not_stop_rotation(clocked):
     clocked.configure(configuration())
     issuer = clocked.serve().printed["issuer"]

@@ -220,6 +220,8 @@ pub(crate) fn issuer_after(
     clock: Arc<dyn Clock>,
 ) -> Outcome<Issuer> {
     let keyring = with_environment_keys(&config, keyring);
+    let kept = config.rings.iter().map(|ring| ring.rotation.keep_retired);
+    let clock_settles = kept.max().unwrap_or(config.max_stale_signing);
     let settings = IssuerSettings {
         issuer: config.issuer,
         clients: config.clients,
@@ -234,6 +236,7 @@ pub(crate) fn issuer_after(
             max_stale: config.max_stale,
             max_stale_signing: config.max_stale_signing,
             skew: config.skew,
+            clock_settles,
         },
         signatures: config.signatures,
         token_endpoint: config.token_endpoint,

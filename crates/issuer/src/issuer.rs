@@ -245,9 +245,15 @@ impl Issuer {
         Concern::ALL.into_iter().filter(|concern| holds(*concern)).collect()
     }
 
-    /// The jump of the clock since this issuer was put together, if there was one.
+    /// The jump of the clock from what it is believed to show, if there was one.
     pub fn clock_jump(&self) -> Option<ClockJump> {
         self.standing.jump()
+    }
+
+    /// To be called every now and then: a clock that was set is believed when it has gone on undisturbed for long enough. Returns
+    /// the jump when that is so.
+    pub fn settle_clock(&self) -> Option<ClockJump> {
+        self.standing.settle_clock()
     }
 
     pub(crate) fn standing(&self) -> &Standing {

@@ -3,7 +3,9 @@
 //! How long the store has been silent is measured by a clock that nobody sets. A wall clock that is behind what this process knows
 //! of time mints tokens that are expired already, so nothing is minted then. What this process knows: the time it was started and
 //! what has passed since, and the times the keyring had at the start. A later one that lies in the future proves nothing: this
-//! process knows better what time it is, and another machine's clock was wrong (docs/decisions/0025).
+//! process knows better what time it is, and another machine's clock was wrong. A clock that was wrong at the start and set right
+//! then looks like one that was right and is wrong now: it is believed when it has gone on undisturbed for long, and nothing that
+//! others write speaks against it (docs/decisions/0025).
 //!
 //! Asked by every mint, by the public documents, `/readyz` and `/metrics`; told by the code that reads the store.
 
@@ -69,7 +71,7 @@ impl Concern {
             Self::StoreWentBack => "the store holds less than this server has seen there",
             Self::ClockBehind => "the clock of this machine is behind",
             Self::ClockJumped => {
-                "the clock of this machine was set since the server was started; no key is activated or removed"
+                "the clock of this machine was set; no key is activated or removed until it is right again, or has gone on for long"
             }
             Self::FutureTimes => "the keyring has times that lie in the future",
             Self::Stopping => "this server is stopping",
@@ -96,13 +98,20 @@ pub struct Patience {
     pub max_stale_signing: Duration,
     /// How far clocks may differ.
     pub skew: Duration,
+    /// How long a clock that was set has to go on undisturbed until keys are removed by it: as long as the key that is kept longest
+    /// after it retired, so that those that were retired before the jump have been kept for their time whichever clock was right.
+    /// Tokens are minted by it after `max_stale_signing`.
+    pub clock_settles: Duration,
 }
 
 /// What is known of store and clock.
 #[derive(Debug)]
 pub(crate) struct Standing {
     clock: Arc<dyn Clock>,
+    /// By which it is judged whether keys may be removed.
     watch: ClockWatch,
+    /// By which it is judged whether tokens may be minted, where a wrong clock destroys nothing.
+    minting: ClockWatch,
     patience: Patience,
     /// When the store last answered, in milliseconds of `Clock::moment`.
     answered_at: AtomicU64,
@@ -119,6 +128,7 @@ impl Standing {
         let newest = newest.map_or(i64::MIN, Timestamp::unix_seconds);
         Self {
             watch: ClockWatch::start(clock.as_ref()),
+            minting: ClockWatch::start(clock.as_ref()),
             patience,
             answered_at: AtomicU64::new(clock.moment().as_millis()),
             newest: AtomicI64::new(newest),
@@ -149,7 +159,31 @@ impl Standing {
     pub(crate) fn keyring_was_read(&self, newest: Option<Timestamp>) {
         let newest = newest.map_or(i64::MIN, Timestamp::unix_seconds);
         self.proven.fetch_min(newest, Ordering::Relaxed);
-        self.newest.store(newest, Ordering::Relaxed);
+        let before = self.newest.swap(newest, Ordering::Relaxed);
+        // Written since the store answered last, so the clock of who wrote it showed about that then.
+        let since = self.now().minus(self.silent_for().saturating_add(self.patience.skew));
+        if newest > before && newest < since.unix_seconds() {
+            self.doubt_the_clock();
+        }
+    }
+
+    /// To be called every now and then: believes a clock that was set when it has gone on for long enough. Returns the jump when
+    /// keys may be removed by it from now on.
+    pub(crate) fn settle_clock(&self) -> Option<ClockJump> {
+        if self.holds(Concern::FutureTimes) {
+            self.doubt_the_clock();
+            return None;
+        }
+        let Patience { skew, max_stale_signing, clock_settles, .. } = self.patience;
+        let clock = self.clock.as_ref();
+        // A clock by which keys are removed is good enough to mint by.
+        self.minting.settle(clock, skew, max_stale_signing.min(clock_settles));
+        self.watch.settle(clock, skew, clock_settles)
+    }
+
+    fn doubt_the_clock(&self) {
+        self.watch.doubt();
+        self.minting.doubt();
     }
 
     /// Whether the store has been silent for too long to count as ready, and verifiers should not keep what they are given.
@@ -165,7 +199,7 @@ impl Standing {
     /// How late it is at least, if the clock shows an earlier time by more than clocks may differ.
     pub(crate) fn clock_is_behind(&self, now: Timestamp) -> Option<Timestamp> {
         let proven = Timestamp::from_unix_seconds(self.proven.load(Ordering::Relaxed));
-        let at_least = self.watch.expected(self.clock.as_ref()).max(proven);
+        let at_least = self.minting.expected(self.clock.as_ref()).max(proven);
         (now.plus(self.patience.skew) < at_least).then_some(at_least)
     }
 
@@ -209,6 +243,7 @@ mod tests {
             max_stale: Duration::from_secs(300),
             max_stale_signing: HOUR,
             skew: Duration::from_secs(60),
+            clock_settles: 24 * HOUR,
         }
     }
 
@@ -305,6 +340,46 @@ mod tests {
         assert!(standing.holds(Concern::ClockBehind));
         clock.set(at(DAY));
         assert!(!standing.holds(Concern::ClockBehind));
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_at_the_start_is_believed_when_it_has_gone_on_for_long() {
+        for wrong in [-DAY, DAY] {
+            let (clock, standing) = standing(-2 * DAY);
+            clock.set(at(-wrong));
+            let held = |concern| standing.holds(concern);
+            let mut minted_after = None;
+            for minutes in 0..24 * 60 {
+                assert_eq!(standing.settle_clock(), None, "{wrong}, after {minutes} min");
+                assert!(held(Concern::ClockJumped), "{wrong}");
+                if wrong > 0 && !held(Concern::ClockBehind) {
+                    minted_after = minted_after.or(Some(minutes));
+                }
+                clock.advance(Duration::from_secs(60));
+            }
+            let expected = (wrong > 0).then_some(60);
+            assert_eq!(minted_after, expected, "tokens are minted after max_stale_signing");
+            assert!(standing.settle_clock().is_some() && !held(Concern::ClockJumped), "{wrong}");
+            assert!(!held(Concern::ClockBehind), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_the_others_contradict_is_not_believed() {
+        // It was right, and is a day ahead; what others write is a day behind it. Or the other way round.
+        for wrong in [DAY, -DAY] {
+            let (clock, standing) = standing(-2 * DAY);
+            clock.set(at(wrong));
+            for hours in 0..72 {
+                assert_eq!(standing.settle_clock(), None, "{wrong}, after {hours} h");
+                clock.advance(HOUR);
+                if hours % 12 == 0 {
+                    standing.keyring_was_read(Some(at((hours + 1) * 3600)));
+                }
+                standing.store_answered();
+            }
+            assert!(standing.holds(Concern::ClockJumped), "{wrong}");
+        }
     }
 
     #[test]

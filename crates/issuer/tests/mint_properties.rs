@@ -45,6 +45,7 @@ fn issuer(backdate: u64) -> Issuer {
             max_stale: Duration::from_secs(300),
             max_stale_signing: Duration::from_secs(3600),
             skew: Duration::from_secs(60),
+            clock_settles: Duration::from_secs(86_400),
         },
         token_endpoint: None,
     };

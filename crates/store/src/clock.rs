@@ -9,7 +9,10 @@
 
 use std::{
     fmt::{self, Debug},
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -110,29 +113,83 @@ impl Clock for ManualClock {
     }
 }
 
-/// What a clock showed once, so that it is noticed when somebody sets it.
-#[derive(Debug, Clone, Copy)]
+/// What a clock showed once, so that it is noticed when somebody sets it, and when it can be believed again.
+#[derive(Debug)]
 pub struct ClockWatch {
-    now: Timestamp,
-    moment: Moment,
+    /// What the believed clock shows at moment 0, in milliseconds: the same until somebody sets it.
+    believed: AtomicI64,
+    /// The clock that shows something else now, until it is believed or right again.
+    other: Mutex<Option<Other>>,
+}
+
+/// A clock that was set.
+#[derive(Debug, Clone, Copy)]
+struct Other {
+    /// What it shows at moment 0, in milliseconds.
+    offset: i64,
+    /// Since when it has gone on undisturbed.
+    since: Moment,
 }
 
 impl ClockWatch {
-    /// Begins to watch.
+    /// Begins to watch, and believes what the clock shows.
     pub fn start(clock: &dyn Clock) -> Self {
-        Self { now: clock.now(), moment: clock.moment() }
+        Self { believed: AtomicI64::new(offset(clock)), other: Mutex::default() }
     }
 
     /// What the clock would show if it had gone on undisturbed.
     pub fn expected(&self, clock: &dyn Clock) -> Timestamp {
-        self.now.plus(clock.moment().since(self.moment))
+        let millis = self.believed.load(Ordering::Relaxed).saturating_add(millis(clock.moment()));
+        Timestamp::from_unix_seconds(millis.div_euclid(1000))
     }
 
-    /// The jump of the clock since then, if it is larger than `tolerated`.
+    /// The jump of the clock, if it is larger than `tolerated`.
     pub fn jump(&self, clock: &dyn Clock, tolerated: Duration) -> Option<ClockJump> {
         let jump = ClockJump { shown: clock.now(), expected: self.expected(clock) };
         (jump.size() > tolerated).then_some(jump)
     }
+
+    /// To be asked every now and then: a clock that was set and has gone on undisturbed since for as long as `settles` is believed
+    /// from then on. Returns the jump when that is so.
+    pub fn settle(&self, clock: &dyn Clock, tolerated: Duration, settles: Duration) -> Option<ClockJump> {
+        let mut other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(jump) = self.jump(clock, tolerated) else {
+            *other = None;
+            return None;
+        };
+        let (found, now) = (offset(clock), clock.moment());
+        let differs = |before: &Other| {
+            before.offset.abs_diff(found) > u64::try_from(tolerated.as_millis()).unwrap_or(u64::MAX)
+        };
+        match *other {
+            Some(before) if !differs(&before) => {
+                if now.since(before.since) < settles {
+                    return None;
+                }
+                self.believed.store(found, Ordering::Relaxed);
+                *other = None;
+                Some(jump)
+            }
+            Some(_) | None => {
+                *other = Some(Other { offset: found, since: now });
+                None
+            }
+        }
+    }
+
+    /// Something speaks against the clock that was set: its waiting begins anew.
+    pub fn doubt(&self) {
+        *self.other.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// What a clock would have shown at moment 0, in milliseconds.
+fn offset(clock: &dyn Clock) -> i64 {
+    clock.now().unix_seconds().saturating_mul(1000).saturating_sub(millis(clock.moment()))
+}
+
+fn millis(moment: Moment) -> i64 {
+    i64::try_from(moment.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A clock that was set: it shows another time than has passed.
@@ -213,5 +270,39 @@ mod tests {
         let watch = ClockWatch::start(&clock);
         clock.advance_without_showing(Duration::from_secs(3600));
         assert!(watch.jump(&clock, minute).unwrap().is_back(), "it stood still for an hour");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_believed_after_it_has_gone_on_undisturbed_and_not_before() {
+        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+        for jump in [-86_400, 86_400] {
+            let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
+            let watch = ClockWatch::start(&clock);
+            let settle = || watch.settle(&clock, minute, hour);
+            let set = |by: i64| clock.set(Timestamp::from_unix_seconds(clock.now().unix_seconds() + by));
+            set(jump);
+            for _ in 0..60 {
+                assert_eq!(settle(), None, "{jump}: it has to go on for an hour");
+                clock.advance(minute);
+            }
+            // Set once more: the hour begins anew.
+            set(jump);
+            assert_eq!(settle(), None);
+            clock.advance(hour - minute);
+            assert_eq!(settle(), None);
+            // So it does where something speaks against it.
+            watch.doubt();
+            clock.advance(minute);
+            assert_eq!(settle(), None);
+            clock.advance(hour);
+            assert!(watch.jump(&clock, minute).is_some());
+            assert_eq!(settle().map(|jump| jump.size()), Some(Duration::from_secs(2 * 86_400)));
+            assert_eq!((watch.jump(&clock, minute), settle()), (None, None), "{jump}");
+            // And now the time from before is a jump.
+            set(-jump);
+            assert!(watch.jump(&clock, minute).is_some());
+            set(jump);
+            assert_eq!((settle(), watch.jump(&clock, minute)), (None, None), "{jump}: right again at once");
+        }
     }
 }

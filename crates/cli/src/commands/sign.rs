@@ -142,6 +142,7 @@ fn jaas_issuer(key: JaasKey, clock: Arc<dyn Clock>) -> Outcome<Issuer> {
             max_stale: Duration::ZERO,
             max_stale_signing: Duration::MAX,
             skew: Duration::MAX,
+            clock_settles: Duration::MAX,
         },
     };
     let keyring = LoadedKeyring::default().with_ring(key.ring, key.signer);

@@ -55,6 +55,9 @@ impl Refresh {
         loop {
             tokio::time::sleep(self.every).await;
             self.look(&issuer, &mut state).await;
+            if let Some(jump) = issuer.settle_clock() {
+                tracing::warn!("{jump}; it has gone on undisturbed for long, and is believed now");
+            }
             // Without the store too: another instance may change the keys meanwhile.
             self.shorten_max_age(&issuer);
         }

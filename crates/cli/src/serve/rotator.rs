@@ -20,7 +20,9 @@ pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<I
         let now = clock.now();
         if let Some(jump) = issuer.clock_jump() {
             tracing::error!(
-                "no key is made, activated or removed: {jump}; set the clock right; if it is right now, restart the server or have it reload"
+                "no key is made, activated or removed: {jump}; set the clock right; if it is right now, it is believed after {}, \
+                 and at once by a server that is restarted or reloads",
+                humantime::format_duration(issuer.settings().patience.clock_settles)
             );
             continue;
         }

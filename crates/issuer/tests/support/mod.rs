@@ -102,6 +102,7 @@ impl House {
                 max_stale: Duration::from_secs(300),
                 max_stale_signing: Duration::from_secs(3600),
                 skew: Duration::from_secs(60),
+                clock_settles: Duration::from_secs(86_400),
             },
             signatures,
             token_endpoint: None,
