@@ -86,7 +86,7 @@ def test_a_configuration_is_a_parameter_or_an_object(world, moto, name, place):
     # A variable still wins, and a mistake is named with its place.
     world.environment["COUNTERSIGN_TOKENS__BACKDATE"] = "much"
     world.fails(78, "tokens.backdate", "config", "check")
-    world.fails(2, "written by whoever may write there", "init")
+    world.fails(2, "written by those who may write there", "init")
 
 
 def test_what_cannot_be_had_is_said_by_its_reference_and_never_made(world, moto, name):

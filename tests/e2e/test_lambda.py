@@ -191,7 +191,7 @@ def test_failed_requests_are_counted_by_the_address_of_the_context_and_by_no_hea
         assert [refused(source, here) for _ in range(3)] == [401, 401, 429], source
         assert refused(source, there) == 401, source
         good = function.ask(source, "POST", "/sign", GOOD, BODY, address=here)
-        assert good.status == 200, "whoever proves who it is is not held up"
+        assert good.status == 200, "an authenticated client is not held up"
     # Behind load balancers all callers count as one.
     assert [refused(source, None) for source in ("alb", "alb-multi-value", "alb")] == [401, 401, 429]
     assert function.ask("alb", "POST", "/sign", GOOD, BODY).status == 200

@@ -8,7 +8,7 @@
 use crate::{
     config::{Config, SealingRef},
     failure::{Failure, Outcome, configuration, no_keyring, unwritable},
-    files, kms,
+    files,
     stores::{self, FirstKeys},
 };
 use countersign_issuer::{Issuer, IssuerSettings, Patience};
@@ -250,7 +250,7 @@ pub(crate) fn issuer_after(
 /// The keyring of a store, with the service that keeps keys.
 pub(crate) fn keyring(config: &Config, store: Arc<dyn Store>, sealing: Sealing) -> StoredKeyring {
     let keyring = StoredKeyring::new(store, sealing);
-    match kms::service(config) {
+    match config.kms.service() {
         Some(service) => keyring.with_service(service),
         None => keyring,
     }
@@ -308,12 +308,12 @@ pub(crate) fn sealing(config: &Config, environment: &Environment) -> Outcome<Sea
     let key = |setting, secret| sealing_key(config, environment, setting, secret);
     let mut sealing = match &config.sealing {
         SealingRef::Secret(secret) => Sealing::new(key("sealing.key", secret)?),
-        SealingRef::Kms(name) => Sealing::wrapped(kms::data_keys(config, name)?),
+        SealingRef::Kms(name) => Sealing::wrapped(config.kms.data_keys(name)?),
     };
     for also in &config.sealing_also {
         sealing = match also {
             SealingRef::Secret(secret) => sealing.also(key("sealing.also", secret)?),
-            SealingRef::Kms(name) => sealing.also_wrapped(kms::data_keys(config, name)?),
+            SealingRef::Kms(name) => sealing.also_wrapped(config.kms.data_keys(name)?),
         };
     }
     Ok(sealing)

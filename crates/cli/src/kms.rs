@@ -4,9 +4,9 @@
 //! and one that could not be given up is an error that names it. Signatures are in the audit of the tokens.
 
 #[cfg(feature = "kms")]
-pub(crate) use built_in::{data_keys, service};
+pub(crate) use built_in::Kms;
 #[cfg(not(feature = "kms"))]
-pub(crate) use left_out::{data_keys, service};
+pub(crate) use left_out::Kms;
 
 /// What somebody is told who asks for it where it is not.
 pub(crate) const NOT_BUILT_IN: &str =
@@ -14,52 +14,66 @@ pub(crate) const NOT_BUILT_IN: &str =
 
 #[cfg(not(feature = "kms"))]
 mod left_out {
-    use crate::{
-        config::Config,
-        failure::{Outcome, configuration},
-    };
+    use crate::failure::{Outcome, configuration};
+    use countersign_issuer::IssuerUrl;
     use countersign_keyring::{DataKeyService, KeyService};
     use std::sync::Arc;
 
-    pub(crate) fn service(_: &Config) -> Option<Arc<dyn KeyService>> {
-        None
-    }
+    #[derive(Debug, Clone)]
+    pub(crate) struct Kms;
 
-    pub(crate) fn data_keys(_: &Config, _: &str) -> Outcome<Arc<dyn DataKeyService>> {
-        Err(configuration(super::NOT_BUILT_IN))
+    impl Kms {
+        pub(crate) fn new(_: &IssuerUrl) -> Self {
+            Self
+        }
+
+        pub(crate) fn service(&self) -> Option<Arc<dyn KeyService>> {
+            None
+        }
+
+        pub(crate) fn data_keys(&self, _: &str) -> Outcome<Arc<dyn DataKeyService>> {
+            Err(configuration(super::NOT_BUILT_IN))
+        }
     }
 }
 
 #[cfg(feature = "kms")]
 mod built_in {
-    use crate::{config::Config, failure::Outcome};
+    use crate::failure::Outcome;
     use async_trait::async_trait;
+    use countersign_issuer::IssuerUrl;
     use countersign_jose::{Algorithm, KeySize};
     use countersign_keyring::{
         DataKeyService, KeyService, RemoteKey, RingName, ServiceError,
-        kms::{Kms, KmsDataKeys},
+        kms::{self, KmsDataKeys},
     };
     use std::sync::Arc;
 
-    /// The service that keeps keys. Nothing is asked of it before it is needed.
-    #[expect(clippy::unnecessary_wraps, reason = "the same as where it is not built in")]
-    pub(crate) fn service(config: &Config) -> Option<Arc<dyn KeyService>> {
-        Some(Arc::new(Audited(kms(config))))
-    }
+    /// KMS for one configuration: all its users share one client. Nothing is asked of it before it is needed.
+    #[derive(Debug, Clone)]
+    pub(crate) struct Kms(kms::Kms);
 
-    /// The data keys under a key of KMS.
-    #[expect(clippy::unnecessary_wraps, reason = "the same as where it is not built in")]
-    pub(crate) fn data_keys(config: &Config, key: &str) -> Outcome<Arc<dyn DataKeyService>> {
-        Ok(Arc::new(KmsDataKeys::new(kms(config), key.to_owned())))
-    }
+    impl Kms {
+        pub(crate) fn new(issuer: &IssuerUrl) -> Self {
+            Self(kms::Kms::new(issuer.as_str().to_owned()))
+        }
 
-    fn kms(config: &Config) -> Kms {
-        Kms::new(config.issuer.as_str().to_owned())
+        /// The service that keeps keys.
+        #[expect(clippy::unnecessary_wraps, reason = "the same as where it is not built in")]
+        pub(crate) fn service(&self) -> Option<Arc<dyn KeyService>> {
+            Some(Arc::new(Audited(self.0.clone())))
+        }
+
+        /// The data keys under a key of KMS.
+        #[expect(clippy::unnecessary_wraps, reason = "the same as where it is not built in")]
+        pub(crate) fn data_keys(&self, key: &str) -> Outcome<Arc<dyn DataKeyService>> {
+            Ok(Arc::new(KmsDataKeys::new(self.0.clone(), key.to_owned())))
+        }
     }
 
     /// KMS, with a record of every key that is made or given up.
     #[derive(Debug)]
-    struct Audited(Kms);
+    struct Audited(kms::Kms);
 
     #[async_trait]
     impl KeyService for Audited {

@@ -81,7 +81,7 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
 pub(crate) fn refuse_existing(file: &Path) -> Outcome {
     if remote::is_remote(file) {
         return Err(usage(
-            "a configuration on AWS is written by whoever may write there; make one in a file first",
+            "a configuration on AWS is written by those who may write there; make one in a file first",
         ));
     }
     if file.exists() {

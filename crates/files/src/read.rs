@@ -94,7 +94,7 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        // In a thread that may be left behind: whoever opens a pipe like a file waits forever.
+        // In a thread that may be left behind: opening a pipe like a file waits forever.
         let opened = |path: &Path| {
             let (path, (tell, told)) = (path.to_owned(), std::sync::mpsc::channel());
             std::thread::spawn(move || tell.send(open_regular(&path).map(drop)));

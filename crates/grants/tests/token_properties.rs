@@ -98,6 +98,7 @@ fn route(clients: &[(&str, &Entry)]) -> (Arc<Issuer>, Option<TokenRoute>) {
         patience: Patience {
             max_stale: Duration::from_secs(300),
             max_stale_signing: Duration::from_secs(3600),
+            clock_settles: Duration::from_secs(3600),
             skew: Duration::from_secs(60),
         },
         signatures: SignatureLimits { at_once: 1, waiting: 1024 },

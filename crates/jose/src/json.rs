@@ -56,7 +56,7 @@ impl<'a> Object<'a> {
         Self::read(json, Inside::Checked { max_depth })
     }
 
-    /// Parses the members of one object. Objects and arrays among their values are not looked into: whoever takes one has
+    /// Parses the members of one object. Objects and arrays among their values are not looked into: the code that takes one has
     /// to parse it, with the depth that is left.
     pub fn parse_outer(json: &'a [u8]) -> Result<Self, JsonError> {
         Self::read(utf8(json)?, Inside::Unread)
@@ -190,7 +190,7 @@ fn position(json: &[u8], offset: usize) -> JsonError {
 enum Inside {
     /// They are walked; `max_depth` counts the object itself.
     Checked { max_depth: usize },
-    /// They are left to whoever takes them.
+    /// They are left to the code that takes them.
     Unread,
 }
 

@@ -5,8 +5,8 @@
 //! Called by `countersign keys`.
 
 use crate::{
-    Activation, Keyring, KeyringError, LifecycleError, Replaced, RevokedKey, Ring, RingSpec, RotationPolicy,
-    StoredKeyring,
+    Activation, Change, Keyring, KeyringError, LifecycleError, Replaced, RevokedKey, Ring, RingSpec,
+    RotationPolicy, StoredKeyring,
     stored::{Next, SealWith},
 };
 use countersign_jose::Timestamp;
@@ -96,11 +96,11 @@ impl StoredKeyring {
                 Ok(attempt.keyring.with_key(&spec.name, key, Activation::Later, now)?.into())
             })
             .await?;
-        Ok(Prepared { kid, made })
+        Ok(Prepared { kid, made: made.was_made() })
     }
 
     /// Shows a prepared key to verifiers.
-    pub async fn publish(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
+    pub async fn publish(&self, kid: &str, now: Timestamp) -> Result<Change, KeyringError> {
         self.change_states(now, |keyring| Ok(keyring.with_published(kid, now)?)).await
     }
 
@@ -111,7 +111,7 @@ impl StoredKeyring {
         policy: &RotationPolicy,
         force: Force,
         now: Timestamp,
-    ) -> Result<bool, KeyringError> {
+    ) -> Result<Change, KeyringError> {
         self.change_states(now, |keyring| {
             let next = keyring.with_active(kid, policy, now)?;
             let must_be_known = next.is_some() && force == Force::No;
@@ -128,7 +128,7 @@ impl StoredKeyring {
     }
 
     /// Ends the waiting of a published key that is not wanted.
-    pub async fn retire(&self, kid: &str, now: Timestamp) -> Result<bool, KeyringError> {
+    pub async fn retire(&self, kid: &str, now: Timestamp) -> Result<Change, KeyringError> {
         self.change_states(now, |keyring| Ok(keyring.with_retired(kid, now)?)).await
     }
 
@@ -138,7 +138,7 @@ impl StoredKeyring {
         kid: &str,
         keep_retired: Duration,
         now: Timestamp,
-    ) -> Result<bool, KeyringError> {
+    ) -> Result<Change, KeyringError> {
         self.change_states(now, |keyring| Ok(keyring.without(kid, keep_retired, now)?)).await
     }
 

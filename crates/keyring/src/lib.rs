@@ -55,5 +55,5 @@ pub use rotator::{Done, Needs};
 pub use sealing::{DataKeyRecord, DataKeyService, SealError, SealedKey, Sealing, SealingKey, WrappedKey};
 pub use service::{KeyService, RemoteKey, ServiceError};
 pub use signer::{LocalSigner, RemoteSigner, SignError, Signer};
-pub use stored::{Imported, KeyPlace, Reloaded, RingSpec, StoredKeyring, UnverifiedKeyring};
+pub use stored::{Change, Imported, KeyPlace, Reloaded, RingSpec, StoredKeyring, UnverifiedKeyring};
 pub use times::FutureTime;

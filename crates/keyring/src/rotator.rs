@@ -6,8 +6,8 @@
 //! key opens and no service answers. Called by the program's background task and `countersign keys rotate`.
 
 use crate::{
-    Activation, Keyring, KeyringError, Look, Observations, Planned, Ring, RingName, RingSpec, RotationPolicy,
-    Step, StoredKeyring,
+    Activation, Change, Keyring, KeyringError, Look, Observations, Planned, Ring, RingName, RingSpec,
+    RotationPolicy, Step, StoredKeyring,
     stored::{Next, SealWith},
 };
 use countersign_jose::Timestamp;
@@ -89,7 +89,7 @@ impl StoredKeyring {
 
     /// Notes for each ring how long after it stops signing its active key is needed; before a token is minted
     /// that may live so long.
-    pub(crate) async fn note_needs(&self, needs: &Needs, now: Timestamp) -> Result<bool, KeyringError> {
+    pub(crate) async fn note_needs(&self, needs: &Needs, now: Timestamp) -> Result<Change, KeyringError> {
         self.change_states(now, |keyring| {
             let mut next = None;
             for (ring, keep_after) in needs {

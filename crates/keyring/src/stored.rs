@@ -13,7 +13,7 @@ mod reload;
 
 pub(crate) use changing::{Next, SealWith};
 pub(crate) use reading::Found;
-pub use {reading::UnverifiedKeyring, reload::Reloaded};
+pub use {changing::Change, reading::UnverifiedKeyring, reload::Reloaded};
 
 use crate::{
     Activation, ImportedKey, KeyService, Keyring, KeyringError, Known, LoadedKeyring, RingName, Sealing,

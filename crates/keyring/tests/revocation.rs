@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey, Timestamp};
 use countersign_keyring::{
-    Activation, DataKeyService, ImportedKey, ImportedMaterial, KeyPlace, KeyService, KeyringError,
+    Activation, Change, DataKeyService, ImportedKey, ImportedMaterial, KeyPlace, KeyService, KeyringError,
     LifecycleError, LoadedKeyring, Needs, RemoteKey, Replaced, RingName, RingSpec, Sealing, SealingKey,
     ServiceError, StoredKeyring, WrappedKey,
 };
@@ -413,13 +413,13 @@ async fn a_full_ring_is_emptied_and_revoked_keys_do_not_count() {
     let full = command.import(&ring(), &[imported(None)], Activation::Later, NOW).await.unwrap_err();
     assert!(matches!(full, KeyringError::Lifecycle(LifecycleError::RingFull { .. })), "{full}");
     let keep = std::time::Duration::from_secs(3600);
-    assert!(command.remove("k0", keep, NOW).await.unwrap());
+    assert_eq!(command.remove("k0", keep, NOW).await.unwrap(), Change::Made);
     let signs = command.remove(&kid, keep, NOW).await.unwrap_err();
     assert!(matches!(signs, KeyringError::Lifecycle(LifecycleError::WrongState { .. })), "{signs}");
     command.import(&ring(), &[imported(None)], Activation::Now, NOW).await.unwrap();
     let needed = command.remove(&kid, keep, NOW).await.unwrap_err();
     assert!(matches!(needed, KeyringError::Lifecycle(LifecycleError::Needed { .. })), "{needed}");
-    assert!(command.remove(&kid, keep, NOW.plus(keep)).await.unwrap());
+    assert_eq!(command.remove(&kid, keep, NOW.plus(keep)).await.unwrap(), Change::Made);
 }
 
 #[tokio::test]

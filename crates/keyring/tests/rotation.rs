@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Look, Needs, Obstacle,
+    Change, Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Look, Needs, Obstacle,
     PolicyError, Prepared, RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey, ServiceError, Step,
     StoredKeyring,
 };
@@ -179,7 +179,9 @@ async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
             .iter()
             .all(|key| key.jwk.kid != second)
     );
-    assert!(keyring.publish(&second, NOW).await.unwrap() && !keyring.publish(&second, NOW).await.unwrap());
+    for expected in [Change::Made, Change::AlreadySo] {
+        assert_eq!(keyring.publish(&second, NOW).await.unwrap(), expected);
+    }
 
     let too_early = keyring.activate(&second, &policy(), Force::No, NOW).await.unwrap_err();
     let KeyringError::Lifecycle(LifecycleError::NotKnown { known_at: None, .. }) = &too_early else {
@@ -193,9 +195,10 @@ async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
     look(&keyring, &[&first, &second], NOW.plus(HOUR), known).await;
     let early = keyring.activate(&second, &policy(), Force::No, known.minus(MINUTE)).await.unwrap_err();
     assert!(early.to_string().contains("may not be known to all verifiers before"), "{early}");
-    assert!(keyring.activate(&second, &policy(), Force::No, known).await.unwrap());
-    assert!(!keyring.activate(&second, &policy(), Force::No, known).await.unwrap());
-    assert!(keyring.activate(&first, &policy(), Force::Yes, NOW.plus(HOUR * 2)).await.unwrap());
+    assert_eq!(keyring.activate(&second, &policy(), Force::No, known).await.unwrap(), Change::Made);
+    assert_eq!(keyring.activate(&second, &policy(), Force::No, known).await.unwrap(), Change::AlreadySo);
+    let back = keyring.activate(&first, &policy(), Force::Yes, NOW.plus(HOUR * 2)).await;
+    assert_eq!(back.unwrap(), Change::Made);
     assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Retired]);
 }
 

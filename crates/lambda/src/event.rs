@@ -22,7 +22,7 @@ pub enum Event {
     Schedule,
 }
 
-/// Why an event is none of those. Holds nothing of the event.
+/// Why an event is not one of those. Holds nothing of the event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this function takes requests of API Gateway, function URLs and load balancers, and schedules; {0}")]
 pub struct Unknown(String);

@@ -18,7 +18,7 @@ type Fetched = BTreeMap<String, Result<Zeroizing<String>, String>>;
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
-    /// Shared by all copies, since whoever fetches hands down what it was given.
+    /// Shared by all copies, since the fetching code hands down what it was given.
     fetched: Arc<RwLock<Fetched>>,
     /// Where the program was started; relative paths on the command line begin there.
     pub folder: PathBuf,
@@ -58,7 +58,7 @@ impl Environment {
         Self { variables: variables.collect(), ..Self::default() }
     }
 
-    /// Notes what a reference to another place has led to, for whoever reads it later. A new outcome takes the place of the old one.
+    /// Notes what a reference to another place has led to, for later readers. A new outcome takes the place of the old one.
     pub fn note_fetched(&self, reference: &str, outcome: Result<Zeroizing<String>, String>) {
         let mut fetched = self.fetched.write().unwrap_or_else(PoisonError::into_inner);
         fetched.insert(reference.to_owned(), outcome);

@@ -143,7 +143,7 @@ pub fn is_audit_broken() -> bool {
     STARTED.get().is_some_and(|log| log.when_full == WhenFull::Wait && log.lost().0 > 0)
 }
 
-/// How many records of the audit were lost that must not be. For whoever logs before it hands something out, time and again.
+/// How many records of the audit were lost that must not be. For callers that log before they hand something out, time and again.
 pub fn audit_lost() -> u64 {
     let log = STARTED.get().filter(|log| log.when_full == WhenFull::Wait);
     log.map_or(0, |log| log.lost().0)

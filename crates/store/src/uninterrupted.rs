@@ -220,7 +220,7 @@ mod tests {
         let key = Key::parse("key").unwrap();
         let put = timeout(Duration::from_secs(3600), store.put(&key, b"first", Expect::Absent, None)).await;
         let version = put.expect("the clean-up was waited for").unwrap();
-        // It is under way, takes a permit, and leaves the others to whoever comes.
+        // It is under way, takes a permit, and leaves the others to the next one.
         let _ = store.engine().begun.acquire().await.unwrap();
         assert_eq!(store.permits.writes.available_permits(), 1);
         assert_eq!(store.get(&key).await.unwrap().unwrap().version, version);

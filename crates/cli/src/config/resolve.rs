@@ -43,6 +43,8 @@ pub(crate) struct Config {
     /// The folder of the file; relative paths begin there.
     pub(crate) folder: PathBuf,
     pub(crate) issuer: IssuerUrl,
+    /// AWS KMS, as far as it is used.
+    pub(crate) kms: kms::Kms,
     /// What seals.
     pub(crate) sealing: SealingRef,
     /// What else opens.
@@ -183,6 +185,7 @@ pub(super) fn resolve(
     }
     Ok(Config {
         gate,
+        kms: kms::Kms::new(&issuer),
         issuer,
         sealing: parse("sealing.key", &raw.sealing.key)?,
         sealing_also: raw

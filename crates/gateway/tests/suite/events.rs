@@ -109,7 +109,7 @@ async fn every_event_keeps_a_bad_token_out_in_the_form_of_its_shape() {
             let expected = match shape(&name) {
                 Shape::HttpV2 => json!({ "isAuthorized": false }),
                 Shape::AppSync => json!({ "isAuthorized": false, "ttlOverride": 0 }),
-                // An error would be 500 on an HTTP API, and nothing says that this is none.
+                // An error would be 500 on an HTTP API, and nothing says that this is not one.
                 Shape::HttpV1 | Shape::Unversioned => json!({
                     "principalId": "anonymous", "policyDocument": policy("Deny", &format!("{API}/test/*"))
                 }),

@@ -69,7 +69,7 @@ async fn beyond_the_limit_nobody_waits_and_whoever_hangs_up_gives_the_place_back
         let turns = Arc::clone(&turns);
         tokio::spawn(async move { turns.next(Algorithm::ES256).await.is_ok() })
     };
-    // At once: whoever would wait is not refused.
+    // At once: a task that would wait is not refused.
     let is_refused = async || {
         tokio::select! {
             biased;

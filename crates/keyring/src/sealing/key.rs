@@ -13,13 +13,16 @@ use aws_lc_rs::{
 };
 use base64::{
     Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 32;
+/// The longest text that is looked at, which is longer than any key's, and what it decodes to at most.
+const MAX_TEXT: usize = 64;
+const MAX_DECODED: usize = 48;
 /// What the key that authenticates is derived for, and nothing else is.
 const AUTHENTICATION: &[u8] = b"countersign keyring authentication 1";
 
@@ -109,12 +112,16 @@ impl SealingKey {
     /// Reads the text form: 32 bytes in base64 or base64url, white space around it ignored.
     pub fn from_text(text: &str) -> Result<Self, SealError> {
         let text = text.trim().trim_end_matches('=');
-        let bytes = URL_SAFE_NO_PAD
-            .decode(text)
-            .or_else(|_| STANDARD.decode(format!("{text}=")))
-            .map(Zeroizing::new)
+        // Decoded in place: no copy of it is left behind, of one that is half read neither.
+        let mut bytes = Zeroizing::new([0_u8; MAX_DECODED]);
+        if text.len() > MAX_TEXT {
+            return Err(SealError::MalformedKey);
+        }
+        let length = URL_SAFE_NO_PAD
+            .decode_slice(text, bytes.as_mut())
+            .or_else(|_| STANDARD_NO_PAD.decode_slice(text, bytes.as_mut()))
             .map_err(|_| SealError::MalformedKey)?;
-        Self::from_bytes(&bytes)
+        Self::from_bytes(bytes.get(..length).unwrap_or_default())
     }
 
     /// Makes a new sealing key and returns its text form too, to be written where only the owner can read it.
@@ -196,6 +203,7 @@ impl SealingKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::engine::general_purpose::STANDARD;
 
     #[test]
     fn opens_only_under_the_same_key_and_context() {
@@ -228,7 +236,15 @@ mod tests {
             SealingKey::from_text(&standard).unwrap().id(),
             SealingKey::from_text(&url_safe).unwrap().id()
         );
-        for text in ["", "short", &STANDARD.encode([1; 31]), &STANDARD.encode([1; 33]), &"0".repeat(64)] {
+        for text in [
+            "",
+            "short",
+            &STANDARD.encode([1; 31]),
+            &STANDARD.encode([1; 33]),
+            &"0".repeat(64),
+            &"0".repeat(65),
+            &"A".repeat(44),
+        ] {
             assert_eq!(SealingKey::from_text(text).unwrap_err(), SealError::MalformedKey, "{text}");
         }
     }

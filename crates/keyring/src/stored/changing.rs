@@ -15,6 +15,22 @@ use countersign_jose::{KeyError, Timestamp, base64url};
 use countersign_store::{Expect, StoreError};
 use std::{collections::BTreeSet, sync::Arc};
 
+/// What became of a change that somebody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is made.
+    Made,
+    /// It was so already, and nothing was written.
+    AlreadySo,
+}
+
+impl Change {
+    /// Whether it was made now.
+    pub const fn was_made(self) -> bool {
+        matches!(self, Self::Made)
+    }
+}
+
 /// One attempt to add keys: the keyring it is to be applied to, and what there is to do it with.
 pub(crate) struct Attempt<'a> {
     pub(crate) keyring: &'a Keyring,
@@ -73,24 +89,23 @@ pub(crate) enum SealWith {
 
 impl StoredKeyring {
     /// Applies a pure change of states by compare-and-set, again on the newer document when somebody else was first.
-    /// Marks of revocation are absorbed on the way. Opens no private key and asks no service. Returns whether anything
-    /// was changed.
+    /// Marks of revocation are absorbed on the way. Opens no private key and asks no service.
     pub(crate) async fn change_states(
         &self,
         now: Timestamp,
         mut step: impl FnMut(&Keyring) -> Result<Option<Keyring>, KeyringError>,
-    ) -> Result<bool, KeyringError> {
+    ) -> Result<Change, KeyringError> {
         for _ in 0..ATTEMPTS {
             let found = self.find().await?;
             let absorbed = found.keyring.absorbing(&found.marked, now);
             let next = step(absorbed.as_ref().unwrap_or(&found.keyring))?;
-            let Some(next) = next.or(absorbed) else { return Ok(false) };
+            let Some(next) = next.or(absorbed) else { return Ok(Change::AlreadySo) };
             let sealer = match &found.sealer {
                 Some(before) => self.sealing.at_hand(&found.keyring, before),
                 None => self.sealing.sealer(&found.keyring, &mut None).await?,
             };
             if self.write(&found, next, &sealer).await?.is_some() {
-                return Ok(true);
+                return Ok(Change::Made);
             }
         }
         Err(KeyringError::Contended)
@@ -103,7 +118,7 @@ impl StoredKeyring {
         seal_with: SealWith,
         now: Timestamp,
         step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
-    ) -> Result<bool, KeyringError> {
+    ) -> Result<Change, KeyringError> {
         let (mut made, mut written) = (Made::default(), Written::No);
         let outcome = self.attempts(seal_with, now, step, &mut made, &mut written).await;
         let unused = made.key.as_ref().filter(|made| match &written {
@@ -127,7 +142,7 @@ impl StoredKeyring {
         mut step: impl FnMut(Attempt<'_>) -> Result<Next, KeyringError>,
         made: &mut Made,
         written: &mut Written,
-    ) -> Result<bool, KeyringError> {
+    ) -> Result<Change, KeyringError> {
         for _ in 0..ATTEMPTS {
             let found = self.find().await?;
             let keyring = found.keyring.absorbing(&found.marked, now).unwrap_or(found.keyring.clone());
@@ -154,7 +169,7 @@ impl StoredKeyring {
                 made: new.as_ref(),
             };
             let mut next = match step(attempt)? {
-                Next::Unchanged => return Ok(false),
+                Next::Unchanged => return Ok(Change::AlreadySo),
                 Next::To(next) => next,
                 Next::Needs(spec) => {
                     made.key = Some(self.make(&spec).await?);
@@ -170,7 +185,7 @@ impl StoredKeyring {
                     if sealer.record.is_some() {
                         self.sealing.hold_current(&sealer.key);
                     }
-                    return Ok(true);
+                    return Ok(Change::Made);
                 }
                 Ok(None) => *written = Written::No,
                 Err(why) => return Err(why),
@@ -238,7 +253,7 @@ impl Keyring {
     /// This keyring as the one that comes after `before`.
     fn after(mut self, before: &Self) -> Result<Self, KeyringError> {
         self.id = if before.is_stored() { before.id.clone() } else { base64url::encode(&random()?) };
-        // Whoever accepts a loss has lifted it above what running servers saw.
+        // Accepting a loss has lifted it above what running servers saw.
         self.sequence = before.sequence.max(self.sequence).saturating_add(1);
         self.keys_sequence = if self.has_the_keys_of(before) { before.keys_sequence } else { self.sequence };
         Ok(self)

@@ -60,7 +60,7 @@ impl StoredKeyring {
         Ok(store.get(&document::name()?).await?.is_some())
     }
 
-    /// The keyring of a store without its sealing key; `None` when there is none.
+    /// The keyring of a store without its sealing key; `None` when none exists.
     pub async fn unverified(store: &dyn Store) -> Result<Option<UnverifiedKeyring>, KeyringError> {
         let Some(document) = store.get(&document::name()?).await? else { return Ok(None) };
         let envelope = Envelope::parse(&document.bytes)?;
@@ -68,7 +68,7 @@ impl StoredKeyring {
         Ok(Some(UnverifiedKeyring { sealing_key: envelope.sealing_key, keyring }))
     }
 
-    /// The keyring as it is stored, an empty one when there is none. It is authentic, and not older than what this
+    /// The keyring as it is stored, an empty one when none exists. It is authentic, and not older than what this
     /// process has seen.
     pub async fn read(&self) -> Result<Keyring, KeyringError> {
         Ok(self.find().await?.keyring)

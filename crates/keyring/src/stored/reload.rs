@@ -3,7 +3,7 @@
 //! A key says for how long its tokens need it before a token is minted, and what cannot come after the keys at hand does not
 //! take any of them away. What was revoked anywhere is not used.
 
-use super::{ATTEMPTS, StoredKeyring, reading::Found};
+use super::{ATTEMPTS, Change, StoredKeyring, reading::Found};
 use crate::{KeyringError, LoadedKeyring, Needs, continuity::WentBack, marks::Looked};
 use countersign_jose::Timestamp;
 use std::sync::PoisonError;
@@ -125,8 +125,7 @@ impl StoredKeyring {
     }
 
     /// Takes the marks of revocation over into the keyring, from where nobody without the sealing key removes them.
-    /// Returns whether there were any.
-    pub async fn absorb(&self, now: Timestamp) -> Result<bool, KeyringError> {
+    pub async fn absorb(&self, now: Timestamp) -> Result<Change, KeyringError> {
         self.change_states(now, |_| Ok(None)).await
     }
 }

@@ -43,7 +43,7 @@ async fn ten_thousand_random_kids_cost_one_fetch_per_window_and_good_tokens_do_n
     assert_eq!(code(&verifier.verify(&good, at(0)).await), "ok");
     let (_, alone) = verify_until(&verifier, &good, |done| done == 1000).await;
 
-    // From here on the key server answers when it is told to: whoever waited for it would not get through before.
+    // From here on the key server answers when it is told to: a caller that waited for it would not get through before.
     let Reply::Bytes(bytes) = Reply::json(&jwks(&[&signer])) else { panic!() };
     let permits = Arc::new(Semaphore::new(0));
     server.on("/jwks", Reply::Held(Arc::clone(&permits), bytes));

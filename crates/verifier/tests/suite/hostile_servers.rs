@@ -48,7 +48,7 @@ async fn a_server_that_drips_is_cut_off_at_the_total_time() {
     for reply in [Reply::Drip(bytes), Reply::Silence] {
         assert_eq!(failure_within(limits, reply).await, FetchError::Timeout(limits.total_time));
     }
-    assert!(started.elapsed() < Duration::from_secs(100), "not for ever");
+    assert!(started.elapsed() < Duration::from_secs(100), "not forever");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(super) struct Into {
 async fn read(context: &Context<'_>, config: &Config, from: KeySource, into: &Into) -> Outcome<Vec<Read>> {
     let text = match from {
         KeySource { kms: Some(name), .. } => {
-            let service = kms::service(config).ok_or_else(|| usage(kms::NOT_BUILT_IN))?;
+            let service = config.kms.service().ok_or_else(|| usage(kms::NOT_BUILT_IN))?;
             let ring = config.rings.iter().find(|r| r.spec.name == into.ring).map(|r| r.spec.algorithm);
             let algorithm = into.algorithm.or(ring).ok_or_else(no_algorithm)?;
             let key = service.describe(&name, algorithm).await?;

@@ -8,7 +8,7 @@ use crate::{
     output,
     rotation::{self, Rotation},
 };
-use countersign_keyring::{Force, KeyringError, LifecycleError, RingName};
+use countersign_keyring::{Change, Force, KeyringError, LifecycleError, RingName};
 
 struct Opened {
     config: Config,
@@ -42,16 +42,17 @@ impl Opened {
 }
 
 /// Says what became of a key.
-async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, changed: bool) -> Outcome {
+async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, change: Change) -> Outcome {
     let keyring = opened.authority.keyring.read().await?;
     let living = keyring.find(kid).map(|(ring, key)| (ring.to_string(), key.state.name()));
     let revoked = || keyring.revocation(kid).map(|key| (key.ring.to_string(), "revoked"));
     let (ring, state) = living.or_else(revoked).unwrap_or_default();
     if context.json {
-        let line = serde_json::json!({ "ring": ring, "kid": kid, "state": state, "changed": changed });
+        let line =
+            serde_json::json!({ "ring": ring, "kid": kid, "state": state, "changed": change.was_made() });
         output::line(&line.to_string());
     } else {
-        let already = if changed { "" } else { " already" };
+        let already = if change.was_made() { "" } else { " already" };
         output::line(&format!("key {kid} in ring {ring} is {state}{already}"));
     }
     Ok(())
@@ -67,13 +68,14 @@ pub(super) async fn prepare(context: &Context<'_>, ring: &RingName) -> Outcome {
         ));
     }
     let key = opened.authority.keyring.prepare(spec, opened.authority.clock.now()).await?;
-    tell(context, &opened, &key.kid, key.made).await
+    let change = if key.made { Change::Made } else { Change::AlreadySo };
+    tell(context, &opened, &key.kid, change).await
 }
 
 pub(super) async fn publish(context: &Context<'_>, kid: &str) -> Outcome {
     let opened = Opened::new(context).await?;
-    let changed = opened.authority.keyring.publish(kid, opened.authority.clock.now()).await?;
-    tell(context, &opened, kid, changed).await
+    let change = opened.authority.keyring.publish(kid, opened.authority.clock.now()).await?;
+    tell(context, &opened, kid, change).await
 }
 
 pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> Outcome {
@@ -91,20 +93,20 @@ pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> O
             tracing::warn!(kid, "activated by force: {}", reached.who_refuses(policy.propagation));
         }
     }
-    let changed = keyring.activate(kid, policy, if force { Force::Yes } else { Force::No }, now).await;
-    let changed = changed.map_err(|why| match (&why, reached.not_to_be_seen()) {
+    let change = keyring.activate(kid, policy, if force { Force::Yes } else { Force::No }, now).await;
+    let change = change.map_err(|why| match (&why, reached.not_to_be_seen()) {
         (KeyringError::Lifecycle(LifecycleError::NotKnown { .. }), Some(advice)) => {
             refused(why.code(), format!("key {kid:?} {advice}"))
         }
         _ => why.into(),
     })?;
-    tell(context, &opened, kid, changed).await
+    tell(context, &opened, kid, change).await
 }
 
 pub(super) async fn retire(context: &Context<'_>, kid: &str) -> Outcome {
     let opened = Opened::new(context).await?;
-    let changed = opened.authority.keyring.retire(kid, opened.authority.clock.now()).await?;
-    tell(context, &opened, kid, changed).await
+    let change = opened.authority.keyring.retire(kid, opened.authority.clock.now()).await?;
+    tell(context, &opened, kid, change).await
 }
 
 pub(super) async fn remove(context: &Context<'_>, kid: &str) -> Outcome {

@@ -182,7 +182,7 @@ impl AtWork {
             return refusal;
         }
         let address = event.address().unwrap_or(UNKNOWN);
-        // API Gateway names whoever has asked it, which may be a proxy that is trusted to say for whom.
+        // API Gateway names the address that asked it, which may be that of a proxy that is trusted to say for whom.
         let address = peer::origin(address, request.headers(), &self.trusted_proxies).address;
         self.mint_or_tell(request, Peer(address)).await
     }
