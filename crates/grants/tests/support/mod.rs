@@ -1,0 +1,154 @@
+//! An issuer in memory with `POST /token`, for clients and rules of a test's own.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use countersign_grants::{ClientGrants, ExchangeRule, Grants, TokenRoute};
+use countersign_issuer::{
+    AccessTokenProfile, AccessTokenTyp, ClaimRules, Client, ClientSecret, GrantType, HttpIssuer, Issuer,
+    IssuerSettings, IssuerUrl, JWKS_PATH, JwksCertificates, JwtProfile, MintPolicy, Names, Patience, Profile,
+    RequestLimits, Scope, SignatureLimits,
+    http::{Peer, RateLimits, Routes},
+};
+use countersign_jose::{Algorithm, KeySet, KeySize, Policy, SigningKey, Timestamp, Unverified};
+use countersign_keyring::{LoadedKeyring, LocalSigner};
+use countersign_store::{ManualClock, MemoryStore};
+use proptest::prelude::*;
+use serde_json::{Map, Value, value::to_raw_value};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+pub(crate) const ISSUER: &str = "https://tokens.example";
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+pub(crate) static SECRET: LazyLock<ClientSecret> = LazyLock::new(|| ClientSecret::generate().unwrap());
+static KEYS: LazyLock<LoadedKeyring> = LazyLock::new(|| {
+    let key = SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap();
+    LoadedKeyring::default()
+        .with_ring("default".parse().unwrap(), Arc::new(LocalSigner::new("k1".to_owned(), key)))
+});
+
+/// What one client may have.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) grant: Option<GrantType>,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) default_scope: Option<String>,
+    pub(crate) longest: u64,
+    pub(crate) fixed: bool,
+    pub(crate) profiles: Vec<String>,
+}
+
+impl Entry {
+    /// A client with one audience, these scopes, all of them by default, and no fixed claims.
+    pub(crate) fn plain(grant: GrantType, scopes: Vec<String>, longest: u64) -> Self {
+        let own: Vec<&str> = scopes.iter().map(String::as_str).filter(|scope| *scope != "*").collect();
+        Self {
+            grant: Some(grant),
+            audiences: vec!["x:a".to_owned()],
+            default_scope: (!own.is_empty()).then(|| own.join(" ")),
+            scopes,
+            longest,
+            fixed: false,
+            profiles: vec!["access_token".to_owned()],
+        }
+    }
+
+    fn client(&self, id: &str) -> Client {
+        let fixed = if self.fixed { vec![("tenant".into(), to_raw_value("acme").unwrap())] } else { vec![] };
+        Client {
+            id: id.parse().unwrap(),
+            secret_hashes: vec![SECRET.hash()],
+            policy: MintPolicy {
+                audiences: self.audiences.iter().cloned().collect(),
+                max_lifetime: Duration::from_secs(self.longest),
+                scopes: self.scopes.iter().cloned().collect(),
+                claims: ClaimRules { allow: Names::Any, fixed, ..ClaimRules::default() },
+                profiles: self.profiles.iter().cloned().collect(),
+                ..MintPolicy::default()
+            },
+        }
+    }
+
+    fn grants(&self) -> ClientGrants {
+        ClientGrants {
+            grants: self.grant.into_iter().collect(),
+            default_scope: self.default_scope.as_deref().map(|scope| Scope::parse(scope).unwrap()),
+        }
+    }
+}
+
+/// The issuer with these clients, and its route where one of them has a grant.
+pub(crate) fn route(
+    clients: &[(&str, &Entry)],
+    rules: Vec<ExchangeRule>,
+) -> (Arc<Issuer>, Option<TokenRoute>) {
+    let grants = clients.iter().map(|(id, entry)| ((*id).to_owned(), entry.grants()));
+    let grants = Grants::new(grants.collect::<BTreeMap<_, _>>(), None, rules);
+    let ring = || "default".parse().unwrap();
+    let profiles: Vec<Arc<dyn Profile>> = vec![
+        Arc::new(JwtProfile { ring: ring() }),
+        Arc::new(AccessTokenProfile { ring: ring(), typ: AccessTokenTyp::AtJwt }),
+    ];
+    let settings = IssuerSettings {
+        issuer: IssuerUrl::parse(ISSUER, HttpIssuer::LoopbackOnly).unwrap(),
+        clients: clients.iter().map(|(id, entry)| entry.client(id)).collect(),
+        profiles,
+        unpublished_rings: BTreeSet::new(),
+        jwks_max_age: Duration::from_secs(300),
+        jwks_certificates: JwksCertificates::Left,
+        backdate: Duration::from_secs(5),
+        limits: RequestLimits { body_bytes: 16 * 1024, json_depth: 16, token_bytes: 8192 },
+        rates: RateLimits::default(),
+        patience: Patience {
+            max_stale: Duration::from_secs(300),
+            max_stale_signing: Duration::from_secs(3600),
+            clock_settles: Duration::from_secs(86_400),
+            skew: Duration::from_secs(60),
+        },
+        signatures: SignatureLimits { at_once: 1, waiting: 1024 },
+        token_endpoint: None,
+    };
+    let clock = Arc::new(ManualClock::at(NOW));
+    let issuer = Arc::new(Issuer::new(settings, KEYS.clone(), Arc::clone(&clock) as _).unwrap());
+    let rates = Routes::new(Arc::clone(&issuer), Arc::new(|_| false)).rates();
+    let store = Arc::new(MemoryStore::new(clock));
+    let route = grants
+        .map(|grants| TokenRoute::new(grants, Arc::clone(&issuer), rates, store, Duration::from_secs(60)));
+    (issuer, route)
+}
+
+pub(crate) fn send(route: &TokenRoute, credentials: &str, body: String) -> (StatusCode, Value) {
+    use base64::Engine;
+    let basic = base64::engine::general_purpose::STANDARD.encode(credentials);
+    let request = Request::post("/token")
+        .header(header::AUTHORIZATION, format!("Basic {basic}"))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(body))
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let response = route.answer(request, Peer("127.0.0.1".parse().unwrap())).await;
+        let status = response.status();
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    })
+}
+
+pub(crate) fn scope_names() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::vec(proptest::sample::select(vec!["a", "b", "ab", "a:b", "*"]), 0..4)
+        .prop_map(|names| names.into_iter().map(str::to_owned).collect())
+}
+
+/// The claims of a token that the issuer's published keys verify and that meets `policy`.
+pub(crate) fn claims(issuer: &Issuer, token: Unverified<'_>, policy: &Policy) -> Map<String, Value> {
+    let documents = issuer.documents();
+    let keys = KeySet::parse(&documents.get(JWKS_PATH).unwrap().body, None).unwrap();
+    keys.verify(token).unwrap().check(&policy.clone().issuer(ISSUER), NOW).unwrap().claims().unwrap()
+}
