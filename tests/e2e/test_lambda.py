@@ -112,6 +112,22 @@ def test_every_source_gets_documents_and_tokens_in_its_own_form(functions):
             assert record["address"] == ("0.0.0.0" if source not in ADDRESSED else documented_address(source)), source
 
 
+def test_every_source_gets_access_tokens_by_its_grant(functions):
+    granted = client("worker", more='grants = ["client_credentials"]\nprofiles = ["access_token"]\naudiences = ["api://default"]\n')
+    function = functions(CONFIG + granted).start()
+    keys, form = function.jwks(), {"Content-Type": wire.FORM}
+    for source in SOURCES:
+        body = "grant_type=client_credentials"
+        told = function.ask(source, "POST", "/token", form | {"Authorization": wire.basic("worker", SECRET)}, body)
+        assert told.status == 200 and told.header("cache-control") == "no-store", (source, told)
+        token = told.json()["access_token"]
+        assert verify(token, keys)["client_id"] == "worker" and jwt.get_unverified_header(token)["typ"] == "at+jwt", source
+        record = audits(function)[-1]
+        assert record["token_sha256"] == hashlib.sha256(token.encode()).hexdigest(), record
+        refused = function.ask(source, "POST", "/jwt-server/token", form | {"Authorization": wire.basic("worker", "x")}, body.encode())
+        assert refused.status == 401 and refused.json()["error"] == "invalid_client", source
+
+
 def documented_address(source):
     return "203.0.113.7" if source == "function-url" else "192.0.2.1"
 

@@ -148,6 +148,10 @@ fn what_is_in_front_of_an_api_is_taken_off_once_and_nothing_that_a_caller_wrote(
     let mut custom = event("http-v2-stage");
     custom["requestContext"]["domainName"] = "api.example.com".into();
     assert_eq!(uri(&custom), "/prod/my/path", "a custom domain has no stage in the path");
+    let mut rest = event("rest");
+    rest["resource"] = "/other".into();
+    rest["path"] = "/prod/sign".into();
+    assert_eq!(uri(&rest), "/prod/sign", "that of a REST API has no stage in it, so a caller wrote this");
     // REST APIs: what is in front of the resource is the base path.
     for (resource, parameters, path, seen) in [
         ("/{proxy+}", json!({ "proxy": "sign" }), "/jwt-server/sign", "/sign"),
@@ -157,6 +161,7 @@ fn what_is_in_front_of_an_api_is_taken_off_once_and_nothing_that_a_caller_wrote(
         ("/asap/{file}", json!({ "file": "a.pem" }), "/a/b/asap/a.pem", "/asap/a.pem"),
         ("/", Value::Null, "/jwt-server/", "/"),
         ("/{proxy+}", json!({}), "/jwt-server/sign", "/jwt-server/sign"),
+        ("/{proxy+}", json!({}), "/jwt-server/sign/", "/jwt-server/sign/"),
         ("/{proxy+}", json!({ "proxy": "other" }), "/jwt-server/sign", "/jwt-server/sign"),
         ("/{proxy+}", Value::Null, "/jwt-server/sign", "/jwt-server/sign"),
     ] {
