@@ -227,6 +227,22 @@ def test_a_proxy_that_is_named_says_for_whom_it_asks(functions):
     assert refused("192.0.2.4", "203.0.113.9") == 429, "not one of them"
 
 
+def test_a_load_balancer_that_is_named_says_for_whom_it_asks(functions):
+    """It has no address in its events; what it has appended is the last entry, and the others are the caller's."""
+    trusted = '\n[server]\ntrusted_proxies = ["0.0.0.0/32"]\n[limits]\nper_address = "1/h"\n'
+    function = functions(CONFIG + client("tests") + trusted).start()
+
+    def refused(source, forwarded):
+        return function.ask(source, "POST", "/sign", BAD | {"X-Forwarded-For": forwarded}, BODY).status
+
+    for number, source in enumerate(("alb", "alb-multi-value")):
+        last = f"203.0.113.{number}"
+        assert refused(source, f"192.0.2.1, {last}") == 401 and audits(function)[-1]["address"] == last
+        assert refused(source, f"192.0.2.2, {last}") == 429
+        assert refused(source, f"{last}, 198.51.100.{number}") == 401
+    assert [refused("alb", "nonsense") for _ in range(2)] == [401, 429], "all of whom nothing is known"
+
+
 STRANGE = {
     "a warmer": {}, "another warmer": {"source": "serverless-plugin-warmup"}, "a list": [1], "a text": "x", "nothing": None,
     "SQS": {"Records": [{"eventSource": "aws:sqs", "body": "SECRET"}]},
@@ -373,7 +389,10 @@ def test_a_configuration_is_a_file_of_the_package_or_variables_alone(functions, 
 
 
 def test_a_start_with_serve_on_its_command_line_is_the_same_and_other_commands_are_commands(functions):
-    function = functions().start()
+    function = functions()
+    function.arguments = ["serve"]
+    function.start()
+    assert function.ask("rest", "POST", "/sign", GOOD, BODY).status == 200
     function.terminate()
     done = subprocess.run(
         [function.binary, "keys", "list", "--json"], cwd=function.folder, env=function.environment, capture_output=True, text=True,

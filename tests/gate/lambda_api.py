@@ -162,7 +162,7 @@ class Process:
     FILE = "countersign.toml"
 
     def __init__(self, program, folder, config=None, environment=None):
-        self.binary = str(program)
+        self.binary, self.arguments = str(program), []
         self.folder, self.process = Path(folder), None
         own = ("AWS_", "LAMBDA_", "_X_AMZN")
         clean = {name: value for name, value in clean_environment().items() if not name.startswith(own)}
@@ -179,7 +179,8 @@ class Process:
         """Starts it and, unless told otherwise, waits until it asks for its first event."""
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [self.binary, *self.arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log,
             )
         if wait:
             until(lambda: self.api.waiting.is_set() or self.process.poll() is not None, "it asks for an event")

@@ -47,9 +47,11 @@ use std::{
 };
 use tokio::sync::Mutex;
 
+/// How long a start waits for the keys. After 10 s Lambda would begin it anew.
+const START: Duration = Duration::from_secs(8);
 /// How long an answer waits for a look at the store. API Gateway gives discovery and JWKS 1.5 s.
 const LOOK: Duration = Duration::from_secs(1);
-/// Who a caller is that nobody has told the address of.
+/// The address of a load balancer, which its events do not have, and of callers that nobody has told the address of.
 const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Answers events until Lambda ends the process.
@@ -62,13 +64,19 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
         tracing::warn!("[[gate.proxies]] has no effect here: /gate is not served on Lambda");
     }
     let clock: Arc<dyn Clock> = Arc::new(FunctionClock::start());
-    let at_work = match AtWork::open(context, config, &clock).await {
-        Ok(at_work) => Some(at_work),
-        Err(why) if why.is_internal() => {
+    let at_work = match tokio::time::timeout(START, AtWork::open(context, config, &clock)).await {
+        Ok(Ok(at_work)) => Some(at_work),
+        Ok(Err(why)) if !why.is_internal() => return Err(why),
+        Ok(Err(why)) => {
             tracing::error!("the keys cannot be read; this is tried again with each request: {why}");
             None
         }
-        Err(why) => return Err(why),
+        Err(_) => {
+            tracing::error!(
+                "the keys could not be read within {START:?}; this is tried again with each request"
+            );
+            None
+        }
     };
     let function = Function { context, clock, at_work: Mutex::new(at_work) };
     runtime::run(async |event| function.answer(&event).await).await.map_err(internal)
