@@ -6,6 +6,7 @@ address that is.
 
 import re
 import signal
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -113,6 +114,23 @@ def test_a_client_that_keeps_the_server_waiting_gives_way_to_a_new_one(world, be
                 answer = slow.receive("POST")
                 assert (answer.status, answer.headers["connection"]) == (408, "close")
             assert slow.is_closed_by_peer()
+
+
+def test_a_client_that_does_not_read_its_answers_gives_way_to_a_new_one(world):
+    process = start(world, 'connections = 1\nrequest_time = "1h"\nwrite_time = "1h"')
+    with wire.Connection(process.issuer) as stalled:
+        stalled.socket.setblocking(False)
+        left, waits = b"", 0
+        # Until both sides' buffers are full, and stay so.
+        while waits < 20:
+            left = left or wire.message("GET", "/.well-known/jwks.json") * 1000
+            try:
+                left, waits = left[stalled.socket.send(left):], 0
+            except BlockingIOError:
+                waits += 1
+                time.sleep(0.05)
+        with wire.Connection(process.issuer) as honest:
+            assert served(honest)
 
 
 def test_a_connection_is_closed_when_nothing_comes_for_too_long(world):

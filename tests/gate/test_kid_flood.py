@@ -152,8 +152,8 @@ def test_good_tokens_do_not_wait_for_a_search_that_hangs(authority, server, floo
         accepted = 0
         while accepted < 100 and proxy.ask(good) == 200 and statuses == []:
             accepted += 1
-        # On a slow machine the search may be over before the hundredth: one that came before shows it.
-        assert accepted > 0, "good tokens wait for the search"
+        # On a slow machine the search may be over before the hundredth. Had they waited for it, there would be one at most.
+        assert accepted >= 5, "good tokens wait for the search"
         for thread in pourers:
             thread.join()
         assert statuses == [401] * 20

@@ -5,7 +5,7 @@ import json
 import pytest
 from gate import keyserver
 from gate.issuers import AUTH0, Key
-from gate.lambda_api import FUNCTION, authorizers, event, event_names
+from gate.lambda_api import FUNCTION, allows, authorizers, event, event_names
 from gate.one_shot import configuration
 
 API = "arn:aws:execute-api:us-east-1:123456789012:abcdef123"
@@ -258,8 +258,25 @@ def test_a_cached_answer_that_would_count_for_all_routes_is_warned_of_once(autho
 
 def test_rules_that_no_policy_can_say_are_warned_of_once(authorizer, server):
     trust = AUTH0.trust | {"keys_url": server.url()}
-    rules = '[[gate.routes]]\npath = "/orders/{id}"\n[[gate.routes]]\npath = "/orders/{id}/items"\n'
-    one = authorizer(f"{configuration(trust)}\n{rules}").start()
-    for _ in range(3):
-        assert one.ask(AUTH0.token(), "rest-token").let_in
-    assert len(warnings(one, "cannot be said in a policy")) == 1
+    text = event("rest-token", AUTH0.token())
+    arn = json.loads(text)["methodArn"]
+    stage = "/".join(arn.split("/")[:2])
+    one_id, below, unsaid = (f'[[gate.routes]]\npath = "{path}"\n' for path in ("/orders/{id}", "/orders/{id}/items", "/a/{id}/c/**"))
+    for rules, path, let_in, open_later, warned in [
+        (one_id, "/orders/5", True, "/orders/6", 0),
+        # A refusal keeps its caller out of nothing that the rules let in.
+        (one_id, "/nope", False, "/orders/6", 0),
+        (one_id, "/orders//5", False, "/orders/6", 0),
+        (one_id, "/orders/a%20b", True, "/orders/6", 0),
+        (one_id + below, "/orders/5", True, "/orders/6", 1),
+        # Nothing is left of the rules that a policy could allow, so the answer keeps its caller out of all of them.
+        (unsaid, "/a/1/c/2", True, None, 1),
+        (unsaid, "/nope", False, None, 1),
+    ]:
+        one = authorizer(f"{configuration(trust)}\n{rules}").start()
+        for _ in range(3):
+            reply = one.invoke(text.replace(arn, f"{stage}/GET{path}"))
+            assert reply.let_in == let_in, (rules, path)
+        if open_later:
+            assert allows(reply.json["policyDocument"], f"{stage}/GET{open_later}"), (rules, path)
+        assert len(warnings(one, "cannot be said in a policy")) == warned, (rules, path)
