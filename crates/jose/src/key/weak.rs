@@ -54,11 +54,11 @@ pub(super) fn check(key: &PublicKey) -> Result<(), Weakness> {
 fn check_rsa(modulus: &[u8]) -> Result<(), Weakness> {
     let mut roca = significant_bits(modulus) >= 992;
     for prime in (2..SMALL).filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0)) {
-        let residue = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let residue = residue(modulus, prime);
         if residue == 0 {
             return Err(Weakness::SmallFactor(prime));
         }
-        roca &= !(3..=ROCA_PRIMES).contains(&prime) || is_power(residue, prime);
+        roca = roca && (!(3..=ROCA_PRIMES).contains(&prime) || is_power(residue, prime));
     }
     if roca {
         return Err(Weakness::Roca);
@@ -70,6 +70,14 @@ fn check_rsa(modulus: &[u8]) -> Result<(), Weakness> {
         return Err(Weakness::PowerOfTwo);
     }
     if has_close_factors(&n) { Err(Weakness::CloseFactors) } else { Ok(()) }
+}
+
+/// The rest of a big-endian number, four bytes at a time.
+fn residue(modulus: &[u8], prime: u32) -> u32 {
+    let rest = modulus.chunks(4).fold(0, |rest: u64, bytes| {
+        bytes.iter().fold(rest, |number, byte| (number << 8) | u64::from(*byte)) % u64::from(prime)
+    });
+    u32::try_from(rest).unwrap_or_default()
 }
 
 /// Whether a residue is a power of the generator modulo this prime.
@@ -93,13 +101,25 @@ fn has_close_factors(n: &BigUint) -> bool {
     let mut a = if &root * &root == *n { root } else { root + &one };
     for _ in 0..FERMAT_STEPS {
         let difference = &a * &a - n;
-        let b = difference.sqrt();
-        if &b * &b == difference {
+        if is_square(&difference) {
             return true;
         }
         a += &one;
     }
     false
+}
+
+/// A root is dear, and of a hundred numbers that are no square all but one are told by their rest.
+fn is_square(number: &BigUint) -> bool {
+    // What a square leaves when it is divided by each of these.
+    let may_be = [64_u32, 63, 65, 11].into_iter().all(|divisor| {
+        let rest = u32::try_from(number % divisor).unwrap_or_default();
+        (0..divisor).any(|root| root * root % divisor == rest)
+    });
+    may_be && {
+        let root = number.sqrt();
+        &root * &root == *number
+    }
 }
 
 /// 2^255 - 19, as the bytes of a point's y (RFC 8032 §5.1.2, little-endian).
@@ -137,4 +157,34 @@ fn check_ed25519(point: &[u8]) -> Result<(), Weakness> {
     };
     let small = number(0, 0, 0) || number(1, 0, 0) || number(0xec, 0xff, 0x7f);
     if small || ORDER_8.iter().any(|order_8| y == order_8) { Err(Weakness::SmallOrder) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_number_does_not_depend_on_how_it_is_read() {
+        let bytes: Vec<u8> = (1..=67).map(|n: u8| n.wrapping_mul(151)).collect();
+        for length in 0..bytes.len() {
+            let number = &bytes[..length];
+            for prime in [2, 3, 257, 751] {
+                let expected = u32::try_from(BigUint::from_bytes_be(number) % prime).unwrap();
+                assert_eq!(residue(number, prime), expected, "{length} bytes, {prime}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_square_is_found_and_nothing_else() {
+        let squares: Vec<u32> = (0..200).map(|root| root * root).collect();
+        for number in 0..=199 * 199 {
+            assert_eq!(is_square(&BigUint::from(number)), squares.binary_search(&number).is_ok(), "{number}");
+        }
+        let root = BigUint::from_bytes_be(&[0xc5; 128]);
+        let square = &root * &root;
+        assert!(is_square(&square) && !is_square(&(&square + 1u32)) && !is_square(&(&square - 1u32)));
+        // A number that the rests let through.
+        assert!(!is_square(&(&square + 64u32 * 63 * 65 * 11)));
+    }
 }
