@@ -245,7 +245,7 @@ async fn what_was_shown_is_taken_over_whole_and_is_authenticated_from_then_on() 
 #[tokio::test]
 async fn what_is_not_sound_is_not_taken_over_and_nothing_is_written() {
     type Change = fn(&mut Value);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 10] = [
         ("a private half is altered", |d| keys(d)[0]["private"]["ciphertext"] = "AAAA".into()),
         ("two private halves are exchanged", |d| {
             let first = keys(d)[0]["private"].take();
@@ -262,11 +262,12 @@ async fn what_is_not_sound_is_not_taken_over_and_nothing_is_written() {
             keys(d).push(first);
         }),
         ("a key of the service has another public half than there", |d| {
-            let other = keys(d)[0]["public"].clone();
+            let (other, certificate) = (keys(d)[0]["public"].clone(), keys(d)[0]["certificate"].clone());
             let remote = &mut d["rings"]["remote"]["keys"][0];
-            remote["public"] = other;
-            remote.as_object_mut().unwrap().remove("certificate");
+            // With a certificate for it, so that nothing has to be signed.
+            (remote["public"], remote["certificate"]) = (other, certificate);
         }),
+        ("a key is published without a time of that", |d| keys(d)[2]["state"] = "published".into()),
         ("a member is not known", |d| keys(d)[0]["trusted"] = true.into()),
         ("there is no ring", |d| *d = json!({ "format": 4 })),
     ];
@@ -291,6 +292,56 @@ async fn what_is_not_sound_is_not_taken_over_and_nothing_is_written() {
     let why = scene.keyring().adopt(&digest, &needs(), NOW).await.unwrap_err();
     assert!(matches!(why, KeyringError::Seal { .. }), "{why}");
     assert_eq!(scene.bytes("keyring").await, before);
+}
+
+/// What would be taken over if it had been shown.
+#[tokio::test]
+async fn what_is_sound_and_was_not_shown_is_not_taken_over() {
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 5] = [
+        ("a key is shown to verifiers", |d| {
+            keys(d)[2]["state"] = "published".into();
+            keys(d)[2]["published_at"] = 1_800_000_000.into();
+        }),
+        ("a key is removed", |d| drop(keys(d).remove(0))),
+        ("a key is older", |d| keys(d)[0]["created_at"] = 1.into()),
+        ("a certificate is removed", |d| drop(keys(d)[0].as_object_mut().unwrap().remove("certificate"))),
+        ("the format is another", |d| d["format"] = 3.into()),
+    ];
+    for (name, change) in changes {
+        let scene = Scene::new(4, false).await;
+        let digest = scene.digest().await;
+        scene.change(change).await;
+        let why = scene.keyring().adopt(&digest, &needs(), NOW).await.unwrap_err();
+        assert!(matches!(why, KeyringError::OtherDigest { .. }), "{name}: {why}");
+        let digest = scene.digest().await;
+        assert!(
+            scene.keyring().adopt(&digest, &needs(), NOW).await.unwrap().is_some(),
+            "{name}: shown, it is"
+        );
+    }
+}
+
+/// As an older version may have left it; this one never does.
+#[tokio::test]
+async fn in_a_ring_without_an_active_key_the_one_that_waits_signs_and_no_other_is_made() {
+    for waits in ["prepared", "published"] {
+        let scene = Scene::new(4, false).await;
+        scene
+            .change(|document| {
+                keys(document)[1]["state"] = "retired".into();
+                keys(document)[1]["retired_at"] = 1_800_000_000.into();
+                keys(document)[2]["state"] = waits.into();
+                keys(document)[2]["published_at"] = 1_800_000_000.into();
+            })
+            .await;
+        let keyring = scene.keyring();
+        keyring.adopt(&scene.digest().await, &needs(), NOW).await.unwrap();
+        let loaded = keyring.ensure(&[spec(KeyPlace::Here)], NOW).await.unwrap();
+        let ring = loaded.ring(&ring()).unwrap();
+        assert_eq!(ring.active().unwrap().kid(), scene.kids[2], "{waits}");
+        assert_eq!(loaded.records().rings().flat_map(|(_, ring)| ring.keys()).count(), 4, "{waits}");
+    }
 }
 
 #[tokio::test]

@@ -94,10 +94,6 @@ fn shown(keyring: &LoadedKeyring) -> Vec<String> {
     keys.iter().map(|key| key.jwk.kid.clone()).collect()
 }
 
-fn signs(keyring: &LoadedKeyring) -> String {
-    keyring.ring(&name()).unwrap().active().unwrap().kid().to_owned()
-}
-
 /// A keyring of the same sealing key that somebody else makes in an empty store.
 async fn another_authority(world: &World, changes: usize) {
     world.delete().await;
@@ -153,20 +149,6 @@ async fn what_is_explained_is_no_loss() {
     let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, late).await;
     assert!(problem.is_none(), "{problem:?}");
     assert!(shown(&keys.unwrap()).len() < all);
-}
-
-#[tokio::test]
-async fn a_ring_whose_successor_waits_takes_it_and_makes_no_other_key() {
-    let world = World::new();
-    let keyring = world.keyring();
-    keyring.ensure(&[spec()], NOW).await.unwrap();
-    let active = signs(&keyring.load().await.unwrap());
-    keyring.revoke(&active, NOW).await.unwrap();
-    assert!(keyring.load().await.unwrap().ring(&name()).is_none_or(|ring| ring.active().is_none()));
-    let waiting = keyring.prepare(&spec(), NOW).await.unwrap().kid;
-    let loaded = keyring.ensure(&[spec()], NOW).await.unwrap();
-    assert_eq!(signs(&loaded), waiting);
-    assert_eq!(loaded.records().rings().flat_map(|(_, ring)| ring.keys()).count(), 1);
 }
 
 /// A copy from before the revocation was restored and went on from there, so that its number is higher.
