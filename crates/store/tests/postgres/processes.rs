@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use countersign_store::{Expect, PostgresStore, Store, StoreError};
+use countersign_store::{Document, Expect, Key, PostgresStore, Store, StoreError};
 use countersign_testbed::until;
 
 use crate::{
@@ -176,7 +176,7 @@ async fn a_server_that_is_killed_in_the_middle_of_writes_loses_nothing_that_was_
         drop(database.connection().await); // it takes connections again
         for (writer, task) in writers.into_iter().enumerate() {
             let acknowledged = task.await.unwrap().unwrap_or(expected[writer]);
-            let found = number_of(store.get(&key(&format!("k/{writer}"))).await.unwrap().as_ref());
+            let found = number_of(once_available(&store, &key(&format!("k/{writer}"))).await.as_ref());
             assert!(
                 found == acknowledged || found == acknowledged + 1,
                 "round {round}: {found} is stored, {acknowledged} was acknowledged"
@@ -188,6 +188,17 @@ async fn a_server_that_is_killed_in_the_middle_of_writes_loses_nothing_that_was_
     }
     println!("{KILLS} kills; {written} puts acknowledged, {in_doubt} done without their answer");
     assert!(written > KILLS * 20, "{written}: the server was killed before anything was written");
+}
+
+/// What is stored. A connection that the crash cut off says so once, when it is used.
+async fn once_available(store: &PostgresStore, name: &Key) -> Option<Document> {
+    for _ in 0..20 {
+        match store.get(name).await {
+            Err(StoreError::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            answer => return answer.unwrap(),
+        }
+    }
+    store.get(name).await.unwrap()
 }
 
 /// The last number that was acknowledged, if one was.
