@@ -202,7 +202,7 @@ def test_tokens_of_another_countersign_are_taken_by_discovery_and_not_while_its_
 @pytest.mark.parametrize("program", NODE)
 def test_clients_in_node_show_assertions(server, program):
     answer = node(program, server, client="app", method="client_secret_basic", secret=SECRET, scope="read",
-                  assertion=sign(server), grant=GRANT)
+                  more={"assertion": sign(server)}, grant=GRANT)
     claims = accepted(server, answer["token"]["access_token"], "app", sub="login:alice")
     assert claims["scope"] == "read"
 

@@ -154,7 +154,7 @@ def test_the_reason_is_in_the_audit(authority):
     events = [(event["decision"], event.get("code"), event.get("reason")) for event in events if event.get("target") == "countersign::audit"]
     assert events == [
         ("minted", None, None),
-        ("refused", "assertion_replayed", "the assertion was used before (`jti`)"),
+        ("refused", "assertion_replayed", "the client's assertion: it was used before (`jti`)"),
         ("refused", "invalid_client", "the client's assertion is not accepted: the token has expired"),
         ("refused", "invalid_client", "the client's assertion is valid for more than an hour from now (`exp`)"),
     ]

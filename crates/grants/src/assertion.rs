@@ -118,7 +118,7 @@ pub(crate) enum AssertionError {
     NotInUse,
     #[error("`client_id` is another client than the assertion's")]
     AnotherClient,
-    #[error(transparent)]
+    #[error("the client's assertion: {0}")]
     Seen(#[from] SeenError),
 }
 

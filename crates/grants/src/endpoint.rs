@@ -5,8 +5,8 @@
 //! request, whatever became of it.
 
 use crate::{
-    client_auth, client_credentials, error::TokenError, form::Form, jwt_bearer, seen::Seen, settings::Grants,
-    target,
+    client_auth, client_credentials, error::TokenError, form::Form, jwt_bearer, request::Asked, seen::Seen,
+    settings::Grants, target, token_exchange,
 };
 use axum::{
     body::Body,
@@ -42,6 +42,7 @@ struct Progress {
 struct Answer {
     minted: Minted,
     scope: Option<Scope>,
+    issued_token_type: Option<&'static str>,
 }
 
 impl TokenRoute {
@@ -129,15 +130,21 @@ impl TokenRoute {
         let own = self.grants.clients.get(client.id.as_str());
         let own = own.filter(|own| own.grants.contains(&grant)).ok_or(TokenError::UnauthorizedClient)?;
         let audience = target::audience(&form)?;
-        let (subject, scope, longest) = match grant {
-            GrantType::ClientCredentials => (None, client_credentials::scope(&form, own)?, None),
-            GrantType::JwtBearer => {
-                let (rules, backdate) = (&self.grants.rules, self.issuer.settings().backdate);
-                let client = (client.id.as_str(), own);
-                let shown = jwt_bearer::subject(&form, rules, client, now, backdate, &self.seen).await?;
-                (Some(shown.name), shown.scope, Some(shown.longest))
-            }
+        let request = crate::request::Request {
+            form: &form,
+            client: client.id.as_str(),
+            own,
+            rules: &self.grants.rules,
+            seen: &self.seen,
+            now,
+            backdate: self.issuer.settings().backdate,
         };
+        let asked = match grant {
+            GrantType::ClientCredentials => client_credentials::ask(&request)?,
+            GrantType::JwtBearer => jwt_bearer::ask(&request).await?,
+            GrantType::TokenExchange => token_exchange::ask(&request).await?,
+        };
+        let Asked { subject, scope, longest, issued_token_type } = asked;
         let granted = Granted { grant, subject: subject.as_deref(), scope: scope.as_ref(), longest };
         let request = SignRequest::by_grant(granted, audience);
         let minted = self
@@ -145,7 +152,7 @@ impl TokenRoute {
             .mint(Caller::Client(&client), &request, now, ids, Some(peer.0))
             .await
             .map_err(HttpError::Mint)?;
-        Ok(Answer { minted, scope })
+        Ok(Answer { minted, scope, issued_token_type })
     }
 }
 
@@ -154,9 +161,11 @@ fn success(answer: &Answer) -> Response {
     let (token, expires_in) = (&answer.minted.token, answer.minted.expires_in.as_secs());
     // A scope has no character that JSON would escape, and neither has a compact token.
     let scope = answer.scope.as_ref().map(|scope| format!(r#","scope":"{}""#, scope.as_str()));
+    let issued = answer.issued_token_type.map(|issued| format!(r#","issued_token_type":"{issued}""#));
     let body = format!(
-        r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in}{}}}"#,
-        scope.unwrap_or_default()
+        r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in}{}{}}}"#,
+        scope.unwrap_or_default(),
+        issued.unwrap_or_default(),
     );
     let headers = [
         (header::CONTENT_TYPE, "application/json"),

@@ -28,6 +28,8 @@ pub(crate) enum TokenError {
     Missing(&'static str),
     #[error("{0}")]
     Contradiction(&'static str),
+    #[error("{0}")]
+    Unacceptable(&'static str),
     #[error("no client of this issuer has such a grant")]
     UnsupportedGrantType,
     #[error("this client does not have the grant; add it to `grants` in its entry")]
@@ -38,34 +40,41 @@ pub(crate) enum TokenError {
     InvalidTarget(&'static str),
     /// The client's assertion.
     #[error(transparent)]
-    Assertion(#[from] AssertionError),
-    /// The token that was shown for another.
+    Client(#[from] AssertionError),
+    /// The assertion of jwt-bearer.
     #[error(transparent)]
-    Exchange(#[from] ExchangeError),
+    Assertion(ExchangeError),
+    /// The subject token of token exchange.
+    #[error(transparent)]
+    SubjectToken(ExchangeError),
 }
 
 impl TokenError {
     /// The error of RFC 6749, where this is one of this endpoint alone.
     fn own(&self) -> Option<(StatusCode, &'static str)> {
         let bad = |error| Some((StatusCode::BAD_REQUEST, error));
+        let later = Some((StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"));
         match self {
-            Self::NotAForm | Self::NotUtf8 | Self::Repeated | Self::Missing(_) | Self::Contradiction(_) => {
-                bad("invalid_request")
-            }
+            Self::NotAForm
+            | Self::NotUtf8
+            | Self::Repeated
+            | Self::Missing(_)
+            | Self::Contradiction(_)
+            | Self::Unacceptable(_) => bad("invalid_request"),
             Self::UnsupportedGrantType => bad("unsupported_grant_type"),
             Self::UnauthorizedClient => bad("unauthorized_client"),
             Self::InvalidScope(_) => bad("invalid_scope"),
             Self::InvalidTarget(_) => bad("invalid_target"),
-            Self::Assertion(why) if why.is_temporary() => {
-                Some((StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"))
+            Self::Client(why) if why.is_temporary() => later,
+            Self::Assertion(why) | Self::SubjectToken(why) if why.is_temporary() => later,
+            Self::Assertion(ExchangeError::Scope) | Self::SubjectToken(ExchangeError::Scope) => {
+                bad("invalid_scope")
             }
-            Self::Exchange(why) if why.is_temporary() => {
-                Some((StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"))
-            }
-            Self::Exchange(ExchangeError::Scope) => bad("invalid_scope"),
-            Self::Exchange(_) => bad("invalid_grant"),
+            // RFC 7523 §3.1 and RFC 8693 §2.2.2 call the same by two names.
+            Self::Assertion(_) => bad("invalid_grant"),
+            Self::SubjectToken(_) => bad("invalid_request"),
             // The same answer as to a wrong secret.
-            Self::Assertion(_) => None,
+            Self::Client(_) => None,
             Self::Http(HttpError::Mint(MintError::Denied(denial))) => bad(of_rule(denial.rule())),
             Self::Http(_) => None,
         }
@@ -75,7 +84,7 @@ impl TokenError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Http(why) => why.code(),
-            Self::Assertion(why) => why.code(),
+            Self::Client(why) => why.code(),
             other => other.own().map_or("invalid_request", |(_, error)| error),
         }
     }

@@ -4,9 +4,12 @@
 //! made for this issuer (or whom the rule names), be about somebody, and expire within a day. The subject of what is minted is
 //! the rule's provider, a colon and the token's `sub`: no two providers, and no client, can have the same.
 
-use crate::seen::{Kind, Seen, SeenError};
-use countersign_issuer::{Names, Scope};
-use countersign_jose::Timestamp;
+use crate::{
+    request::{Asked, Request},
+    seen::{Kind, Seen, SeenError},
+};
+use countersign_issuer::{GrantType, Names, Scope};
+use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, Verified, json::Object};
 use countersign_verifier::{Fault, TrustError, TrustedIssuer, Verifier, VerifyError};
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
@@ -15,10 +18,30 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How much later than here it may be where a token is taken: the most that a trusted issuer may be given.
 const LEEWAY: Duration = Duration::from_secs(600);
 
+/// What a rule says.
+#[derive(Debug)]
+pub struct RuleSettings {
+    /// The clients it is for.
+    pub clients: BTreeSet<String>,
+    /// The grants it is for.
+    pub grants: BTreeSet<GrantType>,
+    /// What stands in front of the subject.
+    pub provider: Provider,
+    /// Whose tokens, and what those must say.
+    pub issuer: TrustedIssuer,
+    /// What may be asked for with one.
+    pub scopes: Names,
+    /// The longest life of what is minted.
+    pub longest: Option<Duration>,
+    /// How often one may be shown.
+    pub once: Once,
+}
+
 /// One rule.
 #[derive(Debug)]
 pub struct ExchangeRule {
     clients: BTreeSet<String>,
+    grants: BTreeSet<GrantType>,
     provider: Provider,
     verifier: Verifier,
     scopes: Names,
@@ -61,26 +84,19 @@ pub enum Once {
 }
 
 impl ExchangeRule {
-    /// A rule by which these clients may show tokens of `issuer`.
+    /// The rule, at work.
     ///
     /// # Errors
     ///
     /// If tokens could not be told by their issuer.
-    pub fn new(
-        clients: BTreeSet<String>,
-        provider: Provider,
-        issuer: TrustedIssuer,
-        scopes: Names,
-        longest: Option<Duration>,
-        once: Once,
-    ) -> Result<Self, TrustError> {
+    pub fn new(settings: RuleSettings) -> Result<Self, TrustError> {
+        let RuleSettings { clients, grants, provider, issuer, scopes, longest, once } = settings;
         let verifier = Verifier::builder().trust(issuer).build()?;
-        Ok(Self { clients, provider, verifier, scopes, longest, once })
+        Ok(Self { clients, grants, provider, verifier, scopes, longest, once })
     }
 
-    /// Whether it is for this client.
-    pub fn is_for(&self, client: &str) -> bool {
-        self.clients.contains(client)
+    fn is_for(&self, client: &str, grant: GrantType) -> bool {
+        self.clients.contains(client) && self.grants.contains(&grant)
     }
 
     async fn take(&self, token: &str, now: Timestamp, seen: &Seen) -> Result<Exchanged<'_>, ExchangeError> {
@@ -95,7 +111,8 @@ impl ExchangeRule {
         }
         let left = ends.since(now);
         let longest = self.longest.map_or(left, |longest| left.min(longest));
-        Ok(Exchanged { subject: format!("{}:{subject}", self.provider), longest, scopes: &self.scopes })
+        let subject = format!("{}:{subject}", self.provider);
+        Ok(Exchanged { subject, longest, scopes: &self.scopes, shown: scopes_of(accepted.verified()) })
     }
 }
 
@@ -107,33 +124,64 @@ pub(crate) struct Exchanged<'r> {
     /// The longest life of what is minted for it: never beyond its own end.
     pub(crate) longest: Duration,
     scopes: &'r Names,
+    /// The scopes of the token itself, where it has any.
+    shown: Option<Vec<String>>,
+}
+
+/// The scopes that a token has (RFC 8693 §4.2). What is there in another form allows none.
+fn scopes_of(token: &Verified) -> Option<Vec<String>> {
+    let claims = Object::parse(token.payload(), MAX_CLAIMS_DEPTH).ok()?;
+    claims.get("scope")?;
+    let scope = claims.string("scope").ok().flatten().unwrap_or_default();
+    Some(scope.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
 impl Exchanged<'_> {
-    /// The scope that was asked for, if the rule has all of it.
-    pub(crate) fn allow(&self, asked: Scope) -> Result<Scope, ExchangeError> {
-        let within = asked.names().all(|name| self.scopes.allows(name));
-        if within { Ok(asked) } else { Err(ExchangeError::Scope) }
-    }
-
-    /// What of a default the rule has.
-    pub(crate) fn narrow(&self, default: &Scope) -> Option<Scope> {
-        let kept: Vec<&str> = default.names().filter(|name| self.scopes.allows(name)).collect();
-        Scope::parse(&kept.join(" ")).ok()
+    /// Whether the rule has this scope, and with token exchange the token too (RFC 8693: a grant only narrows).
+    fn allows(&self, grant: GrantType, name: &str) -> bool {
+        let shown = match (grant, &self.shown) {
+            (GrantType::TokenExchange, Some(shown)) => shown.iter().any(|shown| shown == name),
+            // An assertion's scopes are names of its issuer's own, about who it is made for.
+            (GrantType::TokenExchange, None) | (GrantType::JwtBearer | GrantType::ClientCredentials, _) => {
+                true
+            }
+        };
+        shown && self.scopes.allows(name)
     }
 }
 
-/// Takes a token by the first rule of this client that accepts it.
-pub(crate) async fn take<'r>(
-    rules: &'r [ExchangeRule],
-    client: &str,
+/// What a token is worth to the client that shows it.
+pub(crate) async fn ask(
+    request: &Request<'_>,
+    grant: GrantType,
     token: &str,
-    now: Timestamp,
-    seen: &Seen,
+    scope: Option<Scope>,
+) -> Result<Asked, ExchangeError> {
+    let exchanged = take(request, grant, token).await?;
+    if exchanged.longest <= request.backdate {
+        return Err(ExchangeError::Ending);
+    }
+    let scope = match scope {
+        Some(asked) if asked.names().all(|name| exchanged.allows(grant, name)) => Some(asked),
+        Some(_) => return Err(ExchangeError::Scope),
+        None => request.own.default_scope.as_ref().and_then(|default| {
+            let kept: Vec<&str> = default.names().filter(|name| exchanged.allows(grant, name)).collect();
+            Scope::parse(&kept.join(" ")).ok()
+        }),
+    };
+    let longest = Some(exchanged.longest);
+    Ok(Asked { subject: Some(exchanged.subject), scope, longest, issued_token_type: None })
+}
+
+/// Takes a token by the first rule of this client that accepts it.
+async fn take<'r>(
+    request: &Request<'r>,
+    grant: GrantType,
+    token: &str,
 ) -> Result<Exchanged<'r>, ExchangeError> {
     let mut refusal = ExchangeError::NoRule;
-    for rule in rules.iter().filter(|rule| rule.is_for(client)) {
-        match rule.take(token, now, seen).await {
+    for rule in request.rules.iter().filter(|rule| rule.is_for(request.client, grant)) {
+        match rule.take(token, request.now, request.seen).await {
             Err(ExchangeError::Refused(VerifyError::UnknownIssuer)) => {}
             // It was accepted and spent, or cannot be judged: another rule has nothing to add.
             Err(why @ ExchangeError::Seen(_)) => return Err(why),
@@ -149,19 +197,19 @@ pub(crate) async fn take<'r>(
 pub(crate) enum ExchangeError {
     #[error("no rule of this client (`exchange`) takes tokens of this issuer")]
     NoRule,
-    #[error("the assertion is not accepted: {0}")]
+    #[error("the token shown is not accepted: {0}")]
     Refused(#[from] VerifyError),
-    #[error("the assertion is about nobody (`sub`)")]
+    #[error("the token shown is about nobody (`sub`)")]
     NoSubject,
-    #[error("the assertion is valid for more than a day from now (`exp`)")]
+    #[error("the token shown is valid for more than a day from now (`exp`)")]
     TooLong,
-    #[error("the assertion expires before a token for it could be used (`exp`)")]
+    #[error("the token shown expires before a token for it could be used (`exp`)")]
     Ending,
-    #[error("the assertion has no name (`jti`), and the rule takes each one once")]
+    #[error("the token shown has no name (`jti`), and the rule takes each one once")]
     NoJti,
-    #[error(transparent)]
+    #[error("the token shown: {0}")]
     Seen(#[from] SeenError),
-    #[error("the rule (`exchange`) does not allow this scope")]
+    #[error("the rule (`exchange`) or the token shown does not allow this scope")]
     Scope,
 }
 

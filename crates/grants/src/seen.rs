@@ -68,9 +68,9 @@ fn name(kind: Kind, by: &str, jti: &str) -> String {
 /// Why a name was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SeenError {
-    #[error("the assertion was used before (`jti`)")]
+    #[error("it was used before (`jti`)")]
     Replayed,
-    #[error("it cannot be known whether the assertion was used before: {0}")]
+    #[error("it cannot be known whether it was used before: {0}")]
     Store(String),
 }
 

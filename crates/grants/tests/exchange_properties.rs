@@ -6,7 +6,7 @@
 mod support;
 
 use axum::http::StatusCode;
-use countersign_grants::{ExchangeRule, Once};
+use countersign_grants::{ExchangeRule, Once, RuleSettings};
 use countersign_issuer::GrantType;
 use countersign_jose::{Algorithm, Header, KeySize, Policy, SigningInput, SigningKey, Unverified};
 use countersign_verifier::{KeySource, TrustedIssuer};
@@ -18,8 +18,6 @@ use support::{Entry, ISSUER, NOW, SECRET, claims, route, scope_names, send};
 static LOGIN: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap());
 
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-
 fn rule(scopes: &[String], longest: Option<u64>) -> ExchangeRule {
     let key = LOGIN.public_key().unwrap().to_pem().unwrap();
     let issuer = TrustedIssuer::builder("https://login.example")
@@ -28,14 +26,15 @@ fn rule(scopes: &[String], longest: Option<u64>) -> ExchangeRule {
         .audiences([ISSUER])
         .build()
         .unwrap();
-    ExchangeRule::new(
-        BTreeSet::from(["mine".to_owned()]),
-        "login".parse().unwrap(),
+    ExchangeRule::new(RuleSettings {
+        clients: BTreeSet::from(["mine".to_owned()]),
+        grants: BTreeSet::from([GrantType::JwtBearer, GrantType::TokenExchange]),
+        provider: "login".parse().unwrap(),
         issuer,
-        scopes.iter().cloned().collect(),
-        longest.map(Duration::from_secs),
-        Once::Required,
-    )
+        scopes: scopes.iter().cloned().collect(),
+        longest: longest.map(Duration::from_secs),
+        once: Once::Required,
+    })
     .unwrap()
 }
 
@@ -54,14 +53,17 @@ proptest! {
         own_scopes in scope_names(),
         rule_scopes in scope_names(),
         default in any::<bool>(),
+        is_exchange in any::<bool>(),
+        shown_scope in proptest::option::of(scope_names()),
         longest in 1_u64..8000,
         rule_longest in proptest::option::of(1_u64..8000),
         left in -20_i64..100_000,
         asked in proptest::option::of("[ab*:]{1,2}( [ab]{1,2}){0,2}"),
         subject in prop_oneof![Just(json!("alice")), Just(json!("mine")), Just(json!("")), Just(json!(1)), "\\PC{1,8}".prop_map(Value::from)],
-        extra in prop_oneof![Just("scope"), Just("act"), Just("client_id"), Just("tenant"), Just("sub2"), Just("exp2")],
+        extra in prop_oneof![Just("act"), Just("client_id"), Just("tenant"), Just("sub2"), Just("exp2")],
     ) {
-        let mut entry = Entry::plain(GrantType::JwtBearer, own_scopes, longest);
+        let grant = if is_exchange { GrantType::TokenExchange } else { GrantType::JwtBearer };
+        let mut entry = Entry::plain(grant, own_scopes, longest);
         if !default {
             entry.default_scope = None;
         }
@@ -71,7 +73,16 @@ proptest! {
             "iss": "https://login.example", "aud": ISSUER, "exp": ends, "jti": "1", "sub": subject,
         });
         shown.as_object_mut().unwrap().insert(extra.to_owned(), json!("a b admin"));
-        let mut body = format!("grant_type={JWT_BEARER}&assertion={}", assertion(&shown));
+        if let Some(scope) = &shown_scope {
+            shown.as_object_mut().unwrap().insert("scope".to_owned(), json!(scope.join(" ")));
+        }
+        let (token, grant_type) = (assertion(&shown), grant.name());
+        let mut body = if is_exchange {
+            let kind = "urn:ietf:params:oauth:token-type:jwt";
+            format!("grant_type={grant_type}&subject_token={token}&subject_token_type={kind}")
+        } else {
+            format!("grant_type={grant_type}&assertion={token}")
+        };
         if let Some(asked) = &asked {
             body.push_str(&format!("&scope={}", asked.replace(' ', "+")));
         }
@@ -96,6 +107,8 @@ proptest! {
             let within = |list: &[String], name: &str| list.iter().any(|own| own == name || own == "*");
             for name in scope.as_str().unwrap().split(' ') {
                 prop_assert!(within(&entry.scopes, name) && within(&rule_scopes, name), "{}", name);
+                let shown = shown_scope.as_ref().filter(|_| is_exchange);
+                prop_assert!(shown.is_none_or(|shown| shown.iter().any(|own| own == name)), "{}", name);
             }
         }
         let known = ["iss", "sub", "client_id", "aud", "iat", "nbf", "exp", "jti", "scope"];

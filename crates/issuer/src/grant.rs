@@ -13,17 +13,20 @@ pub enum GrantType {
     ClientCredentials,
     /// A client shows a token of an issuer that a rule trusts, for whom that token is about (RFC 7523 §2.1).
     JwtBearer,
+    /// The same in the words of RFC 8693, whose subject token may be one that was made for others.
+    TokenExchange,
 }
 
 impl GrantType {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::ClientCredentials, Self::JwtBearer];
+    pub const ALL: [Self; 3] = [Self::ClientCredentials, Self::JwtBearer, Self::TokenExchange];
 
     /// `grant_type`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 

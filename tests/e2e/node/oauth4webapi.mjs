@@ -21,8 +21,8 @@ async function ask(secret, kid, scope) {
   const client = { client_id: s.client }
   const parameters = new URLSearchParams({ scope })
   const method = methods[s.method](secret, kid)
-  if (s.assertion) {
-    parameters.set('assertion', s.assertion)
+  if (s.grant) {
+    for (const [name, value] of Object.entries(s.more)) parameters.set(name, value)
     const response = await oauth.genericTokenEndpointRequest(server, client, method, s.grant, parameters, http)
     return oauth.processGenericTokenEndpointResponse(server, client, response)
   }

@@ -20,8 +20,8 @@ const configured = (secret, kid) =>
 
 const right = await configured(s.secret, s.kid)
 const ask = (configuration, scope) =>
-  s.assertion
-    ? client.genericGrantRequest(configuration, s.grant, { assertion: s.assertion, scope })
+  s.grant
+    ? client.genericGrantRequest(configuration, s.grant, { ...s.more, scope })
     : client.clientCredentialsGrant(configuration, { scope })
 const token = await ask(right, s.scope)
 const refused = await outcome(ask(right, 'admin'))

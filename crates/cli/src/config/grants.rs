@@ -11,7 +11,7 @@ use crate::{
     files,
 };
 use countersign_gateway::settings::{RawTrust, Surroundings, trusted};
-use countersign_grants::{AssertionKeys, Assertions, ClientGrants, ExchangeRule, Grants, Once};
+use countersign_grants::{AssertionKeys, Assertions, ClientGrants, ExchangeRule, Grants, Once, RuleSettings};
 use countersign_issuer::{GrantType, IssuerUrl, Scope, TOKEN_PATH};
 use countersign_jose::Algorithm;
 use countersign_verifier::KeySource;
@@ -19,6 +19,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
+
+/// Grants that are worth nothing without a rule of exchange.
+const BY_RULE: [GrantType; 2] = [GrantType::JwtBearer, GrantType::TokenExchange];
 
 const PROFILE: &str = "access_token";
 
@@ -32,9 +35,15 @@ pub(super) fn check(raw: &RawConfig) -> Outcome<bool> {
         check_client(client)?;
     }
     for client in &raw.clients {
-        let exchanges = client.grants.iter().any(|grant| grant == GrantType::JwtBearer.name());
-        if exchanges && !raw.exchange.iter().any(|rule| rule.clients.contains(&client.id)) {
-            let why = "no rule (`exchange`) says what this client may exchange; add one";
+        let has_rule = |grant: &&str| {
+            raw.exchange
+                .iter()
+                .any(|rule| rule.clients.contains(&client.id) && rule.grants.iter().any(|name| name == grant))
+        };
+        let without =
+            BY_RULE.iter().map(|grant| grant.name()).filter(|name| client.grants.iter().any(|g| g == name));
+        if let Some(grant) = without.into_iter().find(|grant| !has_rule(grant)) {
+            let why = format!("no rule (`exchange`) says what this client may exchange by {grant}; add one");
             return Err(at(&format!("clients.{}.grants", client.id), why));
         }
     }
@@ -101,11 +110,20 @@ fn exchange(
     if rule.clients.is_empty() {
         return Err(at(&key("clients"), "nobody may use this rule; name a client"));
     }
+    let named = |name: &String| GrantType::named(name).filter(|grant| BY_RULE.contains(grant));
+    let mut grants = BTreeSet::new();
+    for name in &rule.grants {
+        let known = BY_RULE.map(GrantType::name).join(", ");
+        let unknown = || at(&key("grants"), format!("{name:?} exchanges nothing; there is {known}"));
+        grants.insert(named(name).ok_or_else(unknown)?);
+    }
+    if grants.is_empty() {
+        return Err(at(&key("grants"), "nobody may use this rule; name a grant"));
+    }
     for id in &rule.clients {
         let client = raw.clients.iter().find(|client| client.id == *id);
         let client = client.ok_or_else(|| at(&key("clients"), format!("there is no client {id:?}")))?;
-        if !client.grants.iter().any(|grant| grant == GrantType::JwtBearer.name()) {
-            let grant = GrantType::JwtBearer.name();
+        if let Some(grant) = rule.grants.iter().find(|grant| !client.grants.contains(grant)) {
             return Err(at(&key("clients"), format!("client {id:?} does not have the grant {grant:?}")));
         }
     }
@@ -128,14 +146,15 @@ fn exchange(
     let longest = rule.max_lifetime.as_ref();
     let longest = longest.map(|text| positive(&key("max_lifetime"), text)).transpose()?;
     let once = if rule.once { Once::Required } else { Once::GivenUp };
-    ExchangeRule::new(
-        rule.clients.iter().cloned().collect(),
-        parse(&key("provider"), &rule.provider)?,
-        trusted,
-        rule.scopes.iter().cloned().collect(),
+    ExchangeRule::new(RuleSettings {
+        clients: rule.clients.iter().cloned().collect(),
+        grants,
+        provider: parse(&key("provider"), &rule.provider)?,
+        issuer: trusted,
+        scopes: rule.scopes.iter().cloned().collect(),
         longest,
         once,
-    )
+    })
     .map_err(|why| at(&key("trust"), why))
 }
 

@@ -1,6 +1,7 @@
 //! The configuration as it is typed. The comments here are the reference page and the JSON Schema.
 
 use countersign_gateway::settings::{RawGate, RawTrust};
+use countersign_issuer::GrantType;
 use countersign_jose::Algorithm;
 use countersign_settings::log::RawLog;
 use schemars::JsonSchema;
@@ -51,8 +52,7 @@ pub(crate) struct RawConfig {
     /// Where an AWS Lambda function publishes the public documents after each scheduled turn of the rotation.
     #[serde(default)]
     pub(crate) publish: Option<RawPublish>,
-    /// Which clients may show whose tokens at `/token` for one of ours (`urn:ietf:params:oauth:grant-type:jwt-bearer`). Without a
-    /// rule, none may.
+    /// Which clients may show whose tokens at `/token` for one of ours. Without a rule, none may.
     #[serde(default)]
     pub(crate) exchange: Vec<RawExchange>,
     /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can verify the token.
@@ -394,8 +394,9 @@ pub(crate) struct RawClient {
     /// Values it may put into the claims `scope` and `scp`, and scopes it may ask for at `/token`; `"*"` is any.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
-    /// The grants it may use at `/token`: `client_credentials`, `urn:ietf:params:oauth:grant-type:jwt-bearer`. They mint tokens of
-    /// profile `access_token`, which must be in `profiles`. The second needs a rule (`exchange`).
+    /// The grants it may use at `/token`: `client_credentials`, `urn:ietf:params:oauth:grant-type:jwt-bearer`,
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`. They mint tokens of profile `access_token`, which must be in `profiles`. The
+    /// last two need a rule (`exchange`).
     #[serde(default)]
     pub(crate) grants: Vec<String>,
     /// The scopes of its access tokens when it asks for none. Each must be in `scopes`.
@@ -419,8 +420,12 @@ pub(crate) struct RawClient {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawExchange {
-    /// The clients that may show such tokens. Each must have the grant in its entry.
+    /// The clients that may show such tokens. Each must have the rule's grants in its entry.
     pub(crate) clients: Vec<String>,
+    /// By which grants: `urn:ietf:params:oauth:grant-type:jwt-bearer`, which is the default, or
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`.
+    #[serde(default = "jwt_bearer")]
+    pub(crate) grants: Vec<String>,
     /// What stands in front of the subject, with a colon: 1 to 32 of `a-z 0-9 -`. So the subjects of two providers are never the same.
     pub(crate) provider: String,
     /// Whose tokens they are, and what those must say. As in `trust`, but for this rule alone: the gate does not accept them. `audiences` is
@@ -435,6 +440,10 @@ pub(crate) struct RawExchange {
     /// Whether each token is taken once, by its `jti`, whichever server it comes to. `false`: as often as its holder likes.
     #[serde(default = "yes")]
     pub(crate) once: bool,
+}
+
+fn jwt_bearer() -> Vec<String> {
+    vec![GrantType::JwtBearer.name().into()]
 }
 
 fn yes() -> bool {
