@@ -144,16 +144,22 @@ def go():
     return shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
 
 
+def not_tested(why):
+    """Not skipped in silence: pytest shows it at the end of every run."""
+    warnings.warn(f"NOT TESTED: golang.org/x/oauth2, because {why}", stacklevel=2)
+
+
 def test_x_oauth2_of_go_authenticates_with_a_secret(server, tmp_path_factory):
     if not go():
-        # Not skipped in silence: pytest shows it at the end of every run.
-        warnings.warn("NOT TESTED: golang.org/x/oauth2, because there is no Go on this machine", stacklevel=1)
-        return
+        return not_tested("there is no Go on this machine")
     folder = tmp_path_factory.mktemp("go")
     for name in ("go.mod", "go.sum", "main.go"):
         shutil.copy(HERE / "go" / name, folder / name)
-    own = {"GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
-    subprocess.run([go(), "build", "-o", "client", "."], cwd=folder, env=os.environ | own, check=True, timeout=600)
+    environment = os.environ | {"GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
+    had = subprocess.run([go(), "mod", "download"], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    if had.returncode:
+        return not_tested(f"Go cannot have its module: {had.stderr[-300:]}")
+    subprocess.run([go(), "build", "-o", "client", "."], cwd=folder, env=environment, check=True, timeout=600)
     for style in ("header", "params"):
         for id, secret in (("worker", SECRET), ("odd", ODD)):
             arguments = [folder / "client", f"{server.issuer}/token", id, secret, style]
