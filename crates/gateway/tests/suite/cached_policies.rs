@@ -279,6 +279,7 @@ async fn what_no_policy_can_name_is_refused_and_the_outcome_says_so() {
 #[tokio::test]
 async fn a_request_that_no_policy_can_name_keeps_its_caller_out_of_nothing_else() {
     let long = format!("/{}", "y".repeat(600));
+    let mut unnameable = 0;
     for rules in [
         json!([{ "path": "/**", "public": true }, { "path": "/", "any_scope": ["x"] }]),
         json!([{ "path": "/b" }, { "path": "/a/b", "any_scope": ["x"] }, { "path": "/**" }]),
@@ -294,9 +295,19 @@ async fn a_request_that_no_policy_can_name_keeps_its_caller_out_of_nothing_else(
                 let reply = shown(&outcome.reply);
                 assert_eq!(reply["principalId"], own["principalId"], "{method} {first}");
                 assert!(iam_allows(&reply, &format!("{STAGE}/GET/b")), "{rules}: {method} {first}: {reply}");
+                // What is said of it is what the policy says.
+                let allowed = iam_allows(&reply, &format!("{STAGE}/{method}{first}"));
+                assert_eq!(
+                    allowed,
+                    matches!(outcome.decision, Decision::Allow(_)),
+                    "{rules}: {method} {first}"
+                );
+                let Decision::Deny(denial) = outcome.decision else { continue };
+                unnameable += u32::from(denial.refusal.code() == "path_unnameable");
             }
         }
     }
+    assert!(unnameable > 10, "{unnameable}");
 }
 
 fn segment() -> impl Strategy<Value = String> {
