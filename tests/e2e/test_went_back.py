@@ -69,7 +69,14 @@ def test_a_reload_while_the_store_has_gone_back_changes_nothing(world, refresh):
     def told(text):
         return [event["message"] for event in world.events() if text in event.get("message", "")]
 
-    for copy in (None, "older.db"):
+    # As somebody leaves it who has worked on an older copy for long: what tells it is the keys alone.
+    world.done("store", "copy", "sqlite:older.db", "sqlite:longer.db")
+    longer = {"COUNTERSIGN_STORE__URL": "sqlite:../longer.db"}
+    for _ in range(4):
+        other = json.loads(world.done("keys", "prepare", "--json", env=longer))["kid"]
+        world.done("keys", "revoke", other, env=longer)
+
+    for copy in (None, "older.db", "longer.db"):
         before = len(told("was not reloaded"))
         clear(world.folder / "countersign" / "keys.db") if copy is None else restore(world, copy)
         if refresh == "200ms":
@@ -77,7 +84,7 @@ def test_a_reload_while_the_store_has_gone_back_changes_nothing(world, refresh):
         server.send_signal(signal.SIGHUP)
         until(lambda: len(told("was not reloaded")) > before, "the reload is refused", within=60)
         said = told("was not reloaded")[-1]
-        assert "no keyring" in said or "its sequence is" in said, said
+        assert "no keyring" in said or "its sequence is" in said or (copy == "longer.db" and made in said), said
         assert kid(sign(issuer)) == made and {key["kid"] for key in jwks(issuer)["keys"]} == known
         restore(world, "newest.db")
     ready(issuer)
