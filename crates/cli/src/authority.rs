@@ -38,7 +38,8 @@ impl Authority {
         Self::open_or(config.first_keys, config, environment).await
     }
 
-    /// Opens store and sealing key, and makes either where none exists yet: somebody has said that there never were any.
+    /// Opens store and sealing key, and makes either where none exists yet: somebody has said that
+    /// there never were any.
     pub(crate) async fn open_new(config: &Config, environment: &Environment) -> Outcome<Self> {
         Self::open_or(FirstKeys::Create, config, environment).await
     }
@@ -92,8 +93,9 @@ impl Authority {
         Arc::clone(&self.store)
     }
 
-    /// Reads an authority that has everything it needs: one look at the store's mark, one at the keyring and its marks. `None` where
-    /// something is missing, which is then for [`Authority::open_by`] to make, or to say what it is.
+    /// Reads an authority that has everything it needs: one look at the store's mark, one at the
+    /// keyring and its marks. `None` where something is missing, which is then for
+    /// [`Authority::open_by`] to make, or to say what it is.
     #[cfg(feature = "lambda")]
     pub(crate) async fn read(
         clock: Arc<dyn Clock>,
@@ -265,7 +267,8 @@ async fn check_sealing_key(config: &Config, store: &dyn Store, first_keys: First
     if let Some(path) = &file {
         files::sweep(path);
     }
-    // Looked for first: the process that makes both makes the file before the first key, so that keys without it are real.
+    // Looked for first: the process that makes both makes the file before the first key, so that
+    // keys without it are real.
     let has_file = file.as_ref().is_none_or(|path| path.exists());
     if StoredKeyring::exists(store).await? {
         if !has_file && file.is_some_and(|path| !path.exists()) {

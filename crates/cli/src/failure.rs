@@ -78,8 +78,8 @@ pub(crate) fn internal(message: impl fmt::Display) -> Failure {
     Failure { kind: Kind::Internal, code: "internal", message: message.to_string() }
 }
 
-/// A file that cannot be written. Anyone who has the wrong folder or no permission changes the configuration; a disk that is full or
-/// broken is nothing the configuration says.
+/// A file that cannot be written. Anyone who has the wrong folder or no permission changes the
+/// configuration; a disk that is full or broken is nothing the configuration says.
 pub(crate) fn unwritable(what: impl fmt::Display, why: &io::Error) -> Failure {
     let message = format!("{what} cannot be written: {why}");
     match why.kind() {

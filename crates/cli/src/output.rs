@@ -1,10 +1,11 @@
 //! The one place that writes to standard output and standard error.
 //!
-//! What a command has to say and what became of its saying are two things. A command prints what it has and goes on; the
-//! first thing that could not be written is kept, and [`exit_code`] turns it into the program's end, for every command alike:
-//! a success becomes a failure, a failure stays the failure it is. A pipe that was closed is no error, because anyone who closed
-//! it has read enough (`countersign keys list | head -1`); the outcome then has its own exit code.
-//! Pinned by `tests/e2e/test_exit_codes.py`.
+//! What a command has to say and what became of its saying are two things. A command prints what it
+//! has and goes on; the first thing that could not be written is kept, and [`exit_code`] turns it
+//! into the program's end, for every command alike: a success becomes a failure, a failure stays
+//! the failure it is. A pipe that was closed is no error, because anyone who closed it has read
+//! enough (`countersign keys list | head -1`); the outcome then has its own exit code. Pinned by
+//! `tests/e2e/test_exit_codes.py`.
 
 use crate::failure::Exit;
 use std::{

@@ -1,8 +1,9 @@
 //! What a configuration refers to on AWS, and a configuration that is itself there.
 //!
-//! References (`ssm:/NAME`, `secretsmanager:ARN`) are fetched together, all at once, before they are read: [`SecretRef::read`] finds
-//! then what they have led to, or why they have not. Nothing is fetched where nothing refers to AWS. A build without the feature
-//! `aws-secrets` fetches nothing and says so when a reference is read.
+//! References (`ssm:/NAME`, `secretsmanager:ARN`) are fetched together, all at once, before they
+//! are read: [`SecretRef::read`] finds then what they have led to, or why they have not. Nothing is
+//! fetched where nothing refers to AWS. A build without the feature `aws-secrets` fetches nothing
+//! and says so when a reference is read.
 
 use crate::{
     config::RawConfig,

@@ -1,10 +1,11 @@
 //! `private_key_jwt`: a client proves who it is with a JWT that it signs (RFC 7521 §4.2, RFC 7523 §2.2 and §3).
 //!
-//! `iss` and `sub` are the client, whose own keys alone may verify it; every `aud` is this issuer or its token endpoint;
-//! `exp` is there and at most an hour away; `jti` is there and is taken once, whichever server it comes to, until the
-//! assertion has expired. That is written into the store before the client is believed. `typ`, if there, is that of
-//! such an assertion, so that no other token a client signs can be used as one (RFC 8725 §3.11).
-//! Pinned by `tests/e2e/test_private_key_jwt.py`.
+//! `iss` and `sub` are the client, whose own keys alone may verify it; every `aud` is this issuer
+//! or its token endpoint; `exp` is there and at most an hour away; `jti` is there and is taken
+//! once, whichever server it comes to, until the assertion has expired. That is written into the
+//! store before the client is believed. `typ`, if there, is that of such an assertion, so that no
+//! other token a client signs can be used as one (RFC 8725 §3.11). Pinned by
+//! `tests/e2e/test_private_key_jwt.py`.
 
 use crate::seen::{Kind, Seen, SeenError};
 use countersign_jose::{Algorithm, Timestamp};

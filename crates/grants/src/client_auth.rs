@@ -1,5 +1,6 @@
-//! Who asks: exactly one of HTTP Basic, `client_id` and `client_secret` in the body, or an assertion that the client signed
-//! (RFC 6749 §2.3, RFC 7521 §4.2). Two at once are a malformed request, even if they agree.
+//! Who asks: exactly one of HTTP Basic, `client_id` and `client_secret` in the body, or an
+//! assertion that the client signed (RFC 6749 §2.3, RFC 7521 §4.2). Two at once are a malformed
+//! request, even if they agree.
 
 use crate::{assertion::AssertionError, error::TokenError, form::Form, seen::Seen, settings::Grants};
 use axum::http::HeaderMap;

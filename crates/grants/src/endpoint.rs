@@ -1,8 +1,8 @@
 //! `POST /token` itself: order, audit, rates and the response.
 //!
-//! Order: method, kind and size of the body, parameters, who is asking, per-client rate, the grant, policy, signature. As at
-//! `POST /sign`, a caller that does not prove who it is has its address charged, and there is one audit record for every
-//! request, whatever became of it.
+//! Order: method, kind and size of the body, parameters, who is asking, per-client rate, the grant,
+//! policy, signature. As at `POST /sign`, a caller that does not prove who it is has its address
+//! charged, and there is one audit record for every request, whatever became of it.
 
 use crate::{
     client_auth, client_credentials, error::TokenError, form::Form, jwt_bearer, request::Asked, seen::Seen,
@@ -46,8 +46,8 @@ struct Answer {
 }
 
 impl TokenRoute {
-    /// The route of an issuer. `rates` are those of its other routes, `store` is where what may be used once is noted, and
-    /// `skew` is how far the clocks of servers may differ.
+    /// The route of an issuer. `rates` are those of its other routes, `store` is where what may be
+    /// used once is noted, and `skew` is how far the clocks of servers may differ.
     pub fn new(
         grants: Grants,
         issuer: Arc<Issuer>,

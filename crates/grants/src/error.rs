@@ -1,6 +1,7 @@
 //! What goes wrong at `POST /token`, as the caller sees it: the codes and statuses of RFC 6749 §5.2 and RFC 8707 §2.
 //!
-//! One exhaustive match. What a caller that has not proved who it is may learn is only that; the reason is in the audit.
+//! One exhaustive match. What a caller that has not proved who it is may learn is only that; the
+//! reason is in the audit.
 
 use crate::{assertion::AssertionError, exchange::ExchangeError};
 use axum::{

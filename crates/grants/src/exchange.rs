@@ -1,8 +1,9 @@
 //! Rules of exchange: which client may show whose tokens, and what it gets for them at most.
 //!
-//! A rule trusts one issuer for this purpose alone: what opens the gate is not thereby worth a token here. Its tokens must be
-//! made for this issuer (or whom the rule names), be about somebody, and expire within a day. The subject of what is minted is
-//! the rule's provider, a colon and the token's `sub`: no two providers, and no client, can have the same.
+//! A rule trusts one issuer for this purpose alone: what opens the gate is not thereby worth a
+//! token here. Its tokens must be made for this issuer (or whom the rule names), be about somebody,
+//! and expire within a day. The subject of what is minted is the rule's provider, a colon and the
+//! token's `sub`: no two providers, and no client, can have the same.
 
 use crate::{
     request::{Asked, Request},
@@ -192,7 +193,8 @@ async fn take<'r>(
     Err(refusal)
 }
 
-/// Why a foreign token is not worth a token here. Told to the client, which has proved who it is; no text of the token is in it.
+/// Why a foreign token is not worth a token here. Told to the client, which has proved who it is;
+/// no text of the token is in it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error("no rule of this client (`exchange`) takes tokens of this issuer")]

@@ -1,8 +1,9 @@
 //! The parameters of a request: `application/x-www-form-urlencoded`, each once (RFC 6749 §3.2).
 //!
-//! One without a value is taken as left out, one that is not known is passed over, one that is there twice is refused,
-//! even if it is not known or has no value. `resource` and `audience` alone may be repeated (RFC 8707 §2, RFC 8693 §2.1).
-//! The query of the URL is never read: credentials in it would be in the logs of every proxy on the way (§2.3.1).
+//! One without a value is taken as left out, one that is not known is passed over, one that is
+//! there twice is refused, even if it is not known or has no value. `resource` and `audience` alone
+//! may be repeated (RFC 8707 §2, RFC 8693 §2.1). The query of the URL is never read: credentials in
+//! it would be in the logs of every proxy on the way (§2.3.1).
 
 use crate::error::TokenError;
 use countersign_issuer::http::form_decode;

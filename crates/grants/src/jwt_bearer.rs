@@ -1,4 +1,5 @@
-//! `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523 §2.1): a client shows a token of another issuer for one of ours.
+//! `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523 §2.1): a client shows a token of another
+//! issuer for one of ours.
 //!
 //! Client authentication is demanded, so that a stolen assertion alone is worth nothing.
 

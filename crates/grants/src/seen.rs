@@ -1,7 +1,8 @@
 //! What may be used once: the names of assertions that were taken, in the store that all servers share.
 //!
-//! A name is written on the condition that it is not there, before what it names is believed, and stays until nobody could
-//! take it any more. Pinned by `tests/e2e/stores.py`, on a file and on Postgres.
+//! A name is written on the condition that it is not there, before what it names is believed, and
+//! stays until nobody could take it any more. Pinned by `tests/e2e/stores.py`, on a file and on
+//! Postgres.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use countersign_jose::{Timestamp, base64url};

@@ -1,4 +1,5 @@
-//! Which clients have which grants, and how those authenticate. What discovery says follows from it and from nothing else.
+//! Which clients have which grants, and how those authenticate. What discovery says follows from it
+//! and from nothing else.
 
 use crate::{assertion::Assertions, exchange::ExchangeRule};
 use countersign_issuer::{Clients, GrantType, Scope, TokenEndpoint};

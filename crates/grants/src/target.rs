@@ -1,4 +1,5 @@
-//! For whom a token is asked: `resource` (RFC 8707 §2) and `audience` (RFC 8693 §2.1), together the audience of the token.
+//! For whom a token is asked: `resource` (RFC 8707 §2) and `audience` (RFC 8693 §2.1), together the
+//! audience of the token.
 //!
 //! Whether the client may have it is decided by its policy; here it is only read.
 

@@ -1,5 +1,6 @@
-//! What holds of every exchange by a rule, whatever is shown and asked: a token is about the provider's subject, lives no longer
-//! than what was shown for it, and its scope is within the rule and the client's entry. Nothing of what was shown is taken over.
+//! What holds of every exchange by a rule, whatever is shown and asked: a token is about the
+//! provider's subject, lives no longer than what was shown for it, and its scope is within the rule
+//! and the client's entry. Nothing of what was shown is taken over.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

@@ -1,5 +1,6 @@
-//! What holds of every answer of `POST /token` whatever is sent: a token is within the policy of the client that proved who
-//! it is, in audience, scope, lifetime and claims, and everything else is an error of RFC 6749 that mints nothing.
+//! What holds of every answer of `POST /token` whatever is sent: a token is within the policy of
+//! the client that proved who it is, in audience, scope, lifetime and claims, and everything else
+//! is an error of RFC 6749 that mints nothing.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

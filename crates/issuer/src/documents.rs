@@ -157,9 +157,10 @@ fn names(grants: &[GrantType]) -> Vec<&'static str> {
     grants.iter().map(|grant| grant.name()).collect()
 }
 
-/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization endpoint, so no response type is offered; it and
-/// the list of grants are there because their absence would mean "authorization_code and implicit". Of the token endpoint
-/// there is nothing where nobody may ask it.
+/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization endpoint, so no response
+/// type is offered; it and the list of grants are there because their absence would mean
+/// "authorization_code and implicit". Of the token endpoint there is nothing where nobody may ask
+/// it.
 #[derive(Serialize)]
 struct Discovery<'a> {
     issuer: &'a str,

@@ -250,8 +250,8 @@ impl Issuer {
         self.standing.jump()
     }
 
-    /// To be called every now and then: a clock that was set is believed when it has gone on undisturbed for long enough. Returns
-    /// the jump when that is so.
+    /// To be called every now and then: a clock that was set is believed when it has gone on
+    /// undisturbed for long enough. Returns the jump when that is so.
     pub fn settle_clock(&self) -> Option<ClockJump> {
         self.standing.settle_clock()
     }
@@ -280,8 +280,8 @@ impl Issuer {
         self.audit_log.as_ref()
     }
 
-    /// Counts and records a request for a token by a grant that got none and never came to the mint, which records its own
-    /// refusals. `client` is the one that proved who it is, if any did.
+    /// Counts and records a request for a token by a grant that got none and never came to the
+    /// mint, which records its own refusals. `client` is the one that proved who it is, if any did.
     pub fn refuse(&self, request: &RefusedRequest<'_>, code: &'static str, reason: &str) {
         self.metrics.refused(code);
         let audit = AuditEvent {

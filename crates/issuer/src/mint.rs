@@ -250,7 +250,8 @@ impl Issuer {
     }
 }
 
-/// Two fresh names, each 128 random bits as base64url, from one read: for a small read the generator costs as much as for one.
+/// Two fresh names, each 128 random bits as base64url, from one read: for a small read the
+/// generator costs as much as for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
     /// Of the request, in the audit and in the header `x-request-id`.

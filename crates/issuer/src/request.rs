@@ -1,5 +1,5 @@
-//! The typed form of a mint request: what `POST /sign` carries in its body and `countersign sign` on its command line, or
-//! what a grant of `POST /token` asks for.
+//! The typed form of a mint request: what `POST /sign` carries in its body and `countersign sign`
+//! on its command line, or what a grant of `POST /token` asks for.
 //!
 //! Strict: unknown members, duplicate members, wrong types and too much nesting are refused, each with what is wrong.
 //! The claims stay the text they were, so numbers of any size, nested values and Unicode leave as they came.

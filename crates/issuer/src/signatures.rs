@@ -1,10 +1,11 @@
 //! Turns at the processor: how many signatures are computed at once, and how many requests wait for theirs.
 //!
-//! A signature with RSA keeps a core busy for most of a millisecond. If every request that is ready signed at once,
-//! health and keys would wait behind all of them. So at most `at_once` are computed at a time (one core is left to the rest,
-//! where there are several), and a task that has a turn lets the tasks that are ready run first, because on a single core
-//! nobody else could. Waiting is in order and bounded: beyond `waiting` a request is refused and told to come back.
-//! A key that a service keeps takes no turn, for its work is done elsewhere.
+//! A signature with RSA keeps a core busy for most of a millisecond. If every request that is ready
+//! signed at once, health and keys would wait behind all of them. So at most `at_once` are computed
+//! at a time (one core is left to the rest, where there are several), and a task that has a turn
+//! lets the tasks that are ready run first, because on a single core nobody else could. Waiting is
+//! in order and bounded: beyond `waiting` a request is refused and told to come back. A key that a
+//! service keeps takes no turn, for its work is done elsewhere.
 
 use countersign_jose::{Algorithm, KeyKind};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

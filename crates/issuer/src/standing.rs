@@ -1,11 +1,13 @@
 //! `Standing`: whether what this issuer knows can be relied on now, and what a person should look at.
 //!
-//! How long the store has been silent is measured by a clock that nobody sets. A wall clock that is behind what this process knows
-//! of time mints tokens that are expired already, so nothing is minted then. What this process knows: the time it was started and
-//! what has passed since, and the times the keyring had at the start. A later one that lies in the future proves nothing: this
-//! process knows better what time it is, and another machine's clock was wrong. A clock that was wrong at the start and set right
-//! then looks like one that was right and is wrong now: it is believed when it has gone on undisturbed for long, and nothing that
-//! others write speaks against it (docs/decisions/0025).
+//! How long the store has been silent is measured by a clock that nobody sets. A wall clock that is
+//! behind what this process knows of time mints tokens that are expired already, so nothing is
+//! minted then. What this process knows: the time it was started and what has passed since, and the
+//! times the keyring had at the start. A later one that lies in the future proves nothing: this
+//! process knows better what time it is, and another machine's clock was wrong. A clock that was
+//! wrong at the start and set right then looks like one that was right and is wrong now: it is
+//! believed when it has gone on undisturbed for long, and nothing that others write speaks against
+//! it (docs/decisions/0025).
 //!
 //! Asked by every mint, by the public documents, `/readyz` and `/metrics`; told by the code that reads the store.
 
@@ -98,9 +100,10 @@ pub struct Patience {
     pub max_stale_signing: Duration,
     /// How far clocks may differ.
     pub skew: Duration,
-    /// How long a clock that was set has to go on undisturbed until keys are removed by it: as long as the key that is kept longest
-    /// after it retired, so that those that were retired before the jump have been kept for their time whichever clock was right.
-    /// Tokens are minted by it after `max_stale_signing`.
+    /// How long a clock that was set has to go on undisturbed until keys are removed by it: as long
+    /// as the key that is kept longest after it retired, so that those that were retired before the
+    /// jump have been kept for their time whichever clock was right. Tokens are minted by it after
+    /// `max_stale_signing`.
     pub clock_settles: Duration,
 }
 
@@ -167,8 +170,8 @@ impl Standing {
         }
     }
 
-    /// To be called every now and then: believes a clock that was set when it has gone on for long enough. Returns the jump when
-    /// keys may be removed by it from now on.
+    /// To be called every now and then: believes a clock that was set when it has gone on for long
+    /// enough. Returns the jump when keys may be removed by it from now on.
     pub(crate) fn settle_clock(&self) -> Option<ClockJump> {
         if self.holds(Concern::FutureTimes) {
             self.doubt_the_clock();

@@ -56,8 +56,8 @@ impl<'a> Object<'a> {
         Self::read(json, Inside::Checked { max_depth })
     }
 
-    /// Parses the members of one object. Objects and arrays among their values are not looked into: the code that takes one has
-    /// to parse it, with the depth that is left.
+    /// Parses the members of one object. Objects and arrays among their values are not looked into:
+    /// the code that takes one has to parse it, with the depth that is left.
     pub fn parse_outer(json: &'a [u8]) -> Result<Self, JsonError> {
         Self::read(utf8(json)?, Inside::Unread)
     }

@@ -1,10 +1,11 @@
 //! The guard: what a process knows of the keys, compared with an authentic keyring that it has read now.
 //!
-//! A restored backup, a database that was emptied and made anew, or an older document with changes on top of it may all be
-//! authentic, and even have a higher sequence number. What tells them is that keys are missing which nothing explains: a key that
-//! has signed is there, or was revoked, or is not needed any more, or somebody has accepted its loss by name; and a key that was
-//! revoked is not there. Until that is so, the known keys go on being used together with those that were found. Pure functions; asked by `stored` at each reload.
-//! Pinned by tests/went_back.rs.
+//! A restored backup, a database that was emptied and made anew, or an older document with changes
+//! on top of it may all be authentic, and even have a higher sequence number. What tells them is
+//! that keys are missing which nothing explains: a key that has signed is there, or was revoked, or
+//! is not needed any more, or somebody has accepted its loss by name; and a key that was revoked is
+//! not there. Until that is so, the known keys go on being used together with those that were
+//! found. Pure functions; asked by `stored` at each reload. Pinned by tests/went_back.rs.
 
 use crate::{KeyRecord, KeyState, Keyring, LoadedKeyring, RingName};
 use countersign_jose::Timestamp;

@@ -1,9 +1,11 @@
 //! The times a keyring has of itself, and what to make of those that lie in the future.
 //!
-//! A machine whose clock is ahead writes times that have not come yet. They count as what can be known instead, so that the plan
-//! neither rests until they have come nor removes anything early: a key that became active in the future is due for its
-//! successor at once, and one that stopped signing in the future stopped when the key that signs now began, or now. Anyone who
-//! knows that the clock at hand is right can have them corrected. Pure functions; asked by `rotation::plan` and by the program.
+//! A machine whose clock is ahead writes times that have not come yet. They count as what can be
+//! known instead, so that the plan neither rests until they have come nor removes anything early: a
+//! key that became active in the future is due for its successor at once, and one that stopped
+//! signing in the future stopped when the key that signs now began, or now. Anyone who knows that
+//! the clock at hand is right can have them corrected. Pure functions; asked by `rotation::plan`
+//! and by the program.
 
 use crate::{KeyRecord, Keyring, KeyringError, Ring, StoredKeyring};
 use countersign_jose::Timestamp;
@@ -109,7 +111,8 @@ impl Keyring {
 }
 
 impl StoredKeyring {
-    /// Sets every time that has not come yet to now, and says which they were. For anyone who knows that this clock is right.
+    /// Sets every time that has not come yet to now, and says which they were. For anyone who knows
+    /// that this clock is right.
     pub async fn correct_times(
         &self,
         skew: Duration,

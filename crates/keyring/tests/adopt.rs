@@ -1,4 +1,5 @@
-//! Taking over a keyring of a format that was not authenticated: exactly what was shown, if all of it opens and is its own.
+//! Taking over a keyring of a format that was not authenticated: exactly what was shown, if all of
+//! it opens and is its own.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 

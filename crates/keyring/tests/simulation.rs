@@ -1,14 +1,17 @@
 //! Ten years of rotation on a virtual clock: no live token is refused, and exactly one key is active at every instant.
 //!
-//! Real: the keyring, its plan, its store and every step between. Simulated: two instances that sign and serve the keys they last
-//! read, a content network of three edges that keeps the document, is late, and at times shows nothing new for hours, a thousand verifiers that cache it for 0 s to 2 h
-//! (some never look again for an unknown `kid`), two rotators, clocks off by the allowed skew, store outages, and writes whose
-//! author dies before or after them. Once a month an operator changes every number, and one of the two servers learns it days later
-//! than the other, so that tokens are minted and keys removed under two policies. Now and then a key leaks and is revoked, half of
-//! the time by a mark alone, because the operator has no sealing key at hand, and somebody who can write to the store takes the
-//! mark away and puts a document of their own there, and then the authentic one from before. Now and then an older copy of the store
-//! is restored by mistake and worked on for half a day. The same world shows refused or forged tokens when any one rule is taken
-//! away, so that the test can fail.
+//! Real: the keyring, its plan, its store and every step between. Simulated: two instances that
+//! sign and serve the keys they last read, a content network of three edges that keeps the
+//! document, is late, and at times shows nothing new for hours, a thousand verifiers that cache it
+//! for 0 s to 2 h (some never look again for an unknown `kid`), two rotators, clocks off by the
+//! allowed skew, store outages, and writes whose author dies before or after them. Once a month an
+//! operator changes every number, and one of the two servers learns it days later than the other,
+//! so that tokens are minted and keys removed under two policies. Now and then a key leaks and is
+//! revoked, half of the time by a mark alone, because the operator has no sealing key at hand, and
+//! somebody who can write to the store takes the mark away and puts a document of their own there,
+//! and then the authentic one from before. Now and then an older copy of the store is restored by
+//! mistake and worked on for half a day. The same world shows refused or forged tokens when any one
+//! rule is taken away, so that the test can fail.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -597,8 +600,9 @@ impl World {
         self.store.mood.store(mood, Ordering::SeqCst);
     }
 
-    /// Now and then the content network shows nothing new for hours, longer than anybody planned for. All of it: an edge that is
-    /// late where nobody looks would have to be within `propagation`.
+    /// Now and then the content network shows nothing new for hours, longer than anybody planned
+    /// for. All of it: an edge that is late where nobody looks would have to be within
+    /// `propagation`.
     fn stick(&mut self) {
         if self.now < self.stuck_until || !self.dice.one_in(60) {
             return;

@@ -7,8 +7,8 @@
 //! | REST API, HTTP API 1.0 | `httpMethod` and a `requestContext` with its own; an HTTP API has a `version` |
 //! | schedule | `source` `aws.events` or `aws.scheduler`, and `detail-type` `Scheduled Event` |
 //!
-//! Members that are not needed are passed over, whatever they are. A member that is needed and has another type makes the event an
-//! unknown one.
+//! Members that are not needed are passed over, whatever they are. A member that is needed and has
+//! another type makes the event an unknown one.
 
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -171,7 +171,8 @@ impl HttpEvent {
         self.source
     }
 
-    /// The address of the caller, as API Gateway or the function URL has seen it; load balancers tell it in a header alone.
+    /// The address of the caller, as API Gateway or the function URL has seen it; load balancers
+    /// tell it in a header alone.
     pub fn address(&self) -> Option<IpAddr> {
         let context = self.raw.request_context.as_ref()?;
         let text = match self.source {

@@ -1,9 +1,11 @@
 //! The path of a request below the API: what a stage or a base path mapping has put in front is taken off.
 //!
-//! REST APIs and payload 1.0 have the base path of a custom domain in `path`, and HTTP APIs the stage; what is in front of the
-//! resource, with its parameters in place, is neither the caller's nor the function's. Payload 2.0 has the stage in `rawPath` on
-//! API Gateway's own domain alone. Each is taken off once, by what the event says of it, so that nothing a caller writes into a
-//! path is taken for it. Dots and percent-encodings stay as they are: routes are compared with what is there.
+//! REST APIs and payload 1.0 have the base path of a custom domain in `path`, and HTTP APIs the
+//! stage; what is in front of the resource, with its parameters in place, is neither the caller's
+//! nor the function's. Payload 2.0 has the stage in `rawPath` on API Gateway's own domain alone.
+//! Each is taken off once, by what the event says of it, so that nothing a caller writes into a
+//! path is taken for it. Dots and percent-encodings stay as they are: routes are compared with what
+//! is there.
 
 use crate::event::{HttpEvent, Single, Source};
 

@@ -1,8 +1,9 @@
 //! From a response to the JSON that the source of the event takes.
 //!
-//! A body that is text leaves as text, whatever its media type (`application/jwt`, PEM): in base64 a REST API would hand it on as
-//! that. Payload 2.0 takes one value for each header and cookies apart, REST APIs and payload 1.0 take lists of values, and load
-//! balancers what they were set up for. API Gateway and function URLs rename `WWW-Authenticate`, so bodies say the same.
+//! A body that is text leaves as text, whatever its media type (`application/jwt`, PEM): in base64
+//! a REST API would hand it on as that. Payload 2.0 takes one value for each header and cookies
+//! apart, REST APIs and payload 1.0 take lists of values, and load balancers what they were set up
+//! for. API Gateway and function URLs rename `WWW-Authenticate`, so bodies say the same.
 
 use crate::event::{HttpEvent, Source};
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -1,8 +1,10 @@
-//! From an HTTP event to an `http::Request`: method, path and query, every value of every header, the bytes of the body.
+//! From an HTTP event to an `http::Request`: method, path and query, every value of every header,
+//! the bytes of the body.
 //!
-//! Nothing is guessed: what cannot be a request is [`Malformed`], which has a status. Values of headers stay apart where the source
-//! keeps them apart (`multiValueHeaders`) and are what it made of them where it does not (payload 2.0 joins them with commas). The
-//! body is whole, so headers about its transfer are left out.
+//! Nothing is guessed: what cannot be a request is [`Malformed`], which has a status. Values of
+//! headers stay apart where the source keeps them apart (`multiValueHeaders`) and are what it made
+//! of them where it does not (payload 2.0 joins them with commas). The body is whole, so headers
+//! about its transfer are left out.
 
 use crate::event::{HttpEvent, Multi, Single, Source};
 use base64::{

@@ -1,7 +1,8 @@
 //! The Lambda runtime API: asks for one event at a time and hands back what became of it.
 //!
-//! The client is AWS's own crate `lambda_runtime`. It panics where a variable is missing that Lambda always sets, so [`check`] goes
-//! before. A handler returns JSON, or a [`Failure`] that Lambda reports as the error of the invocation.
+//! The client is AWS's own crate `lambda_runtime`. It panics where a variable is missing that
+//! Lambda always sets, so [`check`] goes before. A handler returns JSON, or a [`Failure`] that
+//! Lambda reports as the error of the invocation.
 
 use countersign_settings::{Environment, log::LevelFilter};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -14,8 +15,8 @@ pub const ADDRESS: &str = "AWS_LAMBDA_RUNTIME_API";
 const NEEDED: [&str; 4] =
     [ADDRESS, "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"];
 
-/// What the runtime may log at most: its traces show whole events, and tokens in them; its errors repeat each failure, which was
-/// told already.
+/// What the runtime may log at most: its traces show whole events, and tokens in them; its errors
+/// repeat each failure, which was told already.
 pub const LOG: [(&str, LevelFilter); 2] =
     [("lambda_runtime", LevelFilter::INFO), ("lambda_runtime::layers::panic", LevelFilter::OFF)];
 

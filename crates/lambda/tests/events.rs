@@ -1,5 +1,5 @@
-//! Events as AWS documents them become the requests that were sent, and responses the replies that each source takes. Whatever is
-//! in an event, there is an answer.
+//! Events as AWS documents them become the requests that were sent, and responses the replies that
+//! each source takes. Whatever is in an event, there is an answer.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -369,7 +369,8 @@ fn put(value: &mut Value, place: &mut usize, new: &Value) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
 
-    /// Every place of every event with anything in it: a request, a refusal or an unknown event, and a reply to each request.
+    /// Every place of every event with anything in it: a request, a refusal or an unknown event,
+    /// and a reply to each request.
     #[test]
     fn whatever_is_in_an_event_there_is_an_answer(
         name in proptest::sample::select(&ALL[..]),

@@ -1,8 +1,8 @@
 //! The environment, read once and handed down: tests give their own, and nothing changes that of the process.
 //!
-//! An empty variable counts as not set, because a shell or a container file often cannot unset one. Values may be secrets
-//! and are in no debug output. `main` reads it; everything below is given it. What is kept elsewhere (AWS) is fetched by the program,
-//! which alone knows how, and noted here.
+//! An empty variable counts as not set, because a shell or a container file often cannot unset one.
+//! Values may be secrets and are in no debug output. `main` reads it; everything below is given it.
+//! What is kept elsewhere (AWS) is fetched by the program, which alone knows how, and noted here.
 
 use std::{
     collections::BTreeMap,
@@ -58,7 +58,8 @@ impl Environment {
         Self { variables: variables.collect(), ..Self::default() }
     }
 
-    /// Notes what a reference to another place has led to, for later readers. A new outcome takes the place of the old one.
+    /// Notes what a reference to another place has led to, for later readers. A new outcome takes
+    /// the place of the old one.
     pub fn note_fetched(&self, reference: &str, outcome: Result<Zeroizing<String>, String>) {
         let mut fetched = self.fetched.write().unwrap_or_else(PoisonError::into_inner);
         fetched.insert(reference.to_owned(), outcome);

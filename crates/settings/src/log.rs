@@ -1,9 +1,10 @@
 //! The log: for people on a terminal, JSON lines otherwise; always on standard error.
 //!
-//! A command writes each record before it goes on. A server hands its records to a thread of their own ([`start_queued`]), so
-//! that a log that cannot be written stops neither keys nor health; what then happens to requests whose record must not be lost
-//! is up to the callers of [`Log::has_room`]. A level that is misspelt is refused, because it would silence the log. The form of
-//! the lines is in `line`, the queue in `queue`, what is summed up in `flood`.
+//! A command writes each record before it goes on. A server hands its records to a thread of their
+//! own ([`start_queued`]), so that a log that cannot be written stops neither keys nor health; what
+//! then happens to requests whose record must not be lost is up to the callers of
+//! [`Log::has_room`]. A level that is misspelt is refused, because it would silence the log. The
+//! form of the lines is in `line`, the queue in `queue`, what is summed up in `flood`.
 
 mod flood;
 mod line;
@@ -143,7 +144,8 @@ pub fn is_audit_broken() -> bool {
     STARTED.get().is_some_and(|log| log.when_full == WhenFull::Wait && log.lost().0 > 0)
 }
 
-/// How many records of the audit were lost that must not be. For callers that log before they hand something out, time and again.
+/// How many records of the audit were lost that must not be. For callers that log before they hand
+/// something out, time and again.
 pub fn audit_lost() -> u64 {
     let log = STARTED.get().filter(|log| log.when_full == WhenFull::Wait);
     log.map_or(0, |log| log.lost().0)

@@ -1,10 +1,11 @@
 //! Secrets by reference: the configuration says where a secret is, never what it is.
 //!
-//! So a configuration can be shown, logged and committed. A file that others can read holds no secret and is refused, unless the
-//! reference itself says that it may be so (`shared-file:`), as platforms that set the mode themselves need it. What is kept in AWS
-//! is fetched before ([`Environment::note_fetched`]), because only some programs ask AWS. Reading gives
-//! text that is wiped when it is dropped, and errors name the place alone. Anything that is not one of the references of
-//! [`SecretRef`] is refused.
+//! So a configuration can be shown, logged and committed. A file that others can read holds no
+//! secret and is refused, unless the reference itself says that it may be so (`shared-file:`), as
+//! platforms that set the mode themselves need it. What is kept in AWS is fetched before
+//! ([`Environment::note_fetched`]), because only some programs ask AWS. Reading gives text that is
+//! wiped when it is dropped, and errors name the place alone. Anything that is not one of the
+//! references of [`SecretRef`] is refused.
 
 use crate::{Environment, files};
 use std::{
@@ -31,8 +32,8 @@ pub enum SecretRef {
     Env(String),
     /// `ssm:/NAME`: a parameter of AWS Systems Manager.
     Parameter(String),
-    /// `secretsmanager:ARN`, or the name of a secret: a secret of AWS Secrets Manager, or with `#MEMBER` behind it a member of one
-    /// that is a JSON object.
+    /// `secretsmanager:ARN`, or the name of a secret: a secret of AWS Secrets Manager, or with
+    /// `#MEMBER` behind it a member of one that is a JSON object.
     Secret {
         /// Its ARN or name.
         id: String,
@@ -130,8 +131,8 @@ impl fmt::Display for SecretRef {
     }
 }
 
-/// The name or ARN of a parameter, perhaps with a version or label behind it (Systems Manager user guide, "About requirements and
-/// constraints for parameter names").
+/// The name or ARN of a parameter, perhaps with a version or label behind it (Systems Manager user
+/// guide, "About requirements and constraints for parameter names").
 fn is_parameter(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.-/:".contains(&b);
     (name.starts_with('/') || name.starts_with("arn:"))

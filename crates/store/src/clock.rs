@@ -149,8 +149,8 @@ impl ClockWatch {
         (jump.size() > tolerated).then_some(jump)
     }
 
-    /// To be asked every now and then: a clock that was set and has gone on undisturbed since for as long as `settles` is believed
-    /// from then on. Returns the jump when that is so.
+    /// To be asked every now and then: a clock that was set and has gone on undisturbed since for
+    /// as long as `settles` is believed from then on. Returns the jump when that is so.
     pub fn settle(&self, clock: &dyn Clock, tolerated: Duration, settles: Duration) -> Option<ClockJump> {
         let mut other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(jump) = self.jump(clock, tolerated) else {

@@ -1,5 +1,5 @@
-//! `countersign sign`: mint a token on this machine. Anyone who runs it holds the keys, so no client policy applies; the
-//! shape of the profile does, and the mint is recorded like any other.
+//! `countersign sign`: mint a token on this machine. Anyone who runs it holds the keys, so no
+//! client policy applies; the shape of the profile does, and the mint is recorded like any other.
 
 use super::Context;
 use crate::{

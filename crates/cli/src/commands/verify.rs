@@ -132,8 +132,8 @@ fn is_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
-/// What keys from the network may be for: a published secret is not a key. The assumed algorithm comes first, since keys
-/// that name none are bound to the first that fits.
+/// What keys from the network may be for: a published secret is not a key. The assumed algorithm
+/// comes first, since keys that name none are bound to the first that fits.
 fn published(assumed: Option<Algorithm>) -> Vec<Algorithm> {
     let others = Algorithm::ALL.into_iter().filter(|algorithm| Some(*algorithm) != assumed);
     assumed.into_iter().chain(others).filter(|algorithm| !algorithm.is_symmetric()).collect()

@@ -1,6 +1,7 @@
 //! The grants of the configuration: who may do what at `/token`, and with which keys clients sign their assertions.
 //!
-//! A grant that could never give a token does not start, and neither does a setting of grants for a client that has none.
+//! A grant that could never give a token does not start, and neither does a setting of grants for a
+//! client that has none.
 
 use super::{
     raw::{RawAssertions, RawClient, RawConfig, RawExchange},

@@ -1,8 +1,8 @@
 //! The configuration: raw (as typed, unknown keys refused) → resolved (typed, validated, secrets loaded).
 //!
-//! A file in TOML (or a parameter or object on AWS), each value overridable by an environment variable, secrets by
-//! reference. JSON Schema and reference page are generated from the raw types, so they cannot say anything else than the
-//! program does.
+//! A file in TOML (or a parameter or object on AWS), each value overridable by an environment
+//! variable, secrets by reference. JSON Schema and reference page are generated from the raw types,
+//! so they cannot say anything else than the program does.
 
 mod clients;
 mod grants;

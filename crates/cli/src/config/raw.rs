@@ -66,10 +66,11 @@ pub(crate) struct RawConfig {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawStore {
-    /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE`, `dynamodb://TABLE`, `mongodb://HOST/DATABASE` or
-    /// `s3://BUCKET/PREFIX` (in a build with the feature of that name; see stores.md), or `memory:` (lost when the program
-    /// ends). Or a reference to such a URL: `env:NAME`, `file:PATH` (readable by its owner alone), `shared-file:PATH`, `ssm:/NAME`,
-    /// `secretsmanager:ARN`.
+    /// `sqlite:PATH` (relative to this file), `postgres://USER:PASSWORD@HOST/DATABASE`,
+    /// `dynamodb://TABLE`, `mongodb://HOST/DATABASE` or `s3://BUCKET/PREFIX` (in a build with the
+    /// feature of that name; see stores.md), or `memory:` (lost when the program ends). Or a
+    /// reference to such a URL: `env:NAME`, `file:PATH` (readable by its owner alone),
+    /// `shared-file:PATH`, `ssm:/NAME`, `secretsmanager:ARN`.
     pub(crate) url: String,
     /// What to do where the store holds no keyring: `refuse`, because it may be lost, mistyped or not mounted, or `create`: make one with a
     /// first key. For machines that are set up without anybody at a terminal; otherwise run `countersign keys init` once.
@@ -114,13 +115,14 @@ pub(crate) enum RawFirstKeys {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSealing {
-    /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH` (relative to this file,
-    /// readable by its owner alone: mode 0600), `shared-file:PATH` (no matter who may read it, for platforms that set the mode themselves),
-    /// `env:NAME`, or in a build with `--features aws-secrets` `ssm:/NAME` (a parameter of AWS Systems Manager) or `secretsmanager:ARN`
-    /// (a secret of AWS Secrets Manager by ARN or name; `#MEMBER` behind it for a member of a JSON object). A `file:` that is not there is made together with the keyring and
-    /// never later. Or, in a build with
-    /// `--features kms`, `kms:KEY`: an AWS KMS key by id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the
-    /// store.
+    /// What new private keys are sealed with. A reference to 32 random bytes in base64: `file:PATH`
+    /// (relative to this file, readable by its owner alone: mode 0600), `shared-file:PATH` (no
+    /// matter who may read it, for platforms that set the mode themselves), `env:NAME`, or in a
+    /// build with `--features aws-secrets` `ssm:/NAME` (a parameter of AWS Systems Manager) or
+    /// `secretsmanager:ARN` (a secret of AWS Secrets Manager by ARN or name; `#MEMBER` behind it
+    /// for a member of a JSON object). A `file:` that is not there is made together with the
+    /// keyring and never later. Or, in a build with `--features kms`, `kms:KEY`: an AWS KMS key by
+    /// id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the store.
     pub(crate) key: String,
     /// References to sealing keys that open and do not seal, in the same forms: while the sealing key is changed (see keys.md).
     pub(crate) also: Vec<String>,
@@ -382,8 +384,8 @@ pub(crate) fn jaas_ring() -> String {
 pub(crate) struct RawClient {
     /// Its name: 1 to 128 of `A-Z a-z 0-9 . _ ~ -`.
     pub(crate) id: String,
-    /// The hashes of the secrets it may show, as `countersign client new` prints them. Several while a secret changes; none for
-    /// a client that signs assertions.
+    /// The hashes of the secrets it may show, as `countersign client new` prints them. Several
+    /// while a secret changes; none for a client that signs assertions.
     pub(crate) secret_hashes: Vec<String>,
     /// Audiences its tokens may have, compared exactly. The first one is the default.
     #[serde(default)]
@@ -394,9 +396,10 @@ pub(crate) struct RawClient {
     /// Values it may put into the claims `scope` and `scp`, and scopes it may ask for at `/token`; `"*"` is any.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
-    /// The grants it may use at `/token`: `client_credentials`, `urn:ietf:params:oauth:grant-type:jwt-bearer`,
-    /// `urn:ietf:params:oauth:grant-type:token-exchange`. They mint tokens of profile `access_token`, which must be in `profiles`. The
-    /// last two need a rule (`exchange`).
+    /// The grants it may use at `/token`: `client_credentials`,
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`,
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`. They mint tokens of profile
+    /// `access_token`, which must be in `profiles`. The last two need a rule (`exchange`).
     #[serde(default)]
     pub(crate) grants: Vec<String>,
     /// The scopes of its access tokens when it asks for none. Each must be in `scopes`.
@@ -426,10 +429,12 @@ pub(crate) struct RawExchange {
     /// `urn:ietf:params:oauth:grant-type:token-exchange`.
     #[serde(default = "jwt_bearer")]
     pub(crate) grants: Vec<String>,
-    /// What stands in front of the subject, with a colon: 1 to 32 of `a-z 0-9 -`. So the subjects of two providers are never the same.
+    /// What stands in front of the subject, with a colon: 1 to 32 of `a-z 0-9 -`. So the subjects
+    /// of two providers are never the same.
     pub(crate) provider: String,
-    /// Whose tokens they are, and what those must say. As in `trust`, but for this rule alone: the gate does not accept them. `audiences` is
-    /// by default the issuer and its token endpoint, for which such a token has to be made (RFC 7523 section 3).
+    /// Whose tokens they are, and what those must say. As in `trust`, but for this rule alone: the
+    /// gate does not accept them. `audiences` is by default the issuer and its token endpoint, for
+    /// which such a token has to be made (RFC 7523 section 3).
     pub(crate) trust: RawTrust,
     /// Scopes that may be asked for with such a token, of those that the client may have; `"*"` is all of them.
     #[serde(default)]
@@ -437,7 +442,8 @@ pub(crate) struct RawExchange {
     /// The longest lifetime of what is minted. It never lives longer than the token that was shown.
     #[serde(default)]
     pub(crate) max_lifetime: Option<String>,
-    /// Whether each token is taken once, by its `jti`, whichever server it comes to. `false`: as often as its holder likes.
+    /// Whether each token is taken once, by its `jti`, whichever server it comes to. `false`: as
+    /// often as its holder likes.
     #[serde(default = "yes")]
     pub(crate) once: bool,
 }
@@ -454,7 +460,8 @@ fn yes() -> bool {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawAssertions {
-    /// Where its JWK Set is: `https`, or `http` on loopback. Fetched when it is needed, and again for keys that are not known.
+    /// Where its JWK Set is: `https`, or `http` on loopback. Fetched when it is needed, and again
+    /// for keys that are not known.
     pub(crate) keys_url: Option<String>,
     /// Its JWK Set: as text, or `file:PATH`.
     pub(crate) jwks: Option<String>,

@@ -1,6 +1,7 @@
 //! Everything that is answered to anybody: the issuer's routes, and `POST /token` where a client has a grant.
 //!
-//! The server and the Lambda function answer with the same; what comes before (connections or events, limits, the gate) is theirs.
+//! The server and the Lambda function answer with the same; what comes before (connections or
+//! events, limits, the gate) is theirs.
 
 use super::peer::contains;
 use crate::authority::Authority;

@@ -317,8 +317,9 @@ async fn closing(stages: &mut watch::Receiver<Stage>) -> bool {
     stage.is_ok_and(|stage| *stage == Stage::Close { settle: true })
 }
 
-/// From here on the kernel drops what opens a new connection, and lets those finish that have begun: a client that tries again
-/// a moment later finds a closed port, and no connection is ever made that nobody accepts.
+/// From here on the kernel drops what opens a new connection, and lets those finish that have
+/// begun: a client that tries again a moment later finds a closed port, and no connection is ever
+/// made that nobody accepts.
 #[cfg(target_os = "linux")]
 fn turn_away(socket: &TcpListener) -> io::Result<()> {
     use socket2::SockFilter;

@@ -1,8 +1,9 @@
 //! `countersign serve`: read the configuration, build everything, then bind and run; reload; stop without
 //! cutting anyone off.
 //!
-//! `running` is what a configuration is at work and how another takes its place, `listener` the port and its
-//! connections, `signals` who asks for what. On AWS Lambda `function` takes their place. Pinned by `tests/e2e/test_shutdown_and_limits.py` and its neighbours.
+//! `running` is what a configuration is at work and how another takes its place, `listener` the
+//! port and its connections, `signals` who asks for what. On AWS Lambda `function` takes their
+//! place. Pinned by `tests/e2e/test_shutdown_and_limits.py` and its neighbours.
 
 mod audit_log;
 mod descriptors;

@@ -1,8 +1,9 @@
 //! What the listener refuses before any route sees it, and in which form.
 //!
-//! RFC 9112: exactly one `Host` with HTTP/1.1 (section 3.2), and a body that is `chunked` once and nothing else
-//! (sections 6.1 and 7). A server that reads such a request in another way than the proxy before it answers the wrong one,
-//! so the connection ends with the refusal. Every refusal has a request id.
+//! RFC 9112: exactly one `Host` with HTTP/1.1 (section 3.2), and a body that is `chunked` once and
+//! nothing else (sections 6.1 and 7). A server that reads such a request in another way than the
+//! proxy before it answers the wrong one, so the connection ends with the refusal. Every refusal
+//! has a request id.
 
 use crate::config::Limits;
 use axum::{

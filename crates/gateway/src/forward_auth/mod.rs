@@ -1,10 +1,12 @@
 //! The gate behind a proxy: `/gate` answers whether the request the proxy asks about may pass.
 //!
-//! 200 with identity headers, each of them always there and empty where there is nothing to say, so that the proxy overwrites
-//! whatever the client sent; 401 and 403 with `WWW-Authenticate` (RFC 6750 §3); 503 when an issuer's keys cannot be had. Only
-//! addresses of configured proxies may ask. A request that carries an identity header in another spelling is refused: many services
-//! take `X_Auth_Subject` or `X.Auth.Subject` for `X-Auth-Subject`. Refusals say no more than the standard error; the log has the reason.
-//! Called by the server of the program. Pinned by `tests/forward_auth.rs`, and by real proxies in the end-to-end tests.
+//! 200 with identity headers, each of them always there and empty where there is nothing to say, so
+//! that the proxy overwrites whatever the client sent; 401 and 403 with `WWW-Authenticate` (RFC
+//! 6750 §3); 503 when an issuer's keys cannot be had. Only addresses of configured proxies may ask.
+//! A request that carries an identity header in another spelling is refused: many services take
+//! `X_Auth_Subject` or `X.Auth.Subject` for `X-Auth-Subject`. Refusals say no more than the
+//! standard error; the log has the reason. Called by the server of the program. Pinned by
+//! `tests/forward_auth.rs`, and by real proxies in the end-to-end tests.
 
 mod proxy;
 

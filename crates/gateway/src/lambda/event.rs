@@ -21,8 +21,8 @@ pub enum Shape {
     RestRequest,
     /// HTTP API, payload format 1.0.
     HttpV1,
-    /// A request of a REST API or of an HTTP API with payload format 1.0, and nothing in it says which. Answered with a policy,
-    /// which both take.
+    /// A request of a REST API or of an HTTP API with payload format 1.0, and nothing in it says
+    /// which. Answered with a policy, which both take.
     Unversioned,
     /// HTTP API, payload format 2.0.
     HttpV2,

@@ -1,9 +1,11 @@
 //! The gate as a Lambda authorizer of API Gateway and AppSync: event JSON in, reply JSON out.
 //!
-//! Bytes → `event` (recognised, turned into request facts) → gate → `reply` (policy, simple response or error). Whatever is in an
-//! event, it gets a reply that AWS does not turn into a 500, unless nobody can tell now, because an issuer's keys cannot be had.
-//! Anything else gets the error `Unauthorized`, and the log says what was wrong. Called by `countersign-authorizer` and `countersign authorize`.
-//! Pinned by `tests/events.rs`, `tests/hostile_events.rs` and `tests/cached_policies.rs`.
+//! Bytes → `event` (recognised, turned into request facts) → gate → `reply` (policy, simple
+//! response or error). Whatever is in an event, it gets a reply that AWS does not turn into a 500,
+//! unless nobody can tell now, because an issuer's keys cannot be had. Anything else gets the error
+//! `Unauthorized`, and the log says what was wrong. Called by `countersign-authorizer` and
+//! `countersign authorize`. Pinned by `tests/events.rs`, `tests/hostile_events.rs` and
+//! `tests/cached_policies.rs`.
 
 mod arn;
 mod event;

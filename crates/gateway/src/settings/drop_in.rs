@@ -1,9 +1,10 @@
 //! The four variables of the Lambda authorizer this replaces: enough by themselves, without any file.
 //!
-//! `JWT_ISSUER_JWKS_URI` (a JWK Set, or Firebase's map of certificates), `JWT_AUTHORIZED_AUDIENCES` (commas between; compared with
-//! `aud`, or with `client_id` where there is no `aud`), `JWT_VERIFY_EXPIRATION` (`true` unless set) and `AUTHORIZED_APIS` (ARNs with
-//! commas between; `*`, or not set, for the API that asks). `JWT_ISSUER` pins the issuer; without it, any issuer's tokens that these keys
-//! sign are accepted, and a warning says so.
+//! `JWT_ISSUER_JWKS_URI` (a JWK Set, or Firebase's map of certificates), `JWT_AUTHORIZED_AUDIENCES`
+//! (commas between; compared with `aud`, or with `client_id` where there is no `aud`),
+//! `JWT_VERIFY_EXPIRATION` (`true` unless set) and `AUTHORIZED_APIS` (ARNs with commas between;
+//! `*`, or not set, for the API that asks). `JWT_ISSUER` pins the issuer; without it, any issuer's
+//! tokens that these keys sign are accepted, and a warning says so.
 
 use super::raw::{RawGate, RawTrust};
 use countersign_jose::Algorithm;

@@ -105,8 +105,8 @@ impl HttpError {
     }
 }
 
-/// An error as RFC 6749 §5.2 has it. That allows %x20-21 / %x23-5B / %x5D-7E in a description: nothing that JSON would have
-/// to escape. A question mark stands for everything else.
+/// An error as RFC 6749 §5.2 has it. That allows %x20-21 / %x23-5B / %x5D-7E in a description:
+/// nothing that JSON would have to escape. A question mark stands for everything else.
 pub fn error_response(status: StatusCode, error: &'static str, description: &str) -> Response {
     let plain = |c| match c {
         '"' => '\'',

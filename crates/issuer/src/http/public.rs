@@ -47,8 +47,8 @@ impl Answers {
         Self { by_path, freshness: Freshness::new(max_age) }
     }
 
-    /// The response to a request for a document; `None` for one that does not exist. Of keys that may have been changed by others
-    /// meanwhile, nobody is to keep a copy.
+    /// The response to a request for a document; `None` for one that does not exist. Of keys that
+    /// may have been changed by others meanwhile, nobody is to keep a copy.
     pub(crate) fn respond(
         &self,
         method: &Method,

@@ -1,9 +1,10 @@
 //! AWS KMS: keys that sign and never leave it (`keys`), and a key that the sealing key is kept under (`data_keys`).
 //!
-//! One client for both, made when it is first needed and shared by every clone of [`Kms`], with the credentials, region and
-//! retries of `countersign-aws`. Nothing waits forever: each call has a time-out below the one of a request, and no more than [`IN_FLIGHT`] signatures are asked for
-//! at once; who waits too long for a turn is told so. KMS API reference; quotas: KMS developer guide, "Request quotas".
-//! Pinned by tests/kms.
+//! One client for both, made when it is first needed and shared by every clone of [`Kms`], with the
+//! credentials, region and retries of `countersign-aws`. Nothing waits forever: each call has a
+//! time-out below the one of a request, and no more than [`IN_FLIGHT`] signatures are asked for at
+//! once; who waits too long for a turn is told so. KMS API reference; quotas: KMS developer guide,
+//! "Request quotas". Pinned by tests/kms.
 
 mod data_keys;
 mod errors;

@@ -1,6 +1,8 @@
-//! The only code that writes the document: read, apply a pure function, put with the version that was read, again on conflict.
+//! The only code that writes the document: read, apply a pure function, put with the version that
+//! was read, again on conflict.
 //!
-//! `change_states` needs no key material; `add_keys` opens everything first, and makes a key once, however often it is tried.
+//! `change_states` needs no key material; `add_keys` opens everything first, and makes a key once,
+//! however often it is tried.
 
 use super::{ATTEMPTS, KeyPlace, RingSpec, StoredKeyring, reading::Found};
 use crate::{

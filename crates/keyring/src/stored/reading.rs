@@ -1,7 +1,7 @@
 //! The document as it is read: verified, compared with what this process has seen, opened.
 //!
-//! Whatever is returned is authentic, and not older than what was seen, but for `load_whatever_is_there`, which the guard
-//! asks. Marks of revocation are read first.
+//! Whatever is returned is authentic, and not older than what was seen, but for
+//! `load_whatever_is_there`, which the guard asks. Marks of revocation are read first.
 
 use super::StoredKeyring;
 use crate::{

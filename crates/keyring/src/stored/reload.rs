@@ -1,7 +1,7 @@
 //! Keys to mint with, and what becomes of them at each look at the store.
 //!
-//! A key says for how long its tokens need it before a token is minted, and what cannot come after the keys at hand does not
-//! take any of them away. What was revoked anywhere is not used.
+//! A key says for how long its tokens need it before a token is minted, and what cannot come after
+//! the keys at hand does not take any of them away. What was revoked anywhere is not used.
 
 use super::{ATTEMPTS, Change, StoredKeyring, reading::Found};
 use crate::{KeyringError, LoadedKeyring, Needs, continuity::WentBack, marks::Looked};
@@ -37,8 +37,8 @@ impl StoredKeyring {
         self.without_revoked_keys(known, outcome).await
     }
 
-    /// The same for a server that has served `known`, which was read at `last_read`. Where the store went back, what is returned is
-    /// the keys of both, and the problem says in which way.
+    /// The same for a server that has served `known`, which was read at `last_read`. Where the
+    /// store went back, what is returned is the keys of both, and the problem says in which way.
     pub async fn reload_since(
         &self,
         known: &LoadedKeyring,

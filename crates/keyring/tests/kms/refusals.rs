@@ -1,4 +1,5 @@
-//! What KMS may do wrong: nothing but a signature of the key over the message is ever released, and nothing waits forever.
+//! What KMS may do wrong: nothing but a signature of the key over the message is ever released, and
+//! nothing waits forever.
 
 use crate::place::{ISSUER, Place, config, impatient, signer, token};
 use crate::stand_in::{Answer, StandIn};

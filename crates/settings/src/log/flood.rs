@@ -1,8 +1,10 @@
 //! Refusals of callers that have not proved who they are: a few are logged one by one, the others are counted.
 //!
-//! Anybody on the network can be refused as often as it likes, so what is logged of it has a bound of its own: each cause a few
-//! times a second, and one record a second that sums up the rest by cause and by address. The code that logs such a refusal gives its
-//! event the name [`UNAUTHENTICATED`], and the fields `code` and `address`. All refusals are counted in the metrics anyway.
+//! Anybody on the network can be refused as often as it likes, so what is logged of it has a bound
+//! of its own: each cause a few times a second, and one record a second that sums up the rest by
+//! cause and by address. The code that logs such a refusal gives its event the name
+//! [`UNAUTHENTICATED`], and the fields `code` and `address`. All refusals are counted in the
+//! metrics anyway.
 
 use std::{
     fmt::{self, Write as _},

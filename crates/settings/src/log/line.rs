@@ -121,7 +121,8 @@ fn escape(line: &mut Vec<u8>, text: &str) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     let mut rest = text.as_bytes();
-    // Nearly every text is plain, and to ask all of its bytes is much quicker than to look for the first of another kind.
+    // Nearly every text is plain, and to ask all of its bytes is much quicker than to look for the
+    // first of another kind.
     if !rest.iter().fold(false, |found, byte| found | special(*byte)) {
         line.extend_from_slice(rest);
         return;

@@ -1,9 +1,10 @@
 //! The bounded queue between the threads that log and the one thread that writes.
 //!
-//! A line is copied into the queue under a short lock; a system call is made only when the thread sleeps, so at most once
-//! for each batch. Nothing that logs waits for standard error. What cannot be written is tried again until it can: lines are
-//! lost only where the queue is full, and then they are counted. A line that must not be lost is taken even then; anyone who
-//! logs such lines asks [`Queue::has_room`] before it starts what the line will tell of.
+//! A line is copied into the queue under a short lock; a system call is made only when the thread
+//! sleeps, so at most once for each batch. Nothing that logs waits for standard error. What cannot
+//! be written is tried again until it can: lines are lost only where the queue is full, and then
+//! they are counted. A line that must not be lost is taken even then; anyone who logs such lines
+//! asks [`Queue::has_room`] before it starts what the line will tell of.
 
 use std::{
     fmt,
@@ -19,8 +20,8 @@ use tokio::sync::Notify;
 
 /// The most lines that wait, however short they are.
 const MAX_LINES: usize = 65_536;
-/// How long the thread waits after a batch before it takes the next, so that under load a batch has many lines: waking it costs
-/// as much as a dozen lines.
+/// How long the thread waits after a batch before it takes the next, so that under load a batch has
+/// many lines: waking it costs as much as a dozen lines.
 const LINGER: Duration = Duration::from_millis(10);
 /// The thread is not to be woken: it is at work, or has been told already.
 const AWAKE: usize = usize::MAX;
@@ -65,8 +66,8 @@ pub(super) struct Queue {
 struct State {
     lines: Vec<u8>,
     count: usize,
-    /// How many bytes of lines wake the thread: one while there is nothing to do, many while it lets a batch grow, [`AWAKE`]
-    /// otherwise.
+    /// How many bytes of lines wake the thread: one while there is nothing to do, many while it
+    /// lets a batch grow, [`AWAKE`] otherwise.
     wake_at: usize,
     /// How many wait until all is written.
     flushing: usize,
@@ -164,8 +165,9 @@ impl Queue {
         (self.lost_audit.load(Relaxed), self.lost_other.load(Relaxed))
     }
 
-    /// The thread: writes what comes, forever. `chores` is done between batches, and says when it wants to be done again at the
-    /// latest; what it logs goes into this queue like everything else.
+    /// The thread: writes what comes, forever. `chores` is done between batches, and says when it
+    /// wants to be done again at the latest; what it logs goes into this queue like everything
+    /// else.
     pub(super) fn run(&self, mut to: impl Write, mut chores: impl FnMut() -> Option<Duration>) {
         let mut batch = Vec::new();
         loop {
@@ -178,7 +180,8 @@ impl Queue {
             if state.flushing > 0 {
                 self.drained.notify_all();
             } else {
-                // A batch may grow until it holds a quarter of what may wait: the queue is not full before it is looked at.
+                // A batch may grow until it holds a quarter of what may wait: the queue is not full
+                // before it is looked at.
                 let enough = self.max_bytes / 4;
                 state.wake_at = enough;
                 let grows = |state: &mut State| state.wake_at != AWAKE && state.lines.len() < enough;

@@ -1,8 +1,9 @@
 //! The Firebase form of a key set: a JSON object from `kid` to a PEM certificate.
 //!
-//! A certificate is only the wrapping of a key here: it came from the configured address over TLS, and anyone who signed
-//! it is not looked at. Its key and its dates (RFC 5280 §4.1.2.5) are. A bad entry is skipped; an `error` member
-//! makes the whole document a failure, as it does for Firebase's own SDK.
+//! A certificate is only the wrapping of a key here: it came from the configured address over TLS,
+//! and anyone who signed it is not looked at. Its key and its dates (RFC 5280 §4.1.2.5) are. A bad
+//! entry is skipped; an `error` member makes the whole document a failure, as it does for
+//! Firebase's own SDK.
 
 use super::Validity;
 use crate::fetch::FetchError;

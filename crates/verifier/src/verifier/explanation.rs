@@ -1,8 +1,9 @@
 //! `Explanation`: every check of a token with what it expected and found, and the outcome that `verify` would have.
 //!
-//! Made by a listener to the same proof. What comes after a step that failed was not looked at and is listed as such; the
-//! claims, once they may be read, are all reported. Holds values of the token, so it is for the holder of the token, and not
-//! for logs. Pinned by `tests/suite/explanations.rs`.
+//! Made by a listener to the same proof. What comes after a step that failed was not looked at and
+//! is listed as such; the claims, once they may be read, are all reported. Holds values of the
+//! token, so it is for the holder of the token, and not for logs. Pinned by
+//! `tests/suite/explanations.rs`.
 
 use super::{
     Accepted, Verifier,

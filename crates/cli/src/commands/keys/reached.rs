@@ -1,9 +1,10 @@
-//! How verifiers come to a key, and what follows from that: who refuses its tokens and until when once it signs, and what
-//! is left to do when it is revoked.
+//! How verifiers come to a key, and what follows from that: who refuses its tokens and until when
+//! once it signs, and what is left to do when it is revoked.
 //!
-//! A key that is in no JWKS is never seen, never waited for, and never withdrawn by anything that is done here, so nothing
-//! that is said of it has a time in it. Asked by `import`, `life` and `revoke`, so that all of them say the same.
-//! Pinned by the tests below, tests/e2e/test_keys_cli.py and tests/e2e/test_revoke.py.
+//! A key that is in no JWKS is never seen, never waited for, and never withdrawn by anything that
+//! is done here, so nothing that is said of it has a time in it. Asked by `import`, `life` and
+//! `revoke`, so that all of them say the same. Pinned by the tests below,
+//! tests/e2e/test_keys_cli.py and tests/e2e/test_revoke.py.
 
 use crate::config::Config;
 use countersign_jose::Algorithm;
@@ -33,8 +34,8 @@ impl Reached {
         }
     }
 
-    /// Who refuses the tokens of a key that signs before it is known, and until when. `propagation` is how long verifiers
-    /// keep what they have read.
+    /// Who refuses the tokens of a key that signs before it is known, and until when. `propagation`
+    /// is how long verifiers keep what they have read.
     pub(super) fn who_refuses(self, propagation: Duration) -> String {
         match self {
             Self::Published => format!(

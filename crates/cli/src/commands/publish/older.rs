@@ -1,8 +1,9 @@
 //! Whether what is published is newer than what is to be published: then the store went back, or is another one.
 //!
-//! Verifiers keep what they read, so keys that are taken away by mistake are missed for longer than the mistake lasts. The
-//! sequence in the JWKS counts the changes of the keyring; a JWKS without keys never takes the place of one that has some. Anyone who
-//! means it says `--replace-newer-keys`.
+//! Verifiers keep what they read, so keys that are taken away by mistake are missed for longer than
+//! the mistake lasts. The sequence in the JWKS counts the changes of the keyring; a JWKS without
+//! keys never takes the place of one that has some. Anyone who means it says
+//! `--replace-newer-keys`.
 
 use super::target::Target;
 use crate::failure::{Outcome, refused};

@@ -1,8 +1,8 @@
 //! A clock for a process that is frozen between events.
 //!
-//! Whether the clock that nobody sets goes on while Lambda holds a process is not documented. The time of day does, and it is set by
-//! AWS. So what has passed is what either of the two says, whichever is more: a store that was last read before a freeze counts as
-//! silent for that long.
+//! Whether the clock that nobody sets goes on while Lambda holds a process is not documented. The
+//! time of day does, and it is set by AWS. So what has passed is what either of the two says,
+//! whichever is more: a store that was last read before a freeze counts as silent for that long.
 
 use countersign_jose::Timestamp;
 use countersign_store::{Clock, Moment, SystemClock};

@@ -1,12 +1,15 @@
 //! The same program as an AWS Lambda function: one event at a time, answered by the routes of the server.
 //!
-//! Lambda freezes the process between events, so nothing runs in the background: the store is looked at before an answer when
-//! `store.refresh` has passed, time that was spent frozen counts (`clock`), keys change by scheduled events alone (`schedule`), and
-//! each record of the log is written before the answer it belongs to. A start reads the keyring and no more, unless something is
-//! missing. A store that is away is no reason to end: requests get 503, and each of them tries again.
+//! Lambda freezes the process between events, so nothing runs in the background: the store is
+//! looked at before an answer when `store.refresh` has passed, time that was spent frozen counts
+//! (`clock`), keys change by scheduled events alone (`schedule`), and each record of the log is
+//! written before the answer it belongs to. A start reads the keyring and no more, unless something
+//! is missing. A store that is away is no reason to end: requests get 503, and each of them tries
+//! again.
 //!
-//! The caller's address is that of `requestContext`; behind a load balancer nobody's is known, and all callers count as one.
-//! `/gate` is not served, because there is no proxy to know by its address. Pinned by `tests/e2e/test_lambda.py` and its neighbours.
+//! The caller's address is that of `requestContext`; behind a load balancer nobody's is known, and
+//! all callers count as one. `/gate` is not served, because there is no proxy to know by its
+//! address. Pinned by `tests/e2e/test_lambda.py` and its neighbours.
 
 mod clock;
 mod schedule;
@@ -208,8 +211,8 @@ impl AtWork {
         response
     }
 
-    /// Takes up what others have changed. A store that does not answer in time leaves the keys last read in use, for as long as
-    /// `store.max_stale_signing` allows.
+    /// Takes up what others have changed. A store that does not answer in time leaves the keys last
+    /// read in use, for as long as `store.max_stale_signing` allows.
     async fn look(&mut self, now: Moment, within: Duration) {
         self.looked_at = now;
         let look = self.refresh.look(&self.issuer, &mut self.state);

@@ -1,7 +1,9 @@
-//! What a scheduled event does: one turn of the rotation, as `countersign keys rotate --once` takes it, then what `[publish]` says.
+//! What a scheduled event does: one turn of the rotation, as `countersign keys rotate --once` takes
+//! it, then what `[publish]` says.
 //!
-//! Everything is read anew, so that a key which is changed is changed in what is there now. Several schedules, or one that comes
-//! round twice, do no harm. What fails is the error of the invocation: Lambda tries again, and an alarm on errors tells.
+//! Everything is read anew, so that a key which is changed is changed in what is there now. Several
+//! schedules, or one that comes round twice, do no harm. What fails is the error of the invocation:
+//! Lambda tries again, and an alarm on errors tells.
 
 use super::{AtWork, Function, load};
 use crate::{
