@@ -61,6 +61,9 @@ fn run(args: Args, environment: &Environment) -> Exit {
         commands::run(args, environment).await
     });
     log::flush(LAST_WORDS);
+    // Not dropped: that takes tasks away one by one, and a driver's task panics when it finds
+    // another of its own gone. All that a command waits for is done.
+    std::mem::forget(runtime);
     match outcome {
         Ok(exit) => exit,
         Err(why) => failure::report(&why, json),
