@@ -131,7 +131,7 @@ pub(crate) struct Exchanged<'r> {
 
 /// The scopes that a token has (RFC 8693 §4.2). What is there in another form allows none.
 fn scopes_of(token: &Verified) -> Option<Vec<String>> {
-    let claims = Object::parse(token.payload(), MAX_CLAIMS_DEPTH).ok()?;
+    let Ok(claims) = Object::parse(token.payload(), MAX_CLAIMS_DEPTH) else { return Some(Vec::new()) };
     claims.get("scope")?;
     let scope = claims.string("scope").ok().flatten().unwrap_or_default();
     Some(scope.split_ascii_whitespace().map(str::to_owned).collect())
