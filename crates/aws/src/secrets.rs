@@ -1,12 +1,12 @@
 //! What a configuration refers to on AWS: a parameter of Systems Manager, a secret of Secrets Manager,
-//! an object of S3.
+//! an object of S3; and a parameter that is given a text.
 //!
-//! One signed request each (`GetParameter` with decryption, `GetSecretValue`, `GetObject`), under the
-//! same rules for region, endpoint, credentials and time as every other service. What may be asked
+//! One signed request each (`GetParameter` with decryption, `GetSecretValue`, `GetObject`,
+//! `PutParameter`), under the same rules for region, endpoint, credentials and time as every other service. What may be asked
 //! again is asked again with growing pauses, and no redirect is followed. A text has at most 64 KiB
 //! (an object 1 MiB), and one that is binary is refused. No error holds anything of what was read.
 //!
-//! The clients of the SDK would bring hundreds of operations for these three (docs/decisions/0038).
+//! The clients of the SDK would bring hundreds of operations for these four (docs/decisions/0038).
 
 use std::{
     error::Error,
@@ -47,7 +47,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The most of a foreign text that is shown, in characters.
 const LONGEST: usize = 300;
 
-/// What can be read.
+/// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
     /// A parameter of Systems Manager, by name or ARN.
@@ -65,6 +65,13 @@ pub enum Place<'a> {
         bucket: &'a str,
         /// The key.
         key: &'a str,
+    },
+    /// A parameter of Systems Manager that gets a text, by name.
+    NewValue {
+        /// Its name.
+        name: &'a str,
+        /// The text.
+        text: &'a str,
     },
 }
 
@@ -110,7 +117,8 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    fn may_pass(&self) -> bool {
+    /// Whether it says nothing of what was asked for, so that it may be there the next time.
+    pub fn may_pass(&self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Unavailable(_))
     }
 }
@@ -151,6 +159,22 @@ impl Reader {
         let limit = OPERATION;
         let read = tokio::time::timeout(limit, self.read_in_attempts(place)).await;
         read.unwrap_or_else(|_| Err(Unreadable::Unavailable(format!("no answer within {limit:?}"))))
+    }
+
+    /// Gives a parameter of Systems Manager a text, unless it has it already: each change is a version, and AWS keeps a hundred.
+    /// Returns whether it was changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`]
+    pub async fn write_parameter(&self, name: &str, text: &str) -> Result<bool, Unreadable> {
+        match self.read(Place::Parameter(name)).await {
+            Ok(found) if found.as_str() == text => return Ok(false),
+            Ok(_) | Err(Unreadable::Missing(_) | Unreadable::Empty) => {}
+            Err(why) => return Err(why),
+        }
+        self.read(Place::NewValue { name, text }).await?;
+        Ok(true)
     }
 
     async fn read_in_attempts(&self, place: Place<'_>) -> Result<Zeroizing<String>, Unreadable> {
@@ -194,6 +218,7 @@ impl Reader {
                 String::from_utf8(body.to_vec()).map(Zeroizing::new).map_err(|_| Unreadable::Binary)?
             }
             Place::Parameter(_) | Place::Secret { .. } => value(place, &body)?,
+            Place::NewValue { text, .. } => Zeroizing::new(text.to_owned()),
         };
         if text.trim().is_empty() {
             return Err(Unreadable::Empty);
@@ -205,7 +230,7 @@ impl Reader {
 impl<'a> Place<'a> {
     const fn service(self) -> Service {
         match self {
-            Self::Parameter(_) => Service::Ssm,
+            Self::Parameter(_) | Self::NewValue { .. } => Service::Ssm,
             Self::Secret { .. } => Service::SecretsManager,
             Self::Object { .. } => Service::S3,
         }
@@ -214,7 +239,7 @@ impl<'a> Place<'a> {
     /// As it is in host names and signatures.
     const fn signing_name(self) -> &'static str {
         match self {
-            Self::Parameter(_) => "ssm",
+            Self::Parameter(_) | Self::NewValue { .. } => "ssm",
             Self::Secret { .. } => "secretsmanager",
             Self::Object { .. } => "s3",
         }
@@ -226,13 +251,14 @@ impl<'a> Place<'a> {
             Self::Parameter(_) => "ssm:GetParameter, and kms:Decrypt for the key of a SecureString",
             Self::Secret { .. } => "secretsmanager:GetSecretValue, and kms:Decrypt for a key of one's own",
             Self::Object { .. } => "s3:GetObject",
+            Self::NewValue { .. } => "ssm:PutParameter",
         }
     }
 
     /// That of its ARN, which goes before that of the environment.
     fn region(self) -> Option<&'a str> {
         let name = match self {
-            Self::Parameter(name) | Self::Secret { id: name, .. } => name,
+            Self::Parameter(name) | Self::NewValue { name, .. } | Self::Secret { id: name, .. } => name,
             Self::Object { .. } => return None,
         };
         name.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
@@ -240,7 +266,7 @@ impl<'a> Place<'a> {
 
     const fn longest(self) -> usize {
         match self {
-            Self::Parameter(_) | Self::Secret { .. } => MAX_SECRET,
+            Self::Parameter(_) | Self::NewValue { .. } | Self::Secret { .. } => MAX_SECRET,
             Self::Object { .. } => MAX_OBJECT,
         }
     }
@@ -253,6 +279,11 @@ impl<'a> Place<'a> {
             }
             Self::Secret { id, .. } => {
                 Some(("secretsmanager.GetSecretValue", serde_json::json!({ "SecretId": id })))
+            }
+            Self::NewValue { name, text } => {
+                let body =
+                    serde_json::json!({ "Name": name, "Value": text, "Type": "String", "Overwrite": true });
+                Some(("AmazonSSM.PutParameter", body))
             }
             Self::Object { .. } => None,
         }
@@ -357,7 +388,9 @@ fn value(place: Place<'_>, body: &[u8]) -> Result<Zeroizing<String>, Unreadable>
             });
         }
         Place::Secret { .. } => answer.get("SecretString"),
-        Place::Parameter(_) | Place::Object { .. } => answer.get("Parameter").and_then(|p| p.get("Value")),
+        Place::Parameter(_) | Place::NewValue { .. } | Place::Object { .. } => {
+            answer.get("Parameter").and_then(|p| p.get("Value"))
+        }
     };
     let text = text.and_then(Value::as_str).ok_or_else(not_understood)?;
     let Place::Secret { member: Some(member), .. } = place else {

@@ -1,23 +1,37 @@
 //! The command line as it is typed. What it means is decided in `commands`.
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+pub(crate) mod help;
+
+use clap::{
+    Args as ClapArgs, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use countersign_issuer::GrantType;
+use countersign_jose::Algorithm;
 use countersign_settings::duration;
 use std::{net::SocketAddr, path::PathBuf};
 
+/// Where the options stand that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Your own JWT authority in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, about, long_about = None, propagate_version = true)]
+#[command(name = "countersign", version, about, long_about = None)]
 pub(crate) struct Args {
-    /// The configuration file [default: ./countersign/countersign.toml, or COUNTERSIGN_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The configuration [default: COUNTERSIGN_CONFIG, else ./countersign/countersign.toml, else ./countersign.toml]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Print JSON for scripts instead of text for people
-    #[arg(long, global = true)]
+    /// Print one JSON object for scripts instead of text for people
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 
+    /// Show on a terminal what is recorded, too
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
+    pub(crate) verbose: bool,
+
     /// Take an http:// issuer that is not on loopback: anyone on the network can then replace your keys
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) insecure_http_issuer: bool,
 
     #[command(subcommand)]
@@ -28,41 +42,58 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the authority; with no configuration yet, make one in ./countersign/ and print how to get a first token
     Serve(ServeArgs),
-    /// Make that configuration without serving
+    /// Make a configuration with its keys and a first client, without serving
     Init(InitArgs),
     /// Mint a token on this machine and print it
     Sign(SignArgs),
     /// Say whether a token is to be accepted, and why not
     Verify(VerifyArgs),
+    /// Show what a token says, verified by nobody: header, claims, times in words
+    Decode(DecodeArgs),
     /// Run an authorizer event of API Gateway or AppSync through the gate and print the reply
     Authorize(AuthorizeArgs),
     /// Show every check of a token: what was expected, what was found, what failed
     Explain(VerifyArgs),
-    /// Look at signing keys, export public ones, import private ones
+    /// List, make, import, rotate, revoke and export signing keys
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Make a store, look through one, or move one to another
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Declare who may ask for tokens
+    /// Declare who may ask for tokens, list them, renew a secret
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Revoke tokens before they expire, and see what is revoked
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Say what each rule of exchange makes of a token; mints nothing
+    Exchange(ExchangeArgs),
     /// Write the public documents into a folder or a bucket: an issuer without a server
     Publish(PublishArgs),
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print completions for a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DecodeArgs {
+    /// The token, @FILE, or - for standard input. `Bearer `, quotes and the JSON around it are taken off
+    #[arg(value_name = "TOKEN|@FILE|-")]
+    pub(crate) token: String,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// The address to listen on [default: the configuration's server.listen, else 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
+    /// The address to listen on, like 127.0.0.1:8080 [default: the configuration's server.listen]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -71,9 +102,18 @@ pub(crate) struct InitArgs {
     /// The issuer URL, as it will stand in `iss` [default: http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
-    /// The algorithm of the first key
-    #[arg(long, value_name = "A", default_value = "RS256")]
-    pub(crate) algorithm: countersign_jose::Algorithm,
+    /// The algorithm of the first key [default: RS256, or that of --key]
+    #[arg(long, value_name = "A", value_parser = algorithm())]
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Sign with this private key instead of a new one: PEM or JWK, in a file or - for standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) key: Option<String>,
+    /// The kid of that key [default: the JWK's own, else the RFC 7638 thumbprint]
+    #[arg(long, allow_hyphen_values = true, requires = "key")]
+    pub(crate) kid: Option<String>,
+    /// Declare no client; `countersign client new` makes one
+    #[arg(long)]
+    pub(crate) no_client: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -87,17 +127,20 @@ pub(crate) struct SignArgs {
     /// How long the token lives, like 15m or 1h
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) lifetime: Option<std::time::Duration>,
-    /// The shape of the token
-    #[arg(long, value_name = "P")]
+    /// The shape of the token: jwt, jaas, or another profile of the configuration [default: jwt]
+    #[arg(long, value_name = "P", value_hint = clap::ValueHint::Other)]
     pub(crate) profile: Option<String>,
+    /// What is to be uploaded, with profile upload, like '{"to":"photos","content_type":"image/png"}'
+    #[arg(long, value_name = "JSON")]
+    pub(crate) upload: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct VerifyArgs {
-    /// The token, or - for standard input
-    #[arg(value_name = "TOKEN|-")]
+    /// The token, @FILE, or - for standard input. `Bearer `, quotes and the JSON around it are taken off
+    #[arg(value_name = "TOKEN|@FILE|-")]
     pub(crate) token: String,
-    /// The keys to verify with: a JWKS, JWK or PEM file, or the URL of a JWKS or of a map of certificates
+    /// The keys to verify with: JWKS, JWK, PEM, certificate or a map of certificates, in a file or at a URL
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) jwks: Option<String>,
     /// The issuer the token must be from; its keys are found by discovery unless --jwks is given
@@ -107,8 +150,11 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "A")]
     pub(crate) audience: Vec<String>,
     /// The algorithm of keys that name none (PEM files, some JWKs) [default: RS256, the curve's own, or EdDSA]
-    #[arg(long, value_name = "A")]
-    pub(crate) algorithm: Option<countersign_jose::Algorithm>,
+    #[arg(long, value_name = "A", value_parser = algorithm())]
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Verify with a shared secret (HS256, or --algorithm): env:NAME or file:PATH
+    #[arg(long, value_name = "env:NAME|file:PATH", conflicts_with = "jwks")]
+    pub(crate) secret: Option<String>,
     /// How far the clocks of issuer and verifier may differ, 10m at most
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0s")]
     pub(crate) leeway: std::time::Duration,
@@ -147,7 +193,7 @@ pub(crate) enum KeysCommand {
         #[arg(long, default_value = "default")]
         ring: countersign_keyring::RingName,
     },
-    /// Show a prepared key to verifiers
+    /// Show a prepared key to verifiers (the documents are written by `countersign publish`)
     Publish {
         /// The key; its name may begin with a hyphen
         #[arg(allow_hyphen_values = true)]
@@ -179,6 +225,9 @@ pub(crate) enum KeysCommand {
         /// The key; its name may begin with a hyphen
         #[arg(allow_hyphen_values = true)]
         kid: String,
+        /// Take an import back, whatever state the key is in: no token of it is in use
+        #[arg(long)]
+        signed_nothing: bool,
     },
     /// Take over a keyring of an older format: shows what is in it, and with the digest it shows takes over exactly that
     Adopt {
@@ -188,17 +237,17 @@ pub(crate) enum KeysCommand {
     },
     /// Look at the JWKS as the world sees it and take the rotation steps that are due
     Rotate {
-        /// Say that one turn is meant; a running server takes turns by itself
-        #[arg(long, required = true)]
+        /// One turn, which is what it does anyway; a running server takes turns by itself
+        #[arg(long)]
         once: bool,
     },
     /// Print public keys
     Export {
-        /// Say that public keys are meant; private keys are never exported
-        #[arg(long, required = true)]
+        /// Public keys, which is what it does anyway; private keys are never exported
+        #[arg(long)]
         public: bool,
-        /// The form
-        #[arg(long, value_enum, default_value_t = ExportFormat::Jwks)]
+        /// The form: jwks, pem, or x509 (a map of certificates by kid, of RSA and EC keys)
+        #[arg(long, value_enum, default_value_t = ExportFormat::Jwks, hide_possible_values = true)]
         format: ExportFormat,
         /// Only this ring
         #[arg(long)]
@@ -210,6 +259,12 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         new_data_key: bool,
     },
+    /// Make a key for 8x8 JaaS: prints the public half to upload there, and the steps until it signs
+    Generate(GenerateArgs),
+    #[command(override_usage = "countersign keys import [OPTIONS] <FILE|->\n       \
+        countersign keys import [OPTIONS] --env <NAME>\n       \
+        countersign keys import [OPTIONS] --kms <KEY>\n       \
+        countersign keys import [OPTIONS] --mongodb <REF> --collection <NAME>")]
     /// Bring in private keys: PEM (PKCS#8, PKCS#1, SEC1), JWK, JWKS, documents of a MongoDB collection, or a key that stays in KMS
     Import {
         #[command(flatten)]
@@ -221,12 +276,30 @@ pub(crate) enum KeysCommand {
         #[arg(long, allow_hyphen_values = true)]
         kid: Option<String>,
         /// Its algorithm [default: the JWK's own, else the ring's]
-        #[arg(long, value_name = "A")]
-        algorithm: Option<countersign_jose::Algorithm>,
+        #[arg(long, value_name = "A", value_parser = algorithm())]
+        algorithm: Option<Algorithm>,
         /// Sign with it at once; the key that was active stays published
         #[arg(long)]
         activate: bool,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GenerateArgs {
+    /// Say that the key is for 8x8 JaaS; the keys of other rings are made with `prepare`
+    #[arg(long, required = true)]
+    pub(crate) jaas: bool,
+    /// The file for the private key until it is imported; must not be there yet
+    #[arg(long, value_name = "FILE", default_value = "jaas-key.pem")]
+    pub(crate) out: PathBuf,
+    /// The size of the key in bits: 2048, 3072 or 4096
+    #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = rsa_bits)]
+    pub(crate) rsa_bits: u32,
+}
+
+fn rsa_bits(text: &str) -> Result<u32, String> {
+    let known = [2048, 3072, 4096];
+    text.parse().ok().filter(|bits| known.contains(bits)).ok_or("there is 2048, 3072 and 4096".to_owned())
 }
 
 /// Where private keys come from.
@@ -283,8 +356,15 @@ pub(crate) enum StoreCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
-    /// Make a client secret: prints it once, with the configuration to paste
-    New(NewClientArgs),
+    /// Make a client: prints its secret once, and the configuration to paste
+    New(Box<NewClientArgs>),
+    /// Show every client: how it proves who it is, and what it may have
+    List,
+    /// Renew a client's secret: prints a new one once, and the line that takes both for a while
+    Secret {
+        /// The client's id
+        id: String,
+    },
 }
 
 #[derive(Debug, ClapArgs)]
@@ -295,21 +375,75 @@ pub(crate) struct NewClientArgs {
     /// An audience its tokens may have; may be given more than once
     #[arg(long, value_name = "A")]
     pub(crate) audience: Vec<String>,
-    /// A claim it may set at /sign; may be given more than once
-    #[arg(long, value_name = "NAME", conflicts_with = "grant")]
+    /// The longest lifetime of its tokens, like 15m or 24h
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "1h")]
+    pub(crate) lifetime: std::time::Duration,
+    /// A profile it may use, like jwt or jaas; may be given more than once [default: jwt, or access_token with a grant]
+    #[arg(long, value_name = "P")]
+    pub(crate) profile: Vec<String>,
+    /// A claim it may set at /sign; may be given more than once [default: sub]
+    #[arg(long, value_name = "NAME", conflicts_with = "grant", help_heading = CLAIMS)]
     pub(crate) claim: Vec<String>,
+    /// A claim it may not set, whatever else it may; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = CLAIMS)]
+    pub(crate) deny_claim: Vec<String>,
+    /// A claim that is always so, as tenant=acme or level=5; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE", help_heading = CLAIMS)]
+    pub(crate) fixed_claim: Vec<String>,
+    /// The JSON Schema that its claims have to fit: a file beside the configuration
+    #[arg(long, value_name = "FILE", help_heading = CLAIMS)]
+    pub(crate) schema: Option<String>,
+    /// It may make moderators of JaaS meetings
+    #[arg(long, help_heading = JAAS)]
+    pub(crate) jaas_moderator: bool,
+    /// It may ask for tokens that open every JaaS room
+    #[arg(long, help_heading = JAAS)]
+    pub(crate) jaas_any_room: bool,
+    /// A JaaS room it may open, * for any part of a name; may be given more than once
+    #[arg(long, value_name = "PATTERN", help_heading = JAAS)]
+    pub(crate) jaas_room: Vec<String>,
+    /// What it may say of a JaaS user, like name or email, * for all; may be given more than once
+    #[arg(long, value_name = "MEMBER", help_heading = JAAS)]
+    pub(crate) jaas_user: Vec<String>,
+    /// A JaaS feature it may grant to moderators, like recording, * for all; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = JAAS)]
+    pub(crate) jaas_feature: Vec<String>,
     /// A grant it may use at /token, instead of /sign; may be given more than once
-    #[arg(long, value_name = "GRANT", value_parser = grant)]
-    pub(crate) grant: Vec<countersign_issuer::GrantType>,
-    /// A scope it may ask for at /token; may be given more than once
-    #[arg(long, value_name = "SCOPE", requires = "grant")]
+    #[arg(long, value_name = "GRANT", value_parser = grant(), help_heading = TOKEN)]
+    pub(crate) grant: Vec<GrantType>,
+    /// A scope it may have; may be given more than once
+    #[arg(long, value_name = "SCOPE")]
     pub(crate) scope: Vec<String>,
-    /// How it authenticates at /token
-    #[arg(long, value_name = "METHOD", default_value = "secret", requires = "grant")]
+    /// A scope of its access tokens when it asks for none; may be given more than once
+    #[arg(long, value_name = "SCOPE", requires = "grant", help_heading = TOKEN)]
+    pub(crate) default_scope: Vec<String>,
+    /// An audience of tokens that it may ask about at /introspect, * for any; may be given more than once
+    #[arg(long, value_name = "A", help_heading = TOKEN)]
+    pub(crate) introspect: Vec<String>,
+    /// It gets no token at /token without a DPoP proof
+    #[arg(long, requires = "grant", help_heading = TOKEN)]
+    pub(crate) dpop: bool,
+    /// How it authenticates at /token: secret, private_key_jwt (it signs), workload (its platform says so), none (public)
+    #[arg(long, value_name = "METHOD", default_value = "secret", requires = "grant", hide_possible_values = true, help_heading = TOKEN)]
     pub(crate) auth: ClientAuth,
     /// Where its JWK Set is, with --auth private_key_jwt: a file or a URL [default: ID.jwks.json]
-    #[arg(long, value_name = "FILE|URL", requires = "grant")]
+    #[arg(long, value_name = "FILE|URL", requires = "grant", help_heading = TOKEN)]
     pub(crate) jwks: Option<String>,
+    /// Its platform, with --auth workload: github-actions, kubernetes, aws-sts, countersign, or the URL of an issuer
+    #[arg(long, value_name = "PRESET|ISSUER", requires = "grant", help_heading = TOKEN)]
+    pub(crate) workload: Option<String>,
+    /// What the preset is made from: for github-actions the numeric id of the repository's owner, else the issuer's URL
+    #[arg(long, value_name = "ID", requires = "workload", help_heading = TOKEN)]
+    pub(crate) workload_id: Option<String>,
+    /// A claim of its tokens and its value, as repository_id=456; may be given more than once
+    #[arg(long = "match", value_name = "CLAIM=VALUE", requires = "workload", help_heading = TOKEN)]
+    pub(crate) matches: Vec<String>,
+    /// Whose tokens it may exchange, with a grant by a rule [default: `https://login.example`, to be replaced]
+    #[arg(long, value_name = "ISSUER", requires = "grant", help_heading = TOKEN)]
+    pub(crate) trust: Option<String>,
+    /// What stands in front of the subjects of those tokens [default: login]
+    #[arg(long, value_name = "NAME", requires = "grant", help_heading = TOKEN)]
+    pub(crate) provider: Option<String>,
 }
 
 /// How a client authenticates.
@@ -320,11 +454,103 @@ pub(crate) enum ClientAuth {
     /// With an assertion that it signs
     #[value(name = "private_key_jwt")]
     PrivateKeyJwt,
+    /// With a token that its platform gives it
+    Workload,
+    /// Not at all: a public client, for grants by rules and refresh_token
+    None,
 }
 
-fn grant(name: &str) -> Result<countersign_issuer::GrantType, String> {
-    let known = countersign_issuer::GrantType::ALL.map(countersign_issuer::GrantType::name).join(", ");
-    countersign_issuer::GrantType::named(name).ok_or(format!("there is {known}"))
+/// The groups of options of `client new`.
+const CLAIMS: &str = "Claims of its tokens";
+const JAAS: &str = "JaaS meetings (--profile jaas)";
+const TOKEN: &str = "Access tokens (POST /token)";
+
+/// A grant by its name; help and completions list them.
+fn grant() -> impl TypedValueParser<Value = GrantType> {
+    let named = |name: String| GrantType::named(&name).ok_or("there is no such grant");
+    PossibleValuesParser::new(GrantType::ALL.map(GrantType::name)).try_map(named)
+}
+
+/// An algorithm by its name; help and completions list them.
+fn algorithm() -> impl TypedValueParser<Value = Algorithm> {
+    PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name))
+        .try_map(|name: String| name.parse::<Algorithm>())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    crate::address::parse(text)
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExchangeArgs {
+    /// Show, rule by rule, what is passed and what refuses, and the claims that would be minted
+    #[arg(long, required = true)]
+    pub(crate) explain: bool,
+    /// The file with the token that would be shown, or - for standard input; or with an authorization code, see --redirect-uri
+    #[arg(value_name = "FILE|-")]
+    pub(crate) token: String,
+    /// The file has an authorization code, which the provider has sent to this URI: it is redeemed at the provider, which takes it
+    /// once, so that the login has to be begun again
+    #[arg(long, value_name = "URI", requires = "verifier")]
+    pub(crate) redirect_uri: Option<String>,
+    /// The file with PKCE's code_verifier of that login, or - for standard input
+    #[arg(long, value_name = "FILE|-", requires = "redirect_uri")]
+    pub(crate) verifier: Option<String>,
+    /// The file with the token of who acts, or - for standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) actor: Option<String>,
+    /// The rule that is meant, by its name, as `subject_issuer` says it; providers are asked about no token that could be another's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Option<String>,
+    /// The client that would ask [default: the only one that has rules]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// The grant it would ask by [default: the only one that its rules are for]
+    #[arg(long, value_name = "GRANT", value_parser = grant())]
+    pub(crate) grant: Option<GrantType>,
+    /// A scope it would ask for; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scope: Vec<String>,
+    /// An audience it would ask for; may be given more than once
+    #[arg(long, value_name = "A")]
+    pub(crate) audience: Vec<String>,
+    /// The room it would ask for, where a rule gives tokens for meetings
+    #[arg(long, value_name = "NAME")]
+    pub(crate) room: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokensCommand {
+    /// Revoke all tokens of a subject or client up to now, or one token or family by its name
+    Revoke(RevokeArgs),
+    /// List what is revoked
+    Revoked,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true),
+    override_usage = "countersign tokens revoke [OPTIONS] --subject <SUB>\n       \
+        countersign tokens revoke [OPTIONS] --client <ID>\n       \
+        countersign tokens revoke [OPTIONS] --jti <JTI>\n       \
+        countersign tokens revoke [OPTIONS] --family <NAME>"
+)]
+pub(crate) struct RevokeArgs {
+    /// All tokens with this `sub`, and refresh tokens for it
+    #[arg(long, value_name = "SUB", group = "what")]
+    pub(crate) subject: Option<String>,
+    /// All tokens of this client, and its refresh tokens
+    #[arg(long, value_name = "ID", group = "what")]
+    pub(crate) client: Option<String>,
+    /// The token with this `jti`
+    #[arg(long, value_name = "JTI", group = "what")]
+    pub(crate) jti: Option<String>,
+    /// A family of refresh tokens and its access tokens: what their `jti` begins with, up to the full stop
+    #[arg(long, value_name = "NAME", group = "what")]
+    pub(crate) family: Option<String>,
+    /// Revoke what is issued until so long after now too, like 0s; the clocks of servers differ [default: rotation.skew]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, conflicts_with_all = ["jti", "family"])]
+    pub(crate) after_now: Option<std::time::Duration>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -353,6 +579,15 @@ pub(crate) enum ConfigCommand {
         /// Open the store too, and every key in it; nothing is made or changed
         #[arg(long)]
         online: bool,
+    },
+    /// Print what to write into the configuration of a Jitsi's Prosody, so that it takes tokens of profile jitsi; no secret is in it
+    Prosody {
+        /// Let Prosody fetch each key by its name (`asap_key_server`) and not all of them (`cache_keys_url`), which older ones do not know
+        #[arg(long)]
+        asap: bool,
+        /// The component of the rooms [default: conference. and the domain]
+        #[arg(long, value_name = "HOST")]
+        muc: Option<String>,
     },
     /// Print the JSON Schema of the configuration file
     Schema {

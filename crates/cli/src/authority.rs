@@ -146,10 +146,14 @@ impl Authority {
         self.keyring.ensure(&specs, self.clock.now()).await?;
         // Before a token is minted under today's policy, the keys say for how long that needs them.
         let keyring = self.keyring.load_to_mint(&config.needs(), self.clock.now()).await?;
-        let active = specs.iter().filter_map(|spec| Some((&spec.name, keyring.ring(&spec.name)?.active()?)));
+        let active =
+            config.rings.iter().filter_map(|ring| Some((ring, keyring.ring(&ring.spec.name)?.active()?)));
         let made = active
             .filter(|(_, signer)| before.find(signer.kid()).is_none())
-            .map(|(ring, signer)| FirstKey { ring: ring.clone(), kid: signer.kid().to_owned() })
+            .map(|(ring, signer)| {
+                ring.warn_of_refusals(signer.algorithm());
+                FirstKey { ring: ring.spec.name.clone(), kid: signer.kid().to_owned() }
+            })
             .collect();
         report_future_times(keyring.records(), config.skew, self.clock.now());
         for remark in keyring.records().remarks() {
@@ -201,12 +205,10 @@ pub(crate) fn check_clock(now: Timestamp) -> Outcome {
     Ok(())
 }
 
-/// Adds what is in no store: the JaaS key of the environment.
-pub(crate) fn with_environment_keys(config: &Config, keyring: LoadedKeyring) -> LoadedKeyring {
-    match &config.jaas_key {
-        Some(key) => keyring.with_ring(key.ring.clone(), Arc::clone(&key.signer)),
-        None => keyring,
-    }
+/// Adds what is in no store.
+pub(crate) fn with_outside_keys(config: &Config, keyring: LoadedKeyring) -> LoadedKeyring {
+    let keys = config.outside_keys.iter();
+    keys.fold(keyring, |keyring, key| keyring.with_ring(key.ring.clone(), Arc::clone(&key.signer)))
 }
 
 /// Puts the issuer together.
@@ -221,7 +223,7 @@ pub(crate) fn issuer_after(
     keyring: LoadedKeyring,
     clock: Arc<dyn Clock>,
 ) -> Outcome<Issuer> {
-    let keyring = with_environment_keys(&config, keyring);
+    let keyring = with_outside_keys(&config, keyring);
     let kept = config.rings.iter().map(|ring| ring.rotation.keep_retired);
     let clock_settles = kept.max().unwrap_or(config.max_stale_signing);
     let settings = IssuerSettings {

@@ -2,7 +2,7 @@
 
 use countersign_issuer::{IssuerError, MintError};
 use countersign_keyring::{KeyringError, ServiceError};
-use countersign_settings::SettingsError;
+use countersign_settings::{Environment, SettingsError};
 use countersign_store::StoreError;
 use std::{borrow::Cow, fmt, io, process::ExitCode};
 
@@ -12,6 +12,8 @@ pub(crate) struct Failure {
     kind: Kind,
     code: &'static str,
     message: String,
+    /// What scripts get beside that.
+    more: Vec<(&'static str, serde_json::Value)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,27 +57,37 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 /// A token or a check was refused: exit code 1.
 pub(crate) fn refused(code: &'static str, message: impl fmt::Display) -> Failure {
-    Failure { kind: Kind::Refused, code, message: message.to_string() }
+    Failure { kind: Kind::Refused, code, message: message.to_string(), more: Vec::new() }
 }
 
 /// The command line makes no sense: exit code 2.
 pub(crate) fn usage(message: impl fmt::Display) -> Failure {
-    Failure { kind: Kind::Usage, code: "usage", message: message.to_string() }
+    Failure { kind: Kind::Usage, code: "usage", message: message.to_string(), more: Vec::new() }
 }
 
 /// The configuration has to change: exit code 78.
 pub(crate) fn configuration(message: impl fmt::Display) -> Failure {
-    Failure { kind: Kind::Configuration, code: "bad_configuration", message: message.to_string() }
+    Failure {
+        kind: Kind::Configuration,
+        code: "bad_configuration",
+        message: message.to_string(),
+        more: Vec::new(),
+    }
 }
 
 /// There is no keyring where one has to be: exit code 78.
 pub(crate) fn no_keyring(message: impl fmt::Display) -> Failure {
-    Failure { kind: Kind::Configuration, code: "keyring_missing", message: message.to_string() }
+    Failure {
+        kind: Kind::Configuration,
+        code: "keyring_missing",
+        message: message.to_string(),
+        more: Vec::new(),
+    }
 }
 
 /// Something failed that nobody asked for: exit code 70.
 pub(crate) fn internal(message: impl fmt::Display) -> Failure {
-    Failure { kind: Kind::Internal, code: "internal", message: message.to_string() }
+    Failure { kind: Kind::Internal, code: "internal", message: message.to_string(), more: Vec::new() }
 }
 
 /// A file that cannot be written. Anyone who has the wrong folder or no permission changes the
@@ -103,9 +115,29 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// The same; but where it names a reference that nobody answered for, no configuration is wrong.
+    pub(crate) fn unless_away(mut self, environment: &Environment) -> Self {
+        if self.kind == Kind::Configuration && environment.is_away_in(&self.message) {
+            (self.kind, self.code) = (Kind::Internal, "internal");
+        }
+        self
+    }
+
+    /// The same with a member for scripts.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.more.push((name, value.into()));
+        self
+    }
+
     /// The message with what it is about in front.
     pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// The message with what to do behind it.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.message.push_str(more);
         self
     }
 
@@ -120,7 +152,6 @@ impl Failure {
         self.code
     }
 
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -133,8 +164,13 @@ const LONGEST: usize = 2_000;
 pub(crate) fn report(failure: &Failure, json: bool) -> Exit {
     let message = cut(&failure.message);
     if json {
-        let body = serde_json::json!({ "error": failure.code, "message": message });
-        crate::output::line(&body.to_string());
+        let mut body = serde_json::Map::new();
+        for (name, value) in &failure.more {
+            body.insert((*name).to_owned(), value.clone());
+        }
+        body.insert("error".to_owned(), failure.code.into());
+        body.insert("message".to_owned(), message.into());
+        crate::output::line(&serde_json::Value::Object(body).to_string());
     } else {
         // One line, whatever a library put into its message.
         let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
@@ -146,6 +182,17 @@ pub(crate) fn report(failure: &Failure, json: bool) -> Exit {
         Kind::Configuration => Exit::Configuration,
         Kind::Internal => Exit::Internal,
     }
+}
+
+/// Prints what clap says of a command line, which is several lines with the usage for people.
+pub(crate) fn report_usage(message: &str, json: bool) -> Exit {
+    if !json {
+        crate::output::error_line(message);
+        return Exit::Usage;
+    }
+    let first = message.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+    let first = first.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    report(&usage(first.trim_start_matches("error: ")), json)
 }
 
 fn cut(message: &str) -> Cow<'_, str> {
@@ -169,7 +216,7 @@ impl From<StoreError> for Failure {
                 Kind::Internal
             }
         };
-        Self { kind, code: why.code(), message: why.to_string() }
+        Self { kind, code: why.code(), message: why.to_string(), more: Vec::new() }
     }
 }
 
@@ -193,13 +240,13 @@ impl From<KeyringError> for Failure {
             }
             KeyringError::Contended | KeyringError::Certificate { .. } => Kind::Internal,
         };
-        Self { kind, code, message }
+        Self { kind, code, message, more: Vec::new() }
     }
 }
 
 impl From<ServiceError> for Failure {
     fn from(why: ServiceError) -> Self {
-        Self { kind: kind_of(&why), code: why.code(), message: why.to_string() }
+        Self { kind: kind_of(&why), code: why.code(), message: why.to_string(), more: Vec::new() }
     }
 }
 
@@ -220,10 +267,7 @@ fn kind_of(why: &ServiceError) -> Kind {
 
 impl From<SettingsError> for Failure {
     fn from(why: SettingsError) -> Self {
-        let (code, mut message) = (why.code(), why.to_string());
-        if let SettingsError::Missing { .. } = why {
-            message.push_str("; make one with `countersign init`, or name another with --config");
-        }
+        let (code, message) = (why.code(), why.to_string());
         let kind = match why {
             SettingsError::Missing { .. }
             | SettingsError::Unreadable { .. }
@@ -234,7 +278,7 @@ impl From<SettingsError> for Failure {
             | SettingsError::LogQueue { .. } => Kind::Configuration,
             SettingsError::LogStarted { .. } => Kind::Internal,
         };
-        Self { kind, code, message }
+        Self { kind, code, message, more: Vec::new() }
     }
 }
 
@@ -252,7 +296,7 @@ impl From<MintError> for Failure {
             MintError::Stale => Kind::Internal,
             _ => Kind::Refused,
         };
-        Self { kind, code: why.code(), message: why.to_string() }
+        Self { kind, code: why.code(), message: why.to_string(), more: Vec::new() }
     }
 }
 

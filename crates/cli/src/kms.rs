@@ -16,14 +16,14 @@ pub(crate) const NOT_BUILT_IN: &str =
 mod left_out {
     use crate::failure::{Outcome, configuration};
     use countersign_issuer::IssuerUrl;
-    use countersign_keyring::{DataKeyService, KeyService};
-    use std::sync::Arc;
+    use countersign_keyring::{DataKeyService, KeyService, RingName};
+    use std::{collections::BTreeMap, sync::Arc};
 
     #[derive(Debug, Clone)]
     pub(crate) struct Kms;
 
     impl Kms {
-        pub(crate) fn new(_: &IssuerUrl) -> Self {
+        pub(crate) fn new(_: &IssuerUrl, _: BTreeMap<RingName, Vec<String>>) -> Self {
             Self
         }
 
@@ -47,15 +47,16 @@ mod built_in {
         DataKeyService, KeyService, RemoteKey, RingName, ServiceError,
         kms::{self, KmsDataKeys},
     };
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     /// KMS for one configuration: all its users share one client. Nothing is asked of it before it is needed.
     #[derive(Debug, Clone)]
     pub(crate) struct Kms(kms::Kms);
 
     impl Kms {
-        pub(crate) fn new(issuer: &IssuerUrl) -> Self {
-            Self(kms::Kms::new(issuer.as_str().to_owned()))
+        /// `replicas` are regions that have a replica of each key made for a ring.
+        pub(crate) fn new(issuer: &IssuerUrl, replicas: BTreeMap<RingName, Vec<String>>) -> Self {
+            Self(kms::Kms::new(issuer.as_str().to_owned(), replicas))
         }
 
         /// The service that keeps keys.

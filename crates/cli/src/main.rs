@@ -3,15 +3,18 @@
 //! Exit codes are those of `failure::Exit`; they say what the command came to, whatever became of its output.
 //! The environment is read once, here, and passed down, so that nothing depends on it in secret.
 
+mod address;
 mod args;
 mod authority;
 mod checks;
+mod client_entry;
 mod commands;
 mod config;
 mod failure;
 mod files;
 mod kms;
 mod output;
+mod pasted;
 mod remote;
 mod rotation;
 mod scaffold;
@@ -19,7 +22,7 @@ mod serve;
 mod stores;
 
 use args::Args;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use countersign_settings::{Environment, log};
 use failure::{Exit, internal};
 use rustix::process::Signal;
@@ -33,12 +36,17 @@ fn main() -> ExitCode {
     let environment = Environment::of_process();
     // Lambda starts `bootstrap` without arguments.
     let is_function = std::env::args_os().nth(1).is_none() && serve::is_function(&environment);
-    let args = if is_function { Args::try_parse_from(["countersign", "serve"]) } else { Args::try_parse() };
-    let exit = match args {
+    let command = args::help::of(Args::command());
+    let matches = match is_function {
+        true => command.try_get_matches_from(["countersign", "serve"]),
+        false => command.try_get_matches(),
+    };
+    let exit = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => run(args, &environment),
         Err(why) if why.use_stderr() => {
-            output::error_line(why.to_string().trim_end());
-            Exit::Usage
+            // What was typed could not be read, so neither could this option.
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            failure::report_usage(why.to_string().trim_end(), json)
         }
         // --help and --version.
         Err(text) => {
@@ -66,6 +74,6 @@ fn run(args: Args, environment: &Environment) -> Exit {
     std::mem::forget(runtime);
     match outcome {
         Ok(exit) => exit,
-        Err(why) => failure::report(&why, json),
+        Err(why) => failure::report(&why.unless_away(environment), json),
     }
 }

@@ -18,9 +18,9 @@ pub(crate) fn is_remote(file: &Path) -> bool {
 }
 
 /// The text of a configuration that is there.
-pub(crate) async fn configuration_text(file: &Path) -> Outcome<String> {
+pub(crate) async fn configuration_text(file: &Path, environment: &Environment) -> Outcome<String> {
     let text = file.to_str().unwrap_or_default();
-    let read = access::read(text).await.map(|text| text.as_str().to_owned());
+    let read = access::read(text, environment).await.map(|text| text.as_str().to_owned());
     read.map_err(|why| configuration(why).about(text))
 }
 
@@ -43,6 +43,12 @@ pub(crate) async fn fetch(texts: impl IntoIterator<Item = String>, environment: 
     }
 }
 
+/// Gives a parameter of Systems Manager a text, unless it has it already.
+#[cfg(feature = "lambda")]
+pub(crate) async fn write_parameter(name: &str, text: &str) -> Outcome<bool> {
+    access::write(name, text).await.map_err(|why| configuration(why).about(format!("the parameter {name}")))
+}
+
 /// Every text in a value.
 fn collect(value: &serde_json::Value, found: &mut BTreeSet<String>) {
     match value {
@@ -60,11 +66,17 @@ mod access {
     use countersign_settings::Environment;
     use zeroize::Zeroizing;
 
+    const NOT_BUILT_IN: &str = "this program was built without access to secrets on AWS; use one that was built with --features aws-secrets";
+
     #[expect(clippy::unused_async, reason = "as it is where AWS is asked")]
-    pub(super) async fn read(_: &str) -> Result<Zeroizing<String>, &'static str> {
-        Err(
-            "this program was built without access to secrets on AWS; use one that was built with --features aws-secrets",
-        )
+    pub(super) async fn read(_: &str, _: &Environment) -> Result<Zeroizing<String>, &'static str> {
+        Err(NOT_BUILT_IN)
+    }
+
+    #[cfg(feature = "lambda")]
+    #[expect(clippy::unused_async, reason = "as it is where AWS is asked")]
+    pub(super) async fn write(_: &str, _: &str) -> Result<bool, &'static str> {
+        Err(NOT_BUILT_IN)
     }
 
     #[expect(clippy::unused_async, reason = "as it is where AWS is asked")]
@@ -79,7 +91,7 @@ mod access {
     use zeroize::Zeroizing;
 
     /// A configuration.
-    pub(super) async fn read(text: &str) -> Result<Zeroizing<String>, Unreadable> {
+    pub(super) async fn read(text: &str, environment: &Environment) -> Result<Zeroizing<String>, Unreadable> {
         let place = match text.strip_prefix("ssm:") {
             Some(name) => Place::Parameter(name),
             None => {
@@ -87,7 +99,16 @@ mod access {
                 Place::Object { bucket, key }
             }
         };
-        Reader::new()?.read(place).await
+        let read = Reader::new()?.read(place).await;
+        if read.as_ref().is_err_and(Unreadable::may_pass) {
+            environment.note_away(text);
+        }
+        read
+    }
+
+    #[cfg(feature = "lambda")]
+    pub(super) async fn write(name: &str, text: &str) -> Result<bool, Unreadable> {
+        Reader::new()?.write_parameter(name, text).await
     }
 
     pub(super) async fn fetch(references: Vec<String>, environment: &Environment) {
@@ -106,6 +127,9 @@ mod access {
                     (_, Err(why)) => Err(why.clone()),
                     (_, Ok(_)) => return,
                 };
+                if outcome.as_ref().is_err_and(Unreadable::may_pass) {
+                    environment.note_away(&text);
+                }
                 environment.note_fetched(&text, outcome.map_err(|why| why.to_string()));
             });
         }

@@ -9,7 +9,9 @@ use crate::{
 };
 use countersign_issuer::JWKS_PATH;
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
-use countersign_keyring::{Done, Keyring, KeyringError, LoadedKeyring, Look, Step, StoredKeyring, WentBack};
+use countersign_keyring::{
+    Done, Keyring, KeyringError, LoadedKeyring, Look, RingName, Step, StoredKeyring, WentBack,
+};
 use countersign_store::Clock;
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use serde_json::value::RawValue;
@@ -20,6 +22,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 pub(crate) struct Rotation {
     keyring: StoredKeyring,
     rings: Vec<RingConfig>,
+    /// Rings whose keys are in no JWKS.
+    unpublished: BTreeSet<RingName>,
     /// Where the world finds the keys.
     pub(crate) address: String,
     fetch: Arc<HttpsFetch>,
@@ -29,8 +33,10 @@ pub(crate) struct Rotation {
 /// What a turn came to.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// How many keys were seen, or why none could be; `None` where no key waits to be seen.
-    pub(crate) look: Option<Result<usize, String>>,
+    /// Which keys were seen, or why none could be; `None` where no key waits to be seen.
+    pub(crate) look: Option<Result<BTreeSet<String>, String>>,
+    /// Keys that sign and were not there, though verifiers should have them by now.
+    pub(crate) unseen: Vec<(RingName, String)>,
     /// The steps that were taken.
     pub(crate) done: Vec<Done>,
 }
@@ -40,6 +46,7 @@ impl Rotation {
         Self {
             keyring: authority.keyring.clone(),
             rings: config.rings.clone(),
+            unpublished: config.unpublished_rings.clone(),
             address: config.issuer.join(JWKS_PATH),
             fetch: Arc::new(HttpsFetch::new(FetchLimits::default())),
             clock: Arc::clone(&authority.clock),
@@ -76,6 +83,13 @@ impl Rotation {
             let found = keyring.keys_sequence();
             return Err(KeyringError::WentBack(WentBack::PublicIsNewer { public: *public, found }));
         }
+        let unseen = match &public {
+            Ok(public) => self.unseen(&keyring, public, now),
+            Err(_) => Vec::new(),
+        };
+        for (ring, kid) in &unseen {
+            tracing::error!(ring = ring.as_str(), kid, "this key signs and is not in {}", self.address);
+        }
         let look = if somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
         let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
@@ -89,14 +103,27 @@ impl Rotation {
                 decision = "rotated", step = name(&step.step), ring = step.ring.as_str(), kid = step.kid
             );
         }
-        failed.map(|()| Turn { look, done })
+        failed.map(|()| Turn { look, unseen, done })
+    }
+
+    /// Keys that sign, have been published for so long that verifiers should know them, and are not in the JWKS.
+    fn unseen(&self, keyring: &Keyring, public: &Public, now: Timestamp) -> Vec<(RingName, String)> {
+        let seen = ours(keyring, &public.keys);
+        let published = self.rings.iter().filter(|ring| !self.unpublished.contains(&ring.spec.name));
+        let missing = published.filter_map(|ring| {
+            let active = keyring.ring(&ring.spec.name)?.active()?;
+            active.public_key()?;
+            let due = active.published_at?.plus(ring.rotation.propagation);
+            (due < now && !seen.contains(&active.kid)).then(|| (ring.spec.name.clone(), active.kid.clone()))
+        });
+        missing.collect()
     }
 
     async fn look(
         &self,
         keyring: &Keyring,
         public: Result<Public, String>,
-    ) -> Result<Result<usize, String>, KeyringError> {
+    ) -> Result<Result<BTreeSet<String>, String>, KeyringError> {
         let Public { keys, began, ended, .. } = match public {
             Ok(public) => public,
             Err(why) => {
@@ -104,17 +131,12 @@ impl Rotation {
                 return Ok(Err(why));
             }
         };
-        // A key of that name is not yet this key.
-        let ours = |(kid, key): &(String, PublicKey)| {
-            keyring.find(kid).and_then(|(_, record)| record.public_key()).as_ref() == Some(key)
-        };
-        let seen: BTreeSet<_> = keys.into_iter().filter(ours).map(|(kid, _)| kid).collect();
+        let seen = ours(keyring, &keys);
         let rotations = self.rings.iter().map(|ring| &ring.rotation);
         let skew = rotations.map(|rotation| rotation.skew).max().unwrap_or_default();
-        let count = seen.len();
-        let look = Look { found: seen, began, ended };
+        let look = Look { found: seen.clone(), began, ended };
         self.keyring.observe(&look, self.every().saturating_mul(3), skew).await?;
-        Ok(Ok(count))
+        Ok(Ok(seen))
     }
 
     async fn fetch_keys(&self) -> Result<Public, String> {
@@ -144,6 +166,14 @@ struct Public {
     ended: Timestamp,
 }
 
+/// The names of those of the keys that are ours. A key of that name is not yet this key.
+fn ours(keyring: &Keyring, keys: &[(String, PublicKey)]) -> BTreeSet<String> {
+    let is_ours = |(kid, key): &&(String, PublicKey)| {
+        keyring.find(kid).and_then(|(_, record)| record.public_key()).as_ref() == Some(key)
+    };
+    keys.iter().filter(is_ours).map(|(kid, _)| kid.clone()).collect()
+}
+
 /// Whether a published key waits until verifiers know it.
 fn somebody_waits(keyring: &Keyring) -> bool {
     let mut rings = keyring.rings();
@@ -158,9 +188,10 @@ pub(crate) fn report(turn: &Turn) -> serde_json::Value {
         .map(|done| serde_json::json!({ "ring": done.ring, "step": name(&done.step), "kid": done.kid }));
     let (seen, failure) = match &turn.look {
         None => (None, None),
-        Some(Ok(count)) => (Some(count), None),
+        Some(Ok(seen)) => (Some(seen), None),
         Some(Err(why)) => (None, Some(why)),
     };
+    let seen = seen.map(BTreeSet::len);
     serde_json::json!({ "seen": seen, "look_failed": failure, "done": done.collect::<Vec<_>>() })
 }
 
@@ -223,11 +254,18 @@ mod tests {
         });
         let fetch = Arc::new(HttpsFetch::new(FetchLimits::default()));
         let clock = clock as Arc<dyn Clock>;
-        let rotation = Rotation { keyring, rings: Vec::new(), address, fetch, clock: Arc::clone(&clock) };
+        let rotation = Rotation {
+            keyring,
+            rings: Vec::new(),
+            unpublished: BTreeSet::new(),
+            address,
+            fetch,
+            clock: Arc::clone(&clock),
+        };
         let (first, last) = (start.plus(SLOW), start.plus(SLOW));
         for (first_seen, last_seen) in [(first, start), (first, last)] {
             let turn = rotation.turn(clock.now()).await.unwrap();
-            assert_eq!(turn.look, Some(Ok(2)));
+            assert_eq!(turn.look.unwrap().unwrap().len(), 2);
             let seen = rotation.keyring.read().await.unwrap().observations().of(&kid).unwrap();
             assert_eq!((seen.first_seen, seen.last_seen), (first_seen, last_seen));
         }

@@ -5,12 +5,13 @@
 use crate::{
     authority::Authority,
     config::{self, RawConfig},
-    failure::{Outcome, configuration, internal, refused, unwritable, usage},
+    failure::{Outcome, configuration, internal, unwritable},
     files::{self, Created, Draft},
-    remote, stores,
+    stores,
 };
 use countersign_issuer::{ClientSecret, HttpIssuer, IssuerUrl};
 use countersign_jose::Algorithm;
+use countersign_keyring::{Activation, ImportedKey, RingName};
 use countersign_settings::Environment;
 use std::{net::SocketAddr, path::Path};
 
@@ -25,6 +26,25 @@ pub(crate) struct Plan<'a> {
     pub(crate) listen: SocketAddr,
     pub(crate) algorithm: Algorithm,
     pub(crate) http: HttpIssuer,
+    /// The key that signs; without one, a key is made.
+    pub(crate) key: Option<ImportedKey>,
+    pub(crate) clients: FirstClients,
+}
+
+/// Whether a first client is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstClients {
+    /// One that may do everything.
+    One,
+    /// None.
+    Nobody,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) issuer: IssuerUrl,
+    pub(crate) client: Option<FirstClient>,
 }
 
 /// The first client, with the secret that nobody will see again.
@@ -56,7 +76,7 @@ impl FirstClient {
 }
 
 /// Makes everything `plan` asks for; `None` when another program was faster and its configuration is there now.
-pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcome<Option<FirstClient>> {
+pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcome<Option<Made>> {
     let issuer =
         IssuerUrl::parse(&plan.issuer, plan.http).map_err(|why| configuration(format!("issuer: {why}")))?;
     let secret =
@@ -64,35 +84,37 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     let folder = plan.file.parent().unwrap_or(Path::new("."));
     let unwritable = |why| unwritable(plan.file.display(), &why);
     files::create_folder(folder).map_err(unwritable)?;
-    let text = text(plan, &secret);
+    let text = text(plan, &secret, environment);
 
     // Prove that the configuration works before it is there: open the store with it and make the first key.
     let mut draft = Draft::create(plan.file, 0o600).map_err(unwritable)?;
     draft.write(text.as_bytes()).map_err(unwritable)?;
-    let config = config::load(draft.path(), environment, plan.http).await?;
-    Authority::open_new(&config, environment).await?.load_and_tell(&config).await?;
+    let config = config::load_draft(draft.path(), environment, plan.http).await?;
+    let authority = Authority::open_new(&config, environment).await?;
+    if let Some(key) = &plan.key {
+        let ring: RingName = "default".parse().map_err(internal)?;
+        let keys = std::slice::from_ref(key);
+        authority.keyring.import(&ring, keys, Activation::IfRingHasNone, authority.clock.now()).await?;
+    }
+    authority.load_and_tell(&config).await?;
     match draft.link().map_err(unwritable)? {
-        Created::New => Ok(Some(FirstClient { issuer, secret })),
+        Created::New => {
+            let is_one = plan.clients == FirstClients::One;
+            let client = is_one.then(|| FirstClient { issuer: issuer.clone(), secret });
+            Ok(Some(Made { issuer, client }))
+        }
         Created::AlreadyThere => Ok(None),
     }
 }
 
-/// Refuses to make a configuration over another.
-pub(crate) fn refuse_existing(file: &Path) -> Outcome {
-    if remote::is_remote(file) {
-        return Err(usage(
-            "a configuration on AWS is written by those who may write there; make one in a file first",
-        ));
+/// The file. What variables say of the store and the sealing key is written into it, so that it holds without them, too.
+fn text(plan: &Plan<'_>, secret: &ClientSecret, environment: &Environment) -> String {
+    let said = |name: &str, default: &str| environment.get(name).unwrap_or(default).to_owned();
+    let mut store = said("COUNTERSIGN_STORE__URL", "sqlite:countersign.db");
+    if stores::holds_secret(&store) {
+        store = "env:COUNTERSIGN_STORE__URL".to_owned();
     }
-    if file.exists() {
-        let why = format!("{} is there already; nothing was changed", file.display());
-        return Err(refused("already_there", why));
-    }
-    Ok(())
-}
-
-fn text(plan: &Plan<'_>, secret: &ClientSecret) -> String {
-    format!(
+    let mut text = format!(
         r#"# Countersign. Every setting: docs/configuration.md, or `countersign config schema --markdown`.
 
 issuer = {issuer:?}
@@ -101,15 +123,29 @@ issuer = {issuer:?}
 listen = "{listen}"
 
 [store]
-url = "sqlite:countersign.db"
+url = {store:?}
 
 [sealing]
 # Anyone who has this file and the store has your private keys. Keep a backup of both, apart.
-key = "file:sealing.key"
+key = {sealing:?}
 
 [rings.default]
 algorithm = "{algorithm}"
+"#,
+        issuer = plan.issuer,
+        listen = plan.listen,
+        algorithm = plan.algorithm,
+        sealing = said("COUNTERSIGN_SEALING__KEY", "file:sealing.key"),
+    );
+    if plan.clients == FirstClients::One {
+        text.push_str(&first_client(secret));
+    }
+    text
+}
 
+fn first_client(secret: &ClientSecret) -> String {
+    format!(
+        r#"
 # The first client may set any claims. Narrow it, or delete it, before anyone else can reach this server.
 [[clients]]
 id = "{FIRST_CLIENT}"
@@ -121,65 +157,8 @@ profiles = ["*"]
 claims = {{ allow = ["*"] }}
 jaas = {{ moderator = true, any_room = true, user = ["*"], features = ["*"] }}
 "#,
-        issuer = plan.issuer,
-        listen = plan.listen,
-        algorithm = plan.algorithm,
         hash = secret.hash(),
     )
-}
-
-/// A client to be declared.
-#[derive(Debug)]
-pub(crate) struct NewClient<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) authentication: Authentication<'a>,
-    pub(crate) audiences: &'a [String],
-    pub(crate) tokens: NewTokens<'a>,
-}
-
-/// How a new client proves who it is.
-#[derive(Debug)]
-pub(crate) enum Authentication<'a> {
-    /// With this secret.
-    Secret(&'a ClientSecret),
-    /// With an assertion, signed by a key of this JWK Set: a URL, or `file:PATH`.
-    Assertion(&'a str),
-}
-
-/// What a new client asks for.
-#[derive(Debug)]
-pub(crate) enum NewTokens<'a> {
-    /// Tokens with these claims, at `/sign`.
-    Claims(&'a [String]),
-    /// Access tokens by these grants, with these scopes, at `/token`.
-    Grants(Vec<&'static str>, &'a [String]),
-}
-
-/// The configuration of a new client, to paste at the end of the file.
-pub(crate) fn client_snippet(client: &NewClient<'_>) -> String {
-    let list = |items: &[String]| toml::Value::from(items.to_vec());
-    let hashes = match &client.authentication {
-        Authentication::Secret(secret) => format!("[\"{}\"]", secret.hash()),
-        Authentication::Assertion(_) => "[]".to_owned(),
-    };
-    let mut text = format!(
-        "[[clients]]\nid = {:?}\nsecret_hashes = {hashes}\naudiences = {}\nmax_lifetime = \"1h\"\n",
-        client.id,
-        list(client.audiences)
-    );
-    match &client.tokens {
-        NewTokens::Claims(claims) => text.push_str(&format!("claims = {{ allow = {} }}\n", list(claims))),
-        NewTokens::Grants(grants, scopes) => {
-            let grants = toml::Value::from(grants.clone());
-            let scopes = list(scopes);
-            text.push_str(&format!("grants = {grants}\nprofiles = [\"access_token\"]\nscopes = {scopes}\n"));
-        }
-    }
-    if let Authentication::Assertion(keys) = &client.authentication {
-        let name = if keys.starts_with("file:") { "jwks" } else { "keys_url" };
-        text.push_str(&format!("assertions = {{ {name} = {} }}\n", toml::Value::from(*keys)));
-    }
-    text
 }
 
 /// The raw configuration as TOML, for `config check`. It holds references and hashes, and no secrets.
@@ -192,6 +171,12 @@ pub(crate) fn shown(raw: &RawConfig) -> Outcome<serde_json::Value> {
             }
             if let Some(assertions) = client.get_mut("assertions") {
                 hide_pasted_keys(assertions);
+            }
+            let workloads = client.get_mut("workloads").and_then(serde_json::Value::as_array_mut);
+            for entry in workloads.into_iter().flatten() {
+                if let Some(trust) = entry.get_mut("trust") {
+                    hide_pasted_keys(trust);
+                }
             }
         }
     }

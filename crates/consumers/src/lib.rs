@@ -1,7 +1,14 @@
-//! What is known of the verifiers that read an issuer's public keys: how long each may go on with keys it has read.
+//! What is known of the verifiers that read an issuer's public keys: how long each may go on with keys
+//! it has read, and which algorithms it takes.
 //!
-//! Data and nothing else. A time that a vendor documents is that time; where none is documented, the row says so and has a time
-//! that is long enough for everything that was seen. Used by the rotation of keys, which waits for the slowest consumer of a ring.
+//! Data and nothing else. A time that a vendor documents is that time; where none is documented, the row
+//! says so and has a time that is long enough for everything that was seen. Used by the rotation of keys,
+//! which waits for the slowest consumer of a ring, and by the warning about a ring that not everything
+//! can read.
+
+mod algorithms;
+
+pub use algorithms::refusing;
 
 use std::time::Duration;
 
@@ -12,7 +19,8 @@ pub struct Consumer {
     pub name: &'static str,
     /// What it is.
     pub title: &'static str,
-    /// How long it may use keys that it has read before it reads them again.
+    /// How long it may use keys that it has read before it reads them again, if that is longer than
+    /// the `max-age` they came with.
     pub key_cache: Duration,
     /// How sure `key_cache` is.
     pub certainty: Certainty,
@@ -46,7 +54,7 @@ const fn assumed(name: &'static str, title: &'static str, key_cache: Duration) -
 }
 
 /// Every consumer that is known.
-pub const CONSUMERS: [Consumer; 14] = [
+pub const CONSUMERS: [Consumer; 15] = [
     // API Gateway developer guide, "Control access to HTTP APIs with JWT authorizers": public keys may be cached for two hours.
     documented("aws-http-api", "API Gateway HTTP API, JWT authorizer", HOUR.saturating_mul(2), false),
     // API Gateway developer guide, "JWT authorizer keys" of REST APIs: up to an hour, and again on an unknown kid.
@@ -68,6 +76,9 @@ pub const CONSUMERS: [Consumer; 14] = [
     documented("pyjwt", "PyJWT, PyJWKClient", MINUTE.saturating_mul(5), true),
     // aws-jwt-verify: keeps keys until it meets an unknown kid.
     documented("aws-jwt-verify", "aws-jwt-verify", Duration::ZERO, true),
+    // k8s.io/apiserver, plugin/pkg/authenticator/token/oidc: keeps keys for the max-age of the answer, during which a new key is
+    // refused and a revoked one accepted.
+    documented("kubernetes", "Kubernetes API server, structured authentication", Duration::ZERO, false),
     assumed("other", "any other verifier", HOUR.saturating_mul(24)),
 ];
 

@@ -31,7 +31,15 @@ pub fn read_standard_input() -> io::Result<String> {
 
 /// Reads a text of at most `most` bytes; a longer one is [`io::ErrorKind::FileTooLarge`].
 pub fn read_limited(from: impl Read, most: u64, into: &mut String) -> io::Result<()> {
-    from.take(most + 1).read_to_string(into)?;
+    let mut bytes = std::mem::take(into).into_bytes();
+    from.take(most + 1).read_to_end(&mut bytes)?;
+    *into = String::from_utf8(bytes).map_err(|why| {
+        let mut bytes = why.into_bytes();
+        let why = not_text(&bytes);
+        // It may have been a private key.
+        bytes.fill(0);
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    })?;
     if into.len() as u64 > most {
         let why = match most {
             1_048_576.. => format!("larger than {} MiB", most / 1_048_576),
@@ -40,6 +48,21 @@ pub fn read_limited(from: impl Read, most: u64, into: &mut String) -> io::Result
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     Ok(())
+}
+
+/// What bytes are that are no UTF-8 text, and what to do about it.
+fn not_text(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            "it is UTF-16, as Windows PowerShell's > writes it; save it as UTF-8 (| Out-File -Encoding ascii)"
+        }
+        [0x30, 0x80..=0x84, ..] => {
+            "it is DER or PKCS#12 and not text; for DER: openssl pkey -inform DER -in FILE -out key.pem, \
+             for PKCS#12: openssl pkcs12 -in FILE -nodes -out key.pem"
+        }
+        [0x1f, 0x8b, ..] => "it is compressed (gzip); unpack it first",
+        _ => "it is not UTF-8 text",
+    }
 }
 
 /// Opens a file, following links; a folder, a pipe or a device is an error that says so, and never a wait.
@@ -84,6 +107,26 @@ mod tests {
         assert_eq!(read_text(&file).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         let why = read_text("/dev/zero".as_ref()).unwrap_err();
         assert_eq!((why.kind(), why.to_string()), (io::ErrorKind::FileTooLarge, "larger than 4 MiB".into()));
+    }
+
+    #[test]
+    fn what_is_not_text_is_named_with_the_way_out() {
+        for (bytes, says) in [
+            (&b"\xff\xfee\0y\0"[..], "UTF-16"),
+            (b"\xfe\xff\0e\0y", "UTF-16"),
+            (b"\x30\x82\x04\xbd\x02", "-inform DER"),
+            (b"\x1f\x8b\x08\0", "gzip"),
+            (b"caf\xe9", "not UTF-8 text"),
+        ] {
+            let mut text = String::new();
+            let why = read_limited(bytes, 100, &mut text).unwrap_err();
+            assert_eq!(
+                (why.kind(), why.to_string().contains(says)),
+                (io::ErrorKind::InvalidData, true),
+                "{why}"
+            );
+            assert_eq!(text, "");
+        }
     }
 
     #[test]

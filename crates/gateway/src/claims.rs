@@ -6,6 +6,7 @@
 use countersign_jose::{
     ClaimName, ClaimValue, Verified,
     json::{DEFAULT_DEPTH, Object, string},
+    scopes,
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -40,23 +41,20 @@ impl<'a> Claims<'a> {
             || list().is_some_and(|list: Vec<&RawValue>| list.into_iter().any(|entry| expected.is(entry)))
     }
 
-    /// What the token may do: `scope` (RFC 8693 §4.2) and `scp` (Okta, Entra), each a list or one text with blanks.
+    /// What the token may do.
     pub(crate) fn scopes(&self) -> Vec<Cow<'a, str>> {
-        let mut scopes = Vec::new();
-        for raw in ["scope", "scp"].into_iter().filter_map(|name| self.object.get(name)) {
-            match string(raw) {
-                Some(Cow::Borrowed(text)) => scopes.extend(words(text).map(Cow::Borrowed)),
-                Some(Cow::Owned(text)) => scopes.extend(words(&text).map(|word| Cow::Owned(word.to_owned()))),
-                None => {
-                    let list: Vec<String> = serde_json::from_str(raw.get()).unwrap_or_default();
-                    scopes.extend(list.into_iter().map(Cow::Owned));
-                }
-            }
-        }
-        scopes
+        scopes(&self.object).unwrap_or_default()
     }
-}
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(' ').filter(|word| !word.is_empty())
+    /// What is handed on where `scope` is to be: the text that the routes were judged by. `None`
+    /// for every other claim, and where a token has no `scp`, so that `scope` is handed on as it is.
+    pub(crate) fn scope_with_scp(&self, name: &ClaimName) -> Option<String> {
+        if name.top_level() != Some("scope") || self.get(&ClaimName::member("scp")).is_none() {
+            return None;
+        }
+        let mut scopes = self.scopes();
+        // An entry of a list with a blank in it is one name to the routes, and would be two here.
+        scopes.retain(|scope| !scope.is_empty() && !scope.contains(char::is_whitespace));
+        Some(scopes.join(" "))
+    }
 }

@@ -62,8 +62,11 @@ impl<'a> Context<'a> {
         };
         let mut size = 2;
         for (key, claim) in &rules.entries {
-            let Some(raw) = claims.get(claim) else { continue };
-            let value = value(raw, form);
+            let value = match (claims.scope_with_scp(claim), claims.get(claim)) {
+                (Some(scopes), _) => ContextValue::Text(Cow::Owned(scopes)),
+                (None, Some(raw)) => value(raw, form),
+                (None, None) => continue,
+            };
             size += key.len() + 4 + value.len();
             if size > MAX_CONTEXT_BYTES {
                 tracing::warn!(

@@ -2,8 +2,8 @@
 //!
 //! A [`Grant`] can only be made by `gate`, and holds a verified token unless a public rule let the request in.
 
-use crate::{credential::CredentialError, path::PathError, route::Unmet};
-use countersign_verifier::{Accepted, Fault, VerifyError};
+use crate::{credential::CredentialError, dpop::DpopRefusal, path::PathError, route::Unmet};
+use countersign_verifier::{Accepted, Fault, VerifyError, dpop::Binding};
 
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,17 @@ pub enum Decision {
     Allow(Grant),
     /// Keep it out.
     Deny(Denial),
+}
+
+impl Decision {
+    /// Whether it was made for the holder of a bound token.
+    pub(crate) fn is_of_bound(&self) -> bool {
+        let caller = match self {
+            Self::Allow(grant) => grant.caller(),
+            Self::Deny(denial) => denial.caller.as_ref(),
+        };
+        caller.is_some_and(|caller| !matches!(Binding::of(caller.verified()), Ok(None)))
+    }
 }
 
 /// A request that is let in.
@@ -73,6 +84,9 @@ pub enum Refusal {
     /// The token is not accepted.
     #[error(transparent)]
     Token(#[from] VerifyError),
+    /// The token is bound to a key, or was shown as if it were.
+    #[error(transparent)]
+    Dpop(DpopRefusal),
     /// The path can be read in two ways.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -123,6 +137,8 @@ pub enum RefusalKind {
     Unauthenticated,
     /// A token that is not accepted: 401, `invalid_token`.
     InvalidToken,
+    /// A DPoP proof that is not accepted: 401, with the error code of RFC 9449.
+    InvalidProof,
     /// The caller is known, or does not matter, and may not: 403.
     Forbidden,
     /// Nobody can tell now, because an issuer's keys cannot be had: 503.
@@ -138,6 +154,15 @@ impl Refusal {
                 Fault::Token => RefusalKind::InvalidToken,
                 Fault::Keys => RefusalKind::Unavailable,
             },
+            Self::Dpop(DpopRefusal::Proof(_)) => RefusalKind::InvalidProof,
+            Self::Dpop(DpopRefusal::Full) => RefusalKind::Unavailable,
+            Self::Dpop(
+                DpopRefusal::BoundAsBearer
+                | DpopRefusal::NotBound
+                | DpopRefusal::UnknownBinding(_)
+                | DpopRefusal::UnknownUrl
+                | DpopRefusal::NotHere(_),
+            ) => RefusalKind::InvalidToken,
             Self::Path(_)
             | Self::Method
             | Self::NoRoute
@@ -158,6 +183,7 @@ impl Refusal {
         match self {
             Self::Credential(why) => why.code(),
             Self::Token(why) => why.code(),
+            Self::Dpop(why) => why.code(),
             Self::Path(why) => why.code(),
             Self::Method => "method_malformed",
             Self::NoRoute => "route_none",

@@ -16,6 +16,10 @@ pub struct RequestFacts<'a> {
     pub headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// Query parameters, decoded.
     pub query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The public URL as API Gateway has it, without a query; none where nobody says it whom the client could not deceive.
+    pub url: Option<Cow<'a, str>>,
+    /// Why no DPoP proof can be judged here; none where one can.
+    pub no_proofs: Option<&'static str>,
 }
 
 impl std::fmt::Debug for RequestFacts<'_> {

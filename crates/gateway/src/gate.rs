@@ -1,7 +1,7 @@
 //! The gate: `(request facts, now) → decision`, and nothing else. Adapters on both sides of it know the world.
 //!
 //! In this order: the path must be one that everybody reads alike; the first rule that matches says what is needed; the one
-//! credential is verified; the rule is checked. Whatever is not let in by a rule is kept out. Where a public rule matches, a
+//! credential is verified, and that it was shown by its holder (`dpop`); the rule is checked. Whatever is not let in by a rule is kept out. Where a public rule matches, a
 //! good token still says who it is, and a bad one says nothing. The credential is verified also where the path is refused:
 //! an answer that is remembered must be that caller's own.
 //! Called by `lambda` and `forward_auth`; pinned by `tests/decisions.rs`.
@@ -10,8 +10,9 @@ mod explanation;
 
 use crate::{
     claims::Claims,
-    credential::CredentialSources,
+    credential::{Credential, CredentialSources},
     decision::{Decision, Denial, Grant, Refusal, RefusalKind},
+    dpop::Dpop,
     facts::RequestFacts,
     path::Target,
     route::{Access, Route, Unmet},
@@ -26,21 +27,41 @@ pub struct Gate {
     verifier: Verifier,
     sources: CredentialSources,
     routes: Vec<Route>,
+    dpop: Dpop,
 }
 
 impl Gate {
     /// A gate with these rules. Without any rule it keeps everybody out; see [`Route::any_token`].
-    pub fn new(verifier: Verifier, sources: CredentialSources, routes: Vec<Route>) -> Self {
-        Self { verifier, sources, routes }
+    pub fn new(verifier: Verifier, sources: CredentialSources, routes: Vec<Route>, dpop: Dpop) -> Self {
+        Self { verifier, sources, routes, dpop }
     }
 
     /// Judges one request at the instant `now`, which must be the present.
     pub async fn decide(&self, facts: &RequestFacts<'_>, now: Timestamp) -> Decision {
         let caller = match self.sources.select(facts) {
-            Ok(token) => self.verifier.verify(token, now).await.map_err(Refusal::from),
+            Ok(credential) => self.accept(&credential, facts, now).await,
             Err(why) => Err(why.into()),
         };
         self.conclude(facts, target(facts), caller)
+    }
+
+    async fn accept(
+        &self,
+        credential: &Credential<'_>,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> Result<Accepted, Refusal> {
+        let accepted = self.verifier.verify(credential.token, now).await?;
+        self.dpop.check(accepted, credential, facts, now)
+    }
+
+    /// How proofs are judged.
+    pub(crate) fn dpop(&self) -> &Dpop {
+        &self.dpop
+    }
+
+    pub(crate) fn dpop_mut(&mut self) -> &mut Dpop {
+        &mut self.dpop
     }
 
     /// Whose tokens are accepted.

@@ -2,7 +2,7 @@
 
 use crate::{claims::Claims, path::Target, pattern::PathPattern};
 use countersign_jose::{ClaimName, ClaimValue};
-use countersign_verifier::Accepted;
+use countersign_verifier::{Accepted, dpop::Binding};
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Requirement {
     pub all_scopes: Vec<String>,
     /// Claims and their values. A claim that is a list must contain the value.
     pub claims: Vec<(ClaimName, ClaimValue)>,
+    /// It must be bound to a key (RFC 9449).
+    pub dpop: bool,
 }
 
 /// What of a rule a verified token does not meet.
@@ -49,6 +51,9 @@ pub enum Unmet {
     /// Without the claim, or with another value.
     #[error("the claim `{0}` has not the value that the route needs")]
     Claim(String),
+    /// One that anybody could use who has it.
+    #[error("the route is for tokens that are bound to a key (DPoP)")]
+    Dpop,
 }
 
 impl Unmet {
@@ -58,6 +63,7 @@ impl Unmet {
             Self::Issuer => "route_issuer",
             Self::Scope(_) => "route_scope",
             Self::Claim(_) => "route_claim",
+            Self::Dpop => "route_dpop",
         }
     }
 }
@@ -89,11 +95,19 @@ impl Requirement {
         if !self.any_scope.is_empty() || !self.all_scopes.is_empty() {
             let scopes = claims.scopes();
             let has = |scope: &&String| scopes.iter().any(|s| s == scope.as_str());
-            if !self.any_scope.is_empty() && !self.any_scope.iter().any(|scope| has(&scope)) {
-                unmet.push(Unmet::Scope(self.any_scope.clone()));
-            } else if !self.all_scopes.iter().all(|scope| has(&scope)) {
-                unmet.push(Unmet::Scope(self.all_scopes.clone()));
+            let has_one = self.any_scope.is_empty() || self.any_scope.iter().any(|scope| has(&scope));
+            if !has_one || !self.all_scopes.iter().all(|scope| has(&scope)) {
+                // All that the caller has to ask for, so that it asks once: of alternatives those it has, else each of them.
+                let any = self.any_scope.iter().filter(|scope| !has_one || has(scope));
+                let mut needed: Vec<String> = any.chain(&self.all_scopes).cloned().collect();
+                let mut seen = std::collections::HashSet::new();
+                needed.retain(|scope| seen.insert(scope.clone()));
+                unmet.push(Unmet::Scope(needed));
             }
+        }
+        // Whose holder has not proved to be it was refused before.
+        if self.dpop && !matches!(Binding::of(accepted.verified()), Ok(Some(_))) {
+            unmet.push(Unmet::Dpop);
         }
         for (name, value) in &self.claims {
             if !claims.has(name, value) {

@@ -8,14 +8,15 @@
 //! `tests/e2e/test_private_key_jwt.py`.
 
 use crate::seen::{Kind, Seen, SeenError};
-use countersign_jose::{Algorithm, Timestamp};
+use countersign_issuer::ShownToken;
+use countersign_jose::{Algorithm, Timestamp, Verified};
 use countersign_verifier::{Fault, KeySource, TrustError, TrustedIssuer, Verifier, VerifyError};
 use std::{collections::BTreeSet, time::Duration};
 
 /// The longest time an assertion may have left. Authlib makes them for an hour unless told otherwise.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(3600);
 /// How far the clocks of client and issuer may differ.
-const LEEWAY: Duration = Duration::from_secs(10);
+pub(crate) const LEEWAY: Duration = Duration::from_secs(10);
 /// Values of `typ` that such an assertion may have, in lower case.
 const TYPES: [&str; 2] = ["jwt", "client-authentication+jwt"];
 
@@ -79,7 +80,7 @@ impl Assertions {
         now: Timestamp,
         client_id: Option<&str>,
         seen: &Seen,
-    ) -> Result<String, AssertionError> {
+    ) -> Result<(String, ShownToken), AssertionError> {
         let accepted = self.verifier.verify(assertion, now).await?;
         if client_id.is_some_and(|id| id != accepted.issuer()) {
             return Err(AssertionError::AnotherClient);
@@ -97,9 +98,16 @@ impl Assertions {
             return Err(AssertionError::TooLong);
         }
         let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty()).ok_or(AssertionError::NoJti)?;
+        // It stays taken whatever becomes of the request: it says who asks, and the client makes another for each.
         seen.once(Kind::OfClient, accepted.issuer(), jti, ends.plus(LEEWAY)).await?;
-        Ok(accepted.issuer().to_owned())
+        Ok((accepted.issuer().to_owned(), shown(verified)))
     }
+}
+
+/// What a token is called, for the audit.
+pub(crate) fn shown(token: &Verified) -> ShownToken {
+    let claims = token.registered();
+    ShownToken { iss: claims.iss.clone(), sub: claims.sub.clone(), jti: claims.jti.clone() }
 }
 
 /// Why an assertion proves nothing. Callers learn none of it; it is for the audit.
@@ -115,7 +123,11 @@ pub(crate) enum AssertionError {
     TooLong,
     #[error("the client's assertion has no name (`jti`)")]
     NoJti,
-    #[error("no client of this issuer signs assertions")]
+    #[error("the token is about a user, or about somebody else than whom it was given to")]
+    Subject,
+    #[error("the token is bound to a key (`cnf`), which is not shown with it")]
+    Bound,
+    #[error("the client that is named proves who it is in another way")]
     NotInUse,
     #[error("`client_id` is another client than the assertion's")]
     AnotherClient,
@@ -124,6 +136,11 @@ pub(crate) enum AssertionError {
 }
 
 impl AssertionError {
+    /// Whether it is of an issuer that no client signs as.
+    pub(crate) fn is_of_a_stranger(&self) -> bool {
+        matches!(self, Self::NotInUse | Self::Refused(VerifyError::UnknownIssuer))
+    }
+
     /// Whether it may be good, and only cannot be judged now.
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
@@ -134,6 +151,8 @@ impl AssertionError {
             | Self::TooLong
             | Self::NoJti
             | Self::NotInUse
+            | Self::Subject
+            | Self::Bound
             | Self::AnotherClient => false,
         }
     }
@@ -149,6 +168,8 @@ impl AssertionError {
             | Self::TooLong
             | Self::NoJti
             | Self::NotInUse
+            | Self::Subject
+            | Self::Bound
             | Self::AnotherClient => "invalid_client",
         }
     }

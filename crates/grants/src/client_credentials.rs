@@ -3,10 +3,18 @@
 use crate::{
     error::TokenError,
     request::{Asked, Request},
+    upload,
 };
 
 /// What the client may have: the scope it asks for, or its default.
 pub(crate) fn ask(request: &Request<'_>) -> Result<Asked, TokenError> {
+    if request.upload.is_some() {
+        if request.scope()?.is_some() {
+            return Err(TokenError::Unacceptable("a token for an upload has no `scope`; leave it out"));
+        }
+        let (profile, issued_token_type) = (Some(upload::PROFILE), Some(upload::TYPE));
+        return Ok(Asked { profile, issued_token_type, ..Asked::default() });
+    }
     let scope = request.scope()?.or_else(|| request.own.default_scope.clone());
     Ok(Asked { scope, ..Asked::default() })
 }

@@ -3,15 +3,22 @@
 //! One exhaustive match. What a caller that has not proved who it is may learn is only that; the
 //! reason is in the audit.
 
-use crate::{assertion::AssertionError, exchange::ExchangeError};
+use crate::{
+    assertion::AssertionError,
+    dpop::DpopError,
+    exchange::ExchangeError,
+    refresh::{PAUSE, RefreshError},
+    revocation::RevocationsError,
+};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use countersign_issuer::{
-    MintError, Rule,
+    MeetingRule, MintError, Rule,
     http::{HttpError, error_response},
 };
+use std::time::Duration;
 
 /// A refusal on its way out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -48,6 +55,32 @@ pub(crate) enum TokenError {
     /// The subject token of token exchange.
     #[error(transparent)]
     SubjectToken(ExchangeError),
+    #[error(
+        "tokens of this type cannot be revoked by a client; revoke them with `countersign tokens revoke`"
+    )]
+    UnsupportedTokenType,
+    #[error("the token belongs to another client")]
+    NotYours,
+    #[error("this client may not introspect tokens; add their audiences to `introspect` in its entry")]
+    MayNotIntrospect,
+    /// What is revoked cannot be known, or nothing more can be revoked.
+    #[error("{0}")]
+    Revocations(#[from] RevocationsError),
+    /// The refresh token, or what becomes of it.
+    #[error(transparent)]
+    Refresh(RefreshError),
+    /// The DPoP proof.
+    #[error(transparent)]
+    Dpop(#[from] DpopError),
+}
+
+impl From<RefreshError> for TokenError {
+    fn from(why: RefreshError) -> Self {
+        match why {
+            RefreshError::TooFast => HttpError::TooManyRequests(PAUSE).into(),
+            why => Self::Refresh(why),
+        }
+    }
 }
 
 impl TokenError {
@@ -64,20 +97,48 @@ impl TokenError {
             | Self::Unacceptable(_) => bad("invalid_request"),
             Self::UnsupportedGrantType => bad("unsupported_grant_type"),
             Self::UnauthorizedClient => bad("unauthorized_client"),
+            Self::UnsupportedTokenType => bad("unsupported_token_type"),
+            Self::NotYours | Self::MayNotIntrospect => bad("unauthorized_client"),
+            Self::Revocations(_) => later,
             Self::InvalidScope(_) => bad("invalid_scope"),
             Self::InvalidTarget(_) => bad("invalid_target"),
             Self::Client(why) if why.is_temporary() => later,
-            Self::Assertion(why) | Self::SubjectToken(why) if why.is_temporary() => later,
-            Self::Assertion(ExchangeError::Scope) | Self::SubjectToken(ExchangeError::Scope) => {
-                bad("invalid_scope")
+            Self::Assertion(why) | Self::SubjectToken(why) if why.is_limit() => {
+                Some((StatusCode::TOO_MANY_REQUESTS, "slow_down"))
             }
+            Self::Assertion(why) | Self::SubjectToken(why) if why.is_temporary() => later,
+            Self::Assertion(ExchangeError::Resource)
+            | Self::SubjectToken(
+                ExchangeError::Target
+                | ExchangeError::Destination
+                | ExchangeError::Room
+                | ExchangeError::RoomName
+                | ExchangeError::WhichRoom,
+            ) => bad("invalid_target"),
+            Self::Assertion(why) | Self::SubjectToken(why) if why.is_scope() => bad("invalid_scope"),
             // RFC 7523 §3.1 and RFC 8693 §2.2.2 call the same by two names.
             Self::Assertion(_) => bad("invalid_grant"),
             Self::SubjectToken(_) => bad("invalid_request"),
+            Self::Refresh(why) if why.is_temporary() => later,
+            Self::Dpop(why) if why.is_temporary() => later,
+            Self::Dpop(why) if why.wants_nonce() => bad("use_dpop_nonce"),
+            Self::Dpop(_) => bad("invalid_dpop_proof"),
+            Self::Refresh(RefreshError::Scope) => bad("invalid_scope"),
+            Self::Refresh(RefreshError::Audience) => bad("invalid_target"),
+            Self::Refresh(RefreshError::NoRule) => bad("unauthorized_client"),
+            Self::Refresh(_) => bad("invalid_grant"),
             // The same answer as to a wrong secret.
             Self::Client(_) => None,
             Self::Http(HttpError::Mint(MintError::Denied(denial))) => bad(of_rule(denial.rule())),
             Self::Http(_) => None,
+        }
+    }
+
+    /// When to try again, where that is known.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Assertion(why) | Self::SubjectToken(why) => why.retry_after(),
+            _ => None,
         }
     }
 
@@ -86,6 +147,9 @@ impl TokenError {
         match self {
             Self::Http(why) => why.code(),
             Self::Client(why) => why.code(),
+            Self::Refresh(why) => why.code(),
+            Self::Dpop(why) => why.code(),
+            Self::Revocations(_) => "revocations_unavailable",
             other => other.own().map_or("invalid_request", |(_, error)| error),
         }
     }
@@ -100,23 +164,26 @@ impl TokenError {
 fn of_rule(rule: Rule) -> &'static str {
     match rule {
         Rule::Scopes => "invalid_scope",
-        Rule::Audiences => "invalid_target",
+        Rule::Audiences
+        | Rule::Meeting(_, MeetingRule::AnyRoom | MeetingRule::Rooms | MeetingRule::Regex) => {
+            "invalid_target"
+        }
         Rule::MaxLifetime
         | Rule::ClaimsAllow
         | Rule::ClaimsDeny
         | Rule::ClaimsFixed
         | Rule::ClaimsSchema
         | Rule::Profiles
-        | Rule::JaasModerator
-        | Rule::JaasAnyRoom
-        | Rule::JaasRooms
-        | Rule::JaasUser
-        | Rule::JaasFeatures => "unauthorized_client",
+        | Rule::Uploads
+        | Rule::Meeting(_, MeetingRule::Moderator | MeetingRule::User | MeetingRule::Features) => {
+            "unauthorized_client"
+        }
     }
 }
 
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
+        let retry_after = self.retry_after();
         let mut response = match (self.own(), self) {
             (Some((status, error)), why) => error_response(status, error, &why.to_string()),
             (None, Self::Http(why)) => {
@@ -129,6 +196,9 @@ impl IntoResponse for TokenError {
             }
             (None, _) => HttpError::InvalidClient.into_response(),
         };
+        if let Some(wait) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
         // RFC 6749 §5.1 asks for both where a token may be; caches of HTTP/1.0 know only this one.
         response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         response

@@ -5,7 +5,7 @@
 
 use crate::{
     error::TokenError,
-    exchange,
+    exchange::{self, Presented, Tokens},
     request::{Asked, Request},
 };
 use countersign_issuer::GrantType;
@@ -15,6 +15,7 @@ pub(crate) async fn ask(request: &Request<'_>) -> Result<Asked, TokenError> {
     let assertion = request.form.require("assertion")?;
     // What is malformed spends no assertion.
     let scope = request.scope()?;
-    let asked = exchange::ask(request, GrantType::JwtBearer, assertion, scope).await;
+    let tokens = Tokens { subject: Presented::jwt(assertion), actor: None };
+    let asked = exchange::ask(request, GrantType::JwtBearer, &tokens, scope).await;
     asked.map_err(TokenError::Assertion)
 }

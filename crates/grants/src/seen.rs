@@ -1,12 +1,13 @@
 //! What may be used once: the names of assertions that were taken, in the store that all servers share.
 //!
-//! A name is written on the condition that it is not there, before what it names is believed, and
-//! stays until nobody could take it any more. Pinned by `tests/e2e/stores.py`, on a file and on
-//! Postgres.
+//! A name is written on the condition that it is not there, before what it names is worth anything, and
+//! stays until nobody could take it any more. A request that takes several and is refused half-way gives
+//! back those it has taken, so that no refusal uses up what another try would need. Pinned by
+//! `tests/e2e/stores.py`, on every engine, and by `tests/e2e/test_spent.py`.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use countersign_jose::{Timestamp, base64url};
-use countersign_store::{Expect, Key, Store, StoreError};
+use countersign_store::{Expect, Key, Store, StoreError, Version};
 use std::{sync::Arc, time::Duration};
 
 /// The names that were taken.
@@ -17,6 +18,13 @@ pub(crate) struct Seen {
     skew: Duration,
 }
 
+/// A name that this request has taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    key: Key,
+    version: Version,
+}
+
 /// Whose name it is: that of one kind says nothing about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -24,6 +32,8 @@ pub(crate) enum Kind {
     OfClient,
     /// A token of another issuer that is shown for one of ours.
     OfIssuer,
+    /// A proof that its sender holds a key.
+    Proof,
 }
 
 impl Kind {
@@ -31,6 +41,7 @@ impl Kind {
         match self {
             Self::OfClient => "assertion",
             Self::OfIssuer => "exchanged",
+            Self::Proof => "dpop",
         }
     }
 }
@@ -47,14 +58,35 @@ impl Seen {
         by: &str,
         jti: &str,
         until: Timestamp,
-    ) -> Result<(), SeenError> {
-        let key = Key::parse(&name(kind, by, jti)).map_err(|why| SeenError::Store(why.to_string()))?;
+    ) -> Result<Taken, SeenError> {
+        let key = key(kind, by, jti)?;
         match self.store.put(&key, &[], Expect::Absent, Some(until.plus(self.skew))).await {
-            Ok(_) => Ok(()),
+            Ok(version) => Ok(Taken { key, version }),
             Err(StoreError::Conflict { .. }) => Err(SeenError::Replayed),
-            Err(why) => Err(SeenError::Store(why.to_string())),
+            Err(why) => Err(why.into()),
         }
     }
+
+    /// Whether a name was taken before, without taking it.
+    pub(crate) async fn check(&self, kind: Kind, by: &str, jti: &str) -> Result<(), SeenError> {
+        match self.store.get(&key(kind, by, jti)?).await? {
+            Some(_) => Err(SeenError::Replayed),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives names back that were taken for nothing. Where that fails they stay taken, which is safe.
+    pub(crate) async fn give_back(&self, names: Vec<Taken>) {
+        for Taken { key, version } in names {
+            if let Err(why) = self.store.delete(&key, &version).await {
+                tracing::warn!("a token that was not exchanged stays used up: {why}");
+            }
+        }
+    }
+}
+
+fn key(kind: Kind, by: &str, jti: &str) -> Result<Key, SeenError> {
+    Key::parse(&name(kind, by, jti)).map_err(|why| SeenError::Store(why.to_string()))
 }
 
 /// A document's name for what somebody calls an assertion, of any length and alphabet.
@@ -73,6 +105,12 @@ pub(crate) enum SeenError {
     Replayed,
     #[error("it cannot be known whether it was used before: {0}")]
     Store(String),
+}
+
+impl From<StoreError> for SeenError {
+    fn from(why: StoreError) -> Self {
+        Self::Store(why.to_string())
+    }
 }
 
 impl SeenError {
@@ -104,7 +142,7 @@ mod tests {
         let mut names = BTreeSet::new();
         for by in ["app", "ap", "..", "https://login.example/"] {
             for jti in jtis {
-                for kind in [Kind::OfClient, Kind::OfIssuer] {
+                for kind in [Kind::OfClient, Kind::OfIssuer, Kind::Proof] {
                     let name = name(kind, by, jti);
                     assert!(Key::parse(&name).is_ok(), "{name}");
                     assert!(names.insert(name), "{by} {jti}");

@@ -1,49 +1,39 @@
 //! What holds of every exchange by a rule, whatever is shown and asked: a token is about the
-//! provider's subject, lives no longer than what was shown for it, and its scope is within the rule
-//! and the client's entry. Nothing of what was shown is taken over.
+//! provider's subject, lives no longer than what was shown for it, its scope is within the rule and the
+//! client's entry, and so are its claims. Nothing else of what was shown is taken over.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
+#[expect(dead_code, reason = "each of the test files uses a part of it")]
 mod support;
 
 use axum::http::StatusCode;
-use countersign_grants::{ExchangeRule, Once, RuleSettings};
+use countersign_grants::{ExchangeRule, Expression, Once, RuleSettings, Terms};
 use countersign_issuer::GrantType;
-use countersign_jose::{Algorithm, Header, KeySize, Policy, SigningInput, SigningKey, Unverified};
-use countersign_verifier::{KeySource, TrustedIssuer};
+use countersign_jose::{Algorithm, KeySize, Policy, SigningKey, Unverified};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
-use support::{Entry, ISSUER, NOW, SECRET, claims, route, scope_names, send};
+use std::{sync::LazyLock, time::Duration};
+use support::{Entry, ISSUER, NOW, SECRET, route, scope_names, send};
 
 static LOGIN: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap());
 
-fn rule(scopes: &[String], longest: Option<u64>) -> ExchangeRule {
-    let key = LOGIN.public_key().unwrap().to_pem().unwrap();
-    let issuer = TrustedIssuer::builder("https://login.example")
-        .keys(KeySource::InlinePem(key))
-        .algorithms([Algorithm::ES256])
-        .audiences([ISSUER])
-        .build()
-        .unwrap();
-    ExchangeRule::new(RuleSettings {
-        clients: BTreeSet::from(["mine".to_owned()]),
-        grants: BTreeSet::from([GrantType::JwtBearer, GrantType::TokenExchange]),
-        provider: "login".parse().unwrap(),
-        issuer,
-        scopes: scopes.iter().cloned().collect(),
-        longest: longest.map(Duration::from_secs),
-        once: Once::Required,
-    })
-    .unwrap()
-}
+/// What the rule gives: two claims that are copied, and two that are computed.
+const GIVEN: [(&str, &str); 4] = [
+    ("name", "claims.name"),
+    ("level", "claims.level"),
+    ("next", "claims.level + 1"),
+    ("kind", "'k:' + claims.name"),
+];
 
-fn assertion(claims: &Value) -> String {
-    let header = Header { alg: LOGIN.algorithm(), kid: None, typ: Some("JWT") }.encode();
-    let input = SigningInput::new(&header, claims.to_string().as_bytes());
-    let signature = LOGIN.sign(&input).unwrap();
-    input.finish(&signature)
+fn rule(scopes: &[String], longest: Option<u64>, given: &[(&str, &str)]) -> ExchangeRule {
+    let source = support::source("https://login.example", &LOGIN, ISSUER, Once::Required);
+    let compiled = |(name, text): &(&str, &str)| ((*name).to_owned(), Expression::compile(text).unwrap());
+    let claims = given.iter().map(compiled);
+    let terms = Terms { when: None, claims: claims.collect() };
+    let (scopes, longest) = (scopes.iter().cloned().collect(), longest.map(Duration::from_secs));
+    ExchangeRule::new(RuleSettings { scopes, longest, terms, ..support::rule("login", source) }).unwrap()
 }
 
 proptest! {
@@ -56,28 +46,45 @@ proptest! {
         default in any::<bool>(),
         is_exchange in any::<bool>(),
         shown_scope in proptest::option::of(scope_names()),
+        name_of_scope in prop_oneof![Just("scope"), Just("scp")],
+        scope_is_a_list in any::<bool>(),
         longest in 1_u64..8000,
         rule_longest in proptest::option::of(1_u64..8000),
         left in -20_i64..100_000,
         asked in proptest::option::of("[ab*:]{1,2}( [ab]{1,2}){0,2}"),
         subject in prop_oneof![Just(json!("alice")), Just(json!("mine")), Just(json!("")), Just(json!(1)), "\\PC{1,8}".prop_map(Value::from)],
+        given in proptest::sample::subsequence(GIVEN.to_vec(), 0..=4),
+        allow in proptest::option::of(proptest::sample::subsequence(vec!["name", "level", "next", "kind"], 0..=4)),
+        level in prop_oneof![any::<i64>().prop_map(|n| n.to_string()), "[1-9][0-9]{0,40}", Just("1.50".to_owned()), Just("null".to_owned())],
+        audiences in proptest::sample::subsequence(vec!["x:a", "x:b", "x:c"], 1..=3),
+        targets in proptest::sample::subsequence(vec!["x:a", "x:b", "x:c", "x:d", "x:", "x:ab"], 0..=3),
+        parameter in prop_oneof![Just("audience"), Just("resource")],
         extra in prop_oneof![Just("act"), Just("client_id"), Just("tenant"), Just("sub2"), Just("exp2")],
     ) {
         let grant = if is_exchange { GrantType::TokenExchange } else { GrantType::JwtBearer };
         let mut entry = Entry::plain(grant, own_scopes, longest);
+        entry.audiences = audiences.iter().map(|&name| name.to_owned()).collect();
         if !default {
             entry.default_scope = None;
         }
-        let (issuer, route) = route(&[("mine", &entry)], vec![rule(&rule_scopes, rule_longest)]);
+        if let Some(allow) = &allow {
+            entry.allow = allow.iter().copied().collect();
+        }
+        let (issuer, route) = route(&[("mine", &entry)], vec![rule(&rule_scopes, rule_longest, &given)]);
         let ends = NOW.unix_seconds() + left;
         let mut shown = json!({
-            "iss": "https://login.example", "aud": ISSUER, "exp": ends, "jti": "1", "sub": subject,
+            "iss": "https://login.example", "aud": ISSUER, "exp": ends, "jti": "1", "sub": subject, "name": "Al",
+            "level": 0,
         });
         shown.as_object_mut().unwrap().insert(extra.to_owned(), json!("a b admin"));
         if let Some(scope) = &shown_scope {
-            shown.as_object_mut().unwrap().insert("scope".to_owned(), json!(scope.join(" ")));
+            shown.as_object_mut().unwrap().insert(
+                name_of_scope.to_owned(),
+                if scope_is_a_list { json!(scope) } else { json!(scope.join(" ")) },
+            );
         }
-        let (token, grant_type) = (assertion(&shown), grant.name());
+        let shown = shown.to_string().replacen("\"level\":0", &format!("\"level\":{level}"), 1);
+        let (token, grant_type) = (support::signed_text(&LOGIN, &shown), grant.name());
         let mut body = if is_exchange {
             let kind = "urn:ietf:params:oauth:token-type:jwt";
             format!("grant_type={grant_type}&subject_token={token}&subject_token_type={kind}")
@@ -87,23 +94,37 @@ proptest! {
         if let Some(asked) = &asked {
             body.push_str(&format!("&scope={}", asked.replace(' ', "+")));
         }
+        for target in &targets {
+            body.push_str(&format!("&{parameter}={target}"));
+        }
         let (status, answer) = send(&route.unwrap(), &format!("mine:{}", SECRET.expose()), body);
         if status != StatusCode::OK {
             let error = answer.get("error").and_then(Value::as_str).unwrap();
             // A rule or client may leave less time than a token is backdated by: that is malformed for the mint.
-            let known = ["invalid_grant", "invalid_scope", "invalid_request"].contains(&error);
+            let known = ["invalid_grant", "invalid_scope", "invalid_request", "invalid_target", "unauthorized_client"].contains(&error);
             prop_assert!(known && status == StatusCode::BAD_REQUEST, "{}", answer);
             return Ok(());
         }
         let subject = subject.as_str().unwrap();
-        let policy = Policy::new().typ("at+jwt").subject(format!("login:{subject}")).audiences(["x:a"]);
+        let policy = Policy::new().typ("at+jwt").subject(format!("login:{subject}")).audiences(["x:a", "x:b", "x:c"]);
         let token = Unverified::parse(answer.get("access_token").and_then(Value::as_str).unwrap()).unwrap();
-        let claims = claims(&issuer, token, &policy);
+        let text = support::payload(&issuer, token, &policy);
+        // A claim that is copied has the digits that it had.
+        if given.contains(&("level", "claims.level")) && level != "null" {
+            prop_assert!(text.contains(&format!("\"level\":{level}")), "{}", text);
+        }
+        let claims: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
         let at = |name: &str| claims.get(name).and_then(Value::as_i64).unwrap();
         prop_assert!(at("exp") <= ends, "not beyond what was shown");
         let most = longest.min(rule_longest.unwrap_or(3600)).min(3600);
         prop_assert!(at("exp") - at("iat") <= i64::try_from(most).unwrap());
         prop_assert_eq!(claims.get("client_id"), Some(&json!("mine")));
+        let minted: Vec<&str> = match &claims["aud"] {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        };
+        prop_assert!(minted.iter().all(|name| audiences.contains(name)), "{:?}", minted);
+        prop_assert!(targets.is_empty() || targets.iter().all(|name| minted.contains(name)), "{:?}", minted);
         if let Some(scope) = claims.get("scope") {
             let within = |list: &[String], name: &str| list.iter().any(|own| own == name || own == "*");
             for name in scope.as_str().unwrap().split(' ') {
@@ -113,6 +134,8 @@ proptest! {
             }
         }
         let known = ["iss", "sub", "client_id", "aud", "iat", "nbf", "exp", "jti", "scope"];
-        prop_assert!(claims.keys().all(|name| known.contains(&name.as_str())), "{:?}", claims);
+        let may = |name: &&str| allow.as_ref().is_none_or(|allow| allow.contains(name));
+        let given: Vec<&str> = given.iter().map(|(name, _)| *name).filter(may).collect();
+        prop_assert!(claims.keys().all(|name| known.contains(&name.as_str()) || given.contains(&name.as_str())), "{:?}", claims);
     }
 }

@@ -8,7 +8,7 @@
 mod support;
 
 use axum::http::StatusCode;
-use countersign_issuer::GrantType;
+use countersign_issuer::{GrantType, MeetingGrant, Names};
 use countersign_jose::{Policy, Unverified};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -28,6 +28,9 @@ fn entries() -> impl Strategy<Value = Entry> {
                 scopes,
                 longest,
                 fixed,
+                refresh: false,
+                allow: Names::Any,
+                meetings: MeetingGrant::default(),
                 profiles: profiles.into_iter().map(str::to_owned).collect(),
             }
         },

@@ -7,15 +7,17 @@
 //! name looks like one is never minted (docs/decisions/0029). Pinned by `tests/policy.rs` and `tests/mint_properties.rs`.
 
 use crate::{
+    grant::IdJag,
     names::Names,
-    policy::{Audience, Denial, MintPolicy, Rule},
-    profile::{Profile, Refusal, Takes},
+    policy::{Audience, Denial, MeetingGrant, MintPolicy, Rule},
+    profile::{Profile, Refusal, Takes, Ways},
     request::SignRequest,
     schema::{EXACT_NUMBERS, Unaccepted},
     scope::Scope,
+    upload::{AdmittedUpload, UploadRequest},
 };
 use countersign_jose::{
-    ClaimName, MAX_CLAIMS_DEPTH, check_registered_claim,
+    ClaimName, MAX_CLAIMS_DEPTH, Timestamp, check_registered_claim,
     json::{Object, kind, same},
     quoted,
 };
@@ -28,6 +30,7 @@ pub struct Admitted<'a> {
     claims: Claims<'a>,
     audience: Option<Audience<'a>>,
     granted: Option<AdmittedGrant<'a>>,
+    upload: Option<AdmittedUpload<'a>>,
     lifetime: Duration,
     policy: &'a MintPolicy,
 }
@@ -48,6 +51,11 @@ impl<'a> Admitted<'a> {
         self.granted
     }
 
+    /// What is to be uploaded, for a profile whose tokens are for that.
+    pub fn upload(&self) -> Option<AdmittedUpload<'a>> {
+        self.upload
+    }
+
     /// From `iat` to `exp`.
     pub fn lifetime(&self) -> Duration {
         self.lifetime
@@ -66,6 +74,12 @@ pub struct AdmittedGrant<'a> {
     pub subject: Option<&'a str>,
     /// What it is good for: scopes of the client's policy.
     pub scope: Option<&'a str>,
+    /// The key that it is bound to.
+    pub jkt: Option<&'a str>,
+    /// Who acts for the subject, the one that acts now first.
+    pub actors: &'a [String],
+    /// What an ID-JAG says beside.
+    pub id_jag: Option<IdJag<'a>>,
 }
 
 /// Claims that were sent and those that are fixed, each name once. A fixed claim has its fixed value.
@@ -107,6 +121,7 @@ pub(crate) fn admit<'a>(
     profile: &dyn Profile,
     request: &'a SignRequest<'_>,
     policy: &'a MintPolicy,
+    now: Timestamp,
 ) -> Result<Admitted<'a>, Refusal> {
     let takes = profile.takes();
     if !policy.profiles.allows(profile.name()) {
@@ -114,6 +129,7 @@ pub(crate) fn admit<'a>(
         return Err(Denial::new(Rule::Profiles, what).into());
     }
     let granted = granted(profile, request, policy)?;
+    let upload = uploaded(profile, request.upload.as_ref(), policy)?;
     let claims = Claims { sent: &request.data, fixed: &policy.claims.fixed };
     check_data(profile, policy, &request.data)?;
     let audience = match (takes, request.audience.as_ref()) {
@@ -125,12 +141,14 @@ pub(crate) fn admit<'a>(
         }
     };
     let lifetime = policy.lifetime(request.duration)?;
-    let longest = request.granted.as_ref().and_then(|granted| granted.longest);
+    let by_grant = request.granted.as_ref().and_then(|granted| granted.longest);
+    let by_profile = profile.longest(upload.as_ref(), request.duration, now)?;
+    let longest = by_grant.into_iter().chain(by_profile).min();
     let lifetime = longest.map_or(lifetime, |longest| lifetime.min(longest));
     if let Some(schema) = &policy.claims.schema {
         schema.check(claims.sent()).map_err(|why| Denial::new(Rule::ClaimsSchema, unaccepted(why)))?;
     }
-    Ok(Admitted { claims, audience, granted, lifetime, policy })
+    Ok(Admitted { claims, audience, granted, upload, lifetime, policy })
 }
 
 /// Whether the profile is minted by the way the request came, and the scope is one of the client's.
@@ -139,24 +157,56 @@ fn granted<'a>(
     request: &'a SignRequest<'_>,
     policy: &MintPolicy,
 ) -> Result<Option<AdmittedGrant<'a>>, Refusal> {
-    match (&request.granted, profile.is_granted()) {
-        (None, false) => Ok(None),
-        (Some(granted), true) => {
+    match (&request.granted, profile.ways()) {
+        (None, Ways::Asked | Ways::Both) => Ok(None),
+        (Some(granted), Ways::Granted | Ways::Both) => {
             if let Some(scope) = granted.scope {
                 policy.check_scope_names(scope.names())?;
             }
             let scope = granted.scope.map(Scope::as_str);
-            Ok(Some(AdmittedGrant { subject: granted.subject, scope }))
+            let (subject, actors, jkt) = (granted.subject, granted.actors, granted.jkt);
+            Ok(Some(AdmittedGrant { subject, scope, actors, jkt, id_jag: granted.id_jag }))
         }
-        (None, true) => {
+        (None, Ways::Granted) => {
             let why = format!("tokens of profile {} are minted by the grants of POST /token", profile.name());
             Err(Refusal::Invalid(why.into()))
         }
-        (Some(_), false) => {
+        (Some(_), Ways::Asked) => {
             let why = format!("tokens of profile {} are not minted by a grant", profile.name());
             Err(Refusal::Invalid(why.into()))
         }
     }
+}
+
+/// The upload that is asked for, if the client may use its destination: the one that is named, or the only one there is.
+pub(crate) fn uploaded<'a>(
+    profile: &dyn Profile,
+    asked: Option<&'a UploadRequest<'_>>,
+    policy: &'a MintPolicy,
+) -> Result<Option<AdmittedUpload<'a>>, Refusal> {
+    if !profile.takes_upload() {
+        return match asked {
+            None => Ok(None),
+            Some(_) => {
+                Err(Refusal::Invalid(format!("`upload` has no place in profile {}", profile.name()).into()))
+            }
+        };
+    }
+    let only = || match &policy.uploads {
+        Names::Listed(names) => <&[String; 1]>::try_from(names.as_slice()).ok().map(|[only]| only.as_str()),
+        Names::Any => None,
+    };
+    let to = asked.and_then(|asked| asked.to.as_deref()).or_else(only);
+    let to = to.ok_or(Refusal::Invalid("`upload.to` is missing: the name of a destination".into()))?;
+    if !policy.uploads.allows(to) {
+        return Err(Denial::new(Rule::Uploads, format!("uploads to {}", quoted(to))).into());
+    }
+    Ok(Some(AdmittedUpload {
+        to,
+        content_type: asked.and_then(|asked| asked.content_type.as_deref()),
+        bytes: asked.and_then(|asked| asked.bytes),
+        sha256: asked.and_then(|asked| asked.sha256.as_deref()),
+    }))
 }
 
 /// What may be sent, name by name.
@@ -182,6 +232,9 @@ fn check_name(profile: &dyn Profile, takes: Takes, name: &str) -> Result<(), Ref
         Takes::Claims if ISSUER_CLAIMS.contains(&name) => {
             invalid(format!("the claim `{name}` is set by the issuer; leave it out of `data`"))
         }
+        Takes::Claims if GRANT_CLAIMS.contains(&name) => invalid(format!(
+            "the claim `{name}` says who a token was given to or who acts with it, and is set by grants of POST /token alone"
+        )),
         Takes::Claims if is_pointer(name) => invalid(format!(
             "the claim {} begins with `/`, so some verifiers would read its name as a JSON Pointer; use another name",
             quoted(name)
@@ -240,7 +293,11 @@ fn unaccepted(why: Unaccepted) -> String {
 }
 
 /// Claims that come from the issuer only.
-const ISSUER_CLAIMS: [&str; 6] = ["iss", "aud", "iat", "nbf", "exp", "jti"];
+const ISSUER_CLAIMS: [&str; 7] = ["iss", "aud", "iat", "nbf", "exp", "jti", "cnf"];
+
+/// Claims that say who a token was given to (RFC 8693 §4.3), and who acts or may act with it (§4.1, §4.4): nobody may say
+/// so of themselves.
+pub(crate) const GRANT_CLAIMS: [&str; 3] = ["client_id", "act", "may_act"];
 
 fn is_pointer(name: &str) -> bool {
     name.starts_with('/')
@@ -260,8 +317,18 @@ pub struct PolicyError {
     pub why: String,
 }
 
+/// Whether rules of exchange give a client's tokens claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleClaims {
+    /// None does.
+    None,
+    /// One does, within what the client's policy allows.
+    Some,
+}
+
 /// Checks that each setting of a policy takes effect: what narrows it, in every profile that the client may use; what
-/// widens it, in one of them. `profiles` are those that are configured.
+/// widens it, in one of them. `profiles` are those that are configured, `by_rules` says whether a rule of exchange gives
+/// its tokens claims.
 ///
 /// # Errors
 ///
@@ -270,6 +337,7 @@ pub fn check_policy(
     policy: &MintPolicy,
     profiles: &[&dyn Profile],
     backdate: Duration,
+    by_rules: RuleClaims,
 ) -> Result<(), PolicyError> {
     let claims = &policy.claims;
     let used = || profiles.iter().filter(|profile| policy.profiles.allows(profile.name()));
@@ -289,6 +357,9 @@ pub fn check_policy(
         }
         if ISSUER_CLAIMS.contains(&name.as_str()) {
             return fail(setting, format!("`{name}` is set by the issuer"));
+        }
+        if GRANT_CLAIMS.contains(&name.as_str()) {
+            return fail(setting, format!("`{name}` is set by grants of POST /token alone; leave it out"));
         }
     }
     for profile in used() {
@@ -311,7 +382,8 @@ pub fn check_policy(
         return Ok(());
     }
     let takes_claims = used().any(|profile| profile.takes() == Takes::Claims);
-    let is_jaas = used().any(|profile| profile.name() == "jaas");
+    let is_upload = used().any(|profile| profile.takes_upload());
+    let uses = |name: &str| used().any(|profile| profile.name() == name);
     let names = listed_profiles.join(", ");
     let idle = |setting, instead: &str| fail(setting, format!("has no effect in profile {names}; {instead}"));
     if !takes_claims {
@@ -331,19 +403,28 @@ pub fn check_policy(
             return idle("claims.deny", &format!("it has no member {name} that could be denied"));
         }
     }
-    if used().all(|profile| profile.is_granted()) {
+    if used().all(|profile| profile.ways() == Ways::Granted) && by_rules == RuleClaims::None {
         for (setting, is_set) in [
             ("claims.allow", claims.allow != Names::default()),
             ("claims.deny", !claims.deny.is_empty()),
             ("claims.schema", claims.schema.is_some()),
         ] {
             if is_set {
-                return idle(setting, "nothing is sent to be put into its tokens; leave it out");
+                let why =
+                    "nothing is put into its tokens: no rule (`exchange`) has `claims` for it; leave it out";
+                return idle(setting, why);
             }
         }
     }
-    if !is_jaas && policy.jaas != crate::policy::JaasGrant::default() {
+    let nothing = MeetingGrant::default();
+    if !uses("jaas") && policy.jaas != nothing {
         return idle("jaas", "it is for profile jaas; add that to `profiles`, or leave it out");
+    }
+    if !is_upload && policy.uploads != Names::default() {
+        return idle("uploads", "it is for profile upload; add that to `profiles`, or leave it out");
+    }
+    if !uses("jitsi") && policy.jitsi != nothing {
+        return idle("jitsi", "it is for profile jitsi; add that to `profiles`, or leave it out");
     }
     Ok(())
 }
@@ -374,6 +455,7 @@ fn check_fixed(policy: &MintPolicy, profile: &dyn Profile) -> Result<(), PolicyE
         Ok(()) => Ok(()),
         Err(Refusal::Invalid(why)) => fail(why.into_owned()),
         Err(Refusal::Denied(denial)) => fail(denial.to_string()),
+        Err(Refusal::Unprepared(why)) => fail(why),
     }
 }
 

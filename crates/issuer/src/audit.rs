@@ -8,6 +8,8 @@
 //! signed. Refusals of callers that have not proved who they are can be had by anybody at any rate; they have a name of
 //! their own, by which the log sums them up.
 
+use crate::grant::{ShownToken, ShownTokens};
+use crate::upload::ObjectName;
 use async_trait::async_trait;
 use aws_lc_rs::digest;
 use std::{fmt::Debug, net::IpAddr};
@@ -68,6 +70,12 @@ pub(crate) struct AuditEvent<'a> {
     pub(crate) grant: Option<&'a str>,
     /// The profile.
     pub(crate) profile: Option<&'a str>,
+    /// The rule of exchange by which it was granted.
+    pub(crate) rule: Option<&'a str>,
+    /// Who acts for the subject, the one that acts now first.
+    pub(crate) actors: &'a [String],
+    /// The tokens that were shown.
+    pub(crate) shown: ShownTokens<'a>,
 }
 
 /// What a minted token leaves in the audit.
@@ -77,6 +85,8 @@ pub(crate) struct MintedFacts<'a> {
     pub(crate) jti: Option<&'a str>,
     pub(crate) subject: Option<&'a str>,
     pub(crate) expires_at: i64,
+    /// The object that the token lets somebody write.
+    pub(crate) object: Option<&'a ObjectName>,
     pub(crate) token: &'a str,
 }
 
@@ -94,11 +104,54 @@ impl AuditEvent<'_> {
             policy = self.client,
             grant = self.grant,
             profile = self.profile,
+            rule = self.rule,
             kid = minted.kid,
             jti = minted.jti,
             subject = minted.subject,
+            actor = self.actors.first(),
+            actors = self.actors(),
             exp = minted.expires_at,
+            object = minted.object.map(tracing::field::display),
+            client_token = self.shown.client.map(named),
+            subject_token = self.shown.subject.map(named),
+            actor_token = self.shown.actor.map(named),
             token_sha256 = std::str::from_utf8(&hash).unwrap_or_default(),
+        );
+    }
+
+    /// The whole chain of actors as a list in JSON, where one acts.
+    fn actors(&self) -> Option<String> {
+        (!self.actors.is_empty()).then(|| serde_json::Value::from(self.actors).to_string())
+    }
+
+    /// Records what a rule that is only tried says.
+    pub(crate) fn judged(&self, subject: Option<&str>, refusal: Option<&str>) {
+        tracing::info!(
+            target: "countersign::audit",
+            decision = "judged",
+            request_id = self.request_id,
+            address = self.address.map(tracing::field::display),
+            client = self.client,
+            grant = self.grant,
+            rule = self.rule,
+            outcome = if refusal.is_none() { "accepted" } else { "refused" },
+            subject,
+            actor = self.actors.first(),
+            actors = self.actors(),
+            reason = refusal,
+        );
+    }
+
+    /// Records a revocation: of what, and how far it reaches.
+    pub(crate) fn revoked(&self, reach: &str, name: &str) {
+        tracing::warn!(
+            target: "countersign::audit",
+            decision = "revoked",
+            request_id = self.request_id,
+            address = self.address.map(tracing::field::display),
+            client = self.client,
+            reach,
+            name,
         );
     }
 
@@ -113,6 +166,11 @@ impl AuditEvent<'_> {
             policy = self.client,
             grant = self.grant,
             profile = self.profile,
+            rule = self.rule,
+            actor = self.actors.first(),
+            client_token = self.shown.client.map(named),
+            subject_token = self.shown.subject.map(named),
+            actor_token = self.shown.actor.map(named),
             code,
             reason,
         );
@@ -132,6 +190,19 @@ impl AuditEvent<'_> {
             reason,
         );
     }
+}
+
+/// The most characters of a name in a token.
+const LONGEST_NAME: usize = 256;
+
+/// What a token is called, as an object in JSON.
+fn named(token: &ShownToken) -> String {
+    let cut = |text: &String| text.chars().take(LONGEST_NAME).collect::<String>();
+    let ShownToken { iss, sub, jti } = token;
+    let names = [("iss", iss), ("sub", sub), ("jti", jti)];
+    let known =
+        names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), cut(value.as_ref()?).into())));
+    serde_json::Value::Object(known.collect()).to_string()
 }
 
 /// A SHA-256 in hexadecimal.

@@ -127,16 +127,22 @@ pub struct Client {
 pub struct Clients(HashMap<String, Arc<Client>>);
 
 impl Clients {
-    /// The client of that name if `secret` is one of its secrets. The work done does not depend on which of the two
-    /// is wrong.
-    pub fn authenticate(&self, id: &str, secret: &[u8]) -> Option<&Arc<Client>> {
-        let shown = SecretHash::of(secret);
+    /// The client of that name if one reading of what was shown is one of its secrets. All readings are compared with
+    /// all of its secrets: the work done does not depend on which of them is wrong, or the name.
+    pub fn authenticate<'s>(
+        &self,
+        id: &str,
+        readings: impl IntoIterator<Item = &'s [u8]>,
+    ) -> Option<&Arc<Client>> {
         let client = self.0.get(id);
         let nobody = [SecretHash([0; 32])];
         let hashes = client.map_or(&nobody[..], |client| &client.secret_hashes);
         let mut matched = false;
-        for hash in hashes {
-            matched |= verify_slices_are_equal(&hash.0, &shown.0).is_ok();
+        for reading in readings {
+            let shown = SecretHash::of(reading);
+            for hash in hashes {
+                matched |= verify_slices_are_equal(&hash.0, &shown.0).is_ok();
+            }
         }
         client.filter(|_| matched)
     }
@@ -180,7 +186,7 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let takes = |id, secret: &[u8]| clients.authenticate(id, secret).is_some();
+        let takes = |id, secret: &[u8]| clients.authenticate(id, [secret]).is_some();
         assert!(takes("a", old.expose().as_bytes()));
         assert!(takes("a", new.expose().as_bytes()));
         assert!(!takes("a", foreign.expose().as_bytes()));
@@ -188,6 +194,9 @@ mod tests {
         assert!(!takes("a", old.hash().to_string().as_bytes()));
         assert!(!takes("c", b""));
         assert!(!takes("nobody", old.expose().as_bytes()));
+        let readings = |one, other| clients.authenticate("a", [one, other]).is_some();
+        assert!(readings(b"x", new.expose().as_bytes()) && readings(new.expose().as_bytes(), b"x"));
+        assert!(!readings(b"x", foreign.expose().as_bytes()));
     }
 
     #[test]

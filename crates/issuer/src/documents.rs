@@ -47,6 +47,10 @@ pub(crate) const OAUTH_AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authoriz
 pub const JWKS: &str = "/.well-known/jwks.json";
 /// Where grants are asked for.
 pub const TOKEN: &str = "/token";
+/// Where tokens are revoked (RFC 7009).
+pub const REVOKE: &str = "/revoke";
+/// Where it is asked what tokens are worth (RFC 7662).
+pub const INTROSPECT: &str = "/introspect";
 pub(crate) const PUBLIC_KEYS: &str = "/public-keys";
 pub(crate) const JWKS_RSA: &str = "/.well-known/jwks-rsa.json";
 pub(crate) const X509: &str = "/.well-known/x509.json";
@@ -61,6 +65,9 @@ pub enum JwksCertificates {
     Shown,
 }
 
+/// The name of authentication that is none (RFC 7591 §2), for public clients.
+pub const NO_AUTHENTICATION: &str = "none";
+
 /// What discovery says of `POST /token`: exactly what some client may do there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenEndpoint {
@@ -70,6 +77,12 @@ pub struct TokenEndpoint {
     pub auth_methods: Vec<&'static str>,
     /// The algorithms that assertions of clients may be signed with.
     pub auth_algorithms: Vec<Algorithm>,
+    /// Profiles of grants that some rule takes (`authorization_grant_profiles_supported`).
+    pub grant_profiles: Vec<&'static str>,
+    /// Whether some client may introspect tokens.
+    pub introspects: bool,
+    /// The algorithms that DPoP proofs may be signed with (RFC 9449 §5.1).
+    pub dpop_algorithms: Vec<Algorithm>,
 }
 
 /// Renders every public document from the public keys of the issuer. `sequence` counts the changes of the keyring
@@ -92,20 +105,19 @@ pub fn render(
     let mut algorithms: Vec<Algorithm> = keys.iter().map(|key| key.jwk.algorithm).collect();
     algorithms.sort();
     algorithms.dedup();
+    let introspection = token_endpoint.filter(|endpoint| endpoint.introspects);
     let discovery = document(
         "application/json",
         text(&Discovery {
             issuer: issuer.as_str(),
             jwks_uri: issuer.join(JWKS),
-            response_types_supported: [],
+            response_types_supported: ["id_token"],
             grant_types_supported: token_endpoint.map(|endpoint| names(&endpoint.grants)).unwrap_or_default(),
-            token_endpoint: token_endpoint.map(|_| issuer.join(TOKEN)),
-            token_endpoint_auth_methods_supported: token_endpoint.map(|endpoint| &*endpoint.auth_methods),
-            token_endpoint_auth_signing_alg_values_supported: token_endpoint
-                .map(|endpoint| &*endpoint.auth_algorithms)
-                .filter(|algorithms| !algorithms.is_empty()),
+            token: token_endpoint.map(|endpoint| TokenDiscovery::new(issuer, endpoint)),
+            introspection: introspection
+                .map(|endpoint| IntrospectionDiscovery::new(issuer, endpoint, &algorithms)),
             subject_types_supported: ["public"],
-            id_token_signing_alg_values_supported: algorithms,
+            id_token_signing_alg_values_supported: &algorithms,
         }),
     );
     let jwk = |key| JwkWithCertificate::new(key, certificates);
@@ -157,24 +169,90 @@ fn names(grants: &[GrantType]) -> Vec<&'static str> {
     grants.iter().map(|grant| grant.name()).collect()
 }
 
-/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization endpoint, so no response
-/// type is offered; it and the list of grants are there because their absence would mean
-/// "authorization_code and implicit". Of the token endpoint there is nothing where nobody may ask
-/// it.
+/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization endpoint, so no response type can be asked for; the
+/// member is required all the same, and lists with nothing in them must not be there (Discovery §4.2, RFC 8414 §3.2). So it
+/// says what static issuers say, `id_token`. Of the token endpoint there is nothing where nobody may ask it.
 #[derive(Serialize)]
 struct Discovery<'a> {
     issuer: &'a str,
     jwks_uri: String,
-    response_types_supported: [&'static str; 0],
+    response_types_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     grant_types_supported: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_endpoint: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_endpoint_auth_methods_supported: Option<&'a [&'static str]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_endpoint_auth_signing_alg_values_supported: Option<&'a [Algorithm]>,
+    #[serde(flatten)]
+    token: Option<TokenDiscovery<'a>>,
+    #[serde(flatten)]
+    introspection: Option<IntrospectionDiscovery<'a>>,
     subject_types_supported: [&'static str; 1],
-    id_token_signing_alg_values_supported: Vec<Algorithm>,
+    #[serde(skip_serializing_if = "no_algorithms")]
+    id_token_signing_alg_values_supported: &'a [Algorithm],
+}
+
+/// What there is where a client may ask for tokens. It may revoke them too, in the same way.
+#[derive(Serialize)]
+struct TokenDiscovery<'a> {
+    token_endpoint: String,
+    #[serde(skip_serializing_if = "no_names")]
+    token_endpoint_auth_methods_supported: &'a [&'static str],
+    #[serde(skip_serializing_if = "no_algorithms")]
+    token_endpoint_auth_signing_alg_values_supported: &'a [Algorithm],
+    #[serde(skip_serializing_if = "no_algorithms")]
+    dpop_signing_alg_values_supported: &'a [Algorithm],
+    #[serde(skip_serializing_if = "no_names")]
+    authorization_grant_profiles_supported: &'a [&'static str],
+    revocation_endpoint: String,
+    #[serde(skip_serializing_if = "no_names")]
+    revocation_endpoint_auth_methods_supported: &'a [&'static str],
+    #[serde(skip_serializing_if = "no_algorithms")]
+    revocation_endpoint_auth_signing_alg_values_supported: &'a [Algorithm],
+}
+
+/// What there is where a client may introspect (RFC 8414 §2, RFC 9701 §7).
+#[derive(Serialize)]
+struct IntrospectionDiscovery<'a> {
+    introspection_endpoint: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "no_algorithms")]
+    introspection_endpoint_auth_signing_alg_values_supported: &'a [Algorithm],
+    #[serde(skip_serializing_if = "no_algorithms")]
+    introspection_signing_alg_values_supported: &'a [Algorithm],
+}
+
+impl<'a> TokenDiscovery<'a> {
+    fn new(issuer: &IssuerUrl, endpoint: &'a TokenEndpoint) -> Self {
+        Self {
+            token_endpoint: issuer.join(TOKEN),
+            token_endpoint_auth_methods_supported: &endpoint.auth_methods,
+            token_endpoint_auth_signing_alg_values_supported: &endpoint.auth_algorithms,
+            dpop_signing_alg_values_supported: &endpoint.dpop_algorithms,
+            authorization_grant_profiles_supported: &endpoint.grant_profiles,
+            revocation_endpoint: issuer.join(REVOKE),
+            revocation_endpoint_auth_methods_supported: &endpoint.auth_methods,
+            revocation_endpoint_auth_signing_alg_values_supported: &endpoint.auth_algorithms,
+        }
+    }
+}
+
+impl<'a> IntrospectionDiscovery<'a> {
+    fn new(issuer: &IssuerUrl, endpoint: &'a TokenEndpoint, signing: &'a [Algorithm]) -> Self {
+        // RFC 7662 §2.1: nobody introspects without proving who it is.
+        let proofs = endpoint.auth_methods.iter().copied().filter(|method| *method != NO_AUTHENTICATION);
+        Self {
+            introspection_endpoint: issuer.join(INTROSPECT),
+            introspection_endpoint_auth_methods_supported: proofs.collect(),
+            introspection_endpoint_auth_signing_alg_values_supported: &endpoint.auth_algorithms,
+            introspection_signing_alg_values_supported: signing,
+        }
+    }
+}
+
+fn no_names(names: &&[&str]) -> bool {
+    names.is_empty()
+}
+
+fn no_algorithms(algorithms: &&[Algorithm]) -> bool {
+    algorithms.is_empty()
 }
 
 #[derive(Serialize)]
@@ -199,6 +277,9 @@ impl<'a> JwkWithCertificate<'a> {
     fn new(key: &'a PublishedKey, certificates: JwksCertificates) -> Self {
         let certificate = match certificates {
             JwksCertificates::Left => None,
+            // Go's jwkset takes a certificate of such a key to mean `EdDSA`, and throws the whole set away
+            // because the names differ.
+            JwksCertificates::Shown if key.jwk.algorithm == Algorithm::Ed25519 => None,
             JwksCertificates::Shown => key.certificate.as_ref(),
         };
         Self {

@@ -4,7 +4,8 @@
 //! looked up when the snapshot is made, so minting does not search.
 
 use crate::{
-    AuditLog, Clients, IssuerUrl, JwksCertificates, ProfileError, PublicDocuments, TokenEndpoint,
+    AuditLog, Clients, IssuerUrl, Judged, JwksCertificates, ProfileError, PublicDocuments, ShownToken,
+    ShownTokens, TokenEndpoint,
     audit::{AuditEvent, Immediate},
     documents,
     http::{Answers, Metrics, RateLimits},
@@ -104,6 +105,8 @@ pub struct RefusedRequest<'a> {
     pub client: Option<&'a str>,
     /// The grant it asked for, of those there are.
     pub grant: Option<&'a str>,
+    /// The token by which the client proved who it is.
+    pub client_token: Option<&'a ShownToken>,
 }
 
 /// What signs the tokens of one profile.
@@ -280,6 +283,11 @@ impl Issuer {
         self.audit_log.as_ref()
     }
 
+    /// Whether the log takes a record now, or after a moment.
+    pub async fn log_has_room(&self) -> bool {
+        self.audit_log.has_room() || self.audit_log.wait_for_room().await
+    }
+
     /// Counts and records a request for a token by a grant that got none and never came to the
     /// mint, which records its own refusals. `client` is the one that proved who it is, if any did.
     pub fn refuse(&self, request: &RefusedRequest<'_>, code: &'static str, reason: &str) {
@@ -289,12 +297,38 @@ impl Issuer {
             address: Some(request.address),
             client: request.client,
             grant: request.grant,
-            profile: None,
+            shown: ShownTokens { client: request.client_token, ..ShownTokens::default() },
+            ..AuditEvent::default()
         };
         match request.client {
             Some(_) => audit.refused(code, reason),
             None => audit.refused_unauthenticated(code, reason),
         }
+    }
+
+    /// Records that a client has revoked something of its own.
+    pub fn revoked(&self, request: &RefusedRequest<'_>, reach: &str, name: &str) {
+        let audit = AuditEvent {
+            request_id: request.request_id,
+            address: Some(request.address),
+            client: request.client,
+            ..AuditEvent::default()
+        };
+        audit.revoked(reach, name);
+    }
+
+    /// Records what a rule of exchange that is only tried says of a request.
+    pub fn judged(&self, request: &RefusedRequest<'_>, judged: &Judged<'_>) {
+        let audit = AuditEvent {
+            request_id: request.request_id,
+            address: Some(request.address),
+            client: request.client,
+            grant: request.grant,
+            rule: Some(judged.rule),
+            actors: judged.actors,
+            ..AuditEvent::default()
+        };
+        audit.judged(judged.subject, judged.refusal.as_deref());
     }
 
     /// The metrics of this issuer.

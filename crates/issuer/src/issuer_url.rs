@@ -25,11 +25,32 @@ pub enum HttpIssuer {
 /// Why a text is not an issuer identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerUrlError {
-    /// Not an absolute URL, or one that URL libraries would rewrite.
+    /// Not an absolute URL.
+    #[error("the issuer must be a URL, like https://tokens.example.com or https://example.com/jwt")]
+    NotUrl,
+    /// A URL without its scheme.
+    #[error("the issuer has no scheme; write https:// in front of it")]
+    NoScheme,
+    /// Scheme or host in upper case, or otherwise not as URL libraries write them.
     #[error(
-        "the issuer must be a URL in its normal form, like https://tokens.example.com or https://example.com/jwt"
+        "scheme and host of the issuer must be in lower case, without blanks around them, as every URL library writes them"
     )]
-    NotNormal,
+    NotLowerCase,
+    /// The port that the scheme has anyway.
+    #[error(
+        "the issuer must be without the port that its scheme has anyway (:443, or :80 for http), because URL libraries drop it"
+    )]
+    DefaultPort,
+    /// A path that is read in two ways.
+    #[error(
+        "the path of the issuer must be plain: no `//`, `.`, `..` or `%`, and only letters, digits, and - . _ ~"
+    )]
+    Path,
+    /// The address of a document below it.
+    #[error(
+        "this is the address of the discovery document; the issuer is what stands in front of /.well-known/"
+    )]
+    WellKnown,
     /// Neither http nor https.
     #[error("the issuer must begin with https:// (or http:// on loopback)")]
     Scheme,
@@ -49,8 +70,15 @@ pub enum IssuerUrlError {
 impl IssuerUrl {
     /// Checks an issuer identifier.
     pub fn parse(text: &str, http: HttpIssuer) -> Result<Self, IssuerUrlError> {
-        let url = Url::parse(text).map_err(|_| IssuerUrlError::NotNormal)?;
-        let host = url.host().ok_or(IssuerUrlError::NotNormal)?;
+        let url = Url::parse(text).map_err(|_| match text.contains("://") || text.trim().is_empty() {
+            true => IssuerUrlError::NotUrl,
+            false => IssuerUrlError::NoScheme,
+        })?;
+        // `localhost:8080` is a URL whose scheme is localhost.
+        let host = url.host().ok_or(match text.contains("://") {
+            true => IssuerUrlError::NotUrl,
+            false => IssuerUrlError::NoScheme,
+        })?;
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(&host) || http == HttpIssuer::Insecure => {}
@@ -67,13 +95,21 @@ impl IssuerUrl {
         // A bare host may be written with or without the slash that the parser adds.
         let normal = url.as_str();
         if text != normal && Some(text) != normal.strip_suffix('/') {
-            return Err(IssuerUrlError::NotNormal);
+            let (authority, normal) = (authority(text), authority(normal));
+            return Err(match authority.strip_prefix(normal) {
+                Some("") => IssuerUrlError::Path,
+                Some(":443" | ":80") => IssuerUrlError::DefaultPort,
+                Some(_) | None => IssuerUrlError::NotLowerCase,
+            });
         }
         let path = url.path().trim_end_matches('/').to_owned();
         // The path is matched as text by the router; only plain segments mean the same thing to everyone.
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
         if !path.chars().all(plain) || path.contains("//") {
-            return Err(IssuerUrlError::NotNormal);
+            return Err(IssuerUrlError::Path);
+        }
+        if path.contains("/.well-known") {
+            return Err(IssuerUrlError::WellKnown);
         }
         Ok(Self { text: text.to_owned(), path })
     }
@@ -98,6 +134,13 @@ impl IssuerUrl {
         let url = Url::parse(&self.text).ok()?;
         url.host().filter(is_loopback).and_then(|_| url.port_or_known_default())
     }
+}
+
+/// Scheme, host and port of a URL as they were typed.
+fn authority(text: &str) -> &str {
+    let begin = text.find("://").map_or(0, |at| at + 3);
+    let path = text.get(begin..).and_then(|rest| rest.find('/'));
+    path.and_then(|at| text.get(..begin + at)).unwrap_or(text)
 }
 
 fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
@@ -143,15 +186,19 @@ mod tests {
     fn refuses_what_two_readers_could_read_differently() {
         use IssuerUrlError::*;
         for (text, why) in [
-            ("", NotNormal),
-            ("a.example", NotNormal),
-            ("HTTPS://a.example", NotNormal),
-            ("https://A.example", NotNormal),
-            ("https://a.example:443", NotNormal),
-            ("https://a.example/a/../b", NotNormal),
-            ("https://a.example/a%2fb", NotNormal),
-            ("https://a.example//b", NotNormal),
-            ("https://a.example ", NotNormal),
+            ("", NotUrl),
+            ("https://", NotUrl),
+            ("a.example", NoScheme),
+            ("localhost:8080", NoScheme),
+            ("HTTPS://a.example", NotLowerCase),
+            ("https://A.example", NotLowerCase),
+            ("https://a.example ", NotLowerCase),
+            ("https://a.example:443", DefaultPort),
+            ("http://127.0.0.1:80/x", DefaultPort),
+            ("https://a.example/a/../b", Path),
+            ("https://a.example/a%2fb", Path),
+            ("https://a.example//b", Path),
+            ("https://a.example/.well-known/openid-configuration", WellKnown),
             ("ftp://a.example", Scheme),
             ("http://a.example", InsecureHttp),
             ("http://10.0.0.1", InsecureHttp),

@@ -16,6 +16,7 @@ mod issuer;
 mod issuer_url;
 mod mint;
 mod names;
+mod own;
 mod policy;
 mod profile;
 mod request;
@@ -23,29 +24,34 @@ mod schema;
 mod scope;
 mod signatures;
 mod standing;
+mod statement;
+mod upload;
 mod validity;
 
-pub use admission::{Admitted, AdmittedGrant, Claims, PolicyError, check_policy};
+pub use admission::{Admitted, AdmittedGrant, Claims, PolicyError, RuleClaims, check_policy};
 pub use audit::{AuditLog, LogFigures};
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
 pub use documents::{
-    Document, JWKS as JWKS_PATH, JwksCertificates, PublicDocuments, TOKEN as TOKEN_PATH, TokenEndpoint,
-    render, x509_map,
+    Document, INTROSPECT as INTROSPECT_PATH, JWKS as JWKS_PATH, JwksCertificates, NO_AUTHENTICATION,
+    PublicDocuments, REVOKE as REVOKE_PATH, TOKEN as TOKEN_PATH, TokenEndpoint, render, x509_map,
 };
 pub use freshness::max_age;
-pub use grant::{GrantType, Granted};
+pub use grant::{GrantType, Granted, IdJag, Judged, ShownToken, ShownTokens};
 pub use issuer::{Issuer, IssuerError, IssuerSettings, RefusedRequest, RequestLimits};
 pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
 pub use mint::{Caller, Ids, MintError, Minted};
 pub use names::Names;
-pub use policy::{Audience, ClaimRules, Denial, JaasGrant, MintPolicy, Rule};
+pub use policy::{Audience, ClaimRules, Denial, MeetingGrant, MeetingRule, MeetingService, MintPolicy, Rule};
 pub use profile::{
-    AccessTokenProfile, AccessTokenTyp, Facts, JaasProfile, JwtProfile, Profile, ProfileError, Refusal,
-    RoomPattern, RoomPatternError, Shaped, Takes, is_jaas_kid,
+    AccessTokenProfile, AccessTokenTyp, Facts, IdJagProfile, JaasProfile, JitsiProfile, JwtProfile,
+    MEETING_FEATURES, Preparation, Profile, ProfileError, Refusal, RoomPattern, RoomPatternError, Shaped,
+    Takes, Ways, is_jaas_kid, registered, write_claims,
 };
 pub use request::{AudienceRequest, RequestError, SignRequest};
 pub use schema::{Schema, SchemaError};
 pub use scope::{Scope, ScopeError};
 pub use signatures::SignatureLimits;
 pub use standing::{Concern, Patience};
+pub use statement::Statement;
+pub use upload::{AdmittedUpload, ObjectName, UPLOAD_TYP, UploadRequest};
 pub use validity::{Validity, ValidityError};

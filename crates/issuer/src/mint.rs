@@ -2,19 +2,20 @@
 
 use crate::{
     Issuer,
-    admission::admit,
+    admission::{admit, uploaded},
     audit::{AuditEvent, MintedFacts},
     client::Client,
     policy::{Denial, MintPolicy},
-    profile::{Facts, Refusal},
+    profile::{Facts, Profile, Refusal, Shaped},
     request::{RequestError, SignRequest},
     signatures::{Busy, Turn},
+    upload::ObjectName,
     validity::{Validity, ValidityError},
 };
 use aws_lc_rs::rand;
 use countersign_jose::{SigningInput, Timestamp, base64url};
 use countersign_keyring::SignError;
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 /// Who asks: a client that proved who it is, or the operator on the command line who holds the keys anyway.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,10 @@ pub struct Minted {
     pub kid: String,
     /// How long it can be used from now on: less than its lifetime by as much as it is backdated.
     pub expires_in: Duration,
+    /// Its `jti`, if its profile has one.
+    pub jti: Option<String>,
+    /// The object that it lets somebody write, if it is for an upload.
+    pub object: Option<ObjectName>,
 }
 
 impl std::fmt::Debug for Minted {
@@ -112,6 +117,9 @@ pub enum MintError {
     /// As many as may wait are waiting for their signature.
     #[error("too many requests are waiting for a signature; try again")]
     Busy,
+    /// What its profile makes it with cannot be had now.
+    #[error("what tokens of this profile are made with cannot be had now: {0}")]
+    Unprepared(String),
     /// Signing failed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -133,6 +141,7 @@ impl MintError {
             Self::LogFull => "log_full",
             Self::ClockBehind { .. } => "clock_behind",
             Self::Busy => "busy",
+            Self::Unprepared(_) => "unprepared",
             Self::Sign(_) => "signing_failed",
             Self::NoRandomness => "no_randomness",
         }
@@ -144,6 +153,7 @@ impl From<Refusal> for MintError {
         match refusal {
             Refusal::Invalid(why) => Self::Invalid(why),
             Refusal::Denied(denial) => Self::Denied(denial),
+            Refusal::Unprepared(why) => Self::Unprepared(why),
         }
     }
 }
@@ -160,13 +170,16 @@ impl Issuer {
     ) -> Result<Minted, MintError> {
         let profile = request.profile.as_deref().unwrap_or("jwt");
         let known = self.profile(profile).map(|p| p.name());
-        let grant = request.granted.as_ref().map(|granted| granted.grant.name());
+        let granted = request.granted.as_ref();
         let audit = AuditEvent {
             request_id: &ids.request,
             address,
             client: Some(caller.name()),
-            grant,
+            grant: granted.map(|granted| granted.grant.name()),
             profile: known,
+            rule: granted.and_then(|granted| granted.rule),
+            actors: granted.map(|granted| granted.actors).unwrap_or_default(),
+            shown: granted.map(|granted| granted.shown).unwrap_or_default(),
         };
         let log = self.audit_log();
         let result = if log.has_room() || log.wait_for_room().await {
@@ -194,23 +207,10 @@ impl Issuer {
         id: &str,
         audit: &AuditEvent<'_>,
     ) -> Result<Minted, MintError> {
-        let name = request.profile.as_deref().unwrap_or("jwt");
-        let policy = caller.policy();
-        let Some(profile) = self.profile(name) else {
-            return Err(MintError::UnknownProfile(self.profile_names()));
-        };
-        let admitted = admit(profile.as_ref(), request, policy)?;
-        let backdate = self.settings().backdate.max(profile.backdate());
-        let validity = Validity::new(now, admitted.lifetime(), backdate)?;
-        let facts = Facts { issuer: self.settings().issuer.as_str(), client: caller.name(), id, validity };
-        let shaped = profile.shape(&admitted, &facts)?;
+        self.prepare(caller, request, now).await?;
+        let (profile, shaped, validity) = self.shape(caller, request, now, id)?;
 
-        if !self.standing().may_sign() {
-            return Err(MintError::Stale);
-        }
-        if let Some(at_least) = self.standing().clock_is_behind(now) {
-            return Err(MintError::ClockBehind { now, at_least });
-        }
+        self.may_sign(now)?;
         let turn = self.turn(profile.name()).await?;
         // After waiting: what was withdrawn meanwhile does not sign.
         let keys = self.keys();
@@ -219,7 +219,7 @@ impl Issuer {
         let signature = ready.signer.sign(&input).await?;
         drop(turn);
         let token = input.finish(&signature);
-        let max = self.settings().limits.token_bytes;
+        let max = profile.token_bytes(self.settings().limits.token_bytes);
         if token.len() > max {
             return Err(MintError::TooLong { bytes: token.len(), max });
         }
@@ -229,15 +229,88 @@ impl Issuer {
             jti: shaped.jti.as_deref(),
             subject: shaped.subject.as_deref(),
             expires_at: validity.ends().unix_seconds(),
+            object: shaped.object.as_ref(),
             token: &token,
         });
-        Ok(Minted { token, kid: kid.to_owned(), expires_in: validity.ends().since(now) })
+        let Shaped { jti, object, .. } = shaped;
+        Ok(Minted { token, kid: kid.to_owned(), expires_in: validity.ends().since(now), jti, object })
     }
 }
 
 impl Issuer {
+    /// The claims that a token would have. Nothing is signed or recorded.
+    ///
+    /// # Errors
+    ///
+    /// As minting would say, but for keys and clock.
+    pub fn preview(
+        &self,
+        caller: Caller<'_>,
+        request: &SignRequest<'_>,
+        now: Timestamp,
+        ids: &Ids,
+    ) -> Result<Vec<u8>, MintError> {
+        self.shape(caller, request, now, &ids.token).map(|(_, shaped, _)| shaped.payload)
+    }
+
+    /// Waits for what the profile needs. What the caller may not have is not asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Unprepared`]
+    pub async fn prepare(
+        &self,
+        caller: Caller<'_>,
+        request: &SignRequest<'_>,
+        now: Timestamp,
+    ) -> Result<(), MintError> {
+        let name = request.profile.as_deref().unwrap_or("jwt");
+        let policy = caller.policy();
+        let Some(profile) = self.profile(name).filter(|_| policy.profiles.allows(name)) else {
+            return Ok(());
+        };
+        // What is wrong with it is said when it is admitted.
+        let Ok(upload) = uploaded(profile.as_ref(), request.upload.as_ref(), policy) else { return Ok(()) };
+        match profile.prepare(upload.as_ref(), now) {
+            Some(preparation) => preparation.await.map_err(MintError::Unprepared),
+            None => Ok(()),
+        }
+    }
+
+    /// What a request comes to under the policy of its caller.
+    fn shape(
+        &self,
+        caller: Caller<'_>,
+        request: &SignRequest<'_>,
+        now: Timestamp,
+        id: &str,
+    ) -> Result<(&Arc<dyn Profile>, Shaped, Validity), MintError> {
+        let name = request.profile.as_deref().unwrap_or("jwt");
+        let policy = caller.policy();
+        let Some(profile) = self.profile(name) else {
+            return Err(MintError::UnknownProfile(self.profile_names()));
+        };
+        let admitted = admit(profile.as_ref(), request, policy, now)?;
+        let backdate = self.settings().backdate.max(profile.backdate());
+        let validity = Validity::new(now, admitted.lifetime(), backdate)?;
+        let facts = Facts { issuer: self.settings().issuer.as_str(), client: caller.name(), id, validity };
+        let shaped = profile.shape(&admitted, &facts)?;
+        Ok((profile, shaped, validity))
+    }
+
+    /// Whether anything may be signed now: with keys that are known to be current, by a clock that can be right.
+    pub(crate) fn may_sign(&self, now: Timestamp) -> Result<(), MintError> {
+        if !self.standing().may_sign() {
+            return Err(MintError::Stale);
+        }
+        match self.standing().clock_is_behind(now) {
+            Some(at_least) => Err(MintError::ClockBehind { now, at_least }),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until a key in memory may sign for this profile; a service's key needs no turn.
-    async fn turn(&self, profile: &str) -> Result<Option<Turn<'_>>, MintError> {
+    pub(crate) async fn turn(&self, profile: &str) -> Result<Option<Turn<'_>>, MintError> {
         let algorithm = {
             let keys = self.keys();
             let signer = &keys.ready(profile).ok_or(MintError::NoKey)?.signer;

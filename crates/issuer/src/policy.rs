@@ -22,8 +22,12 @@ pub struct MintPolicy {
     pub claims: ClaimRules,
     /// Which shapes of token.
     pub profiles: Names,
-    /// What it may do in JaaS meetings.
-    pub jaas: JaasGrant,
+    /// To which destinations it may let somebody upload.
+    pub uploads: Names,
+    /// What it may have in tokens for 8x8 JaaS meetings.
+    pub jaas: MeetingGrant,
+    /// What it may have in tokens for meetings of a Jitsi of one's own.
+    pub jitsi: MeetingGrant,
 }
 
 impl Default for MintPolicy {
@@ -35,7 +39,9 @@ impl Default for MintPolicy {
             scopes: Names::default(),
             claims: ClaimRules::default(),
             profiles: Names::default(),
-            jaas: JaasGrant::default(),
+            uploads: Names::default(),
+            jaas: MeetingGrant::default(),
+            jitsi: MeetingGrant::default(),
         }
     }
 }
@@ -53,18 +59,39 @@ pub struct ClaimRules {
     pub schema: Option<Schema>,
 }
 
-/// What a client may put into tokens for 8x8 JaaS meetings.
+/// Who runs the meetings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeetingService {
+    /// 8x8 JaaS.
+    Jaas,
+    /// A Jitsi of one's own.
+    Jitsi,
+}
+
+impl MeetingService {
+    /// The profile of its tokens.
+    pub const fn profile(self) -> &'static str {
+        match self {
+            Self::Jaas => "jaas",
+            Self::Jitsi => "jitsi",
+        }
+    }
+}
+
+/// What a client may put into meeting tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JaasGrant {
+pub struct MeetingGrant {
     /// Make a user moderator.
     pub moderator: bool,
     /// Tokens for every room (`"*"`), and so for each single one.
     pub any_room: bool,
     /// Tokens for a room that one of these matches.
     pub rooms: Vec<RoomPattern>,
-    /// Members of `user`: `id`, `name`, `email`, `avatar`.
+    /// Patterns of the service's own that a room may be, word for word. Only 8x8 JaaS has such.
+    pub regex: Names,
+    /// Members of `user`.
     pub user: Names,
-    /// Meeting features.
+    /// Meeting features. All that are known, or those that are named.
     pub features: Names,
 }
 
@@ -80,11 +107,23 @@ pub enum Rule {
     ClaimsFixed,
     ClaimsSchema,
     Profiles,
-    JaasModerator,
-    JaasAnyRoom,
-    JaasRooms,
-    JaasUser,
-    JaasFeatures,
+    Uploads,
+    Meeting(MeetingService, MeetingRule),
+}
+
+/// The rule of a client's table for meetings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each variant is the last part of the configuration key that `Rule::name` gives"
+)]
+pub enum MeetingRule {
+    Moderator,
+    AnyRoom,
+    Rooms,
+    Regex,
+    User,
+    Features,
 }
 
 impl Rule {
@@ -99,11 +138,23 @@ impl Rule {
             Self::ClaimsFixed => "claims.fixed",
             Self::ClaimsSchema => "claims.schema",
             Self::Profiles => "profiles",
-            Self::JaasModerator => "jaas.moderator",
-            Self::JaasAnyRoom => "jaas.any_room",
-            Self::JaasRooms => "jaas.rooms",
-            Self::JaasUser => "jaas.user",
-            Self::JaasFeatures => "jaas.features",
+            Self::Uploads => "uploads",
+            Self::Meeting(MeetingService::Jaas, rule) => match rule {
+                MeetingRule::Moderator => "jaas.moderator",
+                MeetingRule::AnyRoom => "jaas.any_room",
+                MeetingRule::Rooms => "jaas.rooms",
+                MeetingRule::Regex => "jaas.regex",
+                MeetingRule::User => "jaas.user",
+                MeetingRule::Features => "jaas.features",
+            },
+            Self::Meeting(MeetingService::Jitsi, rule) => match rule {
+                MeetingRule::Moderator => "jitsi.moderator",
+                MeetingRule::AnyRoom => "jitsi.any_room",
+                MeetingRule::Rooms => "jitsi.rooms",
+                MeetingRule::Regex => "jitsi.regex",
+                MeetingRule::User => "jitsi.user",
+                MeetingRule::Features => "jitsi.features",
+            },
         }
     }
 }
@@ -146,19 +197,23 @@ pub enum Audience<'a> {
 impl MintPolicy {
     /// Everything, for the operator who holds the keys anyway and mints on the command line.
     pub fn operator() -> Self {
+        let meetings = MeetingGrant {
+            moderator: true,
+            any_room: true,
+            rooms: Vec::new(),
+            regex: Names::Any,
+            user: Names::Any,
+            features: Names::Any,
+        };
         Self {
             audiences: Names::Any,
             max_lifetime: Duration::MAX,
             scopes: Names::Any,
             claims: ClaimRules { allow: Names::Any, ..ClaimRules::default() },
             profiles: Names::Any,
-            jaas: JaasGrant {
-                moderator: true,
-                any_room: true,
-                rooms: Vec::new(),
-                user: Names::Any,
-                features: Names::Any,
-            },
+            uploads: Names::Any,
+            jaas: meetings.clone(),
+            jitsi: meetings,
         }
     }
 
@@ -168,9 +223,13 @@ impl MintPolicy {
             let none = || Denial::new(Rule::Audiences, "any audience");
             return self.audiences.first().map(Audience::One).ok_or_else(none);
         };
-        match asked.names().iter().find(|name| !self.audiences.allows(name)) {
-            Some(name) => Err(Denial::new(Rule::Audiences, format!("the audience {}", quoted(name)))),
-            None => Ok(asked.audience()),
+        let outside = asked.names().iter().filter(|name| !self.audiences.allows(name));
+        let outside: Vec<_> = outside.map(|name| quoted(name)).collect();
+        match outside.as_slice() {
+            [] => Ok(asked.audience()),
+            [one] => Err(Denial::new(Rule::Audiences, format!("the audience {one}"))),
+            // All of them, so that a client need not find out one by one.
+            many => Err(Denial::new(Rule::Audiences, format!("the audiences {}", many.join(", ")))),
         }
     }
 

@@ -4,7 +4,7 @@
 //! Strict: unknown members, duplicate members, wrong types and too much nesting are refused, each with what is wrong.
 //! The claims stay the text they were, so numbers of any size, nested values and Unicode leave as they came.
 
-use crate::{grant::Granted, policy::Audience};
+use crate::{grant::Granted, policy::Audience, upload::UploadRequest};
 use countersign_jose::{
     MAX_CLAIMS_DEPTH,
     json::{JsonError, Object, WrongType, string},
@@ -27,6 +27,8 @@ pub struct SignRequest<'a> {
     pub credentials: Option<(Cow<'a, str>, Cow<'a, str>)>,
     /// The grant it came by; none for `POST /sign` and the command line.
     pub granted: Option<Granted<'a>>,
+    /// What is to be uploaded, where the token is for that.
+    pub upload: Option<UploadRequest<'a>>,
 }
 
 /// The audience a caller asks for, 1 to 20 of them and none empty; `aud` takes the same form (RFC 7519 §4.1.3).
@@ -91,11 +93,19 @@ pub enum RequestError {
     #[error("{0}")]
     WrongType(#[from] WrongType),
     /// A member that is not in the format.
-    #[error("unknown member; `data`, `metadata`, `profile`, `client_id` and `client_secret` are known")]
+    #[error(
+        "unknown member; `data`, `metadata`, `profile`, `upload`, `client_id` and `client_secret` are known"
+    )]
     UnknownMember,
     /// A member of `metadata` that is not in the format.
     #[error("unknown member in `metadata`; `duration` and `audience` are known")]
     UnknownMetadata,
+    /// A member of `upload` that is not in the format.
+    #[error("unknown member in `upload`; `to`, `content_type`, `bytes` and `sha256` are known")]
+    UnknownUpload,
+    /// Another profile at a route that mints one.
+    #[error("`profile` has no place at this path, whose tokens are all of one profile; leave it out")]
+    Profile,
     /// A member that must be there.
     #[error("`{0}` is missing")]
     Missing(&'static str),
@@ -112,7 +122,7 @@ impl<'a> SignRequest<'a> {
     pub fn parse(body: &'a [u8], max_depth: usize) -> Result<Self, RequestError> {
         // What is nested is parsed below: `data` and `metadata` strictly, and nothing else may be an object or a list.
         let body = Object::parse_outer(body)?;
-        let known = ["data", "metadata", "profile", "client_id", "client_secret"];
+        let known = ["data", "metadata", "profile", "upload", "client_id", "client_secret"];
         if body.names().any(|name| !known.contains(&name)) {
             return Err(RequestError::UnknownMember);
         }
@@ -124,7 +134,10 @@ impl<'a> SignRequest<'a> {
         };
         let metadata = body.get("metadata").map(|raw| raw.get());
         let depth_left = max_depth.saturating_sub(1);
-        Self::from_parts(data.get(), metadata, body.string("profile")?, credentials, depth_left)
+        let mut request =
+            Self::from_parts(data.get(), metadata, body.string("profile")?, credentials, depth_left)?;
+        request.upload = body.get("upload").map(|raw| UploadRequest::parse(raw.get())).transpose()?;
+        Ok(request)
     }
 
     /// Puts a request together from JSON texts, as the form body and the command line have them.
@@ -154,18 +167,19 @@ impl<'a> SignRequest<'a> {
             duration = metadata.get("duration").map(duration_of).transpose()?;
             audience = metadata.get("audience").map(audience_of).transpose()?;
         }
-        Ok(Self { data, duration, audience, profile, credentials, granted: None })
+        Ok(Self { data, duration, audience, profile, credentials, granted: None, upload: None })
     }
 
-    /// What a grant asks for: an access token, for the client's default lifetime.
+    /// What a grant asks for: a token of the profile that it names, for the client's default lifetime.
     pub fn by_grant(granted: Granted<'a>, audience: Option<AudienceRequest>) -> Self {
         Self {
             data: Object::default(),
             duration: None,
             audience,
-            profile: Some(Cow::Borrowed("access_token")),
+            profile: Some(Cow::Borrowed(granted.profile)),
             credentials: None,
             granted: Some(granted),
+            upload: None,
         }
     }
 }
@@ -203,12 +217,13 @@ mod tests {
             (r#"{"data":{},"metadata":{"audience":[{"a":1,"a":2}]}}"#, json(JsonError::DuplicateMember)),
             (r#"{"data":{},"profile":{"a":1,"a":2}}"#, wrong("profile", "a string")),
             (r#"{"data":{},"client_id":["a"],"client_secret":"b"}"#, wrong("client_id", "a string")),
+            (r#"{"data":{"a":[1e400]}}"#, json(JsonError::NumberTooLarge { number: "1e400".to_owned() })),
             (r#"{"data":["a"]}"#, wrong("data", "a JSON object")),
             (r#"{"data":{},"other":{"a":1,"a":2}}"#, Err(RequestError::UnknownMember)),
         ] {
             assert_eq!(parse(body), expected, "{body}");
         }
-        for body in [r#"{"data":{"a":["\ud800"]}}"#, r#"{"data":{"a":[1e400]}}"#, r#"{"data":{"a":[1,]}}"#] {
+        for body in [r#"{"data":{"a":["\ud800"]}}"#, r#"{"data":{"a":[1,]}}"#] {
             assert!(matches!(parse(body), Err(RequestError::Json(JsonError::Malformed { .. }))), "{body}");
         }
     }

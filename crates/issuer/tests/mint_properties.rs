@@ -7,8 +7,8 @@
 mod support;
 
 use countersign_issuer::{
-    AudienceRequest, Caller, ClaimRules, HttpIssuer, Ids, Issuer, IssuerSettings, IssuerUrl, JaasGrant,
-    JaasProfile, JwksCertificates, JwtProfile, MintPolicy, Names, Patience, RequestLimits, SignRequest,
+    AudienceRequest, Caller, ClaimRules, HttpIssuer, Ids, Issuer, IssuerSettings, IssuerUrl, JaasProfile,
+    JwksCertificates, JwtProfile, MeetingGrant, MintPolicy, Names, Patience, RequestLimits, SignRequest,
     SignatureLimits, http::RateLimits,
 };
 use countersign_jose::{MAX_TOKEN_BYTES, Policy, Unverified, VerifyingKey};
@@ -117,7 +117,9 @@ fn policies() -> impl Strategy<Value = MintPolicy> {
                 schema: None,
             },
             profiles: Names::Any,
-            jaas: JaasGrant::default(),
+            uploads: Names::default(),
+            jaas: MeetingGrant::default(),
+            jitsi: MeetingGrant::default(),
         },
     )
 }
@@ -190,11 +192,11 @@ proptest! {
         let policy = MintPolicy {
             max_lifetime: Duration::from_secs(30),
             profiles: Names::Any,
-            jaas: JaasGrant {
+            jaas: MeetingGrant {
                 any_room,
                 rooms: vec!["a*".parse().unwrap()],
                 user: Names::Any,
-                ..JaasGrant::default()
+                ..MeetingGrant::default()
             },
             ..MintPolicy::default()
         };

@@ -7,7 +7,7 @@
 mod support;
 
 use axum::http::{StatusCode, header};
-use countersign_issuer::{ClaimRules, JaasGrant, MintPolicy, Names};
+use countersign_issuer::{ClaimRules, MeetingGrant, MintPolicy, Names};
 use countersign_jose::base64url;
 use serde_json::{Value, json, value::to_raw_value};
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn payload(answer: &Answer) -> Value {
     serde_json::from_slice(&base64url::decode(payload).unwrap()).unwrap()
 }
 
-fn meetings(jaas: JaasGrant, claims: ClaimRules) -> House {
+fn meetings(jaas: MeetingGrant, claims: ClaimRules) -> House {
     House::with_policy(MintPolicy {
         max_lifetime: Duration::from_secs(7200),
         profiles: Names::Listed(vec!["jaas".into()]),
@@ -40,8 +40,8 @@ fn meetings(jaas: JaasGrant, claims: ClaimRules) -> House {
     })
 }
 
-fn rooms(patterns: &[&str]) -> JaasGrant {
-    JaasGrant { rooms: patterns.iter().map(|p| p.parse().unwrap()).collect(), ..JaasGrant::default() }
+fn rooms(patterns: &[&str]) -> MeetingGrant {
+    MeetingGrant { rooms: patterns.iter().map(|p| p.parse().unwrap()).collect(), ..MeetingGrant::default() }
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_claim_whose_name_reads_like_a_pointer_is_not_minted_however_it_is_spe
 
 #[tokio::test]
 async fn a_client_has_the_rooms_and_the_user_claims_of_its_entry_and_no_other() {
-    let grant = JaasGrant { user: ["name"].into_iter().collect(), ..rooms(&["standup", "team-*"]) };
+    let grant = MeetingGrant { user: ["name"].into_iter().collect(), ..rooms(&["standup", "team-*"]) };
     let house = meetings(grant, ClaimRules::default());
     for (data, rule, what) in [
         (json!({ "room": "board" }), "jaas.rooms", "the room 'board'"),
@@ -213,9 +213,9 @@ async fn a_client_has_the_rooms_and_the_user_claims_of_its_entry_and_no_other() 
 }
 
 #[tokio::test]
-async fn a_room_is_never_a_pattern_for_the_service_and_a_user_is_never_an_array() {
+async fn what_is_wrong_is_named_and_a_name_is_never_a_pattern() {
     let house = meetings(
-        JaasGrant { any_room: true, user: Names::Any, ..JaasGrant::default() },
+        MeetingGrant { any_room: true, user: Names::Any, ..MeetingGrant::default() },
         ClaimRules::default(),
     );
     for (data, says) in [
@@ -225,8 +225,33 @@ async fn a_room_is_never_a_pattern_for_the_service_and_a_user_is_never_an_array(
         (json!({ "room": "**" }), "no asterisk"),
         (json!({ "room": "a", "user": ["1", "2", "3", "4"] }), "`data.user` must be an object"),
         (json!({ "room": "a", "user": [] }), "`data.user` must be an object"),
-        (json!({ "room": "a", "user": { "id": null } }), "`data.user` must be an object"),
         (json!({ "room": "a", "user": null }), "`data.user` must be an object"),
+        (json!({ "room": "a", "user": { "id": null } }), "`data.user.id` must be a string; found null"),
+        (json!({ "room": "a", "user": { "id": 7 } }), "`data.user.id` must be a string; found a number"),
+        (json!({ "room": "a", "user": { "id": "\n" } }), "`data.user.id` must have at most 1024 characters"),
+        (json!({ "room": "a", "user": { "avatar": "javascript:x" } }), "`data.user.avatar` must be the URL"),
+        (
+            json!({ "room": "a", "user": { "Name": "A" } }),
+            "unknown member 'Name' in `data.user`; profile jaas takes",
+        ),
+        (
+            json!({ "room": "a", "user": { "moderator": true } }),
+            "has its place beside `user`, as `data.moderator`",
+        ),
+        (
+            json!({ "room": "a", "user": { "hidden-from-recorder": 1 } }),
+            "`data.user.hidden-from-recorder` must be true or false; found a number",
+        ),
+        (
+            json!({ "room": "a", "moderator": "yes" }),
+            "`data.moderator` must be true or false; found another string",
+        ),
+        (json!({ "room": "a", "features": { "flip2": false } }), "unknown feature 'flip2'"),
+        (
+            json!({ "room": "a", "features": { "flip": 1 } }),
+            "'flip' in `data.features` must be true or false",
+        ),
+        (json!({ "room": "*", "regex": true }), "every room and no pattern"),
     ] {
         let answer = sign(&house, &json!({ "data": data, "profile": "jaas" })).await;
         answer.assert_error(StatusCode::BAD_REQUEST, "invalid_request", says);
@@ -247,7 +272,7 @@ async fn deny_fixed_and_allow_mean_the_same_in_a_profile_with_typed_input() {
         ],
         ..ClaimRules::default()
     };
-    let grant = JaasGrant { user: Names::Any, moderator: true, ..rooms(&["standup"]) };
+    let grant = MeetingGrant { user: Names::Any, moderator: true, ..rooms(&["standup"]) };
     let house = meetings(grant, claims);
     let claims = payload(&sign(&house, &json!({ "data": {}, "profile": "jaas" })).await);
     assert_eq!((&claims["room"], &claims["context"]["user"]["id"]), (&json!("standup"), &json!("kiosk")));
@@ -268,7 +293,7 @@ async fn a_schema_judges_every_profile_and_the_numbers_that_leave() {
     let mail =
         json!({ "properties": { "user": { "properties": { "email": { "pattern": "@acme\\.example$" } } } } });
     let house = meetings(
-        JaasGrant { any_room: true, user: Names::Any, ..JaasGrant::default() },
+        MeetingGrant { any_room: true, user: Names::Any, ..MeetingGrant::default() },
         ClaimRules { schema: schema(&mail), ..ClaimRules::default() },
     );
     for (email, status) in [("a@acme.example", StatusCode::OK), ("a@evil.example", StatusCode::FORBIDDEN)] {

@@ -113,7 +113,7 @@ async fn malformed_requests_are_refused_with_what_is_wrong() {
         ("{\"data\":{},\"metadata\":{\"duration\":0}}", "`metadata.duration`"),
         ("{\"data\":{},\"metadata\":{\"duration\":-1}}", "`metadata.duration`"),
         ("{\"data\":{},\"metadata\":{\"duration\":1.5}}", "`metadata.duration`"),
-        ("{\"data\":{},\"metadata\":{\"duration\":1e400}}", "malformed JSON"),
+        ("{\"data\":{},\"metadata\":{\"duration\":1e400}}", "the number 1e400 is too large"),
         ("{\"data\":{},\"metadata\":{\"audience\":[]}}", "`metadata.audience`"),
         ("{\"data\":{},\"metadata\":{\"audience\":\"\"}}", "`metadata.audience`"),
         ("{\"data\":{},\"metadata\":{\"audience\":[1]}}", "`metadata.audience`"),

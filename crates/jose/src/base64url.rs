@@ -1,14 +1,45 @@
 //! Strict base64url without padding (RFC 7515 §2): one text for one byte string, and no other.
 //!
 //! Padding, line breaks, the `+/` alphabet and non-zero trailing bits are refused, so a token's text cannot be
-//! varied without changing what it says.
+//! varied without changing what it says. What is refused is told apart, because each is another mistake of whoever
+//! wrote or copied the text.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// The text is not canonical base64url without padding.
+/// Why a text is not canonical base64url without padding. Says where, and repeats nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not canonical base64url without padding")]
-pub struct InvalidBase64Url;
+pub enum InvalidBase64Url {
+    /// It ends in `=`.
+    #[error("it ends in padding (`=`), which base64url of a JWT has none of")]
+    Padding,
+    /// `+` or `/`: the alphabet of standard base64.
+    #[error("it is standard base64 and not base64url: character {at} is `+` or `/`")]
+    StandardAlphabet {
+        /// Which character, from 1.
+        at: usize,
+    },
+    /// A blank or a line break.
+    #[error("there is a blank or a line break at character {at}")]
+    WhiteSpace {
+        /// Which character, from 1.
+        at: usize,
+    },
+    /// A quotation mark.
+    #[error("there is a quotation mark at character {at}")]
+    Quote {
+        /// Which character, from 1.
+        at: usize,
+    },
+    /// Something else that is not in the alphabet.
+    #[error("character {at} is not in the alphabet of base64url")]
+    Character {
+        /// Which character, from 1.
+        at: usize,
+    },
+    /// Every character is right, and together they are no whole bytes.
+    #[error("it is cut short, or its last character is wrong")]
+    Cut,
+}
 
 /// Encodes bytes as base64url without padding.
 pub fn encode(bytes: &[u8]) -> String {
@@ -21,8 +52,25 @@ pub fn encode_into(bytes: &[u8], out: &mut String) {
 }
 
 /// Decodes canonical base64url without padding.
+///
+/// # Errors
+///
+/// What makes it something else, and where.
 pub fn decode(text: &str) -> Result<Vec<u8>, InvalidBase64Url> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidBase64Url)
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| reason(text))
+}
+
+fn reason(text: &str) -> InvalidBase64Url {
+    let inner = text.trim_end_matches('=');
+    let in_alphabet = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match inner.chars().enumerate().find(|(_, c)| !in_alphabet(*c)) {
+        Some((at, '+' | '/')) => InvalidBase64Url::StandardAlphabet { at: at + 1 },
+        Some((at, '"' | '\'' | '\u{201c}' | '\u{201d}')) => InvalidBase64Url::Quote { at: at + 1 },
+        Some((at, c)) if c.is_whitespace() => InvalidBase64Url::WhiteSpace { at: at + 1 },
+        Some((at, _)) => InvalidBase64Url::Character { at: at + 1 },
+        None if inner.len() < text.len() => InvalidBase64Url::Padding,
+        None => InvalidBase64Url::Cut,
+    }
 }
 
 #[cfg(test)]
@@ -37,6 +85,24 @@ mod tests {
         }
         // "AQA" is the canonical form of [1, 0]; "AQB" has non-zero trailing bits.
         assert_eq!(decode("AQA"), Ok(vec![1, 0]));
-        assert_eq!(decode("AQB"), Err(InvalidBase64Url));
+        assert_eq!(decode("AQB"), Err(InvalidBase64Url::Cut));
+    }
+
+    #[test]
+    fn each_mistake_has_its_own_reason_and_place() {
+        use InvalidBase64Url::{Character, Cut, Padding, Quote, StandardAlphabet, WhiteSpace};
+        for (text, why) in [
+            ("AQ==", Padding),
+            ("AQ+B", StandardAlphabet { at: 3 }),
+            ("/QAB", StandardAlphabet { at: 1 }),
+            ("AQ\nAB", WhiteSpace { at: 3 }),
+            ("AQAB ", WhiteSpace { at: 5 }),
+            ("\"AQAB", Quote { at: 1 }),
+            ("AQ\u{e4}B", Character { at: 3 }),
+            ("A=QB", Character { at: 2 }),
+            ("A", Cut),
+        ] {
+            assert_eq!(decode(text), Err(why), "{text:?}");
+        }
     }
 }

@@ -9,10 +9,12 @@ mod checks;
 mod claim_error;
 mod name;
 mod registered;
+mod scopes;
 
 pub use claim_error::ClaimError;
 pub use name::{ClaimName, ClaimNameError, ClaimValue, InexactNumber};
 pub use registered::{NUMERIC_DATES, RegisteredClaims, check_registered_claim};
+pub use scopes::scopes;
 
 use crate::{
     Signed, Timestamp, TokenError,
@@ -35,6 +37,20 @@ pub struct Policy {
     max_age: Option<Duration>,
     expiry: Expiry,
     fractions: Fractions,
+    kinds: Kinds,
+}
+
+/// Kinds of tokens that are for something else than being shown to whoever asks who is there, by their `typ`: a form for a bucket, and
+/// an assertion for another authorization server. Whoever holds one has not been given an access token, whatever its audience is
+/// (RFC 8725 §3.12).
+pub const OTHER_KINDS: [&str; 2] = ["upload+jwt", "oauth-id-jag+jwt"];
+
+/// Which kinds of tokens are accepted where no `typ` is required.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    All,
+    /// None of [`OTHER_KINDS`].
+    ForRequests,
 }
 
 /// Whether a NumericDate may have a fraction.
@@ -73,6 +89,7 @@ impl Policy {
             max_age: None,
             expiry: Expiry::Required,
             fractions: Fractions::Refused,
+            kinds: Kinds::All,
         }
     }
 
@@ -102,6 +119,13 @@ impl Policy {
     #[must_use]
     pub fn typ(mut self, typ: impl Into<String>) -> Self {
         self.typ = Some(typ.into());
+        self
+    }
+
+    /// Refuses tokens of [`OTHER_KINDS`], unless [`Policy::typ`] requires one of them.
+    #[must_use]
+    pub fn for_requests(mut self) -> Self {
+        self.kinds = Kinds::ForRequests;
         self
     }
 

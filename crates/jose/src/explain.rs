@@ -192,7 +192,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// An instant and how far it is from `now`.
-pub(crate) fn instant(at: Timestamp, now: Timestamp) -> String {
+pub fn shown_instant(at: Timestamp, now: Timestamp) -> String {
     let (ago, ahead) = (now.since(at), at.since(now));
     if !ago.is_zero() {
         format!("{at}, {} ago", Distance(ago))
@@ -244,9 +244,9 @@ mod tests {
             (-59, "2027-01-15T07:59:01Z, 59s ago"),
             (86_401, "2027-01-16T08:00:01Z, in 1d"),
         ] {
-            assert_eq!(instant(at(now.unix_seconds() + seconds), now), expected);
+            assert_eq!(shown_instant(at(now.unix_seconds() + seconds), now), expected);
         }
-        assert!(instant(at(i64::MIN), at(i64::MAX)).ends_with(" ago"));
+        assert!(shown_instant(at(i64::MIN), at(i64::MAX)).ends_with(" ago"));
         assert_eq!(Distance(Duration::ZERO).to_string(), "0s");
     }
 

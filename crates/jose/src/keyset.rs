@@ -6,14 +6,14 @@
 
 use crate::{
     Algorithm, Signed, TokenError, Unverified, VerifyingKey,
-    key::{Jwk, KeyError},
+    key::{Jwk, KeyError, Skipped},
 };
 
 /// Verification keys of one issuer.
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<VerifyingKey>,
-    skipped: Vec<KeyError>,
+    skipped: Vec<Skipped>,
 }
 
 impl KeySet {
@@ -27,9 +27,13 @@ impl KeySet {
     pub fn parse_for(json: &[u8], assumed: &[Algorithm]) -> Result<Self, KeyError> {
         let mut set = Self::default();
         for jwk in Jwk::parse_public_set(json)? {
-            match jwk.and_then(|jwk| jwk.verifying_key_for(assumed)) {
+            let key = jwk.and_then(|jwk| {
+                let named = |why| Skipped { kid: jwk.kid().map(str::to_owned), why };
+                jwk.verifying_key_for(assumed).map_err(named)
+            });
+            match key {
                 Ok(key) => set.keys.push(key),
-                Err(why) => set.skipped.push(why),
+                Err(skipped) => set.skipped.push(skipped),
             }
         }
         Ok(set)
@@ -40,8 +44,8 @@ impl KeySet {
         &self.keys
     }
 
-    /// Why keys were passed over.
-    pub fn skipped(&self) -> &[KeyError] {
+    /// Keys that were passed over, and why.
+    pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
 
@@ -55,7 +59,13 @@ impl KeySet {
             };
         };
         let mut named = self.keys.iter().filter(|key| key.kid() == Some(kid)).peekable();
-        let first = named.peek().copied().ok_or(TokenError::NoKey)?;
+        let Some(first) = named.peek().copied() else {
+            // A key that is there and cannot be used looks from outside as if its issuer had forgotten it.
+            let skipped = self.skipped.iter().find(|skipped| skipped.kid.as_deref() == Some(kid));
+            return Err(
+                skipped.map_or(TokenError::NoKey, |skipped| TokenError::KeyUnusable(skipped.why.clone()))
+            );
+        };
         // With none of the named keys for that algorithm, the first one makes `verify` say what is wrong.
         Ok(named.find(|key| key.algorithm() == algorithm).unwrap_or(first))
     }

@@ -35,15 +35,18 @@ mod verify;
 
 pub use algorithm::{Algorithm, Curve, KeyKind, UnsupportedAlgorithm};
 pub use claims::{
-    ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, NUMERIC_DATES, Policy,
-    RegisteredClaims, Verified, check_registered_claim,
+    ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, NUMERIC_DATES, OTHER_KINDS, Policy,
+    RegisteredClaims, Verified, check_registered_claim, scopes,
 };
-pub use explain::{Check, Verdict, excerpt, quoted, shown_json};
+pub use explain::{Check, Verdict, excerpt, quoted, shown_instant, shown_json};
 pub use key::{
-    Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
-    SymmetricKey, Weakness, check_kid,
+    Instead, Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
+    Skipped, SymmetricKey, Weakness, check_kid,
 };
 pub use keyset::KeySet;
 pub use sign::{EncodedHeader, Header, SigningInput, SigningKey};
 pub use time::Timestamp;
-pub use verify::{MAX_CLAIMS_DEPTH, MAX_TOKEN_BYTES, Signed, TokenError, Unverified, VerifyingKey};
+pub use verify::{
+    MAX_CLAIMS_DEPTH, MAX_TOKEN_BYTES, SelfSigned, SelfSignedError, Signed, TokenError, TokenPart,
+    Unverified, VerifyingKey,
+};

@@ -5,14 +5,16 @@
 //! `typ` are read, `crit`, `b64` and encryption are refused, and `jwk`, `jku`, `x5u`, `x5c` are never looked at.
 //! Specifications: RFC 7515 §4, §5.2 and appendix A; RFC 8725. Pinned by `tests/rfc_vectors.rs`, `tests/attacks.rs`.
 
+mod self_signed;
 mod signed;
 
+pub use self_signed::{SelfSigned, SelfSignedError};
 pub use signed::Signed;
 
 use crate::{
     Algorithm,
     algorithm::{Primitive, UnsupportedAlgorithm},
-    base64url,
+    base64url::{self, InvalidBase64Url},
     json::{self, JsonError, Object, WrongType},
     key::{KeyError, MIN_RSA_BITS, PublicKey, SymmetricKey, parse_public},
 };
@@ -50,8 +52,8 @@ pub const MAX_CLAIMS_DEPTH: usize = 16;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unverified<'a> {
     signing_input: &'a str,
-    /// Decoded once, by the first reader; `None` where it is not canonical base64url. Read by nobody outside.
-    payload: Option<Vec<u8>>,
+    /// Decoded once, by the first reader; the reason where it is not canonical base64url. Read by nobody outside.
+    payload: Result<Vec<u8>, InvalidBase64Url>,
     signature: &'a str,
     algorithm: Algorithm,
     kid: Option<String>,
@@ -68,18 +70,24 @@ impl<'a> Unverified<'a> {
     /// Takes a compact token apart. Refuses everything that is not exactly three canonical base64url parts with a
     /// header object this crate understands.
     pub fn parse(token: &'a str) -> Result<Self, TokenError> {
-        if token.len() > MAX_TOKEN_BYTES {
+        Self::parse_within(token, MAX_TOKEN_BYTES)
+    }
+
+    /// The same for what is signed as tokens are and may be longer than they: its reader says how long.
+    pub fn parse_within(token: &'a str, max_bytes: usize) -> Result<Self, TokenError> {
+        if token.len() > max_bytes {
             return Err(TokenError::TooLong);
         }
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(TokenError::NotCompact)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(TokenError::NotCompact)?;
+        let not_compact = || TokenError::NotCompact { parts: token.split('.').count() };
+        let (signing_input, signature) = token.rsplit_once('.').ok_or_else(not_compact)?;
+        let (header, payload) = signing_input.split_once('.').ok_or_else(not_compact)?;
         if payload.contains('.') {
-            return Err(TokenError::NotCompact);
+            return Err(not_compact());
         }
         if signature.is_empty() {
             return Err(TokenError::Unsigned);
         }
-        let header = base64url::decode(header).map_err(|_| TokenError::NotBase64Url)?;
+        let header = base64url::decode(header).map_err(TokenPart::Header.not_base64url())?;
         let header = Object::parse(&header, MAX_CLAIMS_DEPTH).map_err(TokenError::Header)?;
         // Every parameter that changes how a token is to be read; none is understood here (RFC 7515 §4.1.11).
         if ["crit", "b64", "enc", "zip"].iter().any(|name| header.get(name).is_some()) {
@@ -89,7 +97,7 @@ impl<'a> Unverified<'a> {
         let algorithm = text("alg")?.ok_or(TokenError::NoAlgorithm)?.parse()?;
         let kid = text("kid")?.map(|kid| kid.into_owned());
         let typ = text("typ")?.map(|typ| typ.into_owned());
-        let payload = base64url::decode(payload).ok();
+        let payload = base64url::decode(payload);
         Ok(Self { signing_input, payload, signature, algorithm, kid, typ })
     }
 
@@ -106,7 +114,7 @@ impl<'a> Unverified<'a> {
     /// The issuer the payload claims, to select whose keys may verify the token. Not to be believed: of a claim that is
     /// there twice it is the first, and the rest of the payload was not looked at. `check` refuses what is not strict.
     pub fn unverified_issuer(&self) -> Result<Option<String>, TokenError> {
-        let payload = self.payload.as_deref().ok_or(TokenError::NotBase64Url)?;
+        let payload = self.payload.as_deref().map_err(|why| TokenPart::Claims.not_base64url()(*why))?;
         let Some(raw) = json::peek(payload, "iss").map_err(TokenError::Payload)? else { return Ok(None) };
         let wrong = TokenError::PayloadType(WrongType { name: "iss", expected: "a string" });
         Ok(Some(json::string(raw).ok_or(wrong)?.into_owned()))
@@ -212,6 +220,41 @@ impl VerifyingKey {
     }
 }
 
+/// A part of a compact token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenPart {
+    /// The first.
+    Header,
+    /// The second.
+    Claims,
+    /// The third.
+    Signature,
+}
+
+impl TokenPart {
+    fn not_base64url(self) -> impl Fn(InvalidBase64Url) -> TokenError {
+        move |why| TokenError::NotBase64Url { part: self, why }
+    }
+}
+
+impl fmt::Display for TokenPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Claims => "claims part",
+            Self::Signature => "signature",
+        })
+    }
+}
+
+fn parts_in_words(parts: usize) -> String {
+    match parts {
+        1 => "is one".to_owned(),
+        5 => "are five: it is encrypted (a JWE), and only its recipient can read it".to_owned(),
+        parts => format!("are {parts}"),
+    }
+}
+
 /// Why a token is not accepted, up to and including its signature. Never holds any of the token's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -219,14 +262,22 @@ pub enum TokenError {
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     /// Not three parts with two dots: not a token, a JWE, or the JSON serialization.
-    #[error("not a compact JWS: three parts separated by dots are expected")]
-    NotCompact,
+    #[error("not a compact JWS: three parts separated by dots are expected, and there {}", parts_in_words(*.parts))]
+    NotCompact {
+        /// How many parts there are.
+        parts: usize,
+    },
     /// The signature part is empty.
     #[error("the token is not signed")]
     Unsigned,
     /// A part is not canonical base64url.
-    #[error("a part of the token is not canonical base64url")]
-    NotBase64Url,
+    #[error("the {part} of the token is not base64url: {why}")]
+    NotBase64Url {
+        /// Which part.
+        part: TokenPart,
+        /// What is wrong with it, and where.
+        why: InvalidBase64Url,
+    },
     /// The header is not an acceptable JSON object.
     #[error("the token's header is not acceptable: {0}")]
     Header(JsonError),
@@ -245,6 +296,9 @@ pub enum TokenError {
     /// No key of that name, or no name and not exactly one key.
     #[error("no key fits the token's `kid` and `alg`")]
     NoKey,
+    /// There is a key of that name, and it cannot be used.
+    #[error("the key that the token's `kid` names was passed over: {0}")]
+    KeyUnusable(KeyError),
     /// The header names another algorithm than the key's.
     #[error("the token says {token}, but its key is for {key}")]
     AlgorithmMismatch {
@@ -272,15 +326,15 @@ impl TokenError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLong => "token_too_long",
-            Self::NotCompact => "token_not_compact",
+            Self::NotCompact { .. } => "token_not_compact",
             Self::Unsigned => "token_unsigned",
-            Self::NotBase64Url => "token_not_base64url",
+            Self::NotBase64Url { .. } => "token_not_base64url",
             Self::Header(_) => "token_header_malformed",
             Self::HeaderType(_) => "token_header_wrong_type",
             Self::CriticalHeader => "token_critical_header",
             Self::NoAlgorithm => "token_no_algorithm",
             Self::UnsupportedAlgorithm(_) => "token_unsupported_algorithm",
-            Self::NoKey => "token_no_key",
+            Self::NoKey | Self::KeyUnusable(_) => "token_no_key",
             Self::AlgorithmMismatch { .. } => "token_algorithm_mismatch",
             Self::BadSignature => "token_bad_signature",
             Self::Payload(_) => "token_claims_malformed",

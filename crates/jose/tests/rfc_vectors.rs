@@ -198,5 +198,5 @@ fn refuses_the_unencoded_payload_of_rfc_7797() {
     assert_eq!(Unverified::parse(text(vector, "token")), Err(TokenError::CriticalHeader));
     // Attached, the payload has a dot, which is one more reason.
     let attached = text(vector, "token").replace("..", &format!(".{}.", text(vector, "payload")));
-    assert_eq!(Unverified::parse(&attached), Err(TokenError::NotCompact));
+    assert!(matches!(Unverified::parse(&attached), Err(TokenError::NotCompact { .. })));
 }

@@ -142,6 +142,11 @@ impl StoredKeyring {
         self.change_states(now, |keyring| Ok(keyring.without(kid, keep_retired, now)?)).await
     }
 
+    /// Takes an import back, of a key that signed nothing; its name is free again.
+    pub async fn undo_import(&self, kid: &str, now: Timestamp) -> Result<Change, KeyringError> {
+        self.change_states(now, |keyring| Ok(keyring.without_import(kid, now)?)).await
+    }
+
     /// Takes a key out of everything at once. First it is marked, which needs the store and nothing else, and then
     /// that is recorded in the keyring, which needs the sealing key. Each may fail, and the other still counts. No key
     /// is made to take over; `replace` does that.

@@ -135,6 +135,8 @@ impl KeyringError {
             Self::Key(why) => why.code(),
             Self::Certificate { why, .. } => why.code(),
             Self::Lifecycle(LifecycleError::KidTaken { .. }) => "keyring_kid_taken",
+            Self::Lifecycle(LifecycleError::InAnotherRing { .. }) => "keyring_in_another_ring",
+            Self::Lifecycle(LifecycleError::NotImported { .. }) => "keyring_not_imported",
             Self::Lifecycle(LifecycleError::RingFull { .. }) => "keyring_ring_full",
             Self::Lifecycle(LifecycleError::UnknownKey { .. }) => "keyring_unknown_key",
             Self::Lifecycle(LifecycleError::NotKnown { .. }) => "keyring_key_not_known_yet",

@@ -55,5 +55,7 @@ pub use rotator::{Done, Needs};
 pub use sealing::{DataKeyRecord, DataKeyService, SealError, SealedKey, Sealing, SealingKey, WrappedKey};
 pub use service::{KeyService, RemoteKey, ServiceError};
 pub use signer::{LocalSigner, RemoteSigner, SignError, Signer};
-pub use stored::{Change, Imported, KeyPlace, Reloaded, RingSpec, StoredKeyring, UnverifiedKeyring};
+pub use stored::{
+    Change, DocumentTag, Imported, KeyPlace, Reloaded, RingSpec, StoredKeyring, UnverifiedKeyring,
+};
 pub use times::FutureTime;

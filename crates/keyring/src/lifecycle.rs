@@ -39,8 +39,32 @@ pub enum Activation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LifecycleError {
     /// Another key has that name.
-    #[error("another key is already named {kid:?}; import it under another kid")]
+    #[error("another key is already named {kid:?}, in ring {ring}; import this one under another kid")]
     KidTaken {
+        /// The name.
+        kid: String,
+        /// The ring that has it.
+        ring: RingName,
+    },
+    /// The same key is in another ring.
+    #[error(
+        "key {kid:?} is already in ring {ring}, {state}; if that was a mistake, take it back with \
+         `countersign keys remove --signed-nothing {kid}` and import it again",
+        state = .state.name()
+    )]
+    InAnotherRing {
+        /// The name.
+        kid: String,
+        /// The ring that has it.
+        ring: RingName,
+        /// The state it is in there.
+        state: KeyState,
+    },
+    /// Only a key that came from elsewhere can be taken back.
+    #[error(
+        "key {kid:?} was made here; only an import can be undone; use `countersign keys revoke` if it must not sign"
+    )]
+    NotImported {
         /// The name.
         kid: String,
     },
@@ -54,7 +78,7 @@ pub enum LifecycleError {
         kid: String,
     },
     /// There is no key of that name.
-    #[error("there is no key {kid:?} in the keyring; `countersign keys list` shows those that are")]
+    #[error("there is no key {kid:?} in the keyring; `countersign keys list` shows its keys")]
     UnknownKey {
         /// The name.
         kid: String,
@@ -125,8 +149,12 @@ impl Keyring {
         let mut next = self.clone();
         if let Some((place, record)) = self.find(&key.kid) {
             let same_public = record.public_jwk() == key.public && record.algorithm == key.algorithm;
-            if place != ring || !same_public || key.public.is_none() {
-                return Err(LifecycleError::KidTaken { kid: key.kid.clone() });
+            if !same_public || key.public.is_none() {
+                return Err(LifecycleError::KidTaken { kid: key.kid.clone(), ring: place.clone() });
+            }
+            if place != ring {
+                let (kid, ring, state) = (key.kid.clone(), place.clone(), record.state);
+                return Err(LifecycleError::InAnotherRing { kid, ring, state });
             }
             let waits = matches!(activation, Activation::IfRingHasNone | Activation::Later);
             if waits || record.state == KeyState::Active {
@@ -297,6 +325,35 @@ impl Keyring {
         let mut next = self.clone();
         if let Some(ring) = next.rings.get_mut(&ring) {
             ring.keys.retain(|key| key.kid != kid);
+        }
+        Ok(Some(next))
+    }
+
+    /// Takes an import back, of a key that signed nothing: its name is free again. Whoever asks vouches for that, because a
+    /// key that is active may have signed. If it was the active one, its successor takes over, where there is one. `Ok(None)`
+    /// if it is not there.
+    pub fn without_import(&self, kid: &str, now: Timestamp) -> Result<Option<Self>, LifecycleError> {
+        let Some((name, record)) = self.find(kid) else { return Ok(None) };
+        if record.origin != KeyOrigin::Imported {
+            return Err(LifecycleError::NotImported { kid: kid.to_owned() });
+        }
+        let (name, mut next) = (name.clone(), self.clone());
+        if let Some(ring) = next.rings.get_mut(&name) {
+            ring.keys.retain(|key| key.kid != kid);
+        }
+        if record.state == KeyState::Active {
+            let ring = next.ring(&name);
+            let before = ring.and_then(|ring| {
+                ring.keys()
+                    .iter()
+                    .filter(|key| key.state == KeyState::Retired)
+                    .max_by_key(|key| key.retired_at)
+            });
+            let successor = ring.and_then(|ring| ring.successor()).or(before).map(|key| key.kid.clone());
+            if let Some(successor) = successor {
+                next.activate(&name, &successor, now);
+                next = next.with_needs(&name, record.keep_after).unwrap_or(next);
+            }
         }
         Ok(Some(next))
     }

@@ -58,7 +58,8 @@ impl ImportedKey {
         })
     }
 
-    fn public(&self) -> Option<PublicKey> {
+    /// Its public half; `None` for a shared secret.
+    pub fn public(&self) -> Option<PublicKey> {
         match &self.material {
             ImportedMaterial::Private(key) => Some(key.public_key()),
             ImportedMaterial::Secret(_) => None,

@@ -10,10 +10,11 @@
 mod changing;
 mod reading;
 mod reload;
+mod tags;
 
 pub(crate) use changing::{Next, SealWith};
 pub(crate) use reading::Found;
-pub use {changing::Change, reading::UnverifiedKeyring, reload::Reloaded};
+pub use {changing::Change, reading::UnverifiedKeyring, reload::Reloaded, tags::DocumentTag};
 
 use crate::{
     Activation, ImportedKey, KeyService, Keyring, KeyringError, Known, LoadedKeyring, RingName, Sealing,

@@ -217,6 +217,43 @@ async fn a_server_that_has_its_data_key_needs_the_service_no_more() {
     assert!(matches!(why, KeyringError::DataKey { why: ServiceError::Unavailable(_), .. }), "{why}");
 }
 
+/// Documents of other crates, which are authenticated by the same keys.
+#[tokio::test]
+async fn a_tag_is_judged_by_every_process_that_can_have_its_key_and_by_no_other() {
+    let (store, vault) = (store(), Vault::new("a"));
+    let process = || StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
+    let running = process();
+    running.ensure(&[spec()], NOW).await.unwrap();
+    let tag = running.tag("family", 1, b"text").unwrap();
+    assert!(
+        process().authenticates("family", 1, b"text", &tag).await.unwrap(),
+        "by one that has read nothing"
+    );
+    for (label, format, content) in
+        [("families", 1, &b"text"[..]), ("family", 2, b"text"), ("family", 1, b"texts")]
+    {
+        assert!(!running.authenticates(label, format, content, &tag).await.unwrap(), "{label} {format}");
+    }
+    // After another data key has taken its place, as long as the keyring has it.
+    process().reseal(DataKey::New, NOW).await.unwrap();
+    let late = process();
+    assert!(late.authenticates("family", 1, b"text", &tag).await.unwrap());
+    assert!(
+        late.authenticates("family", 1, b"text", &late.tag("family", 1, b"text").unwrap()).await.unwrap()
+    );
+    vault.away.store(true, Ordering::SeqCst);
+    let why = process().authenticates("family", 1, b"text", &tag).await.unwrap_err();
+    assert!(matches!(why, KeyringError::DataKey { why: ServiceError::Unavailable(_), .. }), "{why}");
+    // A key by hand is at hand, or unknown.
+    let (own, other) = (Arc::new(SealingKey::generate().unwrap().0), SealingKey::generate().unwrap().0);
+    let by_hand = StoredKeyring::new(Arc::clone(&store), Arc::clone(&own));
+    let tag = by_hand.tag("family", 1, b"text").unwrap();
+    assert!(by_hand.authenticates("family", 1, b"text", &tag).await.unwrap());
+    let stranger = StoredKeyring::new(Arc::clone(&store), Arc::new(other));
+    assert!(!stranger.authenticates("family", 1, b"text", &tag).await.unwrap());
+    assert!(stranger.tag("family", 1, b"text").unwrap() != tag);
+}
+
 #[tokio::test]
 async fn a_new_data_key_is_fetched_by_servers_that_run_and_seals_what_they_make() {
     let (store, vault) = (store(), Vault::new("a"));

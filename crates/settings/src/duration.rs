@@ -18,6 +18,12 @@ pub enum DurationError {
         /// What was typed, cut.
         typed: Typed,
     },
+    /// A number without its unit.
+    #[error("{typed} has no unit; write {0}s for seconds, or 15m, 1h, 7days", typed.0)]
+    NoUnit {
+        /// What was typed, cut.
+        typed: Typed,
+    },
     /// A time above the upper bound.
     #[error("{typed} is longer than {}, which is the longest it may be", humantime::format_duration(*most))]
     TooLong {
@@ -79,6 +85,9 @@ pub fn parse_within(text: &str, range: RangeInclusive<Duration>) -> Result<Durat
         Ok(duration) => duration,
         // A time with more digits than a number can have is a time all the same.
         Err(humantime::DurationError::NumberOverflow) => Duration::MAX,
+        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+            return Err(DurationError::NoUnit { typed: typed() });
+        }
         Err(_) => return Err(DurationError::Malformed { typed: typed() }),
     };
     if duration > most {

@@ -5,7 +5,7 @@
 //! What is kept elsewhere (AWS) is fetched by the program, which alone knows how, and noted here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -14,12 +14,18 @@ use zeroize::Zeroizing;
 /// What was fetched from elsewhere, by its reference: a text, or why it cannot be had.
 type Fetched = BTreeMap<String, Result<Zeroizing<String>, String>>;
 
+/// References that nobody answered for. It is nobody's mistake, and may be there the next time.
+type Away = BTreeSet<String>;
+
 /// Environment variables and the folder the program was started in.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// Variables whose values are not UTF-8, which nobody can read.
+    not_text: BTreeSet<String>,
     /// Shared by all copies, since the fetching code hands down what it was given.
     fetched: Arc<RwLock<Fetched>>,
+    away: Arc<RwLock<Away>>,
     /// Where the program was started; relative paths on the command line begin there.
     pub folder: PathBuf,
 }
@@ -32,12 +38,31 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// That of this process. Variables that are not UTF-8 are not there.
+    /// That of this process. Variables that are not UTF-8 are not there, and are known by their names.
     pub fn of_process() -> Self {
-        let text = |s: std::ffi::OsString| s.into_string().ok();
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
         let folder = std::env::current_dir().unwrap_or_default();
-        Self { variables: variables.collect(), folder, ..Self::default() }
+        let mut environment = Self { folder, ..Self::default() };
+        for (name, value) in std::env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => environment.variables.insert(name, value).map(drop),
+                (Ok(name), Err(_)) => environment.not_text.insert(name).then_some(()),
+                (Err(_), _) => None,
+            };
+        }
+        environment
+    }
+
+    /// Why [`Environment::get`] has no value of this name, in words that go behind it.
+    pub fn why_missing(&self, name: &str) -> &'static str {
+        match self.not_text.contains(name) {
+            true => "is not UTF-8 text",
+            false => "is not set",
+        }
+    }
+
+    /// Whether a variable is set, be it to nothing or to what is not text.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.variables.contains_key(name) || self.not_text.contains(name)
     }
 
     /// A variable that is set and not empty.
@@ -63,6 +88,20 @@ impl Environment {
     pub fn note_fetched(&self, reference: &str, outcome: Result<Zeroizing<String>, String>) {
         let mut fetched = self.fetched.write().unwrap_or_else(PoisonError::into_inner);
         fetched.insert(reference.to_owned(), outcome);
+    }
+
+    /// Notes that nobody answered for a reference, whatever else is noted of it.
+    pub fn note_away(&self, reference: &str) {
+        self.away.write().unwrap_or_else(PoisonError::into_inner).insert(reference.to_owned());
+    }
+
+    /// Whether a text names a reference that nobody answered for.
+    pub fn is_away_in(&self, text: &str) -> bool {
+        self.away
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .any(|reference| text.contains(reference))
     }
 
     /// What a reference to another place has led to; `None` where nobody has fetched it.

@@ -34,6 +34,8 @@ use tracing_subscriber::{
 
 /// The target of the audit: one record for every token, and for every request for one that was refused.
 const AUDIT: &str = "countersign::audit";
+/// The target of events whose only copy is in the log. They are kept as the audit is.
+pub const EVENTS: &str = "countersign::webhooks::event";
 /// The target of the gate's refusals.
 const GATE: &str = "countersign::gate";
 
@@ -72,6 +74,12 @@ impl RawLog {
             Some(_) => Ok(()),
             None => Err(SettingsError::LogLevel { level: self.level.clone() }),
         }
+    }
+
+    /// Whether no event whose only copy is in the log ([`EVENTS`]) is left out or thrown away by these settings.
+    pub fn keeps_events(&self) -> bool {
+        let is_written = |level: Targets| level.would_enable(EVENTS, &tracing::Level::INFO);
+        self.audit == WhenFull::Wait && parse(&self.level).is_some_and(is_written)
     }
 }
 
@@ -201,7 +209,7 @@ impl Sink {
 
     fn kind(&self, metadata: &Metadata<'_>) -> Kind {
         match self.when_full {
-            _ if metadata.target() != AUDIT => Kind::Other,
+            _ if metadata.target() != AUDIT && metadata.target() != EVENTS => Kind::Other,
             WhenFull::Wait if metadata.name() != UNAUTHENTICATED => Kind::Admitted,
             WhenFull::Wait | WhenFull::Drop => Kind::Audit,
         }

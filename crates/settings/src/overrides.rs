@@ -26,13 +26,19 @@ pub(crate) fn over<T: DeserializeOwned>(table: Table, environment: &Environment)
     let variables = settings(environment)?;
     let mut whole = table.clone();
     for (name, value) in &variables {
-        let mut alone = table.clone();
-        set(&mut alone, name, value);
-        if let Err(why) = parse::<T>(alone)
-            && !is_missing(&why.error)
-            && why.is_about(name)
-        {
-            return Err(why.of(name).into());
+        let wrong = |value: Value| {
+            let mut alone = table.clone();
+            set(&mut alone, name, value);
+            parse::<T>(alone).err().filter(|why| !is_missing(&why.error) && why.is_about(name))
+        };
+        let mut value = typed(value);
+        if let Some(why) = wrong(value.clone()) {
+            // What looks like a number, and is wanted as text, is text: its reader says what is wrong with it.
+            let text = Value::String(text_of(&variables, name));
+            if value.is_str() || wrong(text.clone()).is_some() {
+                return Err(why.of(name).into());
+            }
+            value = text;
         }
         set(&mut whole, name, value);
     }
@@ -105,7 +111,23 @@ impl Misfit {
     }
 
     fn of(&self, name: &str) -> SettingsError {
-        SettingsError::Variable { name: format!("{PREFIX}{name}"), why: told(&self.error) }
+        let mut why = told(&self.error);
+        // A variable that stands for a part of a table needs a second underscore there.
+        let table = name.split_once('_').filter(|(_, rest)| !rest.starts_with('_'));
+        if let Some((table, rest)) = table.filter(|_| why.starts_with("unknown field `"))
+            && why.contains(&format!("`{}`", table.to_ascii_lowercase()))
+        {
+            why = format!(
+                "there is no such setting; for {0}.{1} write two underscores: {PREFIX}{table}__{rest}",
+                table.to_ascii_lowercase(),
+                rest.to_ascii_lowercase()
+            );
+        } else if why.starts_with("expected a table") {
+            why = format!(
+                "is a table; set a part of it by a variable of its own, with two underscores: {PREFIX}{name}__PART"
+            );
+        }
+        SettingsError::Variable { name: format!("{PREFIX}{name}"), why }
     }
 }
 
@@ -118,12 +140,76 @@ pub(crate) fn is_missing(why: &Error) -> bool {
     why.message().starts_with("missing field `")
 }
 
-/// What is wrong, with the value left out: a secret may stand there by mistake. It may hold the words behind it too.
+/// What is wrong and what to write, with the value left out: a secret may stand there by mistake. It may hold the words behind
+/// it too.
 pub(crate) fn told(why: &Error) -> String {
-    match why.message().rsplit_once(", expected ") {
-        Some((found, expected)) if found.starts_with("invalid ") => cut(&format!("expected {expected}")),
-        _ => cut(why.message()),
+    let message = why.message();
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) if found.starts_with("invalid ") => cut(&expectation(found, expected)),
+        _ if message.starts_with("unknown field `") => cut(&with_the_nearest(message)),
+        _ => cut(message),
     }
+}
+
+/// What was expected, and how it is written where something else stands. `found` begins with a kind of value in serde's words.
+fn expectation(found: &str, expected: &str) -> String {
+    let found = found.strip_prefix("invalid type: ").unwrap_or_default();
+    let is = |kind: &str| found.starts_with(kind);
+    match expected {
+        "a string" if is("integer") || is("floating point") => {
+            "expected a string and found a number; write it in quotes, and a time with its unit, like \"5m\""
+                .to_owned()
+        }
+        "a string" if is("boolean") => {
+            "expected a string and found true or false; write it in quotes".to_owned()
+        }
+        "a string" if is("sequence") => "expected a string and found a list".to_owned(),
+        "a string" if is("map") => "expected a string and found a table".to_owned(),
+        "a sequence" if is("map") => "expected a list; write two brackets, as in [[clients]]".to_owned(),
+        "a sequence" if is("string") => "expected a list; write [\"a\", \"b\"]".to_owned(),
+        _ if expected.starts_with("struct ") => {
+            "expected a table, with a value for each of its parts".to_owned()
+        }
+        _ => format!("expected {expected}"),
+    }
+}
+
+/// A message about a name that is unknown, with the known one that is nearest to it, if one is near.
+fn with_the_nearest(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(typed) = names.next() else { return message.to_owned() };
+    let near = names.map(|name| (distance(typed, name), name)).min();
+    let most = if typed.len() < 5 { 1 } else { 2 };
+    match (near, message.split_once(", expected ")) {
+        (Some((by, name)), Some((unknown, rest))) if by <= most => {
+            format!("{unknown}; did you mean `{name}`? expected {rest}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
+/// How many characters have to be changed, left out or put in to make one text the other (Levenshtein). Names are short; longer
+/// ones are far away from every name.
+fn distance(one: &str, other: &str) -> usize {
+    const LONGEST_NAME: usize = 64;
+    if one.len() > LONGEST_NAME {
+        return usize::MAX;
+    }
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, c) in one.chars().enumerate() {
+        let mut before = at;
+        let mut left = at + 1;
+        let mut next = vec![left];
+        for (d, above) in other.iter().zip(row.iter().skip(1)) {
+            let changed = before + usize::from(c != *d);
+            left = changed.min(left + 1).min(above + 1);
+            before = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
 }
 
 fn cut(text: &str) -> String {
@@ -168,7 +254,11 @@ fn is_service_link(name: &str, of: &str) -> bool {
     }
 }
 
-fn set(table: &mut Table, name: &str, value: &str) {
+fn text_of(variables: &[(&str, &str)], name: &str) -> String {
+    variables.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value).to_owned()).unwrap_or_default()
+}
+
+fn set(table: &mut Table, name: &str, value: Value) {
     let path = name.to_ascii_lowercase();
     let mut parts: Vec<&str> = path.split("__").collect();
     let Some(last) = parts.pop() else { return };
@@ -181,7 +271,7 @@ fn set(table: &mut Table, name: &str, value: &str) {
         let Value::Table(next) = next else { return };
         at = next;
     }
-    at.insert(last.to_owned(), typed(value));
+    at.insert(last.to_owned(), value);
 }
 
 fn typed(value: &str) -> Value {
@@ -318,6 +408,22 @@ mod tests {
             apply_to(&[("COUNTERSIGN_LOG", "a-secret"), ("COUNTERSIGN_LOG__LEVEL", "warn")]).unwrap_err();
         let why = why.to_string();
         assert!(why.contains("COUNTERSIGN_LOG: ") && !why.contains("a-secret"), "{why}");
+    }
+
+    #[test]
+    fn a_mistake_says_what_to_write_instead() {
+        for (name, value, says) in [
+            ("COUNTERSIGN_STORE_URL", "x", "write two underscores: COUNTERSIGN_STORE__URL"),
+            ("COUNTERSIGN_ISUER", "x", "did you mean `issuer`?"),
+            ("COUNTERSIGN_LOG", "debug", "COUNTERSIGN_LOG__PART"),
+            ("COUNTERSIGN_SERVER__TRUSTED_PROXIES", "a,b", "expected a list; write [\"a\", \"b\"]"),
+        ] {
+            let why = apply_to(&[(name, value)]).unwrap_err().to_string();
+            assert!(why.contains(says) && why.contains(name), "{why}");
+        }
+        // A number where text is wanted is that text.
+        assert_eq!(apply_to(&[("COUNTERSIGN_ISSUER", "300")]).unwrap().issuer, "300");
+        assert_eq!((distance("", "ab"), distance("isuer", "issuer"), distance("stroe", "store")), (2, 1, 2));
     }
 
     #[test]

@@ -49,8 +49,8 @@ pub enum SecretError {
     #[error("write env:NAME, file:PATH, shared-file:PATH, ssm:/NAME or secretsmanager:ARN")]
     Malformed,
     /// `env:` names a variable that is not set, or is empty.
-    #[error("the environment variable {0} is not set")]
-    NoVariable(String),
+    #[error("the environment variable {0} {1}")]
+    NoVariable(String, &'static str),
     /// The file is not there.
     #[error("there is no file {0}")]
     NoFile(PathBuf),
@@ -156,7 +156,9 @@ impl SecretRef {
     pub fn read(&self, folder: &Path, environment: &Environment) -> Result<Zeroizing<String>, SecretError> {
         match self {
             Self::Env(name) => {
-                let value = environment.get(name).ok_or_else(|| SecretError::NoVariable(name.clone()))?;
+                let value = environment
+                    .get(name)
+                    .ok_or_else(|| SecretError::NoVariable(name.clone(), environment.why_missing(name)))?;
                 Ok(Zeroizing::new(value.to_owned()))
             }
             Self::File(path) => {
@@ -290,7 +292,7 @@ mod tests {
         assert_eq!(read("file:key").unwrap().as_str(), "a-secret\n");
         assert_eq!(read("env:KEY").unwrap().as_str(), "a-secret");
         assert!(matches!(read("file:other"), Err(SecretError::NoFile(path)) if path.ends_with("other")));
-        assert!(matches!(read("env:EMPTY"), Err(SecretError::NoVariable(name)) if name == "EMPTY"));
+        assert!(matches!(read("env:EMPTY"), Err(SecretError::NoVariable(name, _)) if name == "EMPTY"));
     }
 
     #[test]

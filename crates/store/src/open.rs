@@ -93,14 +93,20 @@ pub async fn create(
             crate::DynamoDbStore::create(crate::DynamoDbConfig::parse(&parsed)?, progress).await
         }
         _ => {
-            let made = match open_existing(url, base_dir, Arc::clone(&clock)).await {
-                Ok(_) => false,
-                Err(StoreError::Missing { .. }) => true,
-                Err(why) => return Err(why),
-            };
+            let made = was_missing(open_existing(url, base_dir, Arc::clone(&clock)).await)?;
             open(url, base_dir, clock).await?;
             Ok(Created { made, notes: Vec::new() })
         }
+    }
+}
+
+/// Whether there was no store, by what opening it came to. A failure of any other kind says nothing
+/// about what is there, so nothing may be made because of it.
+fn was_missing<T>(opened: Result<T, StoreError>) -> Result<bool, StoreError> {
+    match opened {
+        Ok(_) => Ok(false),
+        Err(StoreError::Missing { .. }) => Ok(true),
+        Err(why) => Err(why),
     }
 }
 
@@ -124,8 +130,8 @@ pub async fn remarks(url: &str) -> Result<Vec<String>, StoreError> {
 ///
 /// [`StoreError::Misconfigured`] for everything that would be wrong before the store itself is looked at.
 #[cfg_attr(
-    not(any(feature = "sqlite", feature = "postgres", feature = "mongodb")),
-    expect(unused_variables, reason = "the other engines know no paths")
+    not(any(feature = "postgres", feature = "mongodb")),
+    expect(unused_variables, reason = "the other engines look at no file before they are opened")
 )]
 pub fn check_url(url: &str, base_dir: &Path) -> Result<(), StoreError> {
     let url = StoreUrl::parse(url)?;
@@ -233,5 +239,31 @@ fn not_built_in(url: &StoreUrl) -> StoreError {
             "this build does not contain the {engine} engine; it contains {}: choose one of these, or build it with --features {engine}",
             Engine::built_in()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_made_where_none_is_and_for_no_other_reason() {
+        let (place, reason) = (String::from("the store"), String::from("why"));
+        let key: crate::Key = "keys/a".parse().unwrap();
+        assert_eq!(was_missing(Ok(())), Ok(false));
+        assert_eq!(
+            was_missing::<()>(Err(StoreError::Missing { place: place.clone(), reason: reason.clone() })),
+            Ok(true)
+        );
+        for other in [
+            StoreError::Conflict { key: key.clone() },
+            StoreError::Denied { place: place.clone(), reason: reason.clone() },
+            StoreError::Unavailable { place: place.clone(), reason: reason.clone() },
+            StoreError::Corrupt { place: place.clone(), reason: reason.clone() },
+            StoreError::Misconfigured { place, reason },
+            StoreError::TooLarge { key, size: 1 },
+        ] {
+            assert_eq!(was_missing::<()>(Err(other.clone())), Err(other));
+        }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Permits {
 
 impl Permits {
     /// At most `count` operations of all kinds.
+    #[cfg(any(feature = "postgres", feature = "dynamodb", feature = "mongodb", feature = "s3", test))]
     pub(crate) fn shared(count: usize, patience: Duration) -> Self {
         let all = Arc::new(Semaphore::new(count.max(1)));
         Self { reads: Arc::clone(&all), writes: all, patience }

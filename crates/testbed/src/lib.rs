@@ -15,7 +15,7 @@ mod relay;
 mod server;
 mod wait;
 
-pub use engines::{localstack, mongo, moto, start_mongo};
+pub use engines::{S3, ministack, mongo, mongo_java, s3, start_mongo};
 pub use relay::{Asked, Relay};
 pub use server::{Server, free_port};
 pub use wait::until;

@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// How often it is looked whether a server listens: for two minutes. The slowest (LocalStack) takes about ten seconds
-/// on a busy machine.
+/// How often it is looked whether a server listens: for two minutes. The slowest takes about ten seconds on a busy machine.
 const LOOKS: u32 = 2400;
 const PAUSE: Duration = Duration::from_millis(50);
 

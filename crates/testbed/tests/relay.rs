@@ -1,14 +1,14 @@
 //! The relay does to a connection what the test said, so that tests that use it mean something.
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
-use countersign_testbed::{Relay, moto};
+use countersign_testbed::{Relay, ministack};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Duration, timeout},
 };
 
-const QUESTION: &[u8] = b"GET /moto-api/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+const QUESTION: &[u8] = b"GET /_ministack/health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 async fn ask(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -20,7 +20,7 @@ async fn ask(port: u16) -> String {
 
 #[tokio::test]
 async fn answers_pass_are_lost_made_up_and_refused() {
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     assert!(ask(relay.port()).await.starts_with("HTTP/1.1 200"));
     relay.lose_answers(1);
     assert_eq!(ask(relay.port()).await, "");
@@ -48,7 +48,7 @@ async fn answers_pass_are_lost_made_up_and_refused() {
     relay.pass();
     let asked = relay.asked();
     assert!(
-        asked.len() >= 9 && asked.iter().all(|asked| asked.head.starts_with("GET /moto-api/")),
+        asked.len() >= 9 && asked.iter().all(|asked| asked.head.starts_with("GET /_ministack/health")),
         "{asked:?}"
     );
 }

@@ -3,7 +3,7 @@
 //! Errors are split by whose fault they are: a refused token (`Fault::Token`: 401) and keys that could not be had
 //! (`Fault::Keys`: 503, the token may be good). Configuration mistakes are `TrustError`, in `trusted`.
 
-use crate::fetch::FetchError;
+use crate::{fetch::FetchError, revocation::RevocationError};
 use countersign_jose::{Algorithm, TokenError};
 use std::sync::Arc;
 
@@ -31,6 +31,17 @@ pub enum VerifyError {
     /// The key belongs to another tenant of a shared key set.
     #[error("the token's key belongs to another issuer of the same key set")]
     KeyOfAnotherIssuer,
+    /// Its issuer has revoked it.
+    #[error("the token was revoked by its issuer")]
+    Revoked,
+    /// What the issuer has revoked could not be had, and no list recent enough is at hand.
+    #[error("what {issuer} has revoked cannot be known: {why}")]
+    RevocationsUnavailable {
+        /// The configured name of the issuer.
+        issuer: Arc<str>,
+        /// What went wrong the last time.
+        why: RevocationError,
+    },
     /// The issuer's keys could not be had, and none recent enough are at hand.
     #[error("the keys of {issuer} cannot be had: {why}")]
     KeysUnavailable {
@@ -60,6 +71,8 @@ impl VerifyError {
             Self::AlgorithmNotAllowed { .. } => "algorithm_not_allowed",
             Self::CertificateNotValid => "certificate_not_valid",
             Self::KeyOfAnotherIssuer => "key_of_another_issuer",
+            Self::Revoked => "token_revoked",
+            Self::RevocationsUnavailable { .. } => "revocations_unavailable",
             Self::KeysUnavailable { .. } => "keys_unavailable",
         }
     }
@@ -67,12 +80,13 @@ impl VerifyError {
     /// Whose fault it is: answer 401 to the token's, 503 to the keys'.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::KeysUnavailable { .. } => Fault::Keys,
+            Self::KeysUnavailable { .. } | Self::RevocationsUnavailable { .. } => Fault::Keys,
             Self::Token(_)
             | Self::NoIssuer
             | Self::UnknownIssuer
             | Self::AlgorithmNotAllowed { .. }
             | Self::CertificateNotValid
+            | Self::Revoked
             | Self::KeyOfAnotherIssuer => Fault::Token,
         }
     }

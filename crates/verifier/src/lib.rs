@@ -33,11 +33,13 @@
 
 mod cache;
 mod discovery;
+pub mod dpop;
 mod error;
 mod fetch;
 mod keys;
 mod preset;
 mod remote;
+mod revocation;
 mod snapshot;
 mod source;
 #[cfg(feature = "tower")]
@@ -47,9 +49,14 @@ mod verifier;
 
 pub use countersign_jose::{Check, Verdict};
 pub use error::{Fault, VerifyError};
-pub use fetch::{Fetch, FetchError, FetchLimits, Fetched, HttpsFetch, MAX_KEY_BYTES};
+pub use fetch::{Fetch, FetchError, FetchLimits, Fetched, HttpsFetch, KeyServer, MAX_KEY_BYTES, Reread};
+pub use keys::public_key;
 pub use preset::Preset;
 pub use remote::{KeyStatus, RefreshPolicy};
+pub use revocation::{
+    RevocationError, RevocationList, RevocationSettings, Revoked, RevokedName, TYP as REVOCATIONS_TYP,
+    WELL_KNOWN as REVOCATIONS_PATH,
+};
 pub use snapshot::{DirectorySnapshots, Snapshots};
 pub use source::{KeySource, KeyUrl, KeyUrlError};
 pub use trusted::{AudienceFallback, TENANT_PLACEHOLDER, TrustError, TrustedIssuer, TrustedIssuerBuilder};

@@ -140,6 +140,11 @@ impl KeyUrl {
         ))
     }
 
+    /// Whether both are of one server: scheme, host and port.
+    pub(crate) fn is_at_server_of(&self, other: &Self) -> bool {
+        self.url.origin() == other.url.origin()
+    }
+
     /// The address as text.
     pub fn as_str(&self) -> &str {
         self.url.as_str()
@@ -198,6 +203,16 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_server_is_one_scheme_host_and_port() {
+        let keys = KeyUrl::parse("https://keys.example/a").unwrap();
+        let is_there = |text| KeyUrl::parse(text).unwrap().is_at_server_of(&keys);
+        assert!(is_there("https://keys.example/b?c") && is_there("https://keys.example:443/a"));
+        for other in ["https://keys.example:444/a", "https://a.keys.example/a", "http://127.0.0.1/a"] {
+            assert!(!is_there(other), "{other}");
+        }
+    }
 
     #[test]
     fn takes_https_anywhere_and_http_on_loopback_only() {

@@ -2,9 +2,11 @@
 //!
 //! The token comes from the one `Authorization` header; two of them are refused. A service behind the layer finds
 //! [`Accepted`] in the request's extensions. The caller learns nothing but the standard error; the log has the reason.
+//! A token that is bound to a key (`cnf`) is refused, because no proof is looked at here.
 //! 503, not 401, when the issuer's keys cannot be had. Pinned by `tests/suite/tower_layer.rs`.
 
 use crate::{
+    dpop::{Binding, UnknownBinding},
     error::Fault,
     verifier::{Accepted, Verifier},
 };
@@ -49,13 +51,24 @@ impl RequireBearer {
             Credential::Bearer(token) => token,
         };
         let verified = self.verifier.verify(&token, (self.clock)()).await;
-        verified.map_err(|why| {
+        let accepted = verified.map_err(|why| {
             tracing::info!(code = why.code(), "a request was refused: {why}");
             match why.fault() {
                 Fault::Token => Refusal::InvalidToken,
                 Fault::Keys => Refusal::Unavailable,
             }
-        })
+        })?;
+        // No proof is looked at here, and without one such a token may be anybody's (RFC 9449 §7.1).
+        match Binding::of(accepted.verified()) {
+            Ok(None) => Ok(accepted),
+            Ok(Some(_)) | Err(UnknownBinding) => {
+                tracing::info!(
+                    code = "dpop_bound_as_bearer",
+                    "a request was refused: its token is bound to a key"
+                );
+                Err(Refusal::InvalidToken)
+            }
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     error::VerifyError,
     keys::LoadedKeys,
     remote::{KeyStatus, RemoteKeys},
+    revocation::Watch,
     trusted::TrustedIssuer,
 };
 use countersign_jose::{MAX_TOKEN_BYTES, Timestamp, TokenError, Verified};
@@ -39,10 +40,12 @@ pub struct Verifier {
 struct Trusted {
     issuer: TrustedIssuer,
     keys: IssuerKeys,
+    /// What it has revoked, where that is asked.
+    revocations: Option<Arc<Watch>>,
 }
 
-#[derive(Debug)]
-enum IssuerKeys {
+#[derive(Debug, Clone)]
+pub(crate) enum IssuerKeys {
     Fixed(Arc<LoadedKeys>),
     Remote(RemoteKeys),
 }
@@ -89,6 +92,7 @@ impl Verifier {
             && let Some(trusted) = self.trusted.get(entry.issuer)
         {
             if trusted.keys(now).await?.fingerprint() == &entry.keys {
+                trusted.check_revoked(entry.accepted.verified(), now).await?;
                 return Ok(entry.accepted.clone());
             }
             cache.remove(&name);
@@ -110,6 +114,9 @@ impl Verifier {
             if let IssuerKeys::Remote(keys) = &trusted.keys {
                 let keys = keys.clone();
                 fetches.spawn(async move { keys.current(now).await.is_ok() });
+            }
+            if let Some(watch) = trusted.revocations.clone() {
+                fetches.spawn(async move { watch.current(now).await.is_ok() });
             }
         }
         fetches.join_all().await;

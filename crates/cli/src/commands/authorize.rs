@@ -1,27 +1,29 @@
 //! `countersign authorize`: runs an authorizer event of API Gateway or AppSync through the gate and prints the exact reply.
 //!
-//! With the gate of the configuration, or of the four variables alone. Exit code 0 when the request
+//! With the gate of the configuration, with the file or the variables that the authorizer on Lambda has, or with the four
+//! variables alone. Exit code 0 when the request
 //! is let in, 1 when it is not, with the reason on standard error; 2 when it is not an event of API
 //! Gateway or AppSync. Where Lambda would fail the invocation, the reply is
 //! `{"errorMessage":"Unauthorized"}`, or `"Unavailable"` where an issuer's keys cannot be had. Exit
 //! code, log and reply are made of one decision.
 
-use super::Context;
+use super::{CARRIERS, Context};
 use crate::{
     args::AuthorizeArgs,
-    checks,
+    checks, config,
     failure::{Exit, Outcome, configuration, internal, usage},
     files, output,
 };
 use countersign_gateway::{
     Decision, Refusal,
     lambda::{self, Authorizer, Reply},
-    settings::{GateConfig, RawGate, Surroundings, choose, resolve},
+    settings::{GateConfig, RawGate, RawTrust, Surroundings, choose, resolve},
 };
 use countersign_jose::shown_json;
-use countersign_settings::log;
+use countersign_settings::{Environment, log, log::RawLog};
 use countersign_store::{Clock, SystemClock};
 use serde_json::value::RawValue;
+use std::path::Path;
 
 pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<Exit> {
     let event = match args.event.as_str() {
@@ -68,19 +70,28 @@ fn reply(outcome: &lambda::Outcome) -> Outcome<Box<RawValue>> {
 
 async fn authorizer(context: &Context<'_>) -> Outcome<Authorizer> {
     let environment = context.environment;
-    let (gate, folder) = if context.has_file() {
+    let Some((raw, folder)) = config::gate_alone(&context.location, environment).await? else {
         let config = context.load().await?;
         if let Some(gate) = config.gate {
             return Ok(started(gate));
         }
-        (config.raw.gate, config.folder)
-    } else {
-        log::start("warn")?;
-        (RawGate::default(), environment.folder.clone())
+        return of_parts(config.raw.trust, config.raw.gate, &config.folder, environment);
     };
-    // Nobody is trusted by the configuration, if there is one.
-    let (trust, gate) = choose(Vec::new(), gate, environment).map_err(configuration)?;
-    let around = Surroundings { folder: &folder, environment, key_cache: None };
+    let level =
+        if context.location.has_file() { raw.log } else { RawLog { level: "warn".into(), ..raw.log } };
+    log::start_below(&level, &CARRIERS)?;
+    of_parts(raw.trust, raw.gate, &folder, environment)
+}
+
+/// The gate of what the file says, or of the four variables where nobody is trusted by it.
+fn of_parts(
+    trust: Vec<RawTrust>,
+    gate: RawGate,
+    folder: &Path,
+    environment: &Environment,
+) -> Outcome<Authorizer> {
+    let (trust, gate) = choose(trust, gate, environment).map_err(configuration)?;
+    let around = Surroundings { folder, environment, key_cache: None };
     Ok(started(resolve(&trust, &gate, around).map_err(configuration)?))
 }
 

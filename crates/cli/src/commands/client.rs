@@ -1,44 +1,204 @@
-//! `countersign client new`: a secret, shown once, and the configuration to paste. Writes nothing.
+//! `countersign client`: a new client or a new secret, shown once, with the configuration to paste; and who there is. Writes nothing.
 //!
-//! A client that signs assertions has no secret: its keys are its own, and only where the public ones are is told.
+//! A client that proves who it is in another way has no secret: the keys of one that signs assertions are its own, and
+//! only where the public ones are is told; one that runs on a platform has what the platform gives it. What is printed
+//! was put through the checks of a start first, as far as nothing has to be read for them.
 
 use super::Context;
 use crate::{
     args::{ClientAuth, ClientCommand, NewClientArgs},
-    failure::{Outcome, internal, usage},
+    client_entry::{
+        Authentication, NewClient, NewGrants, NewJaas, NewRules, NewTokens, NewWorkload, client_entry,
+    },
+    config::{self, RawClient},
+    failure::{Outcome, internal, refused, usage},
     output,
-    scaffold::{self, Authentication, NewClient, NewTokens},
 };
 use countersign_issuer::{ClientSecret, GrantType};
+use countersign_verifier::Preset;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use toml::Value;
 
-pub(super) fn run(context: &Context<'_>, command: ClientCommand) -> Outcome {
-    let ClientCommand::New(args) = command;
-    match args.auth {
-        ClientAuth::Secret if args.jwks.is_some() => {
-            Err(usage("--jwks is for a client that signs assertions; add --auth private_key_jwt"))
-        }
-        ClientAuth::Secret => with_secret(context, &args),
-        ClientAuth::PrivateKeyJwt => with_assertions(context, &args),
+pub(super) async fn run(context: &Context<'_>, command: ClientCommand) -> Outcome {
+    match command {
+        ClientCommand::New(args) => new(context, &args),
+        ClientCommand::List => list(context).await,
+        ClientCommand::Secret { id } => renew(context, &id).await,
     }
 }
 
-fn with_secret(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
+/// Every client, and what it may have.
+async fn list(context: &Context<'_>) -> Outcome {
+    let config = context.load().await?;
+    let rows: Vec<Row<'_>> = config.raw.clients.iter().map(Row::of).collect();
+    if context.json {
+        output::line(&serde_json::json!({ "clients": rows }).to_string());
+        return Ok(());
+    }
+    if rows.is_empty() {
+        output::line("there is no client; make one with `countersign client new`");
+    }
+    for row in rows {
+        row.lines().iter().for_each(|line| output::line(line));
+    }
+    Ok(())
+}
+
+/// A client as it is listed. Hashes of secrets are counted and not shown.
+#[derive(Serialize)]
+struct Row<'c> {
+    id: &'c str,
+    /// How it proves who it is.
+    authentication: Vec<&'static str>,
+    secrets: usize,
+    audiences: &'c [String],
+    max_lifetime: &'c str,
+    profiles: &'c [String],
+    grants: &'c [String],
+    scopes: &'c [String],
+    /// Claims it may set.
+    claims: &'c [String],
+}
+
+impl<'c> Row<'c> {
+    fn of(client: &'c RawClient) -> Self {
+        let ways = [
+            (!client.secret_hashes.is_empty(), "secret"),
+            (client.assertions.is_some(), "private_key_jwt"),
+            (!client.workloads.is_empty(), "workload"),
+            (client.public, "none (public)"),
+        ];
+        Self {
+            id: &client.id,
+            authentication: ways.into_iter().filter_map(|(has, way)| has.then_some(way)).collect(),
+            secrets: client.secret_hashes.len(),
+            audiences: &client.audiences,
+            max_lifetime: &client.max_lifetime,
+            profiles: &client.profiles,
+            grants: &client.grants,
+            scopes: &client.scopes,
+            claims: &client.claims.allow,
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let many = if self.secrets > 1 { format!(" ({} secrets)", self.secrets) } else { String::new() };
+        let how = match self.authentication.join(", ") {
+            how if how.is_empty() => "nothing: it cannot authenticate".to_owned(),
+            how => how,
+        };
+        let mut lines = vec![self.id.to_owned(), format!("  authenticates by  {how}{many}")];
+        let mut add = |name: &str, values: &[String]| {
+            if !values.is_empty() {
+                lines.push(format!("  {name:16}  {}", values.join(", ")));
+            }
+        };
+        add("audiences", self.audiences);
+        add("lifetime", &[format!("at most {}", self.max_lifetime)]);
+        add("profiles", self.profiles);
+        add("grants", self.grants);
+        add("scopes", self.scopes);
+        add("claims", self.claims);
+        lines
+    }
+}
+
+/// A second secret, which counts beside the one there is until that is taken out.
+async fn renew(context: &Context<'_>, id: &str) -> Outcome {
+    let config = context.load().await?;
+    let Some(client) = config.raw.clients.iter().find(|client| client.id == id) else {
+        let known: Vec<_> = config.raw.clients.iter().map(|client| client.id.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let why =
+            format!("there is no client {id:?}; there is {known}; `countersign client new {id}` makes one");
+        return Err(refused("client_unknown", why));
+    };
+    if client.secret_hashes.is_empty() {
+        let why = format!(
+            "the client {id:?} has no secret: it proves in another way who it is, and that has to be renewed where it is"
+        );
+        return Err(refused("client_without_secret", why));
+    }
     let secret =
         ClientSecret::generate().ok_or_else(|| internal("the operating system gives no random numbers"))?;
-    let (id, snippet) = (&args.id, snippet(args, Authentication::Secret(&secret)));
+    let hash = secret.hash().to_string();
+    let both: Vec<&str> =
+        std::iter::once(hash.as_str()).chain(client.secret_hashes.iter().map(String::as_str)).collect();
+    let line = format!("secret_hashes = {}", Value::from(both));
     if context.json {
         let body = serde_json::json!({
-            "client_id": id.as_str(), "client_secret": secret.expose(),
-            "secret_hash": secret.hash().to_string(), "toml": snippet,
+            "client_id": id, "client_secret": secret.expose(), "secret_hash": hash, "toml": line,
         });
         output::line(&body.to_string());
         return Ok(());
     }
     output::line(&format!(
-        "client_id:     {id}\nclient_secret: {}   (shown only once)\n\nAdd this to {} and restart the server:\n\n{}",
+        "client_id:     {id}\nclient_secret: {}   (shown only once)\n\n\
+         In {}, the entry of {id} takes both for now; reload the server (SIGHUP):\n\n{line}\n\n\
+         When the client uses the new one, leave only the first hash, {hash}",
         secret.expose(),
-        context.file().display(),
-        snippet.trim_end(),
+        context.location.shown(),
+    ));
+    Ok(())
+}
+
+fn new(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
+    if args.jwks.is_some() && args.auth != ClientAuth::PrivateKeyJwt {
+        return Err(usage("--jwks is for a client that signs assertions; add --auth private_key_jwt"));
+    }
+    if args.workload.is_some() && args.auth != ClientAuth::Workload {
+        return Err(usage("--workload is for a client that its platform vouches for; add --auth workload"));
+    }
+    check_grants(args)?;
+    match args.auth {
+        ClientAuth::Secret => with_secret(context, args),
+        ClientAuth::PrivateKeyJwt => with_assertions(context, args),
+        ClientAuth::Workload => {
+            let workload = workload(args)?;
+            let entry = entry(args, Authentication::Workload(&workload))?;
+            without_secret(context, args, "It shows a token of its platform, made for the issuer.", &entry);
+            Ok(())
+        }
+        ClientAuth::None => {
+            let entry = entry(args, Authentication::Nothing)?;
+            without_secret(context, args, "It is public: its id is all there is to show.", &entry);
+            Ok(())
+        }
+    }
+}
+
+fn check_grants(args: &NewClientArgs) -> Outcome {
+    let by_rule = [GrantType::JwtBearer, GrantType::TokenExchange];
+    let has_rule = args.grant.iter().any(|grant| by_rule.contains(grant));
+    if args.grant.contains(&GrantType::RefreshToken) && !has_rule {
+        let names = by_rule.map(GrantType::name).join(" or ");
+        return Err(usage(format!("refresh_token goes on from another grant; add --grant {names}")));
+    }
+    if (args.trust.is_some() || args.provider.is_some()) && !has_rule {
+        let names = by_rule.map(GrantType::name).join(" or ");
+        return Err(usage(format!("--trust and --provider are for grants by rules; add --grant {names}")));
+    }
+    Ok(())
+}
+
+fn with_secret(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
+    let secret =
+        ClientSecret::generate().ok_or_else(|| internal("the operating system gives no random numbers"))?;
+    let (id, entry) = (&args.id, entry(args, Authentication::Secret(&secret))?);
+    if context.json {
+        let body = serde_json::json!({
+            "client_id": id.as_str(), "client_secret": secret.expose(),
+            "secret_hash": secret.hash().to_string(), "toml": entry,
+        });
+        output::line(&body.to_string());
+        return Ok(());
+    }
+    output::line(&format!(
+        "client_id:     {id}\nclient_secret: {}   (shown only once)\n\n{}\n\n{}",
+        secret.expose(),
+        where_to_add(context),
+        entry.trim_end(),
     ));
     Ok(())
 }
@@ -49,33 +209,135 @@ fn with_assertions(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
         Some(url) if url.contains("://") => url.clone(),
         Some(file) => format!("file:{}", file.strip_prefix("file:").unwrap_or(file)),
     };
-    let (id, snippet) = (&args.id, snippet(args, Authentication::Assertion(&keys)));
-    if context.json {
-        let body = serde_json::json!({ "client_id": id.as_str(), "toml": snippet });
-        output::line(&body.to_string());
-        return Ok(());
-    }
-    output::line(&format!(
-        "client_id: {id}\n\nIts public keys are read from {keys}. Add this to {} and restart the server:\n\n{}",
-        context.file().display(),
-        snippet.trim_end(),
-    ));
+    let entry = entry(args, Authentication::Assertion(&keys))?;
+    without_secret(context, args, &format!("Its public keys are read from {keys}."), &entry);
     Ok(())
 }
 
-fn snippet(args: &NewClientArgs, authentication: Authentication<'_>) -> String {
+fn without_secret(context: &Context<'_>, args: &NewClientArgs, how: &str, entry: &str) {
+    let id = &args.id;
+    if context.json {
+        output::line(&serde_json::json!({ "client_id": id.as_str(), "toml": entry }).to_string());
+        return;
+    }
+    output::line(&format!("client_id: {id}\n\n{how} {}\n\n{}", where_to_add(context), entry.trim_end(),));
+}
+
+/// What is to be done with the entry.
+fn where_to_add(context: &Context<'_>) -> String {
+    let shown = context.location.shown();
+    match context.has_configuration() {
+        true if context.location.is_environment() => {
+            "Add this to a configuration file, since variables alone hold no entry like it:".to_owned()
+        }
+        true => format!("Add this to {shown} and reload the server (SIGHUP), or start it:"),
+        false => format!(
+            "There is no configuration yet; make one with `countersign init`, and add this to {shown}:"
+        ),
+    }
+}
+
+/// Which tokens are the client's. Whether that is narrow enough is checked with the entry.
+fn workload(args: &NewClientArgs) -> Outcome<NewWorkload> {
+    let known = "github-actions, kubernetes, aws-sts, countersign, or the URL of an issuer";
+    let workload = args.workload.as_ref();
+    let workload = workload.ok_or_else(|| usage(format!("whose tokens? add --workload with {known}")))?;
+    let issuer = match (workload.contains("://"), &args.workload_id) {
+        (true, None) => vec![("issuer", workload.clone())],
+        (true, Some(_)) => return Err(usage("--workload-id is for a preset, and --workload is a URL")),
+        (false, id) => {
+            let is_known = workload.parse::<Preset>().is_ok();
+            let id = id.as_ref().filter(|_| is_known);
+            let id = id.ok_or_else(|| {
+                usage(match is_known {
+                    true => format!(
+                        "what is preset {workload} made from? add --workload-id: {}",
+                        made_from(workload)
+                    ),
+                    false => format!("there is no preset {workload:?}; --workload is {known}"),
+                })
+            })?;
+            vec![("preset", workload.clone()), ("id", id.clone())]
+        }
+    };
+    let mut claims = BTreeMap::new();
+    for text in &args.matches {
+        let (name, value) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| usage(format!("--match {text:?}: write CLAIM=VALUE")))?;
+        let value = match value {
+            "true" => Value::Boolean(true),
+            "false" => Value::Boolean(false),
+            text => Value::from(text),
+        };
+        if claims.insert(name.to_owned(), value).is_some() {
+            return Err(usage(format!("--match names {name} twice, and a claim has one value")));
+        }
+    }
+    Ok(NewWorkload { issuer, claims })
+}
+
+fn made_from(preset: &str) -> &'static str {
+    match preset {
+        "github-actions" => "the numeric id of the repository's owner (gh api users/OWNER --jq .id)",
+        _ => "the URL of the issuer",
+    }
+}
+
+fn entry(args: &NewClientArgs, authentication: Authentication<'_>) -> Outcome<String> {
     let default = |given: &[String], default: &str| {
         if given.is_empty() { vec![default.to_owned()] } else { given.to_vec() }
     };
-    let (audiences, claims) = (default(&args.audience, "api://default"), default(&args.claim, "sub"));
+    // JaaS says itself for whom its tokens are and which claims they have.
+    let is_jaas = !args.profile.is_empty() && args.profile.iter().all(|name| name == "jaas");
+    let audiences = if is_jaas { args.audience.clone() } else { default(&args.audience, "api://default") };
+    let claims = if is_jaas { args.claim.clone() } else { default(&args.claim, "sub") };
     let tokens = match args.grant.as_slice() {
         [] => NewTokens::Claims(&claims),
-        grants => NewTokens::Grants(grants.iter().copied().map(GrantType::name).collect(), &args.scope),
+        grants => NewTokens::Grants(NewGrants {
+            grants,
+            scopes: &args.scope,
+            issuer: args.trust.as_deref().unwrap_or("https://login.example"),
+            provider: args.provider.as_deref().unwrap_or("login"),
+        }),
     };
-    scaffold::client_snippet(&NewClient {
-        id: args.id.as_str(),
-        authentication,
-        audiences: &audiences,
-        tokens,
-    })
+    let more = NewRules {
+        lifetime: &humantime::format_duration(args.lifetime).to_string().replace(' ', ""),
+        profiles: &args.profile,
+        scopes: &args.scope,
+        deny: &args.deny_claim,
+        fixed: fixed(args)?,
+        schema: args.schema.as_deref(),
+        default_scope: &args.default_scope,
+        introspect: &args.introspect,
+        dpop: args.dpop,
+        jaas: NewJaas {
+            moderator: args.jaas_moderator,
+            any_room: args.jaas_any_room,
+            rooms: &args.jaas_room,
+            user: &args.jaas_user,
+            features: &args.jaas_feature,
+        },
+    };
+    let client = NewClient { id: args.id.as_str(), authentication, audiences: &audiences, tokens, more };
+    let entry = client_entry(&client);
+    config::check_entry(&entry).map_err(usage)?;
+    Ok(entry)
+}
+
+/// Claims that are always so. What is JSON counts as that, anything else as text.
+fn fixed(args: &NewClientArgs) -> Outcome<toml::Table> {
+    let mut fixed = toml::Table::new();
+    for text in &args.fixed_claim {
+        let (name, value) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| usage(format!("--fixed-claim {text:?}: write NAME=VALUE")))?;
+        let value = serde_json::from_str::<Value>(value).unwrap_or_else(|_| Value::from(value));
+        if fixed.insert(name.to_owned(), value).is_some() {
+            return Err(usage(format!("--fixed-claim names {name} twice, and a claim has one value")));
+        }
+    }
+    Ok(fixed)
 }

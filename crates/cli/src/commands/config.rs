@@ -4,6 +4,8 @@
 //! apart. Nothing is asked over a network, made or changed; the store of a file on this machine is looked at, to tell whether a
 //! missing sealing key is a loss. With `--online` every store is opened, and its keys.
 
+mod prosody;
+
 use super::Context;
 use crate::{
     args::ConfigCommand,
@@ -21,6 +23,10 @@ use std::{path::PathBuf, sync::Arc};
 pub(super) async fn run(context: &Context<'_>, command: &ConfigCommand) -> Outcome {
     match command {
         ConfigCommand::Check { online } => check(context, *online).await?,
+        ConfigCommand::Prosody { asap, muc } => prosody::run(context, *asap, muc.as_deref()).await?,
+        ConfigCommand::Schema { markdown: true } if context.json => {
+            output::line(&serde_json::json!({ "markdown": markdown() }).to_string());
+        }
         ConfigCommand::Schema { markdown: true } => output::line(markdown().trim_end()),
         ConfigCommand::Schema { markdown: false } => {
             output::line(&serde_json::to_string_pretty(&json_schema()).map_err(internal)?);
@@ -32,6 +38,7 @@ pub(super) async fn run(context: &Context<'_>, command: &ConfigCommand) -> Outco
 async fn check(context: &Context<'_>, online: bool) -> Outcome {
     let config = context.load().await?;
     config.raw.log.check()?;
+    config.warn();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     authority::check_clock(clock.now())?;
     let url = stores::url(&config.raw.store.url, &config.folder, context.environment)
@@ -83,7 +90,7 @@ async fn check(context: &Context<'_>, online: bool) -> Outcome {
         output::line(&shown.to_string());
     } else {
         let text = toml::to_string(&without_nulls(shown)).map_err(internal)?;
-        output::line(&format!("# {} is good; with all defaults it says:\n", context.file().display()));
+        output::line(&format!("# {} is good; with all defaults it says:\n", context.location.shown()));
         output::line(text.trim_end());
     }
     Ok(())

@@ -13,15 +13,19 @@ use crate::{
     failure::{Exit, Outcome},
     output,
 };
+use countersign_jose::shown_json;
 use countersign_store::{Clock, SystemClock};
 use countersign_verifier::{Check, Explanation, Verdict};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Exit> {
     let asked = Asked::read(context, args).await?;
+    asked.tell_of_what_was_around();
     let explanation = told(asked.verifier.explain(&asked.token, SystemClock.now()).await);
     if context.json {
-        output::line(&serde_json::to_string(&report(&explanation)).map_err(crate::failure::internal)?);
+        let report = report(&explanation, &asked.unchecked);
+        output::line(&shown_json(&serde_json::to_string(&report).map_err(crate::failure::internal)?));
     } else {
         lines(&explanation, &asked.unchecked).iter().for_each(|line| output::line(line));
     }
@@ -53,15 +57,26 @@ fn lines(explanation: &Explanation, unchecked: &[&str]) -> Vec<String> {
 struct Report<'a> {
     valid: bool,
     checks: Vec<ReportedCheck<'a>>,
+    /// Claims that nothing was expected of.
+    unchecked: &'a [&'a str],
+    /// Only those of a token that is to be accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
 }
 
-fn report(explanation: &Explanation) -> Report<'_> {
+fn report<'a>(explanation: &'a Explanation, unchecked: &'a [&'a str]) -> Report<'a> {
+    let why = explanation.outcome.as_ref().err();
     Report {
         valid: explanation.outcome.is_ok(),
         checks: checks::reported(&explanation.checks),
-        error: explanation.outcome.as_ref().err().map(verify::code),
+        unchecked,
+        claims: explanation.outcome.as_ref().ok().and_then(|accepted| accepted.verified().claims().ok()),
+        error: why.map(verify::code),
+        message: why.map(|why| verify::refusal(why).message().to_owned()),
     }
 }
 
@@ -99,14 +114,14 @@ mod tests {
                 "✗ keys       expected a good keys: the token names no issuer (`iss`)",
                 "– signature  expected a good signature; not reached",
                 "refused: the token's issuer is not trusted here",
-                "not checked: aud (name what you expect with --issuer and --audience)",
+                "not checked: aud (name what you expect with --audience)",
             ]
         );
     }
 
     #[test]
     fn the_reason_has_the_name_that_verify_gives_it() {
-        let json = serde_json::to_value(report(&refused())).unwrap();
+        let json = serde_json::to_value(report(&refused(), &["aud"])).unwrap();
         assert_eq!((&json["valid"], &json["error"]), (&false.into(), &"claim_mismatch".into()));
         let check = |at: usize| serde_json::to_string(&json["checks"][at]).unwrap();
         assert_eq!(check(0), r#"{"expected":"a good form","found":"JWS","name":"form","verdict":"passed"}"#);

@@ -3,24 +3,27 @@
 mod authorize;
 mod client;
 mod config;
+mod decode;
+mod exchange;
 mod explain;
 mod init;
 mod keys;
 pub(crate) mod publish;
 mod sign;
 mod store;
+mod tokens;
 mod verify;
 
 use crate::{
     args::{Args, Command},
-    config::Config,
+    config::{Config, Location},
     failure::{Exit, Outcome},
-    remote, serve,
+    serve,
 };
 use clap::CommandFactory;
 use countersign_issuer::HttpIssuer;
 use countersign_settings::{Environment, log};
-use std::path::{Path, PathBuf};
+use std::{io::IsTerminal, path::Path};
 
 /// What libraries that carry requests with credentials may log at most: below that, AWS's client shows whole requests and what
 /// they are signed with, and those under it what is on the wire.
@@ -38,25 +41,42 @@ pub(crate) const CARRIERS: [(&str, log::LevelFilter); 6] = [
 pub(crate) struct Context<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) json: bool,
+    /// Whether records are wanted on a terminal, too.
+    pub(crate) verbose: bool,
     pub(crate) http: HttpIssuer,
-    pub(crate) file: PathBuf,
+    pub(crate) location: Location,
 }
 
 impl Context<'_> {
     /// The configuration, with logging started as it says.
     pub(crate) async fn load(&self) -> Outcome<Config> {
-        let config = crate::config::load(&self.file, self.environment, self.http).await?;
+        let config = crate::config::load(&self.location, self.environment, self.http).await?;
         log::start_below(&config.raw.log, &CARRIERS)?;
         Ok(config)
     }
 
-    pub(crate) fn file(&self) -> &Path {
-        &self.file
+    /// The same for a command whose own records somebody at a terminal has not asked for. Anywhere else they are written.
+    pub(crate) async fn load_quietly(&self) -> Outcome<Config> {
+        let config = crate::config::load(&self.location, self.environment, self.http).await?;
+        let mut log = config.raw.log.clone();
+        log.level = self.quiet_level(&log.level);
+        log::start_below(&log, &CARRIERS)?;
+        Ok(config)
     }
 
-    /// Whether there is a configuration to read. One on AWS is taken to be there.
-    pub(crate) fn has_file(&self) -> bool {
-        remote::is_remote(&self.file) || self.file.exists()
+    /// The level at which a terminal is shown no record of what it has asked for itself.
+    pub(crate) fn quiet_level(&self, level: &str) -> String {
+        let is_quiet = std::io::stderr().is_terminal() && !self.verbose;
+        if is_quiet { format!("{level},countersign::audit=off") } else { level.to_owned() }
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        self.location.file()
+    }
+
+    /// Whether there is a configuration to read: a file, or the environment alone.
+    pub(crate) fn has_configuration(&self) -> bool {
+        self.location.has_file() || self.location.is_environment()
     }
 }
 
@@ -65,25 +85,33 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Outcome<Exit> 
     let context = Context {
         environment,
         json: args.json,
+        verbose: args.verbose,
         http: if args.insecure_http_issuer { HttpIssuer::Insecure } else { HttpIssuer::LoopbackOnly },
-        file: crate::config::locate(args.config.as_deref(), environment),
+        location: Location::find(args.config.as_deref(), environment),
     };
     match args.command {
         Command::Serve(args) => serve::run(&context, &args).await,
         Command::Init(args) => init::run(&context, &args).await,
         Command::Sign(args) => sign::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
+        Command::Decode(args) => decode::run(&context, &args),
         Command::Authorize(args) => return authorize::run(&context, &args).await,
         Command::Explain(args) => return explain::run(&context, &args).await,
         Command::Keys(command) => keys::run(&context, command).await,
         Command::Store(command) => store::run(&context, &command).await,
-        Command::Client(command) => client::run(&context, command),
+        Command::Client(command) => client::run(&context, command).await,
+        Command::Tokens(command) => tokens::run(&context, command).await,
+        Command::Exchange(args) => return exchange::run(&context, &args).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::Config(command) => config::run(&context, &command).await,
-        Command::Completions { shell } => {
+        Command::Completions(args) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "countersign", &mut script);
-            crate::output::line(String::from_utf8_lossy(&script).trim_end());
+            clap_complete::generate(args.shell, &mut Args::command(), "countersign", &mut script);
+            let script = String::from_utf8_lossy(&script);
+            match context.json {
+                true => crate::output::line(&serde_json::json!({ "script": script }).to_string()),
+                false => crate::output::line(script.trim_end()),
+            }
             Ok(())
         }
     }

@@ -6,12 +6,12 @@ use crate::{
     args::SignArgs,
     authority::{self, Authority},
     config::JaasKey,
-    failure::{Outcome, configuration, internal, refused, usage},
+    failure::{Failure, Outcome, configuration, internal, refused, usage},
     files, output,
 };
 use countersign_issuer::{
     AudienceRequest, Caller, Clients, Ids, Issuer, IssuerSettings, IssuerUrl, JwksCertificates, MintPolicy,
-    Patience, RequestError, RequestLimits, SignRequest, SignatureLimits, http::RateLimits,
+    Patience, RequestError, RequestLimits, SignRequest, SignatureLimits, UploadRequest, http::RateLimits,
 };
 use countersign_jose::MAX_TOKEN_BYTES;
 use countersign_keyring::{LoadedKeyring, RingName};
@@ -31,9 +31,14 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     let profile = args.profile.as_deref().map(Cow::Borrowed);
     let mut request =
         SignRequest::from_parts(&claims, None, profile, None, depth).map_err(|why| match why {
+            RequestError::Json(_) if std::path::Path::new(args.claims.trim()).is_file() => {
+                usage(format!("--claims {0} is a file and not JSON; write --claims @{0}", args.claims.trim()))
+            }
             RequestError::WrongType(_) => usage("--claims must be a JSON object, like '{\"sub\":\"alice\"}'"),
             other => usage(format!("--claims: {other}")),
         })?;
+    let upload = args.upload.as_deref().map(UploadRequest::parse).transpose();
+    request.upload = upload.map_err(|why| usage(format!("--upload: {why}")))?;
     request.duration = args.lifetime;
     if args.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0) {
         return Err(usage("--lifetime must be at least 1s"));
@@ -46,7 +51,7 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
         )));
     }
     request.audience = match args.audience.as_slice() {
-        [] if args.profile.as_deref().is_none_or(|p| p == "jwt") => {
+        [] if args.profile.as_deref().is_none_or(|p| matches!(p, "jwt" | "upload")) => {
             let none = || usage("--audience is needed: no client in the configuration has an audience");
             Some(AudienceRequest::one(first_audience.ok_or_else(none)?))
         }
@@ -58,7 +63,12 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     .map_err(|_| usage("--audience: give 1 to 20 audiences, none of them empty"))?;
     let policy = MintPolicy::operator();
     let ids = Ids { request: "command-line".to_owned(), ..Ids::random()? };
-    let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), &ids, None).await?;
+    let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), &ids, None).await;
+    let minted = minted.map_err(|why| {
+        let why = Failure::from(why);
+        let option = option_for(why.message());
+        if option.is_empty() { why } else { why.and(option) }
+    })?;
     if log::is_audit_broken() {
         let why = "the record of this token cannot be written to standard error, and no token leaves without one; mend it, or set log.audit = \"drop\"";
         return Err(internal(why));
@@ -73,6 +83,15 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
         output::line(&minted.token);
     }
     Ok(())
+}
+
+/// The option that a claim is set by, where a refusal is about one.
+fn option_for(why: &str) -> &'static str {
+    match () {
+        () if why.contains("claim `aud`") => "; give it with --audience",
+        () if why.contains("claim `exp`") => "; say with --lifetime how long the token lives",
+        () => "",
+    }
 }
 
 fn claims(argument: &str) -> Outcome<String> {
@@ -103,8 +122,8 @@ async fn issuer(
     args: &SignArgs,
 ) -> Outcome<(Issuer, Option<String>, Arc<dyn Clock>, Longest)> {
     // The three JaaS variables are enough by themselves: no configuration, no store.
-    if !context.has_file() && args.profile.as_deref() == Some("jaas") {
-        log::start("info")?;
+    if !context.has_configuration() && args.profile.as_deref() == Some("jaas") {
+        log::start(&context.quiet_level("info"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         authority::check_clock(clock.now())?;
         let key = JaasKey::from_environment(context.environment)?.ok_or_else(|| {
@@ -112,7 +131,7 @@ async fn issuer(
         })?;
         return Ok((jaas_issuer(key, Arc::clone(&clock))?, None, clock, Longest::new()));
     }
-    let config = context.load().await?;
+    let config = context.load_quietly().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let first_audience = config.first_audience.clone();

@@ -9,8 +9,12 @@ use crate::{
     authority::{self, Authority},
     failure::{Failure, Outcome, refused, usage},
     files, output,
+    pasted::Pasted,
 };
-use countersign_jose::{Algorithm, KeyError, KeySet, PublicKey, Verified, VerifyingKey, quoted, shown_json};
+use countersign_jose::{
+    Algorithm, KeyError, KeySet, SymmetricKey, Verified, VerifyingKey, quoted, shown_json,
+};
+use countersign_settings::SecretRef;
 use countersign_store::{Clock, SystemClock};
 use countersign_verifier::{
     Fault, FetchError, FetchLimits, KeySource, MAX_KEY_BYTES, TrustedIssuer, TrustedIssuerBuilder, Verifier,
@@ -22,12 +26,15 @@ pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
     let asked = Asked::read(context, args).await?;
     let accepted = asked.verifier.verify(&asked.token, SystemClock.now()).await;
     let accepted = accepted.map_err(|why| refusal(&why))?;
+    asked.tell_of_what_was_around();
     print(context, accepted.verified(), &asked.unchecked)
 }
 
 /// A token, and who is to be believed.
 pub(super) struct Asked {
     pub(super) token: String,
+    /// What was taken off around it.
+    around: Vec<String>,
     pub(super) verifier: Verifier,
     /// Claims that nothing is expected of.
     pub(super) unchecked: Vec<&'static str>,
@@ -36,21 +43,24 @@ pub(super) struct Asked {
 impl Asked {
     /// What the arguments ask.
     pub(super) async fn read(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Self> {
-        let text = match args.token.as_str() {
-            "-" => files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?,
-            token => token.to_owned(),
-        };
-        let token = text.trim().to_owned();
-        if token.is_empty() {
-            return Err(usage("there is no token; give one, or - and the token on standard input"));
-        }
+        let pasted = Pasted::read(&args.token)?;
         let keys = Keys::of(context, args).await?;
         let unchecked = [("iss", keys.issuer.is_none()), ("aud", args.audience.is_empty())];
         let unchecked = unchecked.into_iter().filter_map(|(claim, open)| open.then_some(claim)).collect();
         let limits = FetchLimits { max_bytes: MAX_KEY_BYTES, ..FetchLimits::default() };
         let trusted = described(keys, args).build().map_err(usage)?;
         let verifier = Verifier::builder().trust(trusted).fetch_limits(limits).build().map_err(usage)?;
-        Ok(Self { token, verifier, unchecked })
+        Ok(Self { token: pasted.token, around: pasted.around, verifier, unchecked })
+    }
+
+    /// Others may take the token only without what stood around it.
+    pub(super) fn tell_of_what_was_around(&self) {
+        if !self.around.is_empty() {
+            output::error_line(&format!(
+                "note: taken off before reading the token: {}",
+                self.around.join(", ")
+            ));
+        }
     }
 }
 
@@ -83,6 +93,9 @@ impl Keys {
     /// Named, discovered, or our own.
     async fn of(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Self> {
         let issuer = args.issuer.clone();
+        if let Some(reference) = &args.secret {
+            return Self::secret(context, reference, issuer, args.algorithm);
+        }
         match (&args.jwks, &args.issuer) {
             (Some(url), _) if is_url(url) => {
                 let source = KeySource::KeyDocument(url.clone());
@@ -91,7 +104,7 @@ impl Keys {
             (Some(file), _) => {
                 let text =
                     files::read_text(file.as_ref()).map_err(|why| usage(format!("--jwks {file}: {why}")))?;
-                let (source, algorithms) = from_file(text, file, args.algorithm)?;
+                let (source, algorithms) = from_file(&text, file, args.algorithm)?;
                 Ok(Self { source, from: file.clone(), issuer, algorithms })
             }
             (None, Some(url)) => {
@@ -102,16 +115,37 @@ impl Keys {
         }
     }
 
+    /// A shared secret.
+    fn secret(
+        context: &Context<'_>,
+        reference: &str,
+        issuer: Option<String>,
+        algorithm: Option<Algorithm>,
+    ) -> Outcome<Self> {
+        let algorithm = algorithm.unwrap_or(Algorithm::HS256);
+        if !algorithm.is_symmetric() {
+            return Err(usage(format!("--secret is for HS256, HS384 and HS512, and not for {algorithm}")));
+        }
+        let about = |why: &dyn std::fmt::Display| usage(format!("--secret: {why}"));
+        let parsed: SecretRef = reference.parse().map_err(|why| about(&why))?;
+        let secret =
+            parsed.read(&context.environment.folder, context.environment).map_err(|why| about(&why))?;
+        // An editor puts a line end behind a secret, which is not part of it.
+        let secret = SymmetricKey::new(secret.trim_end_matches(['\r', '\n']).as_bytes().to_vec().into());
+        let (source, from) = (KeySource::HmacSecret(secret), reference.to_owned());
+        Ok(Self { source, from, issuer, algorithms: vec![algorithm] })
+    }
+
     /// Those of the configuration at hand.
     async fn own(context: &Context<'_>) -> Outcome<Self> {
-        if !context.has_file() {
+        if !context.has_configuration() {
             return Err(usage(
                 "say whose keys to verify with: --issuer URL or --jwks FILE|URL (there is no configuration here)",
             ));
         }
         let config = context.load().await?;
         let authority = Authority::open(&config, context.environment).await?;
-        let keyring = authority::with_environment_keys(&config, authority.keyring.load().await?);
+        let keyring = authority::with_outside_keys(&config, authority.keyring.load().await?);
         let public = keyring.rings().flat_map(|(_, ring)| ring.public_keys());
         let keys = public.map(|published| {
             let jwk = &published.jwk;
@@ -139,22 +173,32 @@ fn published(assumed: Option<Algorithm>) -> Vec<Algorithm> {
     assumed.into_iter().chain(others).filter(|algorithm| !algorithm.is_symmetric()).collect()
 }
 
-fn from_file(text: String, file: &str, assumed: Option<Algorithm>) -> Outcome<(KeySource, Vec<Algorithm>)> {
-    if !text.contains("-----BEGIN") {
+fn from_file(text: &str, file: &str, assumed: Option<Algorithm>) -> Outcome<(KeySource, Vec<Algorithm>)> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let is_json = text.starts_with(['{', '[']);
+    if is_json && text.contains("-----BEGIN CERTIFICATE") {
+        return Ok((KeySource::InlineJwks(text.to_owned()), published(assumed)));
+    }
+    if is_json {
         let set = KeySet::parse(text.as_bytes(), assumed)
             .map_err(|why| refused("keys_malformed", format!("{file}: not a JWKS: {why}")))?;
         return Ok((usable(set)?, Algorithm::ALL.into()));
     }
-    let bad = |why| usage(format!("--jwks {file}: {why}"));
-    let key = PublicKey::from_pem(&text).map_err(bad)?;
+    let bad = |why: KeyError| match why {
+        KeyError::NoKeyFound(_) => {
+            refused("keys_malformed", format!("--jwks {file}: not a JWKS or PEM: {why}"))
+        }
+        why => usage(format!("--jwks {file}: {why}")),
+    };
+    let key = countersign_verifier::public_key(text).map_err(bad)?;
     let algorithm = assumed.or_else(|| Algorithm::default_for(key.kind()));
     let algorithm = algorithm.ok_or_else(|| bad(KeyError::NoAlgorithm))?;
-    Ok((KeySource::InlinePem(text), vec![algorithm]))
+    Ok((KeySource::InlinePem(text.to_owned()), vec![algorithm]))
 }
 
 fn usable(keys: KeySet) -> Outcome<KeySource> {
     if keys.keys().is_empty() {
-        let why = keys.skipped().first().map_or_else(String::new, |why| format!(" ({why})"));
+        let why = keys.skipped().first().map_or_else(String::new, |skipped| format!(" ({})", skipped.why));
         return Err(refused("no_usable_key", format!("there is no key to verify with{why}")));
     }
     Ok(KeySource::Keys(keys))
@@ -163,7 +207,7 @@ fn usable(keys: KeySet) -> Outcome<KeySource> {
 /// The end of a token that is not accepted.
 pub(super) fn refusal(why: &VerifyError) -> Failure {
     match why.fault() {
-        Fault::Token => refused(code(why), format!("refused: {why}")),
+        Fault::Token => refused(code(why), format!("refused: {why}")).with("valid", false),
         Fault::Keys => refused(code(why), why),
     }
 }
@@ -183,22 +227,27 @@ pub(super) fn code(why: &VerifyError) -> &'static str {
                 "discovery_malformed"
             }
             FetchError::Connection(_)
+            | FetchError::Access(_)
             | FetchError::Timeout(_)
             | FetchError::Status(_)
             | FetchError::Redirect
             | FetchError::TooLarge(_)
             | FetchError::Interrupted => "keys_unavailable",
         },
-        VerifyError::Token(_) | VerifyError::CertificateNotValid | VerifyError::KeyOfAnotherIssuer => {
-            why.code()
-        }
+        VerifyError::Token(_)
+        | VerifyError::CertificateNotValid
+        | VerifyError::KeyOfAnotherIssuer
+        | VerifyError::Revoked
+        | VerifyError::RevocationsUnavailable { .. } => why.code(),
     }
 }
 
 /// What nothing was expected of, if anything.
 pub(super) fn not_checked(unchecked: &[&str]) -> Option<String> {
-    let hint = "name what you expect with --issuer and --audience";
-    (!unchecked.is_empty()).then(|| format!("not checked: {} ({hint})", unchecked.join(", ")))
+    let options: Vec<&str> =
+        unchecked.iter().map(|claim| if *claim == "iss" { "--issuer" } else { "--audience" }).collect();
+    let (claims, options) = (unchecked.join(", "), options.join(" and "));
+    (!unchecked.is_empty()).then(|| format!("not checked: {claims} (name what you expect with {options})"))
 }
 
 fn print(context: &Context<'_>, verified: &Verified, unchecked: &[&str]) -> Outcome {
@@ -280,10 +329,11 @@ mod tests {
 
     #[test]
     fn a_file_without_a_usable_key_is_refused_with_the_reason() {
-        let of = |text: &str| from_file(text.into(), "keys", None).unwrap_err().message().to_owned();
+        let of = |text: &str| from_file(text, "keys", None).unwrap_err().message().to_owned();
         assert!(of(r#"{"keys":[]}"#).contains("no key to verify with"));
         assert!(of(r#"{"keys":[{"kty":"unheard-of"}]}"#).contains("no key to verify with ("));
-        assert!(of("<html>").contains("keys: not a JWKS"));
+        assert!(of("{").contains("keys: not a JWKS"));
+        assert!(of("<html>").contains("it is a web page"));
         assert!(of("-----BEGIN PUBLIC KEY-----\n").contains("--jwks keys: "));
     }
 }

@@ -4,19 +4,16 @@
 //! the message names client, setting and profile. What the rules mean is said once, in `countersign_issuer::admission`.
 
 use super::{
-    raw::{RawClient, RawConfig, RawJaasGrant},
+    meetings,
+    raw::{RawClient, RawConfig, RawExchange},
     resolve::{at, parse, positive},
 };
 use crate::{failure::Outcome, files};
-use countersign_issuer::{ClaimRules, Client, Clients, JaasGrant, MintPolicy, Profile, Schema, check_policy};
+use countersign_issuer::{
+    ClaimRules, Client, Clients, MintPolicy, Profile, RuleClaims, Schema, Ways, check_policy,
+};
 use countersign_jose::ClaimName;
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
-
-/// The most room patterns of one client: each of its requests is compared with all of them.
-const MAX_ROOMS: usize = 256;
-
-/// The members of a JaaS user.
-const USER: [&str; 5] = ["id", "name", "email", "avatar", "*"];
 
 pub(super) fn resolve(
     raw: &RawConfig,
@@ -26,6 +23,10 @@ pub(super) fn resolve(
 ) -> Outcome<Clients> {
     let profiles: Vec<&dyn Profile> = profiles.iter().map(AsRef::as_ref).collect();
     let mut ids = BTreeSet::new();
+    let by_rules = |id: &String| {
+        let gives = |rule: &RawExchange| !rule.claims.is_empty() && rule.clients.contains(id);
+        if raw.exchange.iter().any(gives) { RuleClaims::Some } else { RuleClaims::None }
+    };
     let mut clients = Vec::new();
     for raw in &raw.clients {
         if !ids.insert(&raw.id) {
@@ -38,9 +39,9 @@ pub(super) fn resolve(
         }
         let client = client(raw, &about, folder)?;
         // Tokens of the grants are for clients that have one, and nothing of them concerns the others.
-        let may_use = |profile: &&&dyn Profile| !profile.is_granted() || !raw.grants.is_empty();
+        let may_use = |profile: &&&dyn Profile| profile.ways() != Ways::Granted || !raw.grants.is_empty();
         let profiles: Vec<&dyn Profile> = profiles.iter().filter(may_use).copied().collect();
-        check_policy(&client.policy, &profiles, backdate)
+        check_policy(&client.policy, &profiles, backdate, by_rules(&raw.id))
             .map_err(|error| at(&format!("{about}.{}", error.setting), error.why))?;
         clients.push(client);
     }
@@ -81,7 +82,9 @@ fn client(client: &RawClient, about: &str, folder: &Path) -> Outcome<Client> {
             scopes: client.scopes.iter().cloned().collect(),
             claims: ClaimRules { allow: allow.into_iter().collect(), deny, fixed, schema },
             profiles: client.profiles.iter().cloned().collect(),
-            jaas: jaas_grant(&client.jaas, about)?,
+            uploads: client.uploads.iter().cloned().collect(),
+            jaas: meetings::jaas_grant(&client.jaas, about)?,
+            jitsi: meetings::jitsi_grant(&client.jitsi, about)?,
         },
     })
 }
@@ -93,24 +96,6 @@ fn top_level(key: &str, name: &str) -> Outcome<String> {
         .top_level()
         .map(str::to_owned)
         .ok_or_else(|| at(key, format!("{name:?} names a claim inside another one; name the one at the top")))
-}
-
-fn jaas_grant(raw: &RawJaasGrant, about: &str) -> Outcome<JaasGrant> {
-    let rooms = format!("{about}.jaas.rooms");
-    if raw.rooms.len() > MAX_ROOMS {
-        return Err(at(&rooms, format!("{} patterns are more than {MAX_ROOMS}", raw.rooms.len())));
-    }
-    if let Some(name) = raw.user.iter().find(|name| !USER.contains(&name.as_str())) {
-        let why = format!("{name:?} is not `id`, `name`, `email`, `avatar` or `*`");
-        return Err(at(&format!("{about}.jaas.user"), why));
-    }
-    Ok(JaasGrant {
-        moderator: raw.moderator,
-        any_room: raw.any_room,
-        rooms: raw.rooms.iter().map(|pattern| parse(&rooms, pattern)).collect::<Outcome<_>>()?,
-        user: raw.user.iter().cloned().collect(),
-        features: raw.features.iter().cloned().collect(),
-    })
 }
 
 fn schema(reference: &str, folder: &Path) -> Result<Schema, String> {

@@ -4,25 +4,30 @@
 //! client that has none.
 
 use super::{
+    exchange,
     raw::{RawAssertions, RawClient, RawConfig, RawExchange},
-    resolve::{at, parse, positive},
+    resolve::{at, duration, parse},
+    workloads,
 };
-use crate::{
-    failure::{Outcome, configuration},
-    files,
+use crate::{failure::Outcome, files};
+use countersign_gateway::settings::Surroundings;
+use countersign_grants::{
+    AssertionKeys, Assertions, ClientGrants, ClientKind, DpopSettings, Grants, Provider, RefreshLimits,
 };
-use countersign_gateway::settings::{RawTrust, Surroundings, trusted};
-use countersign_grants::{AssertionKeys, Assertions, ClientGrants, ExchangeRule, Grants, Once, RuleSettings};
 use countersign_issuer::{GrantType, IssuerUrl, Scope, TOKEN_PATH};
 use countersign_jose::Algorithm;
 use countersign_verifier::KeySource;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::Duration,
 };
 
 /// Grants that are worth nothing without a rule of exchange.
-const BY_RULE: [GrantType; 2] = [GrantType::JwtBearer, GrantType::TokenExchange];
+pub(super) const BY_RULE: [GrantType; 2] = [GrantType::JwtBearer, GrantType::TokenExchange];
+
+/// The grant of refresh tokens.
+pub(super) const REFRESH: &str = GrantType::RefreshToken.name();
 
 const PROFILE: &str = "access_token";
 
@@ -33,8 +38,9 @@ const ALGORITHMS: [Algorithm; 5] =
 /// Whether any client has a grant. Checks what can be checked before profiles are known.
 pub(super) fn check(raw: &RawConfig) -> Outcome<bool> {
     for client in &raw.clients {
-        check_client(client)?;
+        check_client(client, raw)?;
     }
+    workloads::check_public(raw)?;
     for client in &raw.clients {
         let has_rule = |grant: &&str| {
             raw.exchange
@@ -43,15 +49,49 @@ pub(super) fn check(raw: &RawConfig) -> Outcome<bool> {
         };
         let without =
             BY_RULE.iter().map(|grant| grant.name()).filter(|name| client.grants.iter().any(|g| g == name));
+        let gives = |rule: &RawExchange| rule.refresh && rule.clients.contains(&client.id);
+        if client.grants.iter().any(|name| name == REFRESH) && !raw.exchange.iter().any(gives) {
+            let why = "no rule (`exchange`) gives this client refresh tokens; add `refresh = true` to one";
+            return Err(at(&format!("clients.{}.grants", client.id), why));
+        }
         if let Some(grant) = without.into_iter().find(|grant| !has_rule(grant)) {
             let why = format!("no rule (`exchange`) says what this client may exchange by {grant}; add one");
             return Err(at(&format!("clients.{}.grants", client.id), why));
         }
     }
-    Ok(raw.clients.iter().any(|client| !client.grants.is_empty()))
+    for (index, rule) in raw.exchange.iter().enumerate() {
+        if let Some(provider) = &rule.provider {
+            parse::<Provider>(&format!("exchange[{index}].provider"), provider)?;
+        }
+    }
+    let has_grants = raw.clients.iter().any(|client| !client.grants.is_empty());
+    if let Some(client) = raw.clients.iter().find(|client| !client.introspect.is_empty() && !has_grants) {
+        let why = "no client has a grant (`grants`), so nobody may ask about tokens here";
+        return Err(at(&format!("clients.{}.introspect", client.id), why));
+    }
+    Ok(has_grants)
 }
 
-fn check_client(client: &RawClient) -> Outcome {
+/// How long refresh tokens live.
+fn refresh_limits(raw: &RawConfig, skew: Duration) -> Outcome<RefreshLimits> {
+    let limits = RefreshLimits {
+        grace: duration("refresh.grace", &raw.refresh.grace)?,
+        idle: duration("refresh.idle", &raw.refresh.idle)?,
+        absolute: duration("refresh.absolute", &raw.refresh.absolute)?,
+        skew,
+    };
+    if limits.idle > limits.absolute {
+        let why = format!("{:?} is longer than refresh.absolute, {:?}", limits.idle, limits.absolute);
+        return Err(at("refresh.idle", why));
+    }
+    if limits.grace >= limits.idle {
+        let why = format!("{:?} is not less than refresh.idle, {:?}", limits.grace, limits.idle);
+        return Err(at("refresh.grace", why));
+    }
+    Ok(limits)
+}
+
+fn check_client(client: &RawClient, raw: &RawConfig) -> Outcome {
     let fail = |setting: &str, why: String| Err(at(&format!("clients.{}.{setting}", client.id), why));
     let names = |name: &str| client.profiles.iter().any(|profile| profile == name);
     if client.grants.is_empty() {
@@ -61,28 +101,47 @@ fn check_client(client: &RawClient) -> Outcome {
                 fail("profiles", format!("profile {PROFILE} {idle}, which alone mint its tokens"))
             }
             () if !client.default_scope.is_empty() => fail("default_scope", idle.to_owned()),
-            () if client.assertions.is_some() => fail("assertions", idle.to_owned()),
+            () if client.dpop_bound_access_tokens => fail("dpop_bound_access_tokens", idle.to_owned()),
+            () if client.assertions.is_some() && client.introspect.is_empty() => {
+                fail("assertions", idle.to_owned())
+            }
+            () if !client.workloads.is_empty() && client.introspect.is_empty() => {
+                fail("workloads", idle.to_owned())
+            }
             () => Ok(()),
         };
     }
-    if !names(PROFILE) && !names("*") {
+    let gets_access_tokens = gets_access_tokens(client, raw);
+    if gets_access_tokens && !names(PROFILE) && !names("*") {
         let why = format!("they mint tokens of profile {PROFILE}; add it to `profiles`");
         return fail("grants", why);
     }
-    if client.audiences.is_empty() {
+    if gets_access_tokens && client.audiences.is_empty() {
         return fail("audiences", "every access token has an audience; name at least one".to_owned());
     }
-    if client.secret_hashes.is_empty() && client.assertions.is_none() {
-        let why = "nobody can prove to be this client; add a hash to `secret_hashes`, or `assertions`";
+    let proves =
+        !client.secret_hashes.is_empty() || client.assertions.is_some() || !client.workloads.is_empty();
+    if !proves && !client.public {
+        let why =
+            "nobody can prove to be this client; add a hash to `secret_hashes`, `assertions` or `workloads`";
         return fail("grants", why.to_owned());
     }
     Ok(())
 }
 
+/// Whether a client's grants mint access tokens for it: by others than rules that give something in their place.
+fn gets_access_tokens(client: &RawClient, raw: &RawConfig) -> bool {
+    let mut rules = raw.exchange.iter().filter(|rule| rule.clients.contains(&client.id)).peekable();
+    let exchanges_alone = client.grants == [GrantType::TokenExchange.name()] && rules.peek().is_some();
+    !(exchanges_alone && rules.all(|rule| rule.meeting.is_some() || rule.upload.is_some()))
+}
+
 pub(super) fn resolve(
     raw: &RawConfig,
     issuer: &IssuerUrl,
+    skew: Duration,
     around: Surroundings<'_>,
+    warnings: &mut Vec<String>,
 ) -> Outcome<Option<Grants>> {
     let (mut clients, mut keys) = (BTreeMap::new(), Vec::new());
     for client in &raw.clients {
@@ -94,69 +153,14 @@ pub(super) fn resolve(
     }
     let assertions = Assertions::new(issuer.as_str(), &issuer.join(TOKEN_PATH), keys);
     let assertions = assertions.map_err(|why| at("clients.assertions", why))?;
-    let rules = raw.exchange.iter().enumerate();
-    let rules = rules.map(|(index, rule)| exchange(rule, &format!("exchange[{index}]"), raw, issuer, around));
-    Ok(Grants::new(clients, assertions, rules.collect::<Outcome<_>>()?))
-}
-
-/// One rule of exchange. What would take more tokens than its author can have meant is refused.
-fn exchange(
-    rule: &RawExchange,
-    about: &str,
-    raw: &RawConfig,
-    issuer: &IssuerUrl,
-    around: Surroundings<'_>,
-) -> Outcome<ExchangeRule> {
-    let key = |name: &str| format!("{about}.{name}");
-    if rule.clients.is_empty() {
-        return Err(at(&key("clients"), "nobody may use this rule; name a client"));
-    }
-    let named = |name: &String| GrantType::named(name).filter(|grant| BY_RULE.contains(grant));
-    let mut grants = BTreeSet::new();
-    for name in &rule.grants {
-        let known = BY_RULE.map(GrantType::name).join(", ");
-        let unknown = || at(&key("grants"), format!("{name:?} exchanges nothing; there is {known}"));
-        grants.insert(named(name).ok_or_else(unknown)?);
-    }
-    if grants.is_empty() {
-        return Err(at(&key("grants"), "nobody may use this rule; name a grant"));
-    }
-    for id in &rule.clients {
-        let client = raw.clients.iter().find(|client| client.id == *id);
-        let client = client.ok_or_else(|| at(&key("clients"), format!("there is no client {id:?}")))?;
-        if let Some(grant) = rule.grants.iter().find(|grant| !client.grants.contains(grant)) {
-            return Err(at(&key("clients"), format!("client {id:?} does not have the grant {grant:?}")));
-        }
-    }
-    let trust = &rule.trust;
-    for (name, is_set) in [
-        ("dangerously_accept_any_audience", trust.dangerously_accept_any_audience),
-        ("dangerously_accept_any_issuer", trust.dangerously_accept_any_issuer),
-        ("dangerously_ignore_expiry", trust.dangerously_ignore_expiry),
-    ] {
-        if is_set {
-            let why = "such tokens cannot be exchanged: anybody who has seen one could";
-            return Err(at(&key(&format!("trust.{name}")), why));
-        }
-    }
-    let mut trust: RawTrust = trust.clone();
-    if trust.audiences.is_empty() {
-        trust.audiences = vec![issuer.as_str().to_owned(), issuer.join(TOKEN_PATH)];
-    }
-    let trusted = trusted(&trust, &key("trust"), around).map_err(configuration)?;
-    let longest = rule.max_lifetime.as_ref();
-    let longest = longest.map(|text| positive(&key("max_lifetime"), text)).transpose()?;
-    let once = if rule.once { Once::Required } else { Once::GivenUp };
-    ExchangeRule::new(RuleSettings {
-        clients: rule.clients.iter().cloned().collect(),
-        grants,
-        provider: parse(&key("provider"), &rule.provider)?,
-        issuer: trusted,
-        scopes: rule.scopes.iter().cloned().collect(),
-        longest,
-        once,
-    })
-    .map_err(|why| at(&key("trust"), why))
+    let workloads = workloads::resolve(raw, issuer, around)?;
+    let rules = exchange::rules(raw, issuer, around, warnings)?;
+    let limits = refresh_limits(raw, skew)?;
+    let dpop = DpopSettings {
+        window: duration("dpop.window", &raw.dpop.window)?,
+        require_nonce: raw.dpop.require_nonce,
+    };
+    Ok(Grants::new(clients, assertions, workloads, rules, limits, dpop))
 }
 
 fn grants(client: &RawClient, about: &str) -> Outcome<ClientGrants> {
@@ -176,7 +180,10 @@ fn grants(client: &RawClient, about: &str) -> Outcome<ClientGrants> {
         [] => None,
         names => Some(Scope::parse(&names.join(" ")).map_err(|why| at(&key, why))?),
     };
-    Ok(ClientGrants { grants, default_scope })
+    let introspect = client.introspect.iter().cloned().collect();
+    let kind = if client.public { ClientKind::Public } else { ClientKind::Confidential };
+    let dpop_bound = client.dpop_bound_access_tokens;
+    Ok(ClientGrants { grants, default_scope, introspect, kind, dpop_bound })
 }
 
 fn assertion_keys(

@@ -5,18 +5,29 @@
 //! so they cannot say anything else than the program does.
 
 mod clients;
+mod consumers;
+mod exchange;
 mod grants;
+mod id_jags;
+mod location;
+mod meetings;
 mod raw;
 mod reference;
 mod resolve;
 mod rotation;
 mod sealing;
+mod subjects;
+mod uploads;
+mod upstream;
+mod webhooks;
+mod workloads;
 
-pub(crate) use raw::RawConfig;
+pub(crate) use location::Location;
 #[cfg(feature = "lambda")]
 pub(crate) use raw::RawPublish;
+pub(crate) use raw::{RawClient, RawConfig, RawJitsiProfile};
 pub(crate) use reference::{json_schema, markdown};
-pub(crate) use resolve::{Config, JaasKey, Limits, RingConfig};
+pub(crate) use resolve::{Config, JaasKey, Limits, OutsideKey, RingConfig};
 pub(crate) use sealing::SealingRef;
 
 use crate::{
@@ -24,39 +35,38 @@ use crate::{
     files, remote, stores,
 };
 use countersign_issuer::HttpIssuer;
-use countersign_settings::Environment;
+use countersign_settings::{Environment, SettingsError};
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-/// The file used when none is named.
-pub(crate) const DEFAULT_FILE: &str = "countersign/countersign.toml";
-
-/// The same in the package of a Lambda function.
-const IN_PACKAGE: &str = "countersign.toml";
-
-/// Where the configuration is, whether or not it is there yet.
-pub(crate) fn locate(named: Option<&Path>, environment: &Environment) -> PathBuf {
-    let path = named
-        .map(Path::to_owned)
-        .or_else(|| environment.get("COUNTERSIGN_CONFIG").map(PathBuf::from))
-        .unwrap_or_else(|| match environment.get("LAMBDA_TASK_ROOT") {
-            Some(package) => Path::new(package).join(IN_PACKAGE),
-            None => PathBuf::from(DEFAULT_FILE),
-        });
-    if remote::is_remote(&path) { path } else { environment.folder.join(path) }
+/// Reads and resolves the configuration. What it refers to on AWS is fetched with it.
+pub(crate) async fn load(
+    location: &Location,
+    environment: &Environment,
+    http: HttpIssuer,
+) -> Outcome<Config> {
+    location.check()?;
+    if location.is_environment() {
+        return from_environment(environment, http).await;
+    }
+    load_at(location, location.file(), environment, http).await
 }
 
-/// Reads and resolves a configuration. What it refers to on AWS is fetched with it.
-pub(crate) async fn load(path: &Path, environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
+/// The same from a file that is not yet in its place.
+pub(crate) async fn load_draft(path: &Path, environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
+    load_at(&Location::find(Some(path), environment), path, environment, http).await
+}
+
+async fn load_at(
+    location: &Location,
+    path: &Path,
+    environment: &Environment,
+    http: HttpIssuer,
+) -> Outcome<Config> {
     let is_remote = remote::is_remote(path);
-    let raw: RawConfig = if is_remote {
-        let text = remote::configuration_text(path).await?;
-        countersign_settings::load_text(path, &text, environment)?
-    } else {
-        countersign_settings::load(path, environment)?
-    };
+    let raw = read(location, path, environment).await?;
     let folder = if is_remote { environment.folder.clone() } else { folder_of(path) };
     let config = resolve(raw, folder, environment, http).await.map_err(|why| why.about(path.display()))?;
     if !is_remote
@@ -68,17 +78,51 @@ pub(crate) async fn load(path: &Path, environment: &Environment, http: HttpIssue
     Ok(config)
 }
 
+async fn read(location: &Location, path: &Path, environment: &Environment) -> Outcome<RawConfig> {
+    if remote::is_remote(path) {
+        let text = remote::configuration_text(path, environment).await?;
+        return Ok(countersign_settings::load_text(path, &text, environment)?);
+    }
+    countersign_settings::load(path, environment).map_err(|why| match why {
+        SettingsError::Missing { .. } => location.missing(),
+        why => why.into(),
+    })
+}
+
+/// Only what says whose tokens are accepted, as the authorizer on Lambda has it: without an issuer of one's own. With the
+/// folder that relative paths in it begin in; `None` where the configuration has an issuer.
+pub(crate) async fn gate_alone(
+    location: &Location,
+    environment: &Environment,
+) -> Outcome<Option<(RawConfig, PathBuf)>> {
+    location.check()?;
+    let (raw, folder): (RawConfig, _) = if location.has_file() {
+        (read(location, location.file(), environment).await?, folder_of(location.file()))
+    } else {
+        (countersign_settings::from_environment(environment)?, environment.folder.clone())
+    };
+    Ok(raw.issuer.is_empty().then_some((raw, folder)))
+}
+
 /// The same for a file that refers to nothing on AWS.
 #[cfg(test)]
 pub(crate) fn load_file(path: &Path, environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
     resolve::resolve(countersign_settings::load(path, environment)?, folder_of(path), environment, http)
 }
 
-/// The same from variables alone, for a function without any file.
-#[cfg(feature = "lambda")]
+/// The same from variables alone.
 pub(crate) async fn from_environment(environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
     let raw = countersign_settings::from_environment(environment)?;
-    resolve(raw, environment.folder.clone(), environment, http).await
+    let config = resolve(raw, environment.folder.clone(), environment, http).await;
+    config.map_err(|why| why.about("the variables COUNTERSIGN_…"))
+}
+
+/// Checks entries to paste, of clients and rules, as far as nothing has to be read for it.
+pub(crate) fn check_entry(text: &str) -> Outcome {
+    let text = format!("issuer = \"https://issuer.example\"\n\n{text}");
+    let raw: RawConfig = toml::from_str(&text).map_err(configuration)?;
+    grants::check(&raw)?;
+    workloads::check(&raw)
 }
 
 fn folder_of(path: &Path) -> PathBuf {

@@ -1,7 +1,18 @@
 //! The configuration as it is typed. The comments here are the reference page and the JSON Schema.
 
+mod client;
+mod exchange;
+mod meetings;
+mod uploads;
+
+pub(crate) use client::{RawAssertions, RawClient, RawWorkload};
+pub(crate) use exchange::{RawExchange, RawMode, jwt_bearer};
+pub(crate) use meetings::{
+    RawJaasGrant, RawJaasProfile, RawJitsiGrant, RawJitsiProfile, RawMeeting, RawWebhooks, jaas_ring,
+};
+pub(crate) use uploads::{RawUpload, RawUploadProfile};
+
 use countersign_gateway::settings::{RawGate, RawTrust};
-use countersign_issuer::GrantType;
 use countersign_jose::Algorithm;
 use countersign_settings::log::RawLog;
 use schemars::JsonSchema;
@@ -14,6 +25,9 @@ use std::collections::BTreeMap;
 pub(crate) struct RawConfig {
     /// The issuer identifier: the URL in `iss`, in discovery and in front of every path (RFC 8414 section 2). `https`, or
     /// `http` on loopback. May have a path. Never derived from a request.
+    // What lacks it may be a whole configuration of the gate; `resolve` refuses that anywhere else.
+    #[serde(default)]
+    #[schemars(!default)]
     pub(crate) issuer: String,
     /// Where keys are kept.
     #[serde(default)]
@@ -49,12 +63,25 @@ pub(crate) struct RawConfig {
     /// Who may ask for tokens. Make an entry with `countersign client new`.
     #[serde(default)]
     pub(crate) clients: Vec<RawClient>,
+    /// Kinds of uploads, by name: 1 to 64 lower-case letters, digits, `-` or `_`. Clients that name one in their `uploads` may let
+    /// somebody put one file there (`POST /uploads`). In a build with `--features uploads`; see uploads.md.
+    #[serde(default)]
+    pub(crate) uploads: BTreeMap<String, RawUpload>,
+    /// Events that others send to this server.
+    #[serde(default)]
+    pub(crate) webhooks: RawWebhooks,
     /// Where an AWS Lambda function publishes the public documents after each scheduled turn of the rotation.
     #[serde(default)]
     pub(crate) publish: Option<RawPublish>,
     /// Which clients may show whose tokens at `/token` for one of ours. Without a rule, none may.
     #[serde(default)]
     pub(crate) exchange: Vec<RawExchange>,
+    /// How long refresh tokens live. A rule of exchange says who gets some (`refresh`).
+    #[serde(default)]
+    pub(crate) refresh: RawRefresh,
+    /// How DPoP proofs at `/token` are judged (RFC 9449). A client that sends one gets a token that is bound to its key.
+    #[serde(default)]
+    pub(crate) dpop: RawDpop,
     /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can verify the token.
     #[serde(default)]
     pub(crate) trust: Vec<RawTrust>,
@@ -103,6 +130,10 @@ pub(crate) struct RawPublish {
     /// The id of a CloudFront distribution in front of the bucket, whose caches are told what has changed.
     #[serde(default)]
     pub(crate) cloudfront: Option<String>,
+    /// A parameter of AWS Systems Manager, like `/auth/key_id`, that gets the kid of the key that signs in ring `default`, for programs
+    /// that look for it there. In a build with `--features aws-secrets`.
+    #[serde(default)]
+    pub(crate) key_id: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -177,12 +208,48 @@ impl Default for RawTokens {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct RawRefresh {
+    /// How long a refresh token that was used is good for the same successor once more: for a client that has not got the
+    /// answer, or asks in two places at once. Later, its use revokes all tokens of its family. At most 10m; `rotation.skew` is
+    /// added to it.
+    pub(crate) grace: String,
+    /// How long a refresh token lives when it is not used. At most 400 days.
+    pub(crate) idle: String,
+    /// How long its owner can go on with the successors of one refresh token before he has to show another token again. At most
+    /// 400 days.
+    pub(crate) absolute: String,
+}
+
+impl Default for RawRefresh {
+    fn default() -> Self {
+        Self { grace: "30s".into(), idle: "14days".into(), absolute: "90days".into() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawDpop {
+    /// How old a proof may be by the client's clock, 1s to 10m; its clock may be ahead by 10 s. Proofs with a nonce, which tells
+    /// the server's time, do not depend on it.
+    pub(crate) window: String,
+    /// Whether each proof needs a nonce of this issuer. A client without one gets `use_dpop_nonce` and a nonce, and tries again.
+    pub(crate) require_nonce: bool,
+}
+
+impl Default for RawDpop {
+    fn default() -> Self {
+        Self { window: "60s".into(), require_nonce: false }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct RawJwks {
     /// `Cache-Control: max-age` of discovery and JWKS, at most. Less when the keys change sooner, but 10s at least, and up to a fifth
     /// less by turns, so that caches do not all come back at one moment.
     pub(crate) max_age: String,
     /// Whether the keys in the JWKS have their certificates with them, as `x5c` and `x5t#S256`. It makes the JWKS several times as
-    /// large; `/.well-known/x509.json` has the certificates in any case.
+    /// large; `/.well-known/x509.json` has the certificates in any case. A key whose `alg` is `Ed25519` has none there.
     pub(crate) x5c: bool,
 }
 
@@ -275,6 +342,9 @@ pub(crate) struct RawRing {
     /// Where keys made for this ring are, and sign: `local` (here, sealed) or, in a build with `--features kms`, `kms` (made in AWS
     /// KMS, and never leaving it; see keys.md).
     pub(crate) signer: RawSigner,
+    /// Other AWS regions that have a replica of each key made for this ring (KMS multi-Region keys), so that a server there signs
+    /// with the same key. With `signer = "kms"`.
+    pub(crate) kms_replicas: Vec<String>,
     /// Whether its public keys are in the JWKS. Default: yes, but not for the ring of profile `jaas`, whose key 8x8 is
     /// given by hand.
     pub(crate) publish: Option<bool>,
@@ -282,7 +352,7 @@ pub(crate) struct RawRing {
     pub(crate) rotate_every: Option<String>,
     /// Who verifies its tokens; a new key waits until the slowest of them knows it: `aws-http-api`, `aws-rest-api`, `aws-alb`,
     /// `aws-iam`, `aws-cognito`, `aws-appsync`, `aws-verified-permissions`, `envoy`, `jitsi`, `countersign`, `jose`, `pyjwt`,
-    /// `aws-jwt-verify`, or `other` (a day).
+    /// `aws-jwt-verify`, `kubernetes`, or `other` (a day).
     pub(crate) consumers: Vec<String>,
     /// How long a new key must be seen in public before it signs. Default: the longest key cache of the consumers, and
     /// `jwks.max_age`.
@@ -300,6 +370,7 @@ impl Default for RawRing {
             algorithm: Algorithm::RS256,
             rsa_bits: 2048,
             signer: RawSigner::Local,
+            kms_replicas: Vec::new(),
             publish: None,
             rotate_every: None,
             consumers: vec!["other".into()],
@@ -325,8 +396,12 @@ pub(crate) struct RawProfiles {
     pub(crate) jwt: RawJwtProfile,
     /// Access tokens of the grants at `/token` (RFC 9068).
     pub(crate) access_token: RawAccessTokenProfile,
+    /// Tokens around a presigned form of S3, where `uploads` has something to upload to.
+    pub(crate) upload: RawUploadProfile,
     /// 8x8 JaaS meeting tokens. Also set up by the environment variables `JAAS_APP_ID`, `JAAS_API_KID` and `PRIVATE_KEY`.
     pub(crate) jaas: Option<RawJaasProfile>,
+    /// Meeting tokens for a Jitsi of your own, which its Prosody verifies. `countersign config prosody` prints what to write there.
+    pub(crate) jitsi: Option<RawJitsiProfile>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -363,151 +438,4 @@ pub(crate) enum RawAccessTokenTyp {
     AtJwt,
     #[serde(rename = "JWT")]
     Jwt,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawJaasProfile {
-    /// The AppID, `vpaas-magic-cookie-…`, from the JaaS console.
-    pub(crate) app_id: String,
-    /// The ring that signs. Its key comes from `countersign keys import --ring jaas --kid APPID/KEYID FILE`.
-    #[serde(default = "jaas_ring")]
-    pub(crate) ring: String,
-}
-
-pub(crate) fn jaas_ring() -> String {
-    "jaas".into()
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawClient {
-    /// Its name: 1 to 128 of `A-Z a-z 0-9 . _ ~ -`.
-    pub(crate) id: String,
-    /// The hashes of the secrets it may show, as `countersign client new` prints them. Several
-    /// while a secret changes; none for a client that signs assertions.
-    pub(crate) secret_hashes: Vec<String>,
-    /// Audiences its tokens may have, compared exactly. The first one is the default.
-    #[serde(default)]
-    pub(crate) audiences: Vec<String>,
-    /// The longest lifetime of its tokens, from `iat` to `exp`. Must be more than `tokens.backdate`.
-    #[serde(default = "one_hour")]
-    pub(crate) max_lifetime: String,
-    /// Values it may put into the claims `scope` and `scp`, and scopes it may ask for at `/token`; `"*"` is any.
-    #[serde(default)]
-    pub(crate) scopes: Vec<String>,
-    /// The grants it may use at `/token`: `client_credentials`,
-    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`,
-    /// `urn:ietf:params:oauth:grant-type:token-exchange`. They mint tokens of profile
-    /// `access_token`, which must be in `profiles`. The last two need a rule (`exchange`).
-    #[serde(default)]
-    pub(crate) grants: Vec<String>,
-    /// The scopes of its access tokens when it asks for none. Each must be in `scopes`.
-    #[serde(default)]
-    pub(crate) default_scope: Vec<String>,
-    /// The keys it signs assertions with, to authenticate at `/token` without a secret (`private_key_jwt`, RFC 7523).
-    #[serde(default)]
-    pub(crate) assertions: Option<RawAssertions>,
-    /// Profiles it may use; `"*"` is any.
-    #[serde(default = "jwt_only")]
-    pub(crate) profiles: Vec<String>,
-    /// Claims it may set.
-    #[serde(default)]
-    pub(crate) claims: RawClaims,
-    /// What it may put into JaaS meeting tokens.
-    #[serde(default)]
-    pub(crate) jaas: RawJaasGrant,
-}
-
-/// A rule of exchange: whose tokens are worth what.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawExchange {
-    /// The clients that may show such tokens. Each must have the rule's grants in its entry.
-    pub(crate) clients: Vec<String>,
-    /// By which grants: `urn:ietf:params:oauth:grant-type:jwt-bearer`, which is the default, or
-    /// `urn:ietf:params:oauth:grant-type:token-exchange`.
-    #[serde(default = "jwt_bearer")]
-    pub(crate) grants: Vec<String>,
-    /// What stands in front of the subject, with a colon: 1 to 32 of `a-z 0-9 -`. So the subjects
-    /// of two providers are never the same.
-    pub(crate) provider: String,
-    /// Whose tokens they are, and what those must say. As in `trust`, but for this rule alone: the
-    /// gate does not accept them. `audiences` is by default the issuer and its token endpoint, for
-    /// which such a token has to be made (RFC 7523 section 3).
-    pub(crate) trust: RawTrust,
-    /// Scopes that may be asked for with such a token, of those that the client may have; `"*"` is all of them.
-    #[serde(default)]
-    pub(crate) scopes: Vec<String>,
-    /// The longest lifetime of what is minted. It never lives longer than the token that was shown.
-    #[serde(default)]
-    pub(crate) max_lifetime: Option<String>,
-    /// Whether each token is taken once, by its `jti`, whichever server it comes to. `false`: as
-    /// often as its holder likes.
-    #[serde(default = "yes")]
-    pub(crate) once: bool,
-}
-
-fn jwt_bearer() -> Vec<String> {
-    vec![GrantType::JwtBearer.name().into()]
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// The public keys of a client. One of `keys_url`, `jwks` and `pem` says where they are.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawAssertions {
-    /// Where its JWK Set is: `https`, or `http` on loopback. Fetched when it is needed, and again
-    /// for keys that are not known.
-    pub(crate) keys_url: Option<String>,
-    /// Its JWK Set: as text, or `file:PATH`.
-    pub(crate) jwks: Option<String>,
-    /// Its one key: a PEM text, or `file:PATH`.
-    pub(crate) pem: Option<String>,
-    /// The algorithms it signs with. Default: `RS256`, `PS256`, `ES256`, `EdDSA` and `Ed25519`; with `pem` it is
-    /// exactly one.
-    pub(crate) algorithms: Vec<String>,
-}
-
-fn one_hour() -> String {
-    "1h".into()
-}
-
-fn jwt_only() -> Vec<String> {
-    vec!["jwt".into()]
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawClaims {
-    /// Names of claims it may set in profile `jwt`, each at the top; `"*"` is any. A claim whose name begins with `/` is not minted,
-    /// because some verifiers would read it as a JSON Pointer.
-    pub(crate) allow: Vec<String>,
-    /// Claims, or other members of `data`, that it may not set in any profile, even where `allow` or `jaas` has them. A name that begins
-    /// with `/` is a JSON Pointer, like `/realm_access/roles`.
-    pub(crate) deny: Vec<String>,
-    /// Claims, or other members of `data`, that all its tokens have, with their values. Each of its profiles must have such a member.
-    pub(crate) fixed: BTreeMap<String, serde_json::Value>,
-    /// A JSON Schema file (`file:PATH`) that `data` must satisfy, in every profile. Numbers are compared exactly: what a 64-bit
-    /// integer or a decimal of 15 digits cannot hold is refused. Needs a build with `--features full`.
-    pub(crate) schema: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawJaasGrant {
-    /// Make a user moderator.
-    pub(crate) moderator: bool,
-    /// Tokens for every room (`"room": "*"`), and so for each single one.
-    pub(crate) any_room: bool,
-    /// Rooms it may have tokens for. A pattern is compared with the whole name; `*` stands for any number of characters, everything
-    /// else for itself. At most 256 patterns of 200 characters.
-    pub(crate) rooms: Vec<String>,
-    /// Members of `user` it may set: `id`, `name`, `email`, `avatar`; `"*"` is all of them.
-    pub(crate) user: Vec<String>,
-    /// Meeting features, like `recording` or `livestreaming`; `"*"` is any.
-    pub(crate) features: Vec<String>,
 }

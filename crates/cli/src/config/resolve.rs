@@ -1,30 +1,34 @@
 //! Raw → resolved: every text becomes what it stands for, and what cannot work is refused with the key that is wrong.
 
 use super::{
-    clients, grants,
+    clients, consumers, grants, id_jags, meetings,
     raw::{RawAccessTokenTyp, RawConfig, RawFirstKeys, RawRing, RawSigner, RawStore, jaas_ring},
     rotation,
     sealing::SealingRef,
+    uploads, webhooks,
 };
 use crate::{
-    failure::{Failure, Outcome, configuration},
+    address,
+    failure::{Failure, Outcome, configuration, refused},
     kms,
     stores::FirstKeys,
 };
+use countersign_consumers::Consumer;
 use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_grants::Grants;
 use countersign_issuer::{
-    AccessTokenProfile, AccessTokenTyp, Clients, HttpIssuer, IssuerUrl, JaasProfile, JwksCertificates,
-    JwtProfile, Profile, RequestLimits, SignatureLimits, TokenEndpoint,
+    AccessTokenProfile, AccessTokenTyp, Clients, HttpIssuer, IdJagProfile, IssuerUrl, JaasProfile,
+    JwksCertificates, JwtProfile, Profile, RequestLimits, SignatureLimits, TokenEndpoint,
     http::{Rate, RateLimits},
     is_jaas_kid,
 };
 use countersign_jose::{Algorithm, KeySize, MAX_CLAIMS_DEPTH, PrivateKey, SigningKey};
 use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
 use countersign_settings::{Environment, SecretRef, duration};
+use countersign_webhooks::JaasWebhookSettings;
 use ipnet::IpNet;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
@@ -38,6 +42,8 @@ use zeroize::Zeroizing;
 /// The configuration, ready for use.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// What may be meant and has gone wrong elsewhere; told by `config check` and at the start.
+    pub(crate) warnings: Vec<String>,
     /// What was typed, for `config check`.
     pub(crate) raw: RawConfig,
     /// The folder of the file; relative paths begin there.
@@ -67,12 +73,15 @@ pub(crate) struct Config {
     pub(crate) rings: Vec<RingConfig>,
     pub(crate) unpublished_rings: BTreeSet<RingName>,
     pub(crate) profiles: Vec<Arc<dyn Profile>>,
-    pub(crate) jaas_key: Option<JaasKey>,
+    /// Keys that are in no store: of the environment, or secrets that somebody else was given.
+    pub(crate) outside_keys: Vec<OutsideKey>,
     pub(crate) clients: Clients,
     /// What clients may do at `/token`, where one may.
     pub(crate) grants: Option<Grants>,
     /// What discovery says of it.
     pub(crate) token_endpoint: Option<TokenEndpoint>,
+    /// Events of 8x8 JaaS, where they are taken.
+    pub(crate) webhook: Option<JaasWebhookSettings>,
     /// The gate, where somebody is trusted.
     pub(crate) gate: Option<GateConfig>,
     /// The audience of the first client, the default of `countersign sign`.
@@ -83,7 +92,16 @@ pub(crate) struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct RingConfig {
     pub(crate) spec: RingSpec,
+    /// Who verifies its tokens.
+    pub(crate) consumers: Vec<&'static Consumer>,
     pub(crate) rotation: RotationPolicy,
+}
+
+/// A key that is in no store, and the one of its ring.
+#[derive(Debug, Clone)]
+pub(crate) struct OutsideKey {
+    pub(crate) ring: RingName,
+    pub(crate) signer: Arc<dyn Signer>,
 }
 
 /// A JaaS key that came from the environment and is in no store.
@@ -92,6 +110,25 @@ pub(crate) struct JaasKey {
     pub(crate) ring: RingName,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) profile: JaasProfile,
+}
+
+impl Config {
+    /// A ring that is declared.
+    pub(crate) fn ring(&self, name: &RingName) -> Outcome<&RingConfig> {
+        self.rings.iter().find(|ring| ring.spec.name == *name).ok_or_else(|| {
+            let known: Vec<_> = self.rings.iter().map(|ring| ring.spec.name.as_str()).collect();
+            let why = format!(
+                "there is no ring {name} in the configuration, only {}; declare it as [rings.{name}], or name another with --ring",
+                known.join(", ")
+            );
+            refused("ring_unknown", why)
+        })
+    }
+
+    /// Tells what may be meant and has gone wrong elsewhere.
+    pub(crate) fn warn(&self) {
+        self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
 }
 
 /// Sizes and times of the server.
@@ -114,6 +151,10 @@ pub(super) fn resolve(
     environment: &Environment,
     http: HttpIssuer,
 ) -> Outcome<Config> {
+    if raw.issuer.is_empty() {
+        let why = "is missing; write issuer = \"https://HOST\", or set COUNTERSIGN_ISSUER";
+        return Err(configuration(format!("issuer {why}")));
+    }
     let jaas_key = JaasKey::from_environment(environment)?;
     let mut profiles: Vec<Arc<dyn Profile>> =
         vec![Arc::new(JwtProfile { ring: parse("profiles.jwt.ring", &raw.profiles.jwt.ring)? })];
@@ -127,9 +168,29 @@ pub(super) fn resolve(
             },
         }));
     }
+    if id_jags::are_given(&raw) {
+        let ring = parse("profiles.access_token.ring", &raw.profiles.access_token.ring)?;
+        profiles.push(Arc::new(IdJagProfile { ring }));
+    }
+    let mut warnings = Vec::new();
+    let around = Surroundings { folder: &folder, environment, key_cache: None };
+    if let Some(profile) = uploads::profile(&raw, around, &mut warnings)? {
+        profiles.push(profile);
+    }
+    let mut outside_keys = Vec::new();
+    let mut unpublished_rings = BTreeSet::new();
     let mut jaas_rings = BTreeSet::new();
     match (&jaas_key, &raw.profiles.jaas) {
-        (Some(key), _) => {
+        (Some(key), configured) => {
+            if let Some(configured) = configured {
+                warnings.push(format!(
+                    "profiles.jaas: JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY are in the environment and win: the AppID is {:?}, \
+                     not {:?}, and ring {:?} does not sign; unset them, or leave [profiles.jaas] out",
+                    key.profile.app_id, configured.app_id, configured.ring
+                ));
+            }
+            let JaasKey { ring, signer, .. } = key;
+            outside_keys.push(OutsideKey { ring: ring.clone(), signer: Arc::clone(signer) });
             jaas_rings.insert(key.ring.clone());
             profiles.push(Arc::new(key.profile.clone()));
         }
@@ -140,24 +201,52 @@ pub(super) fn resolve(
         }
         (None, None) => {}
     }
+    let app_id = jaas_key.as_ref().map(|key| key.profile.app_id.as_str());
+    let app_id = app_id.or(raw.profiles.jaas.as_ref().map(|jaas| jaas.app_id.as_str()));
+    let webhook = webhooks::jaas(&raw, app_id, &folder, environment)?;
     let mut rings = raw.rings.clone();
+    if let Some((profile, secret)) = meetings::jitsi(&raw, &folder, environment)? {
+        if jaas_rings.contains(&profile.ring) {
+            return Err(at(
+                "profiles.jitsi.ring",
+                "is the ring of profile jaas, whose key 8x8 has; take another one",
+            ));
+        }
+        match secret {
+            Some(key) => {
+                unpublished_rings.insert(key.ring.clone());
+                outside_keys.push(key);
+            }
+            None => {
+                rings.entry(profile.ring.to_string()).or_default();
+            }
+        }
+        profiles.push(Arc::new(profile));
+    }
+    meetings::warn(&raw, &mut warnings);
     rings.entry(raw.profiles.jwt.ring.clone()).or_default();
     if has_grants {
         rings.entry(raw.profiles.access_token.ring.clone()).or_default();
     }
+    if !raw.uploads.is_empty() {
+        rings.entry(raw.profiles.upload.ring.clone()).or_default();
+    }
     for ring in &jaas_rings {
         rings.entry(ring.to_string()).or_default();
     }
-    let mut unpublished_rings = BTreeSet::new();
-    let mut specs = Vec::new();
+    let (mut specs, mut replicas) = (Vec::new(), BTreeMap::new());
     for (name, ring) in &rings {
         let spec = ring_spec(name, ring, &jaas_rings)?;
+        if !ring.kms_replicas.is_empty() {
+            replicas.insert(spec.name.clone(), kms_replicas(name, ring)?);
+        }
         let published = ring.publish.unwrap_or(!jaas_rings.contains(&spec.name));
         if !published {
             unpublished_rings.insert(spec.name.clone());
         }
-        let rotation = rotation::policy(&raw, name, ring, published)?;
-        specs.push(RingConfig { spec, rotation });
+        let consumers = consumers::of(name, ring)?;
+        let rotation = rotation::policy(&raw, name, ring, &consumers, published)?;
+        specs.push(RingConfig { spec, consumers, rotation });
     }
     let issuer = IssuerUrl::parse(&raw.issuer, http).map_err(|why| at("issuer", why))?;
     let limits = limits(&raw)?;
@@ -168,8 +257,8 @@ pub(super) fn resolve(
     let signatures = signatures(&raw)?;
     let backdate = duration("tokens.backdate", &raw.tokens.backdate)?;
     let clients = clients::resolve(&raw, &profiles, backdate, &folder)?;
-    let grants =
-        grants::resolve(&raw, &issuer, Surroundings { folder: &folder, environment, key_cache: None })?;
+    let skew = duration("rotation.skew", &raw.rotation.skew)?;
+    let grants = grants::resolve(&raw, &issuer, skew, around, &mut warnings)?;
     let token_endpoint = grants.as_ref().map(|grants| grants.offered(&clients));
     let refresh = duration("store.refresh", &raw.store.refresh)?.max(Duration::from_millis(100));
     let max_stale_signing = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
@@ -184,8 +273,9 @@ pub(super) fn resolve(
         gate.check_issuer_path(issuer.path()).map_err(configuration)?;
     }
     Ok(Config {
+        warnings,
         gate,
-        kms: kms::Kms::new(&issuer),
+        kms: kms::Kms::new(&issuer, replicas),
         issuer,
         sealing: parse("sealing.key", &raw.sealing.key)?,
         sealing_also: raw
@@ -197,9 +287,9 @@ pub(super) fn resolve(
         refresh,
         first_keys: first_keys(&raw.store),
         max_stale: duration("store.max_stale", &raw.store.max_stale)?,
-        skew: duration("rotation.skew", &raw.rotation.skew)?,
+        skew,
         max_stale_signing,
-        listen: parse("server.listen", &raw.server.listen)?,
+        listen: address::parse(&raw.server.listen).map_err(|why| at("server.listen", why))?,
         trusted_proxies: proxies(&raw)?,
         metrics_allow: networks("server.metrics_allow", &raw.server.metrics_allow)?,
         drain: duration("server.drain", &raw.server.drain)?,
@@ -212,7 +302,8 @@ pub(super) fn resolve(
         rings: specs,
         unpublished_rings,
         profiles,
-        jaas_key,
+        outside_keys,
+        webhook,
         clients,
         grants,
         token_endpoint,
@@ -263,7 +354,12 @@ const MONTH: Duration = seconds(30 * 24 * 3600);
 const LEAST_LIMIT: Duration = Duration::from_millis(100);
 
 /// Settings with a range of their own; all others may be from 0 to `duration::LONGEST`.
-const RANGES: [(&str, RangeInclusive<Duration>); 11] = [
+const RANGES: [(&str, RangeInclusive<Duration>); 16] = [
+    ("webhooks.jaas.window", seconds(60)..=DAY),
+    ("dpop.window", seconds(1)..=countersign_verifier::dpop::MAX_WINDOW),
+    ("refresh.grace", Duration::ZERO..=seconds(600)),
+    ("refresh.idle", seconds(1)..=seconds(400 * 24 * 3600)),
+    ("refresh.absolute", seconds(1)..=seconds(400 * 24 * 3600)),
     ("store.refresh", Duration::ZERO..=DAY),
     ("store.max_stale", Duration::ZERO..=MONTH),
     ("store.max_stale_signing", Duration::ZERO..=MONTH),
@@ -304,7 +400,7 @@ fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
 
 fn gate(raw: &RawConfig, folder: &Path, environment: &Environment) -> Outcome<Option<GateConfig>> {
     if raw.trust.is_empty() {
-        if raw.gate.proxies.is_empty() && raw.gate.routes.is_empty() {
+        if raw.gate.proxies.is_empty() && raw.gate.routes.is_empty() && raw.gate.resource.is_none() {
             return Ok(None);
         }
         return Err(at("gate", "nobody is trusted, so that nobody could be let in; add [[trust]]"));
@@ -398,6 +494,27 @@ fn ring_spec(name: &str, ring: &RawRing, jaas_rings: &BTreeSet<RingName>) -> Out
         }
     };
     Ok(RingSpec { name, algorithm: ring.algorithm, size, make_first_key, place })
+}
+
+/// The regions a ring's keys are replicated to. KMS says which exist.
+fn kms_replicas(name: &str, ring: &RawRing) -> Outcome<Vec<String>> {
+    let at = |why: String| Err(at(&format!("rings.{name}.kms_replicas"), why));
+    if ring.signer != RawSigner::Kms {
+        return at("only keys in KMS have replicas; set signer = \"kms\"".to_owned());
+    }
+    let mut seen = BTreeSet::new();
+    for region in &ring.kms_replicas {
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        if region.len() > 32 || region.split('-').count() < 3 || !region.split('-').all(part) {
+            return at(format!("{region:?} is not a region like eu-west-1"));
+        }
+        if !seen.insert(region) {
+            return at(format!("{region} is there twice"));
+        }
+    }
+    Ok(ring.kms_replicas.clone())
 }
 
 impl JaasKey {

@@ -26,6 +26,7 @@ pub(super) fn policy(
     raw: &RawConfig,
     name: &str,
     ring: &RawRing,
+    consumers: &[&Consumer],
     published: bool,
 ) -> Outcome<RotationPolicy> {
     let key = |setting: &str| format!("rings.{name}.{setting}");
@@ -39,10 +40,7 @@ pub(super) fn policy(
             "the ring is not published, so nobody can see its keys; rotate it by hand",
         ));
     }
-    let mut slowest = Duration::ZERO;
-    for consumer in &ring.consumers {
-        slowest = slowest.max(Consumer::named(consumer).map_err(|why| at(&key("consumers"), why))?.key_cache);
-    }
+    let slowest = consumers.iter().map(|consumer| consumer.key_cache).max().unwrap_or_default();
     let max_age = duration("jwks.max_age", &raw.jwks.max_age)?;
     let max_stale = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
     let refresh = duration("store.refresh", &raw.store.refresh)?;

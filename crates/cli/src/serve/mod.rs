@@ -52,8 +52,8 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     }
     let harmless = Harmless::install()?;
     files::sweep(context.file());
-    let started = if context.has_file() { None } else { Some(first_run(context, args).await?) };
-    let config = crate::config::load(context.file(), context.environment, context.http).await?;
+    let started = if context.has_configuration() { None } else { Some(first_run(context, args).await?) };
+    let config = crate::config::load(&context.location, context.environment, context.http).await?;
     let (log, first, bound) = match started {
         Some(FirstRun { log, client, socket }) => (log, client, Some(socket)),
         None => (log::start_queued(&config.raw.log, &CARRIERS)?, None, None),
@@ -129,8 +129,11 @@ async fn first_run(context: &Context<'_>, args: &ServeArgs) -> Outcome<FirstRun>
         listen,
         algorithm: countersign_jose::Algorithm::RS256,
         http: context.http,
+        key: None,
+        clients: scaffold::FirstClients::One,
     };
-    let client = scaffold::create(&plan, context.environment).await?;
+    let made = scaffold::create(&plan, context.environment).await?;
+    let client = made.and_then(|made| made.client);
     Ok(FirstRun { log, client, socket })
 }
 
@@ -178,7 +181,11 @@ fn announce(
                 context.file().display(),
                 first.curl(),
             ),
-            None => "Make a client with `countersign client new`; Ctrl-C stops the server.".to_owned(),
+            None if issuer.settings().clients.iter().next().is_none() => {
+                "Nobody may ask for tokens yet; make a client with `countersign client new`. Ctrl-C stops the server."
+                    .to_owned()
+            }
+            None => "Ctrl-C stops the server.".to_owned(),
         };
         format!("issuer: {url}\nlistening on {address}\n{next}")
     };

@@ -5,7 +5,7 @@
 
 use crate::{
     authority::{self, Authority},
-    config::{Config, JaasKey},
+    config::{Config, OutsideKey},
     rotation::Rotation,
 };
 use countersign_issuer::{Issuer, max_age};
@@ -26,7 +26,7 @@ pub(super) struct Refresh {
     pub(super) every: Duration,
     /// How long the tokens of this server need keys.
     pub(super) needs: Needs,
-    pub(super) jaas_key: Option<JaasKey>,
+    pub(super) outside_keys: Vec<OutsideKey>,
     pub(super) rotation: Rotation,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -43,7 +43,7 @@ impl Refresh {
             loaded,
             every: config.refresh,
             needs: config.needs(),
-            jaas_key: config.jaas_key.clone(),
+            outside_keys: config.outside_keys.clone(),
             rotation,
             clock: Arc::clone(&authority.clock),
         }
@@ -97,7 +97,7 @@ impl Refresh {
         if let Some(keys) = keys {
             let changed = !served.as_ref().unwrap_or(trusted).shows_the_same_as(&keys);
             let mut shown = keys.clone();
-            if let Some(key) = &self.jaas_key {
+            for key in &self.outside_keys {
                 shown = shown.with_ring(key.ring.clone(), Arc::clone(&key.signer));
             }
             let same = served.as_ref().is_some_and(|served| served.shows_the_same_as(&keys));

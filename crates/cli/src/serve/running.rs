@@ -99,8 +99,10 @@ pub(super) fn build(
     let mut limits = config.limits;
     limits.connections = descriptors::connections(limits.connections, descriptors::raise_limit());
     let (trusted_proxies, metrics_allow) = (config.trusted_proxies.clone(), config.metrics_allow.clone());
+    let resource = config.gate.as_ref().and_then(|gate| gate.resource().cloned());
     let gate = gate_route(&mut config, &authority);
-    let (grants, skew) = (config.grants.take(), config.skew);
+    config.warn();
+    let (grants, webhook) = (config.grants.take(), config.webhook.take());
     let rotation = Rotation::new(&config, &authority);
     let refresh = Refresh::new(&config, &authority, keyring.clone(), rotation.clone());
     let clock = Arc::clone(&authority.clock);
@@ -110,7 +112,7 @@ pub(super) fn build(
     });
     report_profiles_without_key(&issuer);
     refresh.shorten_max_age(&issuer);
-    let endpoints = Endpoints::new(&issuer, metrics_allow.clone(), grants, &authority, skew);
+    let endpoints = Endpoints::new(&issuer, metrics_allow.clone(), grants, webhook, &authority, resource);
     let http = site::http(&limits);
     let untrusted_proxies = peer::UntrustedProxies::default();
     let site =
@@ -159,11 +161,12 @@ impl Running {
     pub(super) async fn reload(&mut self, context: &Context<'_>) {
         match self.build_again(context).await {
             Ok(built) => {
-                let Built { site, drain, refresh, rotation, authority, fixed } = built;
+                let Built { mut site, drain, refresh, rotation, authority, fixed } = built;
+                site.follow(&self.server.site());
                 self.tasks = tasks(refresh, rotation, &authority, &site.issuer);
                 self.server.replace(site);
                 (self.drain, self.authority, self.fixed) = (drain, authority, fixed);
-                tracing::info!("{} was read again and is in use", context.file().display());
+                tracing::info!("{} was read again and is in use", context.location.shown());
             }
             Err(why) => {
                 tracing::error!("the configuration was not reloaded and the old one stays in use: {why}")
@@ -172,7 +175,7 @@ impl Running {
     }
 
     async fn build_again(&self, context: &Context<'_>) -> Outcome<Built> {
-        let config = crate::config::load(context.file(), context.environment, context.http).await?;
+        let config = crate::config::load(&context.location, context.environment, context.http).await?;
         let differing = self.fixed.differing(&Fixed::of(&config, context.environment)?);
         if !differing.is_empty() {
             let keys = differing.join(", ");

@@ -1,6 +1,7 @@
 //! What answers requests, as one configuration says: issuer, gate, limits, trusted proxies. Replaced whole by a reload.
 //!
-//! A request takes the site it begins with and finishes with it. Nothing here changes.
+//! A request takes the site it begins with and finishes with it. Nothing here changes; the DPoP proofs that the gate has taken are
+//! handed on to the next one.
 
 use super::{
     endpoints::Endpoints,
@@ -45,6 +46,13 @@ pub(super) fn http(limits: &Limits) -> http1::Builder {
 }
 
 impl Site {
+    /// Takes over what the site before it has to remember.
+    pub(super) fn follow(&mut self, before: &Self) {
+        if let (Some(gate), Some(before)) = (&mut self.gate, &before.gate) {
+            gate.forward_auth.follow(&before.forward_auth);
+        }
+    }
+
     /// Whether connections from this address carry the requests of many clients.
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         contains(&self.trusted_proxies, address)

@@ -1,15 +1,17 @@
 //! The gate behind a proxy: `/gate` answers whether the request the proxy asks about may pass.
 //!
 //! 200 with identity headers, each of them always there and empty where there is nothing to say, so
-//! that the proxy overwrites whatever the client sent; 401 and 403 with `WWW-Authenticate` (RFC
-//! 6750 §3); 503 when an issuer's keys cannot be had. Only addresses of configured proxies may ask.
+//! that the proxy overwrites whatever the client sent; 401 and 403 with `WWW-Authenticate`
+//! (`challenge`); 503 when an issuer's keys cannot be had. Only addresses of configured proxies may ask.
 //! A request that carries an identity header in another spelling is refused: many services take
 //! `X_Auth_Subject` or `X.Auth.Subject` for `X-Auth-Subject`. Refusals say no more than the
 //! standard error; the log has the reason. Called by the server of the program. Pinned by
 //! `tests/forward_auth.rs`, and by real proxies in the end-to-end tests.
 
+mod challenge;
 mod proxy;
 
+pub use challenge::Challenges;
 pub use proxy::{Proxies, ProxyKind};
 
 use crate::{
@@ -17,10 +19,9 @@ use crate::{
     context::plain_text,
     decision::{Decision, Denial, Grant, Refusal, RefusalKind},
     gate::Gate,
-    route::Unmet,
 };
 use countersign_jose::{ClaimName, Timestamp};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use std::{borrow::Cow, net::IpAddr};
 
 /// Where the route is.
@@ -32,6 +33,7 @@ pub struct ForwardAuth {
     gate: Gate,
     proxies: Vec<Proxies>,
     identity_headers: Vec<(HeaderName, ClaimName)>,
+    challenges: Challenges,
 }
 
 /// An answer to a proxy, and the stable name of what was decided.
@@ -45,13 +47,23 @@ pub struct Answer {
 
 impl ForwardAuth {
     /// Asks `gate` for these proxies. Each identity header is filled from a claim.
-    pub fn new(gate: Gate, proxies: Vec<Proxies>, identity_headers: Vec<(HeaderName, ClaimName)>) -> Self {
-        Self { gate, proxies, identity_headers }
+    pub fn new(
+        gate: Gate,
+        proxies: Vec<Proxies>,
+        identity_headers: Vec<(HeaderName, ClaimName)>,
+        challenges: Challenges,
+    ) -> Self {
+        Self { gate, proxies, identity_headers, challenges }
     }
 
     /// Whether connections from this address are a proxy's.
     pub fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|proxies| proxies.contains(address))
+    }
+
+    /// Takes over from the one before it in the same process: DPoP proofs that were taken are not taken again.
+    pub fn follow(&mut self, before: &Self) {
+        self.gate.dpop_mut().follow(before.gate.dpop());
     }
 
     /// The gate it asks.
@@ -76,12 +88,27 @@ impl ForwardAuth {
                 tracing::debug!(target: "countersign::gate", decision = "allow", subject, route = grant.route());
                 let mut response = Response::new(String::new());
                 *response.headers_mut() = headers;
+                if request.headers.contains_key(challenge::DPOP) {
+                    self.add_nonce(&mut response, now);
+                }
                 Answer { response: uncached(response), code: "allow" }
             }
             Err(denial) => {
                 log(&denial, connection);
-                Answer { response: uncached(refuse(&denial.refusal)), code: denial.refusal.code() }
+                let mut response = self.challenges.refuse(&denial.refusal, self.gate.dpop());
+                if denial.refusal.kind() == RefusalKind::InvalidProof {
+                    self.add_nonce(&mut response, now);
+                }
+                Answer { response: uncached(response), code: denial.refusal.code() }
             }
+        }
+    }
+
+    /// A nonce for the client's next proof (RFC 9449 §9).
+    fn add_nonce(&self, response: &mut Response<String>, now: Timestamp) {
+        let nonce = self.gate.dpop().nonce(now).and_then(|nonce| HeaderValue::try_from(nonce).ok());
+        if let Some(nonce) = nonce {
+            response.headers_mut().insert(challenge::DPOP_NONCE, nonce);
         }
     }
 
@@ -112,8 +139,11 @@ impl ForwardAuth {
         let claims = grant.caller().and_then(|caller| Claims::of(caller.verified()));
         let mut headers = HeaderMap::with_capacity(self.identity_headers.len() + 2);
         for (name, claim) in &self.identity_headers {
-            let text =
-                claims.as_ref().and_then(|claims| claims.get(claim)).map_or(Cow::Borrowed(""), plain_text);
+            let text = claims.as_ref().and_then(|claims| match claims.scope_with_scp(claim) {
+                Some(scopes) => Some(Cow::Owned(scopes)),
+                None => claims.get(claim).map(plain_text),
+            });
+            let text = text.unwrap_or_default();
             // The reader of the header must get what was signed: blanks at the ends would be lost on the way.
             let value = Some(&text).filter(|text| text.trim() == text.as_ref());
             let value = value.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok());
@@ -130,45 +160,6 @@ pub(crate) fn is_same_header(one: &HeaderName, other: &HeaderName) -> bool {
         name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' })
     }
     folded(one).eq(folded(other))
-}
-
-fn refuse(refusal: &Refusal) -> Response<String> {
-    let (status, error) = match refusal.kind() {
-        RefusalKind::Unauthenticated => (StatusCode::UNAUTHORIZED, None),
-        RefusalKind::InvalidToken => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
-        RefusalKind::Forbidden if matches!(refusal, Refusal::Unmet(Unmet::Scope(_))) => {
-            (StatusCode::FORBIDDEN, Some("insufficient_scope"))
-        }
-        RefusalKind::Forbidden => (StatusCode::FORBIDDEN, None),
-        RefusalKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
-    };
-    let body = match (error, status) {
-        (Some(error), _) => format!(r#"{{"error":"{error}"}}"#),
-        (None, StatusCode::UNAUTHORIZED) => r#"{"error":"unauthorized"}"#.to_owned(),
-        (None, StatusCode::FORBIDDEN) => r#"{"error":"access_denied"}"#.to_owned(),
-        (None, _) => r#"{"error":"temporarily_unavailable"}"#.to_owned(),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // RFC 6750 §3.1: no error code for a request without credentials.
-    let challenge = match (status, error) {
-        (StatusCode::UNAUTHORIZED, None) => Some("Bearer".to_owned()),
-        (_, Some(error)) => Some(format!("Bearer error=\"{error}\"{}", scope(refusal))),
-        _ => None,
-    };
-    if let Some(value) = challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
-    }
-    response
-}
-
-/// The scopes that would do (RFC 6750 §3, `scope`).
-fn scope(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Unmet(Unmet::Scope(scopes)) => format!(", scope=\"{}\"", scopes.join(" ")),
-        _ => String::new(),
-    }
 }
 
 fn uncached(mut response: Response<String>) -> Response<String> {

@@ -5,7 +5,7 @@
 
 use super::{Gate, target, unmet};
 use crate::{
-    credential::{CredentialError, CredentialSources},
+    credential::{Credential, CredentialError, CredentialSources, Scheme},
     decision::{Decision, Refusal},
     facts::RequestFacts,
     path::Target,
@@ -25,10 +25,13 @@ impl Gate {
         checks.extend(route.map(of_route));
         checks.push(of_credential(&self.sources, credential));
         let caller = match credential {
-            Ok(token) => {
-                let explanation = self.verifier.explain(token, now).await;
+            Ok(credential) => {
+                let explanation = self.verifier.explain(credential.token, now).await;
                 checks.extend(explanation.checks);
-                explanation.outcome.map_err(Refusal::from)
+                let accepted = explanation.outcome.map_err(Refusal::from);
+                let held = accepted.and_then(|accepted| self.dpop.check(accepted, &credential, facts, now));
+                checks.extend(of_holder(credential.scheme, held.as_ref()));
+                held
             }
             Err(why) => Err(why.into()),
         };
@@ -62,7 +65,26 @@ fn of_route(route: Option<(usize, &Route)>) -> Check {
     check("route", "a rule that matches", found, route.is_none().then_some(Refusal::NoRoute))
 }
 
-fn of_credential(sources: &CredentialSources, credential: Result<&str, CredentialError>) -> Check {
+/// Whether it was shown by its holder, where that is a question.
+fn of_holder(scheme: Scheme, held: Result<&Accepted, &Refusal>) -> Option<Check> {
+    let failure = held.err().filter(|why| matches!(why, Refusal::Dpop(_))).cloned();
+    if scheme == Scheme::Bearer && failure.is_none() {
+        return None;
+    }
+    let found = if scheme == Scheme::Dpop { "the scheme DPoP" } else { "the scheme Bearer" };
+    let expected = "a bound token with the scheme DPoP and a proof, any other with the scheme Bearer";
+    Some(match held {
+        Err(_) if failure.is_none() => Check {
+            name: "holder".into(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+            verdict: Verdict::NotReached,
+        },
+        _ => check("holder", expected, found.to_owned(), failure),
+    })
+}
+
+fn of_credential(sources: &CredentialSources, credential: Result<Credential<'_>, CredentialError>) -> Check {
     let mut places = Vec::new();
     places.extend(sources.authorization.then(|| "the Authorization header".to_owned()));
     places.extend(sources.query.as_ref().map(|name| format!("the query parameter {}", quoted(name))));
@@ -71,7 +93,7 @@ fn of_credential(sources: &CredentialSources, credential: Result<&str, Credentia
         sources.websocket_marker.as_ref().map(|m| format!("Sec-WebSocket-Protocol behind {}", quoted(m))),
     );
     let expected = format!("one token, in {}", places.join(", "));
-    let found = credential.map(|token| format!("a token of {} bytes", token.len())).unwrap_or_default();
+    let found = credential.map(|one| format!("a token of {} bytes", one.token.len())).unwrap_or_default();
     check("credential", expected, found, credential.err().map(Refusal::from))
 }
 
@@ -106,6 +128,15 @@ fn requirements(requirement: &Requirement, caller: Option<&Accepted>) -> Vec<Che
         let found = claims.as_ref().map(|claims| excerpt(&claims.scopes().join(" "))).unwrap_or_default();
         let is = |unmet: &Unmet| matches!(unmet, Unmet::Scope(_));
         add("route scope".to_owned(), excerpt(&expected.join("; ")), found, verdict(&is));
+    }
+    if requirement.dpop {
+        let is = |unmet: &Unmet| *unmet == Unmet::Dpop;
+        add(
+            "route dpop".to_owned(),
+            "a token that is bound to a key".to_owned(),
+            String::new(),
+            verdict(&is),
+        );
     }
     for (name, value) in &requirement.claims {
         let found = claims.as_ref().and_then(|claims| claims.get(name)).map(|raw| excerpt(raw.get()));

@@ -5,7 +5,7 @@
 //! is needed and has another type makes the event one that nobody is let in by. Borrows the event's text.
 
 use super::arn::MethodArn;
-use crate::{facts::RequestFacts, path::Target};
+use crate::{dpop, facts::RequestFacts, path::Target};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
@@ -89,6 +89,8 @@ pub(super) struct Event<'a> {
     identity_source: Option<OneOrMany<'a>>,
     #[serde(borrow, default)]
     request_context: Option<Context<'a>>,
+    #[serde(borrow, default)]
+    request_headers: Pairs<'a>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +102,8 @@ struct Context<'a> {
     stage: Option<Text<'a>>,
     #[serde(borrow, default)]
     domain_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    path: Option<Text<'a>>,
     #[serde(borrow, default)]
     request_id: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -222,6 +226,18 @@ impl<'a> Event<'a> {
             Shape::RestToken | Shape::AppSync => {
                 facts.headers.push((Cow::Borrowed("authorization"), text(&self.authorization_token)));
                 facts.headers.retain(|(_, token)| !token.is_empty());
+                if shape == Shape::AppSync {
+                    // The token is that of the event, and nothing else of the request says one.
+                    let others = |(name, _): &&(Text<'a>, Text<'a>)| {
+                        is_header(name, "dpop") || is_header(name, "host")
+                    };
+                    facts.headers.extend(self.request_headers.0.iter().filter(others).map(borrowed));
+                } else {
+                    facts.no_proofs = Some(
+                        "an authorizer of type TOKEN sees no proof; make it one of type REQUEST, with a TTL of 0",
+                    );
+                }
+                facts.url = self.public_url(shape).and_then(|(origin, path)| dpop::url(&origin, path));
                 return facts;
             }
             Shape::HttpV2 => match &self.raw_query_string {
@@ -233,11 +249,31 @@ impl<'a> Event<'a> {
                 self.multi_value_query_string_parameters.add_to(&mut facts.query);
             }
         }
-        self.headers.add_to(&mut facts.headers);
+        // A REST API's event has each header in both maps; a proof must be seen as often as it was sent.
+        let is_proof = |(name, _): &&(Text<'a>, Text<'a>)| is_header(name, "dpop");
+        let repeated = self.multi_value_headers.0.iter().any(|pair| is_proof(&pair));
+        let headers = self.headers.0.iter().filter(|pair| !(repeated && is_proof(pair)));
+        facts.headers.extend(headers.map(borrowed));
         self.multi_value_headers.add_to(&mut facts.headers);
+        facts.url = self.public_url(shape).and_then(|(origin, path)| dpop::url(&origin, path));
         let cookies = self.cookies.iter().flatten();
         facts.headers.extend(cookies.map(|c| (Cow::Borrowed("cookie"), Cow::Borrowed(c.0.as_ref()))));
         facts
+    }
+
+    /// Origin and path as the client knows them, with the stage or the path of a custom domain. With payload 2.0 nothing says
+    /// the path that an API mapping of a custom domain has.
+    fn public_url(&self, shape: Shape) -> Option<(String, &str)> {
+        let context = self.request_context.as_ref()?;
+        let path = match shape {
+            Shape::HttpV2 => text(&self.raw_path)?,
+            Shape::RestRequest | Shape::HttpV1 | Shape::Unversioned => text(&context.path)?,
+            // A handshake is sent to the stage.
+            Shape::WebSocket => text(&context.stage)?,
+            // Of AppSync's event only a header says it, which is the client's.
+            Shape::RestToken | Shape::AppSync => return None,
+        };
+        Some((format!("https://{}", text(&context.domain_name)?), path))
     }
 
     /// `rawPath` without the stage that API Gateway puts in front on its own domain, unless the stage is `$default`.
@@ -260,6 +296,14 @@ impl Context<'_> {
     fn is_appsync(&self) -> bool {
         self.api_id.is_some() && self.query_string.is_some()
     }
+}
+
+fn is_header(name: &Text<'_>, lower: &str) -> bool {
+    name.0.eq_ignore_ascii_case(lower)
+}
+
+fn borrowed<'e>((name, value): &'e (Text<'_>, Text<'_>)) -> (Cow<'e, str>, Cow<'e, str>) {
+    (Cow::Borrowed(&*name.0), Cow::Borrowed(&*value.0))
 }
 
 fn text<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
@@ -341,7 +385,7 @@ struct Pairs<'a>(Vec<(Text<'a>, Text<'a>)>);
 impl<'a> Pairs<'a> {
     fn add_to<'e>(&'e self, pairs: &mut Vec<(Cow<'e, str>, Cow<'e, str>)>) {
         pairs.reserve(self.0.len());
-        pairs.extend(self.0.iter().map(|(name, value)| (Cow::Borrowed(&*name.0), Cow::Borrowed(&*value.0))));
+        pairs.extend(self.0.iter().map(borrowed));
     }
 }
 

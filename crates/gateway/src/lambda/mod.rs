@@ -60,6 +60,18 @@ pub struct ApiSettings {
     pub authorized_apis: Vec<String>,
     /// How long AppSync may remember an answer, at most.
     pub appsync_ttl: Duration,
+    /// Whether API Gateway remembers answers.
+    pub answers: Answers,
+}
+
+/// Whether API Gateway remembers the answers of this authorizer. Nothing in an event says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Answers {
+    /// For its TTL, whatever that is. So no bound token is accepted: the answer to a proof would be given to requests without one.
+    #[default]
+    Remembered,
+    /// Never: the TTL is 0.
+    Forgotten,
 }
 
 impl Default for ApiSettings {
@@ -71,6 +83,7 @@ impl Default for ApiSettings {
             http_api_response: HttpApiResponse::default(),
             authorized_apis: Vec::new(),
             appsync_ttl: Duration::from_secs(300),
+            answers: Answers::default(),
         }
     }
 }
@@ -161,7 +174,13 @@ impl Authorizer {
             self.warn_if_cached_for_all_routes(event);
         }
         let form = self.form(shape);
-        let facts = event.facts(shape, arn.as_ref(), form);
+        let mut facts = event.facts(shape, arn.as_ref(), form);
+        if shape != Shape::AppSync && self.settings.answers == Answers::Remembered {
+            facts.no_proofs.get_or_insert(
+                "API Gateway could give the answer to requests without a proof; set the authorizer's TTL to 0, and \
+                 gate.dpop.authorizer_ttl = \"0s\"",
+            );
+        }
         let decided = match (&arn, &mut checks) {
             (None, _) if shape != Shape::AppSync => {
                 let refusal = Refusal::Event("its ARN is not one of execute-api".to_owned());

@@ -54,6 +54,14 @@ impl Policies {
                 (false, _) => (nothing(), None),
             };
         }
+        // The proof was for this request. Nothing should be remembered of it (`Answers`); if it is, it is for no other path.
+        if decision.is_of_bound() {
+            return match (admitted, is_nameable(arn)) {
+                (true, true) => (Arc::new(Policy::only(arn.as_str(), false)), None),
+                (true, false) => (Arc::new(Policy::nothing(arn.stage(), false)), Some(Refusal::Unnameable)),
+                (false, _) => (Arc::new(Policy::nothing(arn.stage(), false)), None),
+            };
+        }
         let own = self.own(gate, settings, arn, decision);
         let (policy, refusal) = match (admitted, own.admits(arn.as_str())) {
             (true, true) => (own, None),

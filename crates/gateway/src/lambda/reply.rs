@@ -21,7 +21,7 @@ use crate::{
     gate::Gate,
 };
 use countersign_jose::Timestamp;
-use countersign_verifier::{Accepted, TENANT_PLACEHOLDER};
+use countersign_verifier::{Accepted, TENANT_PLACEHOLDER, dpop::Binding};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -98,7 +98,7 @@ impl Answer<'_> {
             Decision::Allow(grant) => grant.caller(),
             Decision::Deny(denial) => denial.caller.as_ref(),
         };
-        // What is not let in learns nothing, and nothing is said about it to what lies behind.
+        // A no is the end of it: nothing is said to what lies behind.
         let shown = caller.filter(|_| admitted);
         let context = |form| Context::of(shown, &self.settings.context, form);
         if self.shape != Shape::AppSync && self.cannot_be_told() {
@@ -118,7 +118,7 @@ impl Answer<'_> {
             {
                 return Some(Reply::Unauthorized);
             }
-            (Form::Policy, _) => self.policy(caller, admitted, context(ValueForm::Flat)),
+            (Form::Policy, _) => self.policy(caller),
         };
         json.filter(|json| json.len() <= MAX_REPLY_BYTES).map(Reply::Json)
     }
@@ -131,8 +131,10 @@ impl Answer<'_> {
         why == Some(RefusalKind::Unavailable)
     }
 
-    fn policy(&self, caller: Option<&Accepted>, admitted: bool, context: Context<'_>) -> Option<String> {
-        let usage_identifier_key = caller.filter(|_| admitted).and_then(|caller| {
+    /// The same whether this request is let in or not: API Gateway remembers all of it, and lets in
+    /// by it what the caller may ask for next.
+    fn policy(&self, caller: Option<&Accepted>) -> Option<String> {
+        let usage_identifier_key = caller.and_then(|caller| {
             let claim = self.settings.usage_identifier_claim.as_ref()?;
             let key = Claims::of(caller.verified())?.text(claim)?.into_owned();
             (!key.is_empty() && key.len() <= MAX_USAGE_KEY_BYTES).then_some(Cow::Owned(key))
@@ -142,15 +144,18 @@ impl Answer<'_> {
                 .and_then(|caller| self.settings.principal(caller, self.gate))
                 .unwrap_or(Cow::Borrowed("anonymous")),
             policy_document: self.policy.document(),
-            context,
+            context: Context::of(caller, &self.settings.context, ValueForm::Flat),
             usage_identifier_key,
         })
     }
 
-    /// How long AppSync may remember the answer: as configured, but never past the token's end. A refusal is not remembered.
+    /// How long AppSync may remember the answer: as configured, but never past the token's end. A refusal is not remembered, and
+    /// neither is the answer to a proof.
     fn appsync_ttl(&self, caller: Option<&Accepted>, admitted: bool, now: Timestamp) -> u64 {
         let end = caller.and_then(|caller| caller.verified().registered().exp);
-        match (admitted, end) {
+        // The next request needs a proof of its own.
+        let is_bound = caller.is_some_and(|caller| !matches!(Binding::of(caller.verified()), Ok(None)));
+        match (admitted && !is_bound, end) {
             (true, Some(exp)) => exp.since(now).min(self.settings.appsync_ttl).as_secs(),
             _ => 0,
         }

@@ -2,10 +2,11 @@
 //!
 //! Whatever cannot work, or would let in more than its author meant, is refused here, with the key that is wrong.
 
+mod dpop;
 mod drop_in;
 mod raw;
 mod resolve;
 
 pub use drop_in::{DropInError, choose, drop_in};
-pub use raw::{RawCredentials, RawGate, RawProxies, RawRoute, RawTrust};
+pub use raw::{RawCredentials, RawGate, RawGateDpop, RawProxies, RawResource, RawRoute, RawTrust};
 pub use resolve::{GateConfig, SettingError, Surroundings, resolve, trusted};

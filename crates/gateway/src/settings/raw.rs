@@ -25,6 +25,12 @@ pub struct RawTrust {
     pub discovery_url: Option<String>,
     /// Where its keys are: a JWK Set, or a map `{kid: PEM certificate}` as Firebase has it.
     pub keys_url: Option<String>,
+    /// The authorities that vouch for the server of `keys_url`, in place of the system's: certificates as PEM, or `file:PATH`, which
+    /// is read again each time.
+    pub keys_ca: Option<String>,
+    /// What is sent to `keys_url` as `Authorization: Bearer`: the token in `file:PATH` (readable by its owner alone) or
+    /// `shared-file:PATH`, which is read again each time.
+    pub keys_bearer: Option<String>,
     /// Its keys: a JWK Set as text, or `file:PATH`.
     pub jwks: Option<String>,
     /// Its one key: a PEM text, or `file:PATH`.
@@ -56,6 +62,15 @@ pub struct RawTrust {
     pub keys_max_age: Option<String>,
     /// How much longer keys are used while they cannot be fetched again. Default: 1h.
     pub keys_stale: Option<String>,
+    /// Whether tokens are refused that the issuer has revoked, by the list that another Countersign signs: `"on"` for
+    /// `ISSUER/.well-known/revoked.jwt`, or the address of the list. Default: `"off"`.
+    pub revocations: Option<String>,
+    /// How old the list may be while a newer one can be had: 1s to 1h. Default: 30s.
+    pub revocations_every: Option<String>,
+    /// How much longer the list is used while none can be had, 24h at most. Then no token of the issuer is accepted. Default: 10m.
+    pub revocations_stale: Option<String>,
+    /// Accept only tokens that are bound to a key (`cnf.jkt`), which are worth nothing without a DPoP proof of it.
+    pub dpop: bool,
     /// Accept tokens made for anybody. A token that its holder gave to another service then opens this one too.
     pub dangerously_accept_any_audience: bool,
     /// Accept tokens whatever their `iss` says, as long as a key of this entry signed them. Only if it is the only one.
@@ -97,6 +112,11 @@ pub struct RawGate {
     pub key_cache: Option<String>,
     /// How many verified tokens are remembered, so that their signature is not checked again; 0 for none.
     pub token_cache: usize,
+    /// How DPoP proofs are judged (RFC 9449), which every token that is bound to a key needs.
+    pub dpop: RawGateDpop,
+    /// What the service behind the gate says of itself to clients (RFC 9728). The server hands it out at
+    /// `/.well-known/oauth-protected-resource`, with the path of `url` behind it, and challenges name it.
+    pub resource: Option<RawResource>,
 }
 
 impl Default for RawGate {
@@ -120,8 +140,70 @@ impl Default for RawGate {
             appsync_ttl: "5m".to_owned(),
             key_cache: None,
             token_cache: 0,
+            dpop: RawGateDpop::default(),
+            resource: None,
         }
     }
+}
+
+/// How proofs are judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawGateDpop {
+    /// The URLs below which clients reach the service, like `https://api.example` or, where API Gateway or a proxy takes a part of
+    /// the path away, `https://api.example/v1`. A proof has to be for one of them and the request's path. Empty: what the event of
+    /// API Gateway says; behind a proxy and for AppSync it has to be said.
+    pub public_urls: Vec<String>,
+    /// How old a proof may be by the client's clock, 1s to 10m; its clock may be ahead by 10 s. Proofs with a nonce, which tells
+    /// the gate's time, do not depend on it.
+    pub window: String,
+    /// Whether each proof needs a nonce of this gate. Not for authorizers, which cannot hand one out.
+    pub require_nonce: bool,
+    /// A secret of 32 bytes or more that all gates behind one name share, as `env:NAME` or `file:PATH`, so that they take each
+    /// other's nonces. Without it the process makes one up at each start.
+    pub nonce_secret: Option<String>,
+    /// How many proofs are remembered, so that none is taken twice, 1 to 10000000; each takes 80 bytes for a window. A key
+    /// can have as many as are left free, so half at most.
+    pub proofs: usize,
+    /// How long API Gateway remembers the answers of this authorizer. `"0s"` is the one value there is: an answer that is remembered
+    /// would let in requests without a proof. Without it, authorizers accept no bound tokens. AppSync is told not to remember.
+    pub authorizer_ttl: Option<String>,
+}
+
+impl Default for RawGateDpop {
+    fn default() -> Self {
+        Self {
+            public_urls: Vec::new(),
+            window: "60s".to_owned(),
+            require_nonce: false,
+            nonce_secret: None,
+            proofs: crate::MOST_PROOFS,
+            authorizer_ttl: None,
+        }
+    }
+}
+
+/// What a protected resource says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawResource {
+    /// Its identifier, which clients compare byte by byte and send as `resource`: a URL without a query, like
+    /// `https://api.example/v1`. Usually the audience of its tokens.
+    pub url: String,
+    /// The issuers that clients may ask. Default: those of `[[trust]]`.
+    #[serde(default)]
+    pub authorization_servers: Vec<String>,
+    /// The scopes that clients may ask for. Default: those that the rules name.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// What it is called, for people.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Where people read about it.
+    #[serde(default)]
+    pub documentation: Option<String>,
 }
 
 /// Where a token may be.
@@ -173,6 +255,9 @@ pub struct RawRoute {
     /// All of these scopes.
     #[serde(default)]
     pub all_scopes: Vec<String>,
+    /// Only tokens that are bound to a key, with a DPoP proof of it.
+    #[serde(default)]
+    pub dpop: bool,
     /// Claims and their values; a claim that is a list must contain the value. A name that begins with `/` is a JSON Pointer,
     /// like `/realm_access/roles`.
     #[serde(default)]

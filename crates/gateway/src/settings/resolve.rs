@@ -1,19 +1,23 @@
 //! Raw → resolved: trusted issuers, credential sources, rules, and what the adapters need.
 
-use super::raw::{RawCredentials, RawGate, RawProxies, RawRoute, RawTrust};
+use super::{
+    dpop,
+    raw::{RawCredentials, RawGate, RawProxies, RawRoute, RawTrust},
+};
 use crate::{
     context::ContextRules,
     credential::CredentialSources,
-    forward_auth::{self, ForwardAuth, Proxies, is_same_header},
+    forward_auth::{self, Challenges, ForwardAuth, Proxies, is_same_header},
     gate::Gate,
     lambda::{ApiSettings, Authorizer, HttpApiResponse},
+    resource::Resource,
     route::{Access, Requirement, Route},
 };
 use countersign_jose::{Algorithm, ClaimName, ClaimNameError, ClaimValue, SymmetricKey};
 use countersign_settings::{Environment, SecretRef, duration, files::read_text};
 use countersign_verifier::{
-    AudienceFallback, DirectorySnapshots, KeySource, Preset, RefreshPolicy, TrustedIssuer,
-    TrustedIssuerBuilder, Verifier,
+    AudienceFallback, DirectorySnapshots, KeyServer, KeySource, Preset, RefreshPolicy, Reread,
+    RevocationSettings, TrustedIssuer, TrustedIssuerBuilder, Verifier,
 };
 use http::HeaderName;
 use ipnet::IpNet;
@@ -37,7 +41,7 @@ pub struct SettingError {
     pub why: String,
 }
 
-fn at(key: impl Into<String>, why: impl Display) -> SettingError {
+pub(super) fn at(key: impl Into<String>, why: impl Display) -> SettingError {
     SettingError { key: key.into(), why: why.to_string() }
 }
 
@@ -59,6 +63,7 @@ pub struct GateConfig {
     api: ApiSettings,
     proxies: Vec<Proxies>,
     identity_headers: Vec<(HeaderName, ClaimName)>,
+    resource: Option<Resource>,
     /// What an operator should be told at start: each check that was given up by name.
     pub warnings: Vec<String>,
 }
@@ -72,7 +77,14 @@ impl GateConfig {
     /// Behind proxies; `None` if no proxy may ask.
     pub fn into_forward_auth(self) -> Option<ForwardAuth> {
         let asked = !self.proxies.is_empty();
-        asked.then(|| ForwardAuth::new(self.gate, self.proxies, self.identity_headers))
+        let challenges =
+            Challenges { resource_metadata: self.resource.map(|resource| resource.url().to_owned()) };
+        asked.then(|| ForwardAuth::new(self.gate, self.proxies, self.identity_headers, challenges))
+    }
+
+    /// What the service behind the gate says of itself.
+    pub fn resource(&self) -> Option<&Resource> {
+        self.resource.as_ref()
     }
 
     /// Checks that the server that answers proxies can also be an issuer at this path (empty for
@@ -126,10 +138,14 @@ pub fn resolve(
     if routes.is_empty() {
         routes = Route::any_token();
     }
+    let resource = dpop::resource(trust, gate, &verifier)?;
+    let proxies = proxies(&gate.proxies)?;
+    let dpop = dpop::resolve(trust, gate, &proxies, around)?;
     Ok(GateConfig {
-        gate: Gate::new(verifier, credentials(&gate.credentials)?, routes),
+        gate: Gate::new(verifier, credentials(&gate.credentials)?, routes, dpop),
         api: api(gate)?,
-        proxies: proxies(&gate.proxies)?,
+        proxies,
+        resource,
         identity_headers: identity_headers(&gate.identity_headers)?,
         warnings,
     })
@@ -145,6 +161,9 @@ pub fn trusted(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<Tr
     let mut builder = described(raw, key)?;
     if let Some(source) = source(raw, key, around)? {
         builder = builder.keys(source);
+    }
+    if let Some(server) = key_server(raw, key, around)? {
+        builder = builder.key_server(server);
     }
     let algorithms = raw.algorithms.iter().map(|name| Algorithm::from_str(name));
     let algorithms = algorithms.collect::<Result<Vec<_>, _>>().map_err(|why| at(of("algorithms"), why))?;
@@ -176,6 +195,9 @@ pub fn trusted(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<Tr
     for (claim, value) in &raw.claims {
         builder = builder.require_value(claim, value.clone());
     }
+    if raw.dpop {
+        builder = builder.require("/cnf/jkt");
+    }
     if let Some(leeway) = &raw.leeway {
         builder = builder.leeway(duration(of("leeway"), leeway)?);
     }
@@ -183,6 +205,9 @@ pub fn trusted(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<Tr
         builder = builder.accept_fractional_dates();
     }
     builder = builder.refresh(refresh(raw, key)?);
+    if let Some(settings) = revocations(raw, key)? {
+        builder = builder.revocations(settings);
+    }
     if raw.dangerously_accept_any_audience {
         builder = builder.dangerously_accept_any_audience();
     }
@@ -190,6 +215,33 @@ pub fn trusted(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<Tr
         builder = builder.dangerously_ignore_expiry();
     }
     builder.build().map_err(|why| at(key, why))
+}
+
+/// Where the issuer says what it has revoked, if that is asked.
+fn revocations(raw: &RawTrust, key: &str) -> Result<Option<RevocationSettings>, SettingError> {
+    let of = |name: &str| format!("{key}.{name}");
+    let time = |name: &str, text: &Option<String>, default: u64| match text {
+        Some(text) => duration(of(name), text),
+        None => Ok(Duration::from_secs(default)),
+    };
+    let url = match raw.revocations.as_deref() {
+        None | Some("off") => {
+            let set = [
+                ("revocations_every", &raw.revocations_every),
+                ("revocations_stale", &raw.revocations_stale),
+            ];
+            return match set.into_iter().find(|(_, text)| text.is_some()) {
+                Some((name, _)) => Err(at(of(name), "has no effect without revocations = \"on\"")),
+                None => Ok(None),
+            };
+        }
+        Some("on") => None,
+        Some(url) if url.contains("://") => Some(url.to_owned()),
+        Some(_) => return Err(at(of("revocations"), "write \"on\", \"off\" or the address of the list")),
+    };
+    let every = time("revocations_every", &raw.revocations_every, 30)?;
+    let max_stale = time("revocations_stale", &raw.revocations_stale, 600)?;
+    Ok(Some(RevocationSettings { url, every, max_stale }))
 }
 
 /// The preset, the issuer by name, or any issuer.
@@ -255,6 +307,55 @@ fn source(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<Option<
     Ok(sources.pop())
 }
 
+/// What the server of the keys wants, which is read again each time.
+fn key_server(
+    raw: &RawTrust,
+    key: &str,
+    around: Surroundings<'_>,
+) -> Result<Option<KeyServer>, SettingError> {
+    let of = |name: &str| format!("{key}.{name}");
+    if raw.keys_url.is_none() {
+        let set = [("keys_ca", &raw.keys_ca), ("keys_bearer", &raw.keys_bearer)];
+        return match set.into_iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) => {
+                Err(at(of(name), "has no effect without keys_url; name the address of the keys"))
+            }
+            None => Ok(None),
+        };
+    }
+    let reread = |name: &str, reference: SecretRef| -> Reread {
+        let (key, folder) = (of(name), around.folder.to_owned());
+        Arc::new(move || {
+            let text = reference.read(&folder, &Environment::default());
+            text.map_err(|why| format!("{key}: {why}"))
+        })
+    };
+    let authorities = raw.keys_ca.as_ref().map(|text| match text.strip_prefix("file:") {
+        // Certificates are no secret.
+        Some(path) => reread("keys_ca", SecretRef::SharedFile(path.into())),
+        None => {
+            let text = text.clone();
+            Arc::new(move || Ok(text.clone().into()))
+        }
+    });
+    let bearer = match &raw.keys_bearer {
+        None => None,
+        Some(text) => match text.parse() {
+            Ok(reference @ (SecretRef::File(_) | SecretRef::SharedFile(_))) => {
+                Some(reread("keys_bearer", reference))
+            }
+            _ => {
+                return Err(at(
+                    of("keys_bearer"),
+                    "write file:PATH or shared-file:PATH; it is read again each time",
+                ));
+            }
+        },
+    };
+    let server = KeyServer { authorities, bearer };
+    Ok((server.authorities.is_some() || server.bearer.is_some()).then_some(server))
+}
+
 fn refresh(raw: &RawTrust, key: &str) -> Result<RefreshPolicy, SettingError> {
     let mut policy = RefreshPolicy::default();
     if let Some(text) = &raw.keys_min_age {
@@ -313,6 +414,7 @@ fn route(raw: &RawRoute, key: &str, issuers: &[String]) -> Result<Route, Setting
         any_scope: raw.any_scope.clone(),
         all_scopes: raw.all_scopes.clone(),
         claims: claims.collect::<Result<_, SettingError>>()?,
+        dpop: raw.dpop,
     };
     if raw.public && !requirement.is_empty() {
         return Err(at(key, "the route is public and also has requirements; choose one"));
@@ -324,11 +426,8 @@ fn route(raw: &RawRoute, key: &str, issuers: &[String]) -> Result<Route, Setting
             format!("{unknown:?} is not a trusted issuer; there is {known}"),
         ));
     }
-    let scopes = raw.any_scope.iter().chain(&raw.all_scopes);
-    // RFC 6749 §3.3; anything else could not be told apart in a header either.
-    let is_scope =
-        |s: &String| !s.is_empty() && s.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-    if let Some(scope) = scopes.into_iter().find(|scope| !is_scope(scope)) {
+    let mut scopes = raw.any_scope.iter().chain(&raw.all_scopes);
+    if let Some(scope) = scopes.find(|scope| !is_scope(scope)) {
         return Err(at(key, format!("{scope:?} is not a scope (RFC 6749 section 3.3)")));
     }
     Ok(Route {
@@ -336,6 +435,11 @@ fn route(raw: &RawRoute, key: &str, issuers: &[String]) -> Result<Route, Setting
         path: raw.path.parse().map_err(|why| at(format!("{key}.path"), why))?,
         access: if raw.public { Access::Public } else { Access::Token(requirement) },
     })
+}
+
+/// RFC 6749 §3.3; anything else could not be told apart in a header either.
+pub(super) fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 fn api(gate: &RawGate) -> Result<ApiSettings, SettingError> {
@@ -383,6 +487,7 @@ fn api(gate: &RawGate) -> Result<ApiSettings, SettingError> {
         http_api_response,
         authorized_apis: apis,
         appsync_ttl,
+        answers: dpop::answers(&gate.dpop)?,
     })
 }
 
@@ -464,6 +569,6 @@ fn identity_headers(raw: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, C
     Ok(headers)
 }
 
-fn duration(key: impl Into<String>, text: &str) -> Result<Duration, SettingError> {
+pub(super) fn duration(key: impl Into<String>, text: &str) -> Result<Duration, SettingError> {
     duration::parse(text).map_err(|why| at(key, why))
 }

@@ -46,6 +46,21 @@ async fn gate_allows(gate: &Gate, method: &str, path: &str, token: &str) -> bool
 }
 
 #[tokio::test]
+async fn an_answer_says_the_same_of_its_caller_whatever_it_was_asked_about() {
+    let authorizer = authorizer(json!({
+        "usage_identifier_claim": "plan", "routes": [{ "path": "/orders/**" }]
+    }));
+    let token = token(json!({ "plan": "the-key-of-a-usage-plan" }));
+    let admitted = shown(&authorize(&authorizer, &ask("GET", "/orders/7", &token)).await.reply);
+    let refused = shown(&authorize(&authorizer, &ask("GET", "/admin", &token)).await.reply);
+    assert!(!iam_allows(&refused, &format!("{STAGE}/GET/admin")));
+    assert!(iam_allows(&refused, &format!("{STAGE}/GET/orders/7")));
+    assert_eq!(refused["context"]["sub"], "alice");
+    assert_eq!(refused["usageIdentifierKey"], "the-key-of-a-usage-plan");
+    assert_eq!(refused, admitted);
+}
+
+#[tokio::test]
 async fn an_answer_for_one_route_used_again_for_another_is_right_for_it_too() {
     let authorizer = authorizer(json!({ "routes": [
         { "path": "/health", "public": true },

@@ -1,6 +1,6 @@
 //! Where a token may be, and that there is exactly one.
 
-use countersign_gateway::{CredentialError, CredentialSources, RequestFacts};
+use countersign_gateway::{CredentialError, CredentialSources, RequestFacts, Scheme};
 
 fn select(
     sources: &CredentialSources,
@@ -11,7 +11,9 @@ fn select(
         pairs.iter().map(|(n, v)| ((*n).to_owned().into(), (*v).to_owned().into())).collect()
     };
     let facts = RequestFacts { headers: pairs(headers), query: pairs(query), ..RequestFacts::default() };
-    sources.select(&facts).map(str::to_owned)
+    let found = sources.select(&facts)?;
+    let scheme = if found.scheme == Scheme::Dpop { "DPoP " } else { "" };
+    Ok(format!("{scheme}{}", found.token))
 }
 
 fn header(value: &str) -> Result<String, CredentialError> {
@@ -44,12 +46,31 @@ fn a_header_without_exactly_one_token_is_refused() {
         ("Bearer a, Bearer a", CredentialError::Ambiguous),
         ("a,b", CredentialError::Ambiguous),
         ("Basic YTpi", CredentialError::OtherScheme),
-        ("DPoP t.o.k", CredentialError::OtherScheme),
+        ("DPoP", CredentialError::Malformed),
+        ("dpop ", CredentialError::Malformed),
+        ("DPoP a b", CredentialError::Malformed),
+        ("DPoP a,DPoP a", CredentialError::Ambiguous),
+        ("DPoPx t.o.k", CredentialError::OtherScheme),
         ("AWS4-HMAC-SHA256 Credential=x", CredentialError::OtherScheme),
     ] {
         assert_eq!(header(value), Err(why), "{value:?}");
     }
     assert_eq!(select(&CredentialSources::default(), &[], &[]), Err(CredentialError::Missing));
+}
+
+#[test]
+fn the_scheme_dpop_is_for_the_header_alone_and_told_from_bearer() {
+    for value in ["DPoP t.o.k", "dpop t.o.k", "DPOP   t.o.k", " dPoP\tt.o.k "] {
+        assert_eq!(header(value).as_deref(), Ok("DPoP t.o.k"), "{value:?}");
+    }
+    let sources = CredentialSources::default();
+    let found = select(&sources, &[], &[("authorization", "DPoP t.o.k")]);
+    assert_eq!(found, Err(CredentialError::OtherScheme));
+    // One token in two ways is two credentials.
+    let headers = [("Authorization", "DPoP t"), ("Authorization", "Bearer t")];
+    assert_eq!(select(&sources, &headers, &[]), Err(CredentialError::Ambiguous));
+    let found = select(&sources, &[("Authorization", "DPoP t")], &[("authorization", "t")]);
+    assert_eq!(found, Err(CredentialError::Ambiguous));
 }
 
 #[test]

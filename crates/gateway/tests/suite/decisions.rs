@@ -1,7 +1,7 @@
 //! The decision: first rule that matches, default deny, and what a rule may ask for.
 
 use crate::support::{
-    AUDIENCE, ISSUER, NOW, OTHER_ISSUER, authorizer, forged_token, other_token, request, token,
+    AUDIENCE, ISSUER, NOW, OTHER_ISSUER, authorizer, forged_token, other_token, request, token, token_of_kind,
 };
 use countersign_gateway::{Decision, RefusalKind};
 use serde_json::{Value, json};
@@ -36,6 +36,23 @@ async fn without_rules_a_verified_token_opens_everything_and_nothing_else_does()
         (json!({ "iss": OTHER_ISSUER }), "token_bad_signature"),
     ] {
         assert_eq!(code(&gate, "GET", "/", Some(&token(changes))).await, why);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_kind_that_is_for_something_else_opens_nothing() {
+    let gate = json!({});
+    for typ in ["JWT", "at+jwt", "application/at+jwt", "upload"] {
+        assert_eq!(code(&gate, "GET", "/", Some(&token_of_kind(typ))).await, "allow", "{typ}");
+    }
+    for typ in ["upload+jwt", "Upload+JWT", "application/upload+jwt", "oauth-id-jag+jwt"] {
+        let token = token_of_kind(typ);
+        assert_ne!(code(&gate, "GET", "/", Some(&token)).await, "allow", "{typ}");
+        let (decision, checks) =
+            authorizer(gate.clone()).gate().explain(&request("GET", "/", Some(&token)), NOW).await;
+        assert!(matches!(decision, Decision::Deny(_)), "{typ}");
+        let of_typ = |name: &str| name == "typ";
+        assert!(checks.iter().any(|check| of_typ(&check.name)), "{typ}: {checks:?}");
     }
 }
 

@@ -126,7 +126,7 @@ async fn a_known_caller_who_may_not_gets_a_denial_and_not_a_401() {
     let authorizer = authorizer(json!({
         "credentials": { "cookie": "session" }, "routes": [{ "path": "/elsewhere/**" }]
     }));
-    let good = token(json!({}));
+    let good = token(json!({ "scope": "a b" }));
     for name in events() {
         let reply = shown(&authorize(&authorizer, &event(&name, &good)).await.reply);
         match shape(&name) {
@@ -134,7 +134,8 @@ async fn a_known_caller_who_may_not_gets_a_denial_and_not_a_401() {
             Shape::AppSync => assert_eq!(reply, json!({ "isAuthorized": false, "ttlOverride": 0 }), "{name}"),
             _ => {
                 assert_eq!(reply["principalId"], ALICE, "{name}");
-                assert_eq!(reply.get("context"), None, "{name}");
+                // API Gateway lets in by a remembered policy what it allows, with this context.
+                assert_eq!(reply["context"], context(), "{name}");
                 assert_ne!(reply["policyDocument"]["Statement"][0], Value::Null, "{name}");
             }
         }
@@ -149,6 +150,29 @@ async fn an_http_api_with_policies_is_answered_with_policies() {
     assert_eq!(reply["policyDocument"], allowing(&format!("{API}/test/*/*")));
     let reply = shown(&authorize(&authorizer, &event("x")).await.reply);
     assert_eq!(reply["policyDocument"], policy("Deny", &format!("{API}/test/*")));
+}
+
+#[tokio::test]
+async fn what_is_handed_on_as_scope_is_what_the_routes_were_judged_by() {
+    let authorizer = authorizer(json!({}));
+    for (claims, expected) in [
+        (json!({ "scope": "a b" }), json!("a b")),
+        (json!({ "scp": "a b" }), json!("a b")),
+        (json!({ "scp": ["a", "b"] }), json!("a b")),
+        (json!({ "scope": null, "scp": ["a"] }), json!("a")),
+        (json!({ "scope": "a", "scp": ["b"] }), json!("a b")),
+        // No route takes these for `a`.
+        (json!({ "scp": ["a b", "c\td", "", "e"] }), json!("e")),
+        (json!({ "scp": { "a": 1 } }), json!("")),
+        (json!({ "scp": null }), Value::Null),
+        (json!({}), Value::Null),
+    ] {
+        let token = token(claims.clone());
+        for name in ["rest-request", "http-v2"] {
+            let reply = shown(&authorize(&authorizer, &event(name, &token)).await.reply);
+            assert_eq!(reply["context"]["scope"], expected, "{name} {claims}");
+        }
+    }
 }
 
 #[tokio::test]

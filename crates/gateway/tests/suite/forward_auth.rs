@@ -53,6 +53,29 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
+async fn the_scope_header_has_the_scopes_of_scp_too() {
+    let mut gate = gate();
+    gate["identity_headers"] = json!({ "X-Auth-Scope": "scope" });
+    let gate = resolved(gate).unwrap().into_forward_auth().unwrap();
+    for (claims, expected) in [
+        (json!({ "scope": "a b" }), "a b"),
+        (json!({ "scp": ["a", "b c", "d"] }), "a d"),
+        (json!({ "scope": "a", "scp": "b" }), "a b"),
+        (json!({}), ""),
+    ] {
+        let credential = format!("Bearer {}", token(claims.clone()));
+        let original = [
+            ("X-Original-Method", "GET"),
+            ("X-Original-URI", "/orders/1"),
+            ("Authorization", credential.as_str()),
+        ];
+        let asked = parts("GET", "/gate", &original);
+        let answer = gate.answer(&asked, "", "127.0.0.1".parse().unwrap(), NOW).await;
+        assert_eq!(header(&answer, "x-auth-scope"), Some(expected), "{claims}");
+    }
+}
+
+#[tokio::test]
 async fn each_kind_of_proxy_is_asked_in_its_own_way_and_no_other_is_believed() {
     let good = format!("Bearer {}", token(json!({})));
     let original = [("X-Original-Method", "GET"), ("X-Original-URI", "/orders/1?a=b")];

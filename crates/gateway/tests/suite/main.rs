@@ -14,11 +14,15 @@ mod cached_policies;
 mod claim_names;
 mod credentials;
 mod decisions;
+mod dpop;
+mod dpop_events;
+mod dpop_properties;
 mod events;
 mod forward_auth;
 mod hostile_events;
 #[path = "../properties/mod.rs"]
 mod properties;
+mod resource;
 mod settings;
 mod support;
 mod unavailable;

@@ -28,8 +28,12 @@ pub(crate) fn jwks(which: usize) -> String {
 }
 
 fn sign(which: usize, claims: &Value) -> String {
+    sign_as(which, claims, "JWT")
+}
+
+fn sign_as(which: usize, claims: &Value, typ: &str) -> String {
     let key = &KEYS[which];
-    let header = Header { alg: key.algorithm(), kid: Some("k"), typ: Some("JWT") }.encode();
+    let header = Header { alg: key.algorithm(), kid: Some("k"), typ: Some(typ) }.encode();
     let input = SigningInput::new(&header, claims.to_string().as_bytes());
     let signature = key.sign(&input).unwrap();
     input.finish(&signature)
@@ -38,6 +42,11 @@ fn sign(which: usize, claims: &Value) -> String {
 /// A good token of the usual issuer with these claims besides, or instead of, the usual ones; null removes one.
 pub(crate) fn token(changes: Value) -> String {
     sign(0, &claims(ISSUER, changes))
+}
+
+/// A token that is good but for its `typ`.
+pub(crate) fn token_of_kind(typ: &str) -> String {
+    sign_as(0, &claims(ISSUER, json!({})), typ)
 }
 
 /// A good token of the other issuer.

@@ -4,16 +4,22 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
 };
-use countersign_grants::{ClientGrants, ExchangeRule, Grants, TokenRoute};
+use countersign_grants::{
+    ClientGrants, ClientKind, DpopSettings, ExchangeRule, Grants, Holder, Impersonation, Mode, Once,
+    RefreshLimits, Refreshes, RuleSettings, RuleSource, Terms, TokenRoute,
+};
 use countersign_issuer::{
     AccessTokenProfile, AccessTokenTyp, ClaimRules, Client, ClientSecret, GrantType, HttpIssuer, Issuer,
-    IssuerSettings, IssuerUrl, JWKS_PATH, JwksCertificates, JwtProfile, MintPolicy, Names, Patience, Profile,
-    RequestLimits, Scope, SignatureLimits,
+    IssuerSettings, IssuerUrl, JWKS_PATH, JaasProfile, JitsiProfile, JwksCertificates, JwtProfile,
+    MeetingGrant, MintPolicy, Names, Patience, Profile, RequestLimits, Scope, SignatureLimits,
     http::{Peer, RateLimits, Routes},
 };
-use countersign_jose::{Algorithm, KeySet, KeySize, Policy, SigningKey, Timestamp, Unverified};
-use countersign_keyring::{LoadedKeyring, LocalSigner};
+use countersign_jose::{
+    Algorithm, Header, KeySet, KeySize, Policy, SigningInput, SigningKey, Timestamp, Unverified,
+};
+use countersign_keyring::{LoadedKeyring, LocalSigner, SealingKey, StoredKeyring};
 use countersign_store::{ManualClock, MemoryStore};
+use countersign_verifier::{KeySource, TrustedIssuer};
 use proptest::prelude::*;
 use serde_json::{Map, Value, value::to_raw_value};
 use std::{
@@ -25,11 +31,24 @@ use std::{
 pub(crate) const ISSUER: &str = "https://tokens.example";
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
+const LIMITS: RefreshLimits = RefreshLimits {
+    grace: Duration::from_secs(30),
+    idle: Duration::from_secs(3600),
+    absolute: Duration::from_secs(86_400),
+    skew: Duration::from_secs(60),
+};
+
+const DPOP: DpopSettings = DpopSettings { window: Duration::from_secs(60), require_nonce: false };
+
 pub(crate) static SECRET: LazyLock<ClientSecret> = LazyLock::new(|| ClientSecret::generate().unwrap());
 static KEYS: LazyLock<LoadedKeyring> = LazyLock::new(|| {
     let key = SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap();
     LoadedKeyring::default()
         .with_ring("default".parse().unwrap(), Arc::new(LocalSigner::new("k1".to_owned(), key)))
+        .with_ring("meetings".parse().unwrap(), {
+            let key = SigningKey::generate(Algorithm::RS256, KeySize::default()).unwrap();
+            Arc::new(LocalSigner::new("app/1".to_owned(), key))
+        })
 });
 
 /// What one client may have.
@@ -42,6 +61,12 @@ pub(crate) struct Entry {
     pub(crate) longest: u64,
     pub(crate) fixed: bool,
     pub(crate) profiles: Vec<String>,
+    /// Whether it has the grant `refresh_token` too.
+    pub(crate) refresh: bool,
+    /// Claims it may have; any if none are named.
+    pub(crate) allow: Names,
+    /// What it may have in meeting tokens of either profile.
+    pub(crate) meetings: MeetingGrant,
 }
 
 impl Entry {
@@ -56,6 +81,9 @@ impl Entry {
             longest,
             fixed: false,
             profiles: vec!["access_token".to_owned()],
+            refresh: false,
+            allow: Names::Any,
+            meetings: MeetingGrant::default(),
         }
     }
 
@@ -68,8 +96,10 @@ impl Entry {
                 audiences: self.audiences.iter().cloned().collect(),
                 max_lifetime: Duration::from_secs(self.longest),
                 scopes: self.scopes.iter().cloned().collect(),
-                claims: ClaimRules { allow: Names::Any, fixed, ..ClaimRules::default() },
+                claims: ClaimRules { allow: self.allow.clone(), fixed, ..ClaimRules::default() },
                 profiles: self.profiles.iter().cloned().collect(),
+                jaas: self.meetings.clone(),
+                jitsi: self.meetings.clone(),
                 ..MintPolicy::default()
             },
         }
@@ -77,8 +107,11 @@ impl Entry {
 
     fn grants(&self) -> ClientGrants {
         ClientGrants {
-            grants: self.grant.into_iter().collect(),
+            grants: self.grant.into_iter().chain(self.refresh.then_some(GrantType::RefreshToken)).collect(),
             default_scope: self.default_scope.as_deref().map(|scope| Scope::parse(scope).unwrap()),
+            introspect: Names::default(),
+            kind: ClientKind::Confidential,
+            dpop_bound: false,
         }
     }
 }
@@ -89,17 +122,24 @@ pub(crate) fn route(
     rules: Vec<ExchangeRule>,
 ) -> (Arc<Issuer>, Option<TokenRoute>) {
     let grants = clients.iter().map(|(id, entry)| ((*id).to_owned(), entry.grants()));
-    let grants = Grants::new(grants.collect::<BTreeMap<_, _>>(), None, rules);
-    let ring = || "default".parse().unwrap();
+    let grants = Grants::new(grants.collect::<BTreeMap<_, _>>(), None, None, rules, LIMITS, DPOP);
+    let (ring, meetings) = (|| "default".parse().unwrap(), || "meetings".parse().unwrap());
     let profiles: Vec<Arc<dyn Profile>> = vec![
         Arc::new(JwtProfile { ring: ring() }),
         Arc::new(AccessTokenProfile { ring: ring(), typ: AccessTokenTyp::AtJwt }),
+        Arc::new(JaasProfile { app_id: "app".into(), ring: meetings() }),
+        Arc::new(JitsiProfile {
+            app_id: "mine".into(),
+            audience: "jitsi".into(),
+            domain: "meet.example".into(),
+            ring: meetings(),
+        }),
     ];
     let settings = IssuerSettings {
         issuer: IssuerUrl::parse(ISSUER, HttpIssuer::LoopbackOnly).unwrap(),
         clients: clients.iter().map(|(id, entry)| entry.client(id)).collect(),
         profiles,
-        unpublished_rings: BTreeSet::new(),
+        unpublished_rings: BTreeSet::from([meetings()]),
         jwks_max_age: Duration::from_secs(300),
         jwks_certificates: JwksCertificates::Left,
         backdate: Duration::from_secs(5),
@@ -118,8 +158,9 @@ pub(crate) fn route(
     let issuer = Arc::new(Issuer::new(settings, KEYS.clone(), Arc::clone(&clock) as _).unwrap());
     let rates = Routes::new(Arc::clone(&issuer), Arc::new(|_| false)).rates();
     let store = Arc::new(MemoryStore::new(clock));
-    let route = grants
-        .map(|grants| TokenRoute::new(grants, Arc::clone(&issuer), rates, store, Duration::from_secs(60)));
+    let sealing = Arc::new(SealingKey::generate().unwrap().0);
+    let keyring = StoredKeyring::new(Arc::clone(&store) as _, sealing);
+    let route = grants.map(|grants| TokenRoute::new(grants, Arc::clone(&issuer), rates, store, keyring));
     (issuer, route)
 }
 
@@ -141,6 +182,54 @@ pub(crate) fn send(route: &TokenRoute, credentials: &str, body: String) -> (Stat
     })
 }
 
+/// A rule of the client `mine` for everything it has, which gives nothing but what it is changed to.
+pub(crate) fn rule(name: &str, source: RuleSource) -> RuleSettings {
+    let provider = matches!(source, RuleSource::Jwt(..)).then(|| name.parse().unwrap());
+    RuleSettings {
+        name: name.to_owned(),
+        clients: BTreeSet::from(["mine".to_owned()]),
+        grants: BTreeSet::from([GrantType::JwtBearer, GrantType::TokenExchange]),
+        mode: Mode::Enforce,
+        provider,
+        source,
+        terms: Terms::default(),
+        scopes: Names::default(),
+        longest: None,
+        refresh: Refreshes::No,
+        impersonation: Impersonation::Allowed,
+        delegation: None,
+        holder: Holder::Client,
+        id_jags: Vec::new(),
+        meeting: None,
+        upload: None,
+    }
+}
+
+/// Tokens of an issuer with one key, made for `audience`.
+pub(crate) fn source(issuer: &str, key: &SigningKey, audience: &str, once: Once) -> RuleSource {
+    let key = key.public_key().unwrap().to_pem().unwrap();
+    let issuer = TrustedIssuer::builder(issuer)
+        .keys(KeySource::InlinePem(key))
+        .algorithms([Algorithm::ES256])
+        .audiences([audience])
+        .build()
+        .unwrap();
+    RuleSource::Jwt(Box::new(issuer), once)
+}
+
+/// A token with these claims.
+pub(crate) fn signed(key: &SigningKey, claims: &Value) -> String {
+    signed_text(key, &claims.to_string())
+}
+
+/// The same of claims whose numbers are not to be read.
+pub(crate) fn signed_text(key: &SigningKey, claims: &str) -> String {
+    let header = Header { alg: key.algorithm(), kid: None, typ: Some("JWT") }.encode();
+    let input = SigningInput::new(&header, claims.as_bytes());
+    let signature = key.sign(&input).unwrap();
+    input.finish(&signature)
+}
+
 pub(crate) fn scope_names() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(proptest::sample::select(vec!["a", "b", "ab", "a:b", "*"]), 0..4)
         .prop_map(|names| names.into_iter().map(str::to_owned).collect())
@@ -148,7 +237,13 @@ pub(crate) fn scope_names() -> impl Strategy<Value = Vec<String>> {
 
 /// The claims of a token that the issuer's published keys verify and that meets `policy`.
 pub(crate) fn claims(issuer: &Issuer, token: Unverified<'_>, policy: &Policy) -> Map<String, Value> {
+    serde_json::from_str(&payload(issuer, token, policy)).unwrap()
+}
+
+/// The same as they are written.
+pub(crate) fn payload(issuer: &Issuer, token: Unverified<'_>, policy: &Policy) -> String {
     let documents = issuer.documents();
     let keys = KeySet::parse(&documents.get(JWKS_PATH).unwrap().body, None).unwrap();
-    keys.verify(token).unwrap().check(&policy.clone().issuer(ISSUER), NOW).unwrap().claims().unwrap()
+    let verified = keys.verify(token).unwrap().check(&policy.clone().issuer(ISSUER), NOW).unwrap();
+    String::from_utf8(verified.payload().to_vec()).unwrap()
 }

@@ -18,6 +18,7 @@ fn refused(deny: &[&str], fixed: &[(&str, &str)], data: &str) -> Option<&'static
         Ok(()) => None,
         Err(Refusal::Invalid(_)) => Some("invalid"),
         Err(Refusal::Denied(denial)) => Some(denial.rule().name()),
+        Err(Refusal::Unprepared(_)) => Some("unprepared"),
     }
 }
 

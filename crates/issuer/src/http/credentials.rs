@@ -1,6 +1,7 @@
 //! Client credentials of a request (RFC 6749 §2.3.1): HTTP Basic, or `client_id` and `client_secret` in the body.
 //!
-//! Exactly one of the two; both at once is a malformed request, even if they agree.
+//! Exactly one of the two; both at once is a malformed request, even if they agree. A secret in Basic has two readings:
+//! §2.3.1 wants it form-encoded first, and many clients send it as it is. Ids have no character that would be encoded.
 
 use super::error::HttpError;
 use axum::http::{HeaderMap, header};
@@ -21,7 +22,16 @@ pub struct Credentials {
     /// The client's name.
     pub id: String,
     /// Its secret.
-    pub secret: Zeroizing<String>,
+    secret: Zeroizing<String>,
+    /// The secret as it was sent, where that is another text.
+    unencoded: Option<Zeroizing<String>>,
+}
+
+impl Credentials {
+    /// What the secret may be: as the specification says, and as it was sent.
+    pub fn readings(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.secret).chain(&self.unencoded).map(|secret| secret.as_bytes())
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -37,7 +47,8 @@ pub(super) fn select(headers: &HeaderMap, body: Option<(&str, &str)>) -> Result<
         }
         (Some(basic), None) => Ok(basic),
         (None, Some((id, secret))) => {
-            Ok(Credentials { id: id.to_owned(), secret: Zeroizing::new(secret.to_owned()) })
+            let secret = Zeroizing::new(secret.to_owned());
+            Ok(Credentials { id: id.to_owned(), secret, unencoded: None })
         }
         (None, None) => Err(HttpError::InvalidClient),
     }
@@ -62,7 +73,12 @@ pub fn basic(headers: &HeaderMap) -> Result<Option<Credentials>, HttpError> {
         let decoded = Zeroizing::new(BASE64.decode(encoded.trim()).ok()?);
         let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
         // RFC 6749 §2.3.1: both are form-urlencoded before they are joined.
-        Some(Credentials { id: form_decode(id)?, secret: Zeroizing::new(form_decode(secret)?) })
+        let (id, unencoded) = (form_decode(id)?, Zeroizing::new(secret.to_owned()));
+        Some(match form_decode(secret).map(Zeroizing::new) {
+            None => Credentials { id, secret: unencoded, unencoded: None },
+            Some(secret) if *secret == *unencoded => Credentials { id, secret, unencoded: None },
+            Some(secret) => Credentials { id, secret, unencoded: Some(unencoded) },
+        })
     };
     parse().map(Some).ok_or(HttpError::InvalidClient)
 }

@@ -58,6 +58,7 @@ impl HttpError {
                 | MintError::Stale
                 | MintError::ClockBehind { .. }
                 | MintError::LogFull
+                | MintError::Unprepared(_)
                 | MintError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
                 MintError::Sign(SignError::Service { why, .. }) => match why {
                     ServiceError::Busy | ServiceError::Unavailable(_) => {
@@ -96,6 +97,10 @@ impl HttpError {
                 ..
             })) => {
                 format!("{why}; send fewer claims")
+            }
+            Self::Mint(MintError::Unprepared(_)) => {
+                "what tokens of this profile are made with cannot be had now; the log has the reason under the request id"
+                    .to_owned()
             }
             Self::Mint(MintError::Sign(_) | MintError::NoRandomness) => {
                 "the token could not be signed; the log has the reason under the request id".to_owned()
@@ -139,6 +144,7 @@ impl IntoResponse for HttpError {
             Self::Mint(
                 MintError::LogFull
                 | MintError::Busy
+                | MintError::Unprepared(_)
                 | MintError::Sign(SignError::Service { why: ServiceError::Busy, .. }),
             ) => {
                 set(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -56,18 +56,27 @@ pub struct Routes {
     app: Arc<App>,
     /// Where tokens are asked for: at the root, and below the issuer's path if it has one.
     sign: [Arc<str>; 2],
+    /// Where tokens for uploads are, if there is such a profile.
+    uploads: Option<[Arc<str>; 2]>,
     router: Router,
 }
 
 /// The path of [`sign`] below the root and below the issuer's path.
 const SIGN: &str = "/sign";
 
+/// The same for uploads.
+const UPLOADS: &str = "/uploads";
+
 impl Routes {
     /// The routes of `issuer`, at its path and at the root.
     pub fn new(issuer: Arc<Issuer>, metrics_access: MetricsAccess) -> Self {
         let rates = Arc::new(RateLimiters::new(&issuer.settings().rates, &issuer.settings().clients));
         let path = issuer.settings().issuer.path().to_owned();
-        let routes = Router::new().route(SIGN, post(sign::sign).fallback(method_not_allowed));
+        let mut routes = Router::new().route(SIGN, post(sign::sign).fallback(method_not_allowed));
+        let has_uploads = issuer.profile(sign::UPLOAD).is_some();
+        if has_uploads {
+            routes = routes.route(UPLOADS, post(sign::upload).fallback(method_not_allowed));
+        }
         let operations = Router::new()
             .route("/healthz", get(health::healthz).fallback(method_not_allowed))
             .route("/readyz", get(health::readyz).fallback(method_not_allowed))
@@ -76,9 +85,10 @@ impl Routes {
         if !path.is_empty() {
             router = router.nest(&path, routes);
         }
-        let sign = [SIGN.into(), format!("{path}{SIGN}").into()];
+        let at = |name: &str| [name.into(), format!("{path}{name}").into()];
+        let (sign, uploads) = (at(SIGN), has_uploads.then(|| at(UPLOADS)));
         let app = Arc::new(App { issuer, rates, metrics_access });
-        Self { router: router.fallback(not_found).with_state(Arc::clone(&app)), sign, app }
+        Self { router: router.fallback(not_found).with_state(Arc::clone(&app)), sign, uploads, app }
     }
 
     /// What other routes charge too, so that a client has one rate for all of them.
@@ -97,11 +107,12 @@ impl Routes {
         drop(keys);
         match public {
             Some(response) => response,
-            None if request.method() == Method::POST && self.is_sign(request.uri().path()) => {
-                let (parts, body) = request.into_parts();
-                sign::answer(&self.app, peer, &parts.headers, body).await
-            }
             None => {
+                let wanted = self.wanted(request.uri().path()).filter(|_| request.method() == Method::POST);
+                if let Some(wanted) = wanted {
+                    let (parts, body) = request.into_parts();
+                    return sign::answer(&self.app, peer, &parts.headers, body, wanted).await;
+                }
                 let mut request = request;
                 request.extensions_mut().insert(peer);
                 let Ok(response) = self.router.clone().call(request).await;
@@ -110,8 +121,12 @@ impl Routes {
         }
     }
 
-    fn is_sign(&self, path: &str) -> bool {
-        self.sign.iter().any(|sign| **sign == *path)
+    fn wanted(&self, path: &str) -> Option<sign::Wanted> {
+        let is = |paths: &[Arc<str>; 2]| paths.iter().any(|known| **known == *path);
+        if is(&self.sign) {
+            return Some(sign::Wanted::Token);
+        }
+        self.uploads.as_ref().is_some_and(is).then_some(sign::Wanted::Upload)
     }
 }
 

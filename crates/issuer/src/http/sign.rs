@@ -1,4 +1,4 @@
-//! `POST /sign`: mint a token for an authenticated client.
+//! `POST /sign`: mint a token for an authenticated client; `POST /uploads`: the same for a token of profile `upload`.
 //!
 //! Order: size, form of the body, who is asking, per-client rate, policy, signature. A caller that does not prove who it
 //! is learns nothing about what would have been allowed, and its address is charged: past the rate of the address it
@@ -10,7 +10,10 @@ use super::{
     credentials,
     error::HttpError,
 };
-use crate::{Caller, Ids, Minted, audit::AuditEvent, request::RequestError, request::SignRequest};
+use crate::{
+    Caller, Ids, Minted, audit::AuditEvent, request::RequestError, request::SignRequest,
+    upload::UploadRequest,
+};
 use axum::{
     Extension,
     body::{Body, Bytes},
@@ -22,6 +25,18 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What is asked for, by the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A token of any profile.
+    Token,
+    /// A token of the profile of uploads.
+    Upload,
+}
+
+/// The profile of [`Wanted::Upload`].
+pub(super) const UPLOAD: &str = "upload";
+
 /// The same as a handler, for what the router calls.
 pub(super) async fn sign(
     State(app): State<Arc<App>>,
@@ -29,16 +44,32 @@ pub(super) async fn sign(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer(&app, peer, &headers, body).await
+    answer(&app, peer, &headers, body, Wanted::Token).await
 }
 
-pub(super) async fn answer(app: &App, peer: Peer, headers: &HeaderMap, body: Body) -> Response {
+/// The handler of the other path.
+pub(super) async fn upload(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(&app, peer, &headers, body, Wanted::Upload).await
+}
+
+pub(super) async fn answer(
+    app: &App,
+    peer: Peer,
+    headers: &HeaderMap,
+    body: Body,
+    wanted: Wanted,
+) -> Response {
     let ids = match Ids::random() {
         Ok(ids) => ids,
         Err(why) => return HttpError::Mint(why).into_response(),
     };
-    let mut response = match mint(app, peer, headers, body, &ids).await {
-        Ok(minted) => success(&minted),
+    let mut response = match mint(app, peer, headers, body, wanted, &ids).await {
+        Ok(minted) => success(&minted, wanted),
         Err(why) => {
             let why = match why {
                 Refused::Client(why) => why,
@@ -75,21 +106,34 @@ impl<E: Into<HttpError>> From<E> for Refused {
     }
 }
 
-async fn mint(app: &App, peer: Peer, headers: &HeaderMap, body: Body, ids: &Ids) -> Result<Minted, Refused> {
+async fn mint(
+    app: &App,
+    peer: Peer,
+    headers: &HeaderMap,
+    body: Body,
+    wanted: Wanted,
+    ids: &Ids,
+) -> Result<Minted, Refused> {
     let media_type = body::media_type(headers)?;
     let limits = app.issuer.settings().limits;
     let bytes = body::read(body, limits.body_bytes).await?;
     let form;
-    let request = match media_type {
+    let mut request = match media_type {
+        MediaType::Json if looks_like_a_form(&bytes) => return Err(HttpError::BadBody(FORM_AS_JSON).into()),
         MediaType::Json => SignRequest::parse(&bytes, limits.json_depth)?,
         MediaType::Form => {
             form = Form::parse(&bytes)?;
             form.request(limits.json_depth)?
         }
     };
+    match (wanted, request.profile.as_deref()) {
+        (Wanted::Token, _) | (Wanted::Upload, Some(UPLOAD)) => {}
+        (Wanted::Upload, None) => request.profile = Some(Cow::Borrowed(UPLOAD)),
+        (Wanted::Upload, Some(_)) => return Err(RequestError::Profile.into()),
+    }
     let shown = request.credentials.as_ref().map(|(id, secret)| (id.as_ref(), secret.as_ref()));
     let shown = credentials::select(headers, shown)?;
-    let client = app.issuer.settings().clients.authenticate(&shown.id, shown.secret.as_bytes());
+    let client = app.issuer.settings().clients.authenticate(&shown.id, shown.readings());
     let client = Arc::clone(client.ok_or(HttpError::InvalidClient)?);
     let of_client = |why| Refused::Client(why);
     app.rates.check_client(client.id.as_str()).map_err(HttpError::TooManyRequests).map_err(of_client)?;
@@ -101,17 +145,33 @@ async fn mint(app: &App, peer: Peer, headers: &HeaderMap, body: Body, ids: &Ids)
         .map_err(of_client)
 }
 
-fn success(minted: &Minted) -> Response {
+fn success(minted: &Minted, wanted: Wanted) -> Response {
     // A compact token needs no escaping; a kid may. Serialising a string does not fail.
     let kid = serde_json::to_string(&minted.kid).unwrap_or_default();
     let expires_in = minted.expires_in.as_secs().to_string();
+    let (name, kind) = match wanted {
+        // RFC 8693 §2.2.1 has this word for what is no access token.
+        Wanted::Token if minted.object.is_some() => ("access_token", r#""token_type":"N_A","#),
+        Wanted::Token => ("access_token", r#""token_type":"Bearer","#),
+        Wanted::Upload => ("upload_token", ""),
+    };
+    // What an upload is tied to has characters alone that need no escaping: a `jti`, a bucket and a key that we made.
+    let of_upload = minted.object.as_ref().filter(|_| wanted == Wanted::Upload).map(|object| {
+        let jti = minted.jti.as_deref().unwrap_or_default();
+        format!(r#","jti":"{jti}","bucket":"{}","key":"{}""#, object.bucket, object.key)
+    });
     let body = [
-        r#"{"access_token":""#,
+        r#"{""#,
+        name,
+        r#"":""#,
         &minted.token,
-        r#"","token_type":"Bearer","expires_in":"#,
+        r#"","#,
+        kind,
+        r#""expires_in":"#,
         &expires_in,
         r#","kid":"#,
         &kid,
+        of_upload.as_deref().unwrap_or_default(),
         "}",
     ];
     let mut response = Response::new(Body::from(body.concat()));
@@ -124,11 +184,25 @@ fn success(minted: &Minted) -> Response {
     response
 }
 
-/// The form body: the members of the JSON body as parameters, `data` and `metadata` as JSON texts.
+/// What curl does by itself with `-d`.
+const JSON_AS_FORM: &str =
+    "the body is JSON, and its Content-Type says that it is a form; send Content-Type: application/json";
+const FORM_AS_JSON: &str = "the body is a form, and its Content-Type says that it is JSON; send Content-Type: application/x-www-form-urlencoded";
+
+/// Whether a body that should be JSON begins as a form does, with a name and an equals sign.
+fn looks_like_a_form(body: &[u8]) -> bool {
+    let name = body.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+    name > 0 && body.get(name) == Some(&b'=')
+}
+
+/// The form body: the members of the JSON body as parameters, `data`, `metadata` and `upload` as JSON texts.
 struct Form(BTreeMap<String, String>);
 
 impl Form {
     fn parse(body: &Bytes) -> Result<Self, HttpError> {
+        if body.trim_ascii_start().starts_with(b"{") {
+            return Err(HttpError::BadBody(JSON_AS_FORM));
+        }
         let not_utf8 = || HttpError::BadBody("the form is not UTF-8");
         let body = std::str::from_utf8(body).map_err(|_| not_utf8())?;
         let mut members = BTreeMap::new();
@@ -140,7 +214,7 @@ impl Form {
                 return Err(HttpError::BadBody("a form parameter occurs twice"));
             }
         }
-        let known = ["data", "metadata", "profile", "client_id", "client_secret"];
+        let known = ["data", "metadata", "profile", "upload", "client_id", "client_secret"];
         if members.keys().any(|name| !known.contains(&name.as_str())) {
             return Err(RequestError::UnknownMember.into());
         }
@@ -156,6 +230,8 @@ impl Form {
         };
         let data = member("data").ok_or(RequestError::Missing("data"))?;
         let profile = member("profile").map(Cow::Borrowed);
-        Ok(SignRequest::from_parts(data, member("metadata"), profile, credentials, max_depth)?)
+        let mut request = SignRequest::from_parts(data, member("metadata"), profile, credentials, max_depth)?;
+        request.upload = member("upload").map(UploadRequest::parse).transpose()?;
+        Ok(request)
     }
 }

@@ -2,22 +2,30 @@
 //! (`admission`) and gives the claims; times, signing, audit and the response are the same for all.
 
 mod access_token;
+mod id_jag;
 mod jaas;
+mod jitsi;
 mod jwt;
+mod meeting;
 mod room;
 
 pub use access_token::{AccessTokenProfile, AccessTokenTyp};
+pub use id_jag::IdJagProfile;
 pub use jaas::{JaasProfile, is_jaas_kid};
+pub use jitsi::JitsiProfile;
 pub use jwt::JwtProfile;
+pub use meeting::MEETING_FEATURES;
 pub use room::{RoomPattern, RoomPatternError};
 
 use crate::{
     admission::{Admitted, Claims},
     policy::{Audience, Denial, MintPolicy},
+    upload::{AdmittedUpload, ObjectName},
     validity::Validity,
 };
+use countersign_jose::Timestamp;
 use countersign_keyring::{RingName, Signer};
-use std::{borrow::Cow, fmt::Debug, io::Write, time::Duration};
+use std::{borrow::Cow, fmt::Debug, future::Future, io::Write, pin::Pin, time::Duration};
 
 /// A shape of token.
 pub trait Profile: Send + Sync + Debug {
@@ -31,9 +39,34 @@ pub trait Profile: Send + Sync + Debug {
     fn check_signer(&self, signer: &dyn Signer) -> Result<(), ProfileError>;
     /// What of a request it uses.
     fn takes(&self) -> Takes;
-    /// Whether its tokens are minted by the grants of `POST /token` alone. The others are minted by everything else.
-    fn is_granted(&self) -> bool {
+    /// By which ways its tokens are minted.
+    fn ways(&self) -> Ways {
+        Ways::Asked
+    }
+    /// Whether its tokens are for an upload, which is asked for beside the claims.
+    fn takes_upload(&self) -> bool {
         false
+    }
+    /// What has to be waited for before a token for this upload can be shaped now; `None` where nothing has.
+    fn prepare(&self, _upload: Option<&AdmittedUpload<'_>>, _now: Timestamp) -> Option<Preparation<'_>> {
+        None
+    }
+    /// What bounds the lifetime of a token beside the client's policy; `asked` is what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// If more is asked for than the profile has.
+    fn longest(
+        &self,
+        _upload: Option<&AdmittedUpload<'_>>,
+        _asked: Option<Duration>,
+        _now: Timestamp,
+    ) -> Result<Option<Duration>, Refusal> {
+        Ok(None)
+    }
+    /// The longest token in bytes, where `limit` is what the configuration has for tokens in headers.
+    fn token_bytes(&self, limit: usize) -> usize {
+        limit
     }
     /// The least time that `iat` and `nbf` of its tokens lie before now.
     fn backdate(&self) -> Duration {
@@ -53,6 +86,19 @@ pub trait Profile: Send + Sync + Debug {
     ///
     /// If the input is malformed, or outside a grant that is only this profile's.
     fn shape(&self, admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Shaped, Refusal>;
+}
+
+/// What is waited for before a token is shaped. It ends with why none can be.
+pub type Preparation<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+/// The ways by which tokens of a profile are minted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ways {
+    /// By `POST /sign` and on the command line.
+    Asked,
+    /// By the grants of `POST /token` alone.
+    Granted,
+    /// By both. At `POST /token` a rule of exchange says so by name.
+    Both,
 }
 
 /// What a profile takes as `data`.
@@ -88,7 +134,11 @@ pub struct Facts<'a> {
 }
 
 /// The beginning of a token's claims: those that only the issuer sets (RFC 7519 §4.1). The object is not closed.
-fn registered(admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, Refusal> {
+///
+/// # Errors
+///
+/// If there is no audience.
+pub fn registered(admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, Refusal> {
     let (begins, ends) = (facts.validity.begins().unix_seconds(), facts.validity.ends().unix_seconds());
     let mut payload = Vec::with_capacity(512);
     // Writing to a Vec and serialising strings do not fail; the results are folded all the same.
@@ -108,7 +158,11 @@ fn registered(admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, Ref
 }
 
 /// The end of a token's claims: those that were sent and those that are fixed, each as the text it is.
-fn write_claims(payload: &mut Vec<u8>, claims: Claims<'_>) -> Result<(), serde_json::Error> {
+///
+/// # Errors
+///
+/// None that happen: a `Vec` takes everything, and texts are JSON.
+pub fn write_claims(payload: &mut Vec<u8>, claims: Claims<'_>) -> Result<(), serde_json::Error> {
     for (name, value) in claims.members() {
         payload.push(b',');
         serde_json::to_writer(&mut *payload, name)?;
@@ -132,6 +186,8 @@ pub struct Shaped {
     pub jti: Option<String>,
     /// Whom it is about, for the audit.
     pub subject: Option<String>,
+    /// The object that it lets somebody write, if it is for an upload.
+    pub object: Option<ObjectName>,
 }
 
 /// Why a token is not minted.
@@ -141,6 +197,8 @@ pub enum Refusal {
     Invalid(Cow<'static, str>),
     /// The client's policy does not allow it.
     Denied(Denial),
+    /// What it is made with cannot be had now. The reason is for the log.
+    Unprepared(String),
 }
 
 impl From<Denial> for Refusal {

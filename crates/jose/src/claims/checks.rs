@@ -4,10 +4,10 @@
 //! One run for accepting a token and for explaining it: every check goes through a `Sink`, with its words as a closure
 //! that only a run which explains ever calls. Called by `Signed::check`, `Signed::explain` and `Policy::unreached`.
 
-use super::{ClaimError, ClaimName, ClaimValue, Expiry, Policy, RegisteredClaims};
+use super::{ClaimError, ClaimName, ClaimValue, Expiry, Kinds, OTHER_KINDS, Policy, RegisteredClaims};
 use crate::{
     Timestamp,
-    explain::{About, Distance, Sink, excerpt, instant, quoted},
+    explain::{About, Distance, Sink, excerpt, quoted, shown_instant},
     json::{Object, string},
 };
 use serde_json::{Value, value::RawValue};
@@ -26,6 +26,12 @@ impl Policy {
         if let Some(expected) = &self.typ {
             let found = || typ.map_or_else(|| ABSENT.to_owned(), quoted);
             sink.take(is_media_type(expected, typ), || About::new("typ", quoted(expected), found()))?;
+        } else if self.kinds == Kinds::ForRequests
+            && OTHER_KINDS.iter().any(|other| is_media_type(other, typ).is_ok())
+        {
+            let expected = || "a token that is for requests".to_owned();
+            let found = || typ.map(quoted).unwrap_or_default();
+            sink.take(Err(ClaimError::WrongTyp), || About::new("typ", expected(), found()))?;
         }
         let registered = RegisteredClaims::read(claims, self.fractions, sink)?;
         self.run_times(&registered, now, sink)?;
@@ -68,7 +74,7 @@ impl Policy {
         now: Timestamp,
         sink: &mut S,
     ) -> Result<(), ClaimError> {
-        let found = |at: Option<Timestamp>| at.map_or_else(|| ABSENT.to_owned(), |at| instant(at, now));
+        let found = |at: Option<Timestamp>| at.map_or_else(|| ABSENT.to_owned(), |at| shown_instant(at, now));
         let leeway = || match self.leeway.as_secs() {
             0 => String::new(),
             _ => format!(" (leeway {})", Distance(self.leeway)),

@@ -23,7 +23,18 @@ pub struct Jwk {
     kid: Option<String>,
     algorithm: Option<Algorithm>,
     key_ops: Option<Vec<String>>,
+    /// Whether it has the members of a key pair, read or not.
+    is_pair: bool,
     material: Material,
+}
+
+/// A key of a set that cannot be used, and the name it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its `kid`, if it has one that can be read.
+    pub kid: Option<String>,
+    /// Why.
+    pub why: KeyError,
 }
 
 #[derive(Debug)]
@@ -64,25 +75,31 @@ impl Jwk {
             "oct" => Material::Secret(SymmetricKey::new(required(jwk, "k")?)),
             _ => return Err(KeyError::UnsupportedKind),
         };
-        Ok(Self { kid, algorithm, key_ops: key_ops(jwk)?, material })
+        let is_pair = jwk.get("d").is_some();
+        Ok(Self { kid, algorithm, key_ops: key_ops(jwk)?, is_pair, material })
     }
 
     /// Reads a JWK Set, or a single JWK as a set of one. A key that cannot be read is an error of its own, at its
     /// place, so that one bad key does not take the good ones with it. More than [`MAX_KEYS`] are refused unread.
     pub fn parse_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
-        Self::read_set(json, Members::All)
+        let keys = Self::read_set(json, Members::All)?;
+        Ok(keys.into_iter().map(|key| key.map_err(|skipped| skipped.why)).collect())
     }
 
     /// The same for verifying: private members of a key pair are not looked at, so checking them costs a verifier
     /// nothing. A shared secret has no public half and is read; code that takes keys from elsewhere refuses it.
-    pub(crate) fn parse_public_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
+    pub(crate) fn parse_public_set(json: &[u8]) -> Result<Vec<Result<Self, Skipped>>, KeyError> {
         Self::read_set(json, Members::Public)
     }
 
-    fn read_set(json: &[u8], members: Members) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
+    fn read_set(json: &[u8], members: Members) -> Result<Vec<Result<Self, Skipped>>, KeyError> {
+        let named = |jwk: &Object<'_>| {
+            let kid = || jwk.string("kid").ok().flatten().filter(|kid| check_kid(kid).is_ok());
+            Self::read(jwk, members).map_err(|why| Skipped { kid: kid().map(|kid| kid.into_owned()), why })
+        };
         let set = Object::parse(json, DEFAULT_DEPTH)?;
         let Some(keys) = set.get("keys") else {
-            return Ok(vec![Self::read(&set, members)]);
+            return Ok(vec![named(&set)]);
         };
         let keys: Vec<&serde_json::value::RawValue> = serde_json::from_str(keys.get())
             .map_err(|_| KeyError::WrongType(WrongType { name: "keys", expected: "an array of JWKs" }))?;
@@ -90,7 +107,8 @@ impl Jwk {
             return Err(KeyError::TooManyKeys);
         }
         let read = |key: &serde_json::value::RawValue| {
-            Self::read(&Object::parse(key.get().as_bytes(), DEFAULT_DEPTH)?, members)
+            let jwk = Object::parse(key.get().as_bytes(), DEFAULT_DEPTH);
+            named(&jwk.map_err(|why| Skipped { kid: None, why: why.into() })?)
         };
         Ok(keys.into_iter().map(read).collect())
     }
@@ -137,8 +155,8 @@ impl Jwk {
 
     /// The same with several assumptions, of which the first that fits counts.
     pub(crate) fn verifying_key_for(&self, assumed: &[Algorithm]) -> Result<VerifyingKey, KeyError> {
-        // A private key's `key_ops` speak of signing; its public half verifies.
-        if !matches!(self.material, Material::Private(_)) {
+        // A private key's `key_ops` speak of signing; its public half verifies, whether or not the rest was read.
+        if !self.is_pair || matches!(self.material, Material::Secret(_)) {
             self.allows("verify")?;
         }
         let kid = self.kid.clone();
@@ -161,6 +179,11 @@ impl Jwk {
             Material::Private(key) => SigningKey::new(key, self.bind(Some(&key.public_key()), assumed)?),
             Material::Secret(key) => SigningKey::symmetric(key, self.bind(None, assumed)?),
         }
+    }
+
+    /// Refuses a key whose `key_ops` say that it is not for signing (RFC 7517 §4.3).
+    pub fn check_signs(&self) -> Result<(), KeyError> {
+        self.allows("sign")
     }
 
     fn bind(&self, public: Option<&PublicKey>, assumed: &[Algorithm]) -> Result<Algorithm, KeyError> {
@@ -239,7 +262,7 @@ fn okp(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
 fn optional(jwk: &Object<'_>, name: &'static str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
     let Some(raw) = jwk.get(name) else { return Ok(None) };
     let text = string(raw).ok_or(WrongType { name, expected: "a string" })?;
-    let bytes = base64url::decode(&text).map_err(|_| KeyError::MalformedMember(name))?;
+    let bytes = base64url::decode(&text).map_err(|why| KeyError::NotBase64Url { name, why })?;
     if bytes.is_empty() {
         return Err(KeyError::MalformedMember(name));
     }

@@ -5,6 +5,7 @@
 //! has at least 2048 bits, that a point is on its curve and that the key is not a known weak one (`weak`).
 //! Formats: JWK (RFC 7517, RFC 7518 §6, RFC 8037) in `jwk`, PEM in `pem`, RFC 7638 thumbprints in `thumbprint`.
 
+mod instead;
 mod jwk;
 mod pem;
 mod private;
@@ -12,7 +13,8 @@ mod rsa;
 mod thumbprint;
 mod weak;
 
-pub use jwk::{Jwk, MAX_KEYS, PublicJwk};
+pub use instead::Instead;
+pub use jwk::{Jwk, MAX_KEYS, PublicJwk, Skipped};
 pub use private::{KeySize, PrivateKey, SymmetricKey};
 pub(crate) use private::{Material, parse_public};
 pub use weak::Weakness;
@@ -124,9 +126,17 @@ pub enum KeyError {
     /// A member the key type needs is not there.
     #[error("the JWK has no `{0}` member")]
     MissingMember(&'static str),
-    /// A member is not canonical base64url, or not of the length its key type needs.
+    /// A member is not of the length its key type needs, or not of the form it has to have.
     #[error("the JWK member `{0}` is malformed")]
     MalformedMember(&'static str),
+    /// A member is not canonical base64url.
+    #[error("the JWK member `{name}` is not base64url: {why}")]
+    NotBase64Url {
+        /// The member.
+        name: &'static str,
+        /// What is wrong, and where.
+        why: crate::base64url::InvalidBase64Url,
+    },
     /// `kty` (or `crv`) names a kind of key this crate does not know.
     #[error("unsupported key type or curve; RSA, EC (P-256, P-384, P-521), OKP (Ed25519) and oct are known")]
     UnsupportedKind,
@@ -185,10 +195,8 @@ pub enum KeyError {
     #[error("the parts of the key do not belong together")]
     Inconsistent,
     /// Not PEM, or no block of a kind that holds a key.
-    #[error(
-        "no key found: expected PEM with PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY, PUBLIC KEY or RSA PUBLIC KEY, or a JWK"
-    )]
-    NoKeyFound,
+    #[error("no key found: {0}")]
+    NoKeyFound(Instead),
     /// More than one key in a PEM text that should have one.
     #[error("the PEM text holds more than one key")]
     MoreThanOneKey,
@@ -196,7 +204,7 @@ pub enum KeyError {
     #[error("the PEM block is not valid DER of the kind its label names")]
     MalformedDer,
     /// The private key is protected by a password.
-    #[error("the private key is encrypted; decrypt it first (openssl pkcs8 -in key.pem -out clear.pem)")]
+    #[error("the private key is encrypted; decrypt it first (openssl pkey -in key.pem -out clear.pem)")]
     Encrypted,
     /// A private key was expected.
     #[error("this is a public key; a private key is needed")]
@@ -219,7 +227,7 @@ impl KeyError {
             Self::Json(_) => "key_malformed_json",
             Self::WrongType(_) => "key_wrong_type",
             Self::MissingMember(_) => "key_missing_member",
-            Self::MalformedMember(_) => "key_malformed_member",
+            Self::MalformedMember(_) | Self::NotBase64Url { .. } => "key_malformed_member",
             Self::UnsupportedKind => "key_unsupported_kind",
             Self::UnsupportedAlgorithm(_) => "key_unsupported_algorithm",
             Self::AlgorithmMismatch { .. } => "key_algorithm_mismatch",
@@ -233,7 +241,7 @@ impl KeyError {
             Self::Weak(_) => "key_weak",
             Self::SecretTooShort { .. } => "key_secret_too_short",
             Self::Inconsistent => "key_inconsistent",
-            Self::NoKeyFound => "key_not_found",
+            Self::NoKeyFound(_) => "key_not_found",
             Self::MoreThanOneKey => "key_more_than_one",
             Self::MalformedDer => "key_malformed_der",
             Self::Encrypted => "key_encrypted",

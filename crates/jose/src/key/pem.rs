@@ -1,14 +1,19 @@
 //! PEM: PKCS#8 and PKCS#1 private keys, SEC1 EC keys, SPKI and PKCS#1 public keys (RFC 7468, 5958, 8017, 5915, 5280).
 //!
-//! Also takes the one-line form that environment variables carry, with `\n` for line ends. What is not a key
-//! (certificates, EC PARAMETERS) is passed over; two keys in one text are refused rather than one being chosen.
+//! Also takes what environment variables carry: one line with `\n` for line ends, or base64 of the whole text. What is not a
+//! key (certificates, EC PARAMETERS) is passed over, and named where there is nothing else (`instead`); two keys in one text are
+//! refused rather than one being chosen.
 
 use super::{
-    KeyError, PrivateKey, PublicKey,
+    Instead, KeyError, PrivateKey, PublicKey,
     private::{Material, RsaMembers},
     uncompressed_point,
 };
 use crate::algorithm::Curve;
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use pkcs1::{RsaPrivateKey, RsaPublicKey, UintRef};
 use pkcs8::{
     PrivateKeyInfoRef, SubjectPublicKeyInfoRef,
@@ -64,6 +69,13 @@ impl PrivateKey {
         };
         encode_pkcs8(oid, parameters, &inner)
     }
+
+    /// `-----BEGIN PRIVATE KEY-----`: the same in PEM (RFC 5958 §5), with `\n` line ends.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
+        let der = self.to_pkcs8_der()?;
+        let config = ::pem::EncodeConfig::new().set_line_ending(::pem::LineEnding::LF);
+        Ok(Zeroizing::new(::pem::encode_config(&::pem::Pem::new("PRIVATE KEY", der.as_slice()), config)))
+    }
 }
 
 impl PublicKey {
@@ -107,10 +119,14 @@ impl PublicKey {
     }
 }
 
-/// Finds the one key in a PEM text, real line ends or `\n` escapes.
+/// Finds the one key in a PEM text: as it is, in one line with `\n` for line ends, or as base64 of the whole text, which is
+/// how people bring one through an environment that keeps no line ends.
 fn only_key(text: &str) -> Result<Block, KeyError> {
+    let decoded = whole_as_base64(text);
+    let text = decoded.as_deref().map_or(text, String::as_str);
     let unescaped = unescape(text);
-    let blocks = ::pem::parse_many(unescaped.as_bytes()).map_err(|_| KeyError::NoKeyFound)?;
+    let none = || KeyError::NoKeyFound(Instead::of(&unescaped));
+    let blocks = ::pem::parse_many(unescaped.as_bytes()).map_err(|_| none())?;
     let mut found = None;
     for block in &blocks {
         let der = block.contents();
@@ -133,29 +149,55 @@ fn only_key(text: &str) -> Result<Block, KeyError> {
             return Err(KeyError::MoreThanOneKey);
         }
     }
-    found.ok_or(KeyError::NoKeyFound)
+    found.ok_or_else(none)
 }
 
-/// `\n` escapes as line ends, without `\r`. One buffer, as long as it can get, so that no copy of a
-/// private key stays behind unwiped.
+/// The text that `text` is the base64 of, if that is PEM. Wrapped lines, padding or none, either alphabet.
+fn whole_as_base64(text: &str) -> Option<Zeroizing<String>> {
+    const CONFIG: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}'));
+    // `-----BEGIN ` in base64, whatever stands behind it.
+    if !text.starts_with("LS0tLS1CRUdJTi") {
+        return None;
+    }
+    let mut packed = Zeroizing::new(String::with_capacity(text.len()));
+    packed.extend(text.chars().filter(|c| !c.is_whitespace()).map(|c| match c {
+        '-' => '+',
+        '_' => '/',
+        c => c,
+    }));
+    let bytes = GeneralPurpose::new(&alphabet::STANDARD, CONFIG)
+        .decode(packed.as_bytes())
+        .ok()
+        .map(Zeroizing::new)?;
+    std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
+}
+
+/// Line ends where the text has them escaped, however often and with whatever behind: `\n`, `\\n`, and a `\` at the end of a
+/// line. Blanks that only look like one, and marks that look like nothing, are what they look like. One buffer, as long as it
+/// can get, so that no copy of a private key stays behind unwiped.
 fn unescape(text: &str) -> Zeroizing<String> {
     let mut unescaped = Zeroizing::new(String::with_capacity(text.len()));
-    let mut rest = text;
-    while let Some((before, escaped)) = rest.split_once('\\') {
-        unescaped.push_str(before);
-        rest = match (escaped.strip_prefix('n'), escaped.strip_prefix('r')) {
-            (Some(after), _) => {
-                unescaped.push('\n');
-                after
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => {
+                while rest.next_if_eq(&'\\').is_some() {}
+                if rest.next_if_eq(&'n').is_some() {
+                    unescaped.push('\n');
+                } else if rest.next_if(|c| matches!(c, '\r' | '\n')).is_some() {
+                    // The end of a line that goes on.
+                    let _ = rest.next_if_eq(&'\n');
+                } else if rest.next_if_eq(&'r').is_none() && rest.peek().is_some() {
+                    unescaped.push('\\');
+                }
             }
-            (_, Some(after)) => after,
-            (None, None) => {
-                unescaped.push('\\');
-                escaped
-            }
-        };
+            '\u{a0}' => unescaped.push(' '),
+            '\u{feff}' | '\u{200b}' => {}
+            c => unescaped.push(c),
+        }
     }
-    unescaped.push_str(rest);
     unescaped
 }
 

@@ -4,7 +4,7 @@
 //! RFC 7515 §5.2. Called through `Unverified::verify`; pinned by `tests/attacks.rs` and the
 //! documentation tests below, which must not compile.
 
-use super::{MAX_CLAIMS_DEPTH, TokenError, Unverified, VerifyingKey};
+use super::{MAX_CLAIMS_DEPTH, TokenError, TokenPart, Unverified, VerifyingKey};
 use crate::{Algorithm, base64url, json::Object};
 use std::fmt;
 
@@ -37,11 +37,11 @@ impl Signed {
         if token.algorithm != key.algorithm {
             return Err(TokenError::AlgorithmMismatch { key: key.algorithm, token: token.algorithm });
         }
-        let signature = base64url::decode(token.signature).map_err(|_| TokenError::NotBase64Url)?;
+        let signature = base64url::decode(token.signature).map_err(TokenPart::Signature.not_base64url())?;
         if !key.verifies(token.signing_input.as_bytes(), &signature) {
             return Err(TokenError::BadSignature);
         }
-        let payload = token.payload.ok_or(TokenError::NotBase64Url)?;
+        let payload = token.payload.map_err(TokenPart::Claims.not_base64url())?;
         Ok(Self { algorithm: token.algorithm, kid: token.kid, typ: token.typ, payload })
     }
 

@@ -93,7 +93,7 @@ fn keeps_the_good_keys_of_a_set_and_says_why_others_were_skipped() {
     ];
     for (bad, code) in bad {
         let set = set(&[jwk(&first, "a"), bad.clone(), jwk(&last, "b")]);
-        let skipped: Vec<_> = set.skipped().iter().map(|why| why.code()).collect();
+        let skipped: Vec<_> = set.skipped().iter().map(|skipped| skipped.why.code()).collect();
         assert_eq!((set.keys().len(), skipped), (2, vec![code]), "{bad}");
         assert_eq!(verify(&set, &es256(&first, Some("a"))), Ok(()));
         assert_eq!(verify(&set, &es256(&last, Some("b"))), Ok(()));

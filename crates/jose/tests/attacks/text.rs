@@ -32,7 +32,7 @@ fn refuses_a_text_that_is_not_three_parts() {
         &format!("{token}."),
         &jwe,
     ] {
-        assert_eq!(Unverified::parse(text), Err(TokenError::NotCompact), "{text}");
+        assert!(matches!(Unverified::parse(text), Err(TokenError::NotCompact { .. })), "{text}");
     }
 }
 
@@ -45,11 +45,11 @@ fn refuses_the_json_serializations() {
         r#"{{"payload":"{payload}","signatures":[{{"protected":"{protected}","signature":"{signature}"}}]}}"#
     );
     for text in [&flat, &general] {
-        assert_eq!(Unverified::parse(text), Err(TokenError::NotCompact), "{text}");
+        assert!(matches!(Unverified::parse(text), Err(TokenError::NotCompact { .. })), "{text}");
     }
     // The python-jwt hole (CVE-2022-39227): JSON whose member names make it look like three parts.
     let mixed = format!(r#"{{" {protected}.{payload}.{signature}":"","payload":"e30"}}"#);
-    assert_eq!(Unverified::parse(&mixed), Err(TokenError::NotBase64Url));
+    assert!(matches!(Unverified::parse(&mixed), Err(TokenError::NotBase64Url { .. })));
 }
 
 #[test]
@@ -75,7 +75,10 @@ fn refuses_padding_and_foreign_characters_in_every_part_even_when_signed_like_th
             let (input, signature) = signed.rsplit_once('.').unwrap();
             let in_signature = format!("{input}.{}", add(signature));
             for token in [in_header, in_payload, in_signature] {
-                assert_eq!(verify(&token, &hs256_key()), Err(TokenError::NotBase64Url), "{token:?}");
+                assert!(
+                    matches!(verify(&token, &hs256_key()), Err(TokenError::NotBase64Url { .. })),
+                    "{token:?}"
+                );
             }
         }
     }
@@ -101,7 +104,7 @@ fn refuses_trailing_bits_that_are_not_zero_in_every_part() {
             hs256(&format!("{header}.{}", next(&payload)), &SECRET),
             format!("{input}.{}", next(signature)),
         ] {
-            assert_eq!(verify(&token, &hs256_key()), Err(TokenError::NotBase64Url), "{token}");
+            assert!(matches!(verify(&token, &hs256_key()), Err(TokenError::NotBase64Url { .. })), "{token}");
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     openssl::{KINDS, OpenSsl},
     private_error, public_error,
 };
-use countersign_jose::{Curve, KeyError, KeyKind, PrivateKey, PublicKey};
+use countersign_jose::{Curve, Instead, KeyError, KeyKind, PrivateKey, PublicKey};
 
 #[test]
 fn reads_pkcs8_and_spki_of_every_kind() {
@@ -115,14 +115,14 @@ fn passes_over_a_certificate_beside_the_key_and_finds_none_in_a_certificate_alon
     let private = openssl.genpkey(KINDS[2].1, "key.pem");
     let certificate = openssl.text("req -x509 -key key.pem -subj /CN=test -days 1");
     assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
-    assert_eq!(private_error(&certificate), KeyError::NoKeyFound);
-    assert_eq!(public_error(&certificate), KeyError::NoKeyFound);
+    assert_eq!(private_error(&certificate), KeyError::NoKeyFound(Instead::Certificate));
+    assert_eq!(public_error(&certificate), KeyError::NoKeyFound(Instead::Certificate));
     for text in [format!("{certificate}{private}"), format!("{private}{certificate}")] {
         let public = PrivateKey::from_pem(&private).unwrap().public_key();
         assert_eq!(PrivateKey::from_pem(&text).unwrap().public_key(), public);
     }
     let request = openssl.text("req -new -key key.pem -subj /CN=test");
-    assert_eq!(private_error(&request), KeyError::NoKeyFound);
+    assert_eq!(private_error(&request), KeyError::NoKeyFound(Instead::CertificateRequest));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn finds_no_key_in_what_is_not_pem() {
         &private.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"),
         r#"{"kty":"oct","k":"AAAA"}"#,
     ] {
-        assert_eq!(private_error(text), KeyError::NoKeyFound, "{text}");
-        assert_eq!(public_error(text), KeyError::NoKeyFound, "{text}");
+        assert!(matches!(private_error(text), KeyError::NoKeyFound(_)), "{text}");
+        assert!(matches!(public_error(text), KeyError::NoKeyFound(_)), "{text}");
     }
 }

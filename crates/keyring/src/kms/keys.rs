@@ -1,13 +1,17 @@
-//! Keys that KMS keeps: `CreateKey`, `GetPublicKey`, `Sign`, `ScheduleKeyDeletion`.
+//! Keys that KMS keeps: `CreateKey`, `ReplicateKey`, `GetPublicKey`, `Sign`, `ScheduleKeyDeletion`.
 //!
 //! RSA and ECDSA sign a `DIGEST` that is made here, so that no payload leaves the process and none is too long; KMS takes Ed25519
 //! as `RAW` alone, at most 4096 bytes. ECDSA comes back as DER and leaves as R‖S. `CreateKey` is not idempotent: a key that turns
 //! out not to be needed is scheduled for deletion, and every key is tagged with issuer and ring, so that none is left unmentioned.
+//! A ring with `replicas` has multi-Region keys, each with its replicas before anybody learns of it; a process in one of those
+//! regions signs with the replica there.
 
-use super::{Kms, TURN, errors::classified};
+use super::{Kms, TURN, errors::classified, in_region, is_multi_region};
 use crate::{KeyService, RemoteKey, RingName, ServiceError, ecdsa};
 use async_trait::async_trait;
 use aws_sdk_kms::{
+    Client,
+    config::Region,
     error::BuildError,
     primitives::Blob,
     types::{KeySpec, KeyUsageType, MessageType, SigningAlgorithmSpec, Tag},
@@ -38,9 +42,9 @@ impl KeyService for Kms {
         let request = self.client().await?.create_key();
         let request = request.key_usage(KeyUsageType::SignVerify).key_spec(KeySpec::from(spec));
         let request = request.description(description.chars().take(MAX_DESCRIPTION).collect::<String>());
-        let issuer = tag("countersign-issuer", &tag_value(&self.0.issuer))?;
-        let request = request.tags(issuer).tags(tag("countersign-ring", ring.as_str())?);
-        let answer = request.send().await.map_err(classified)?;
+        let replicas = self.0.replicas.get(ring).map(Vec::as_slice).unwrap_or_default();
+        let request = request.multi_region(!replicas.is_empty());
+        let answer = request.set_tags(Some(self.tags(ring)?)).send().await.map_err(classified)?;
         let name = answer.key_metadata.and_then(|key| key.arn);
         let name = name.ok_or_else(|| ServiceError::Unavailable("the answer names no key".to_owned()))?;
         let mut described = self.describe(&name, algorithm).await;
@@ -52,6 +56,12 @@ impl KeyService for Kms {
             tokio::time::sleep(PAUSE).await;
             described = self.describe(&name, algorithm).await;
         }
+        if described.is_ok()
+            && let Err(why) = self.replicate(ring, &name, replicas).await
+        {
+            // Where it cannot be had, its tokens could not be signed.
+            described = Err(why);
+        }
         if described.is_err() {
             // Nobody will ever name it.
             let _ = self.discard(&name).await;
@@ -61,7 +71,9 @@ impl KeyService for Kms {
 
     async fn describe(&self, name: &str, algorithm: Algorithm) -> Result<RemoteKey, ServiceError> {
         let Some(signs_with) = algorithm.kms_name() else { return Err(no_such(algorithm)) };
-        let answer = self.client().await?.get_public_key().key_id(name).send().await.map_err(classified)?;
+        let client = self.client().await?;
+        let here = in_region(name, client.config().region().map(AsRef::as_ref));
+        let answer = client.get_public_key().key_id(here).send().await.map_err(classified)?;
         let unusable = |why: String| ServiceError::Unusable(format!("{name}: {why}"));
         match &answer.key_usage {
             Some(KeyUsageType::SignVerify) => {}
@@ -94,9 +106,10 @@ impl KeyService for Kms {
             None => (MessageType::Raw, message.to_vec()),
         };
         let client = self.client().await?;
+        let here = in_region(name, client.config().region().map(AsRef::as_ref));
         let turn = tokio::time::timeout(TURN, self.0.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(ServiceError::Busy) };
-        let request = client.sign().key_id(name).message(Blob::new(bytes)).message_type(kind);
+        let request = client.sign().key_id(here).message(Blob::new(bytes)).message_type(kind);
         let request = request.signing_algorithm(SigningAlgorithmSpec::from(signs_with));
         let answer = request.send().await.map_err(classified)?;
         let signature = answer.signature.map(Blob::into_inner).unwrap_or_default();
@@ -107,9 +120,46 @@ impl KeyService for Kms {
     }
 
     async fn discard(&self, name: &str) -> Result<(), ServiceError> {
-        let request = self.client().await?.schedule_key_deletion();
-        let request = request.key_id(name).pending_window_in_days(PENDING_DAYS);
-        request.send().await.map(|_| ()).map_err(classified)
+        let client = self.client().await?;
+        // A primary waits for the end of its replicas, which end by themselves.
+        for (replica, region) in replicas_of(client, name).await? {
+            let there = client.config().to_builder().region(Region::new(region)).build();
+            delete_later(&Client::from_conf(there), &replica).await?;
+        }
+        delete_later(client, name).await
+    }
+}
+
+async fn delete_later(client: &Client, name: &str) -> Result<(), ServiceError> {
+    let request = client.schedule_key_deletion().key_id(name).pending_window_in_days(PENDING_DAYS);
+    request.send().await.map(|_| ()).map_err(classified)
+}
+
+/// The replicas of a key, each with its region; none of a key of one region.
+async fn replicas_of(client: &Client, name: &str) -> Result<Vec<(String, String)>, ServiceError> {
+    if !is_multi_region(name) {
+        return Ok(Vec::new());
+    }
+    let answer = client.describe_key().key_id(name).send().await.map_err(classified)?;
+    let regions = answer.key_metadata.and_then(|key| key.multi_region_configuration);
+    let replicas = regions.and_then(|regions| regions.replica_keys).unwrap_or_default();
+    Ok(replicas.into_iter().filter_map(|replica| Some((replica.arn?, replica.region?))).collect())
+}
+
+impl Kms {
+    /// Makes a replica of a new key in each of these regions.
+    async fn replicate(&self, ring: &RingName, name: &str, regions: &[String]) -> Result<(), ServiceError> {
+        for region in regions {
+            let request = self.client().await?.replicate_key().key_id(name).replica_region(region);
+            request.set_tags(Some(self.tags(ring)?)).send().await.map_err(classified)?;
+        }
+        Ok(())
+    }
+
+    /// What every key and replica is tagged with. A replica does not have the tags of its primary.
+    fn tags(&self, ring: &RingName) -> Result<Vec<Tag>, ServiceError> {
+        let issuer = tag("countersign-issuer", &tag_value(&self.0.issuer))?;
+        Ok(vec![issuer, tag("countersign-ring", ring.as_str())?])
     }
 }
 

@@ -180,8 +180,25 @@ impl Sealing {
         Ok(self.held())
     }
 
+    /// The key that authenticates what is new: the one that seals, or while a data key has sealed nothing here yet, one of
+    /// those it has.
+    pub(crate) fn tagging(&self) -> Option<Arc<SealingKey>> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.current.clone().or_else(|| held.own.iter().find_map(|id| held.keys.get(id)).cloned())
+    }
+
+    /// A key of this fingerprint, if it is at hand.
+    pub(crate) fn holding(&self, id: &str) -> Option<Arc<SealingKey>> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).keys.get(id).cloned()
+    }
+
+    /// Whether there may be keys that are not at hand yet.
+    pub(crate) fn has_services(&self) -> bool {
+        self.services().next().is_some()
+    }
+
     /// Opens a data key by the first service that can, and holds it.
-    async fn fetch(&self, record: &DataKeyRecord) -> Result<Arc<SealingKey>, KeyringError> {
+    pub(crate) async fn fetch(&self, record: &DataKeyRecord) -> Result<Arc<SealingKey>, KeyringError> {
         for (service, seals) in self.services() {
             let Some(key) = record.decrypt(service.as_ref()).await? else { continue };
             let key = Arc::new(key);

@@ -1,4 +1,4 @@
-//! Where the tests take place: LocalStack, a relay in front of it, a keyring in memory.
+//! Where the tests take place: MiniStack, a relay in front of it, a keyring in memory.
 
 use aws_sdk_kms::{
     Client,
@@ -16,7 +16,7 @@ use countersign_keyring::{
     StoredKeyring, kms::Kms,
 };
 use countersign_store::{ManualClock, MemoryStore, Store};
-use countersign_testbed::{Asked, Relay, localstack};
+use countersign_testbed::{Asked, Relay, ministack};
 use std::{sync::Arc, time::Duration};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -58,7 +58,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        let server = localstack();
+        let server = ministack();
         let relay = Relay::to_http(server.port()).await;
         let kms = Kms::with(ISSUER.to_owned(), &config(&relay.url()), 8);
         Self { kms, client: Client::new(&config(&server.url())), relay }

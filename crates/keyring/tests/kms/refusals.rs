@@ -3,9 +3,11 @@
 
 use crate::place::{ISSUER, Place, config, impatient, signer, token};
 use crate::stand_in::{Answer, StandIn};
-use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey};
+use countersign_jose::{Algorithm, KeySize, PrivateKey, PublicKey, SigningKey};
 use countersign_keyring::{RemoteKey, ServiceError, SignError, kms::Kms};
 use std::{
+    io::Write,
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -68,6 +70,65 @@ async fn what_is_no_signature_of_the_key_is_never_released() {
     }
     *answer.lock().unwrap() = der(&right);
     token(remote.as_ref(), "{}").await.unwrap();
+}
+
+/// OpenSSL signs what KMS is asked for. An emulator of KMS is known whose salts have another length than RFC 7518
+/// section 3.5 says: that of the hash.
+#[tokio::test]
+async fn an_rsa_signature_with_another_salt_or_padding_is_never_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let openssl = move |arguments: &str, input: &[u8]| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "openssl {arguments}");
+        done.stdout
+    };
+    openssl("genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem", b"");
+    let public = PublicKey::from_spki_der(&openssl("pkey -in key.pem -pubout -outform DER", b"")).unwrap();
+    let padding: Arc<Mutex<&str>> = Arc::default();
+    let given = Arc::clone(&padding);
+    let stand_in = StandIn::start(move |_, body| {
+        let chosen = *given.lock().unwrap();
+        let options = format!("pkeyutl -sign -inkey key.pem -pkeyopt digest:sha256 -pkeyopt {chosen}");
+        let signature = openssl(&options, &crate::place::bytes(&body["Message"]));
+        Answer::json(serde_json::json!({ "Signature": StandIn::base64(&signature) }))
+    })
+    .await;
+    let kms = Kms::with(ISSUER.to_owned(), &config(&stand_in.url()), 8);
+    let key = RemoteKey { name: "k".into(), public };
+    for (algorithm, right, wrong) in [
+        (
+            Algorithm::PS256,
+            "rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:32",
+            &[
+                "rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:0",
+                "rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:20",
+                "rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:max",
+                "rsa_padding_mode:pkcs1",
+            ][..],
+        ),
+        (
+            Algorithm::RS256,
+            "rsa_padding_mode:pkcs1",
+            &["rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:32"][..],
+        ),
+    ] {
+        let remote = signer(key.clone(), algorithm, Arc::new(kms.clone()));
+        for padded in wrong {
+            *padding.lock().unwrap() = padded;
+            assert_eq!(
+                why(token(remote.as_ref(), "{}").await),
+                ServiceError::WrongSignature,
+                "{algorithm}: {padded}"
+            );
+        }
+        *padding.lock().unwrap() = right;
+        token(remote.as_ref(), "{}").await.unwrap();
+    }
 }
 
 #[tokio::test]

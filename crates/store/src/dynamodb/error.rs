@@ -67,6 +67,12 @@ fn service(place: &str, code: Option<&str>, text: &str, status: u16) -> StoreErr
                 "too many requests ({code}); raise the table's capacity or the account's quota, or ask less"
             ),
         ),
+        // A global table with strong consistency. Not a conflict: nobody's version is there yet.
+        "ReplicatedWriteConflictException" => unavailable(
+            place,
+            "another region writes the same item at the same moment (ReplicatedWriteConflictException), each time it was \
+             tried; nothing was changed, try again",
+        ),
         "LimitExceededException" => unavailable(
             place,
             "too many tables are being made or changed at once, or the account's limit is reached; try again later",

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_store::{Clock, DynamoDbStore, Expect, Store, conformance};
-use countersign_testbed::moto;
+use countersign_testbed::ministack;
 
 use crate::{
     key,
@@ -14,7 +14,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_dynamodb_engine_conforms() {
     conformance::run(|clock| async move {
-        let config = tables::config(&tables::table().await, &moto().url());
+        let config = tables::config(&tables::table().await, &ministack().url());
         Arc::new(DynamoDbStore::open(config, clock).await.unwrap()) as Arc<dyn Store>
     })
     .await;
@@ -26,6 +26,21 @@ async fn a_table_that_goes_back_takes_no_key_from_a_server() {
         Arc::new(tables::open(&tables::table().await).await) as Arc<dyn Store>
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn families_of_refresh_tokens_keep_their_promises() {
+    let figures = countersign_grants::refresh::conformance::run(20, async |clock: Arc<dyn Clock>| {
+        let table = tables::table().await;
+        let open = async || {
+            let config = tables::config(&table, &ministack().url());
+            Arc::new(DynamoDbStore::open(config, Arc::clone(&clock)).await.unwrap()) as Arc<dyn Store>
+        };
+        [open().await, open().await]
+    })
+    .await;
+    assert!(figures.histories == 20 && figures.uses > 500, "{figures:?}");
+    println!("{figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

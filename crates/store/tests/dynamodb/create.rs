@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
     TimeToLiveSpecification,
 };
 use countersign_store::{Clock, DynamoDbStore, Expect, Store, StoreError};
-use countersign_testbed::{Relay, moto};
+use countersign_testbed::{Relay, ministack};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -62,7 +62,7 @@ async fn made_again_it_is_found_with_its_documents() {
     let table = tables::table().await;
     let store = tables::open(&table).await;
     store.put(&key("k"), b"x", Expect::Absent, None).await.unwrap();
-    let config = tables::config(&table, &moto().url());
+    let config = tables::config(&table, &ministack().url());
     let again = DynamoDbStore::create(config.clone(), &|_| {}).await.unwrap();
     assert!(!again.made && again.notes.is_empty(), "{again:?}");
     assert_eq!(store.get(&key("k")).await.unwrap().unwrap().bytes, b"x");
@@ -75,7 +75,7 @@ async fn of_many_at_once_one_makes_it_and_all_succeed() {
         let name = tables::name();
         let mut tasks = JoinSet::new();
         for _ in 0..12 {
-            let config = tables::config(&name, &moto().url());
+            let config = tables::config(&name, &ministack().url());
             tasks.spawn(async move { DynamoDbStore::create(config, &|_| {}).await });
         }
         let created = tasks.join_all().await;
@@ -100,7 +100,7 @@ async fn a_table_of_another_shape_is_refused_and_left_as_it_is() {
         ),
     ] {
         let table = foreign_table(&keys).await;
-        let config = tables::config(&table, &moto().url());
+        let config = tables::config(&table, &ministack().url());
         let created = DynamoDbStore::create(config.clone(), &|_| {}).await.map(drop);
         let opened = DynamoDbStore::open(config, tables::clock()).await.map(drop);
         for outcome in [created, opened] {
@@ -119,7 +119,7 @@ async fn a_table_of_another_shape_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn time_to_live_that_is_off_is_remarked_on_and_switched_on() {
     let table = foreign_table(&[("key", KeyType::Hash, ScalarAttributeType::S)]).await;
-    let config = tables::config(&table, &moto().url());
+    let config = tables::config(&table, &ministack().url());
     tables::open(&table).await;
     let [remark] = DynamoDbStore::remarks(config.clone()).await.unwrap().try_into().unwrap();
     assert!(remark.contains("time to live is off"), "{remark}");
@@ -132,7 +132,7 @@ async fn time_to_live_that_is_off_is_remarked_on_and_switched_on() {
 async fn time_to_live_on_another_attribute_is_not_touched() {
     let table = foreign_table(&[("key", KeyType::Hash, ScalarAttributeType::S)]).await;
     time_to_live_on(&table, "expires_at").await;
-    let config = tables::config(&table, &moto().url());
+    let config = tables::config(&table, &ministack().url());
     let error = DynamoDbStore::create(config.clone(), &|_| {}).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Misconfigured { .. }) && error.to_string().contains("\"expires_at\""),
@@ -143,7 +143,7 @@ async fn time_to_live_on_another_attribute_is_not_touched() {
 
 #[tokio::test]
 async fn the_answer_to_making_a_table_may_get_lost() {
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     let name = tables::name();
     relay.lose_answers_from("DynamoDB_20120810.CreateTable", 1);
     let created = DynamoDbStore::create(tables::config(&name, &relay.url()), &|_| {}).await.unwrap();
@@ -155,7 +155,7 @@ async fn the_answer_to_making_a_table_may_get_lost() {
 
 #[tokio::test]
 async fn what_may_not_be_switched_on_or_looked_at_is_said_and_stops_nobody() {
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     let name = tables::name();
     let config = tables::config(&name, &relay.url());
     let denied = refusal("AccessDeniedException");
@@ -179,7 +179,7 @@ async fn what_may_not_be_switched_on_or_looked_at_is_said_and_stops_nobody() {
 /// AWS takes a moment until a new table can have it.
 #[tokio::test]
 async fn point_in_time_recovery_is_asked_for_until_the_table_can_have_it() {
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     let early = refusal("ContinuousBackupsUnavailableException");
     relay.answer_only("UpdateContinuousBackups", 3, "400 Bad Request", JSON, &early);
     let created =
@@ -198,7 +198,7 @@ fn description(status: &str) -> String {
 #[tokio::test]
 async fn a_table_that_is_still_being_made_is_waited_for_and_not_opened() {
     let table = tables::table().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     let config = tables::config(&table, &relay.url());
     // A request for items of a table that is not ready is told that there is no such table.
     let early = tables::config(&tables::name(), &relay.url());
@@ -245,7 +245,7 @@ async fn a_table_with_items_of_another_program_is_refused_and_left_as_it_is() {
         let request = tables::client().put_item().table_name(&table).item("key", text("session"));
         let request = item.iter().fold(request, |request, (name, value)| request.item(*name, value.clone()));
         request.send().await.unwrap();
-        let config = tables::config(&table, &moto().url());
+        let config = tables::config(&table, &ministack().url());
         let created = DynamoDbStore::create(config.clone(), &|_| {}).await.map(drop);
         let opened = DynamoDbStore::open(config, tables::clock()).await.map(drop);
         for refused in [created, opened] {
@@ -269,9 +269,9 @@ async fn a_table_without_the_mark_is_ours_while_all_items_are_and_gets_it_again(
     store.put(&key("k"), b"x", Expect::Absent, Some(tables::clock().now())).await.unwrap();
     store.put(&key("l"), b"x", Expect::Absent, None).await.unwrap();
     assert_eq!(tables::open(&table).await.get(&key("l")).await.unwrap().unwrap().bytes, b"x");
-    let config = tables::config(&table, &moto().url());
+    let config = tables::config(&table, &ministack().url());
     assert!(!DynamoDbStore::create(config, &|_| {}).await.unwrap().made);
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     let store = DynamoDbStore::open(tables::config(&table, &relay.url()), tables::clock()).await.unwrap();
     assert_eq!(relay.asked().len(), 1, "the mark is all that is looked at");
     assert_eq!(store.list("").await.unwrap(), [key("l")], "and no document");

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use countersign_store::{DynamoDbStore, Expect, Store, StoreError};
-use countersign_testbed::{Relay, free_port, moto, until};
+use countersign_testbed::{Relay, free_port, ministack, until};
 
 use crate::{
     key,
@@ -53,6 +53,33 @@ async fn what_is_throttled_for_ever_is_unavailable_and_says_so() {
     assert_eq!(count(&relay, "PutItem"), ATTEMPTS);
     relay.pass();
     assert_eq!(store.get(&k).await, Ok(None), "and is used again when it lets through");
+}
+
+/// A global table with strong consistency refuses a write that meets another region's. Once the other is done, its version
+/// decides.
+#[tokio::test]
+async fn a_write_that_meets_one_of_another_region_is_tried_again_and_judged_by_what_that_one_left() {
+    const MET: &str = "ReplicatedWriteConflictException";
+    let (table, store, relay) = tables::relayed(|_| {}).await;
+    let k = key("k");
+    relay.answer(2, "400 Bad Request", JSON, &refusal(MET));
+    let first = store.put(&k, b"ours", Expect::Absent, None).await.unwrap();
+    assert_eq!(count(&relay, "PutItem"), 3);
+
+    let other = tables::open(&table).await;
+    other.put(&k, b"theirs", Expect::Version(first.clone()), None).await.unwrap();
+    relay.answer(1, "400 Bad Request", JSON, &refusal(MET));
+    let late = store.put(&k, b"late", Expect::Version(first.clone()), None).await;
+    assert_eq!(late, Err(StoreError::Conflict { key: k.clone() }));
+    relay.answer(1, "400 Bad Request", JSON, &refusal(MET));
+    assert_eq!(store.delete(&k, &first).await, Err(StoreError::Conflict { key: k.clone() }));
+
+    relay.answer(usize::MAX, "400 Bad Request", JSON, &refusal(MET));
+    let met = store.put(&key("new"), b"x", Expect::Absent, None).await.unwrap_err();
+    assert_eq!(met.code(), "store_unavailable", "no conflict: nobody's version is there");
+    assert!(met.to_string().contains("another region writes the same item"), "{met}");
+    relay.pass();
+    assert_eq!(store.get(&key("new")).await, Ok(None), "nothing was changed");
 }
 
 /// Each pause is random, up to a limit that doubles.
@@ -121,7 +148,7 @@ async fn a_server_that_is_away_is_unavailable_and_used_again_when_it_is_back() {
 
 #[tokio::test]
 async fn what_does_not_speak_as_dynamodb_does_is_named() {
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     for (status, body, is) in [
         ("404 Not Found", "<html>not here</html>", "store_misconfigured"),
         ("405 Method Not Allowed", "", "store_misconfigured"),

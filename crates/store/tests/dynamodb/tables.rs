@@ -1,4 +1,4 @@
-//! Tables of the tests' own on the one moto, and stores that wait less long than real ones.
+//! Tables of the tests' own on the one MiniStack, and stores that wait less long than real ones.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::{
 use countersign_aws::SdkConfig;
 use countersign_jose::Timestamp;
 use countersign_store::{DynamoDbConfig, DynamoDbStore, ManualClock, StoreUrl};
-use countersign_testbed::{Relay, moto, until};
+use countersign_testbed::{Relay, ministack, until};
 use tokio::sync::Semaphore;
 
 /// What no error and no `Debug` may show.
@@ -122,7 +122,7 @@ pub(crate) fn config(table: &str, endpoint: &str) -> DynamoDbConfig {
 
 /// DynamoDB as anybody else asks it.
 pub(crate) fn client() -> Client {
-    let config = aws_sdk_dynamodb::config::Builder::from(&aws()).endpoint_url(moto().url()).build();
+    let config = aws_sdk_dynamodb::config::Builder::from(&aws()).endpoint_url(ministack().url()).build();
     Client::from_conf(config)
 }
 
@@ -133,19 +133,19 @@ pub(crate) fn clock() -> Arc<ManualClock> {
 /// The name of a new table that is ready for use.
 pub(crate) async fn table() -> String {
     let name = name();
-    let created = DynamoDbStore::create(config(&name, &moto().url()), &|_| {}).await.unwrap();
+    let created = DynamoDbStore::create(config(&name, &ministack().url()), &|_| {}).await.unwrap();
     assert!(created.made && created.notes.is_empty(), "{created:?}");
     name
 }
 
 pub(crate) async fn open(table: &str) -> DynamoDbStore {
-    DynamoDbStore::open(config(table, &moto().url()), clock()).await.unwrap()
+    DynamoDbStore::open(config(table, &ministack().url()), clock()).await.unwrap()
 }
 
 /// A new table, a store on it that asks by way of a relay, and the relay.
 pub(crate) async fn relayed(change: impl FnOnce(&mut DynamoDbConfig)) -> (String, DynamoDbStore, Relay) {
     let table = table().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(ministack().port()).await;
     let mut config = config(&table, &relay.url());
     change(&mut config);
     let store = DynamoDbStore::open(config, clock()).await.unwrap();

@@ -27,7 +27,7 @@ async fn documents_come_as_json_in_the_order_of_their_names() {
 
 #[tokio::test]
 async fn too_many_or_too_large_documents_are_refused() {
-    let database = Database::new().await;
+    let database = Database::real().await;
     database.collection("many").insert_many((0..51).map(|number| doc! { "_id": number })).await.unwrap();
     database.collection("large").insert_one(doc! { "x": "SECRET".repeat(20_000) }).await.unwrap();
     for collection in ["many", "large"] {

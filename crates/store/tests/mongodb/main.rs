@@ -1,6 +1,8 @@
-//! The MongoDB engine on a stand-in for a server (tests/servers/mongo.py, which says what it does not show): the contract of
-//! every store (`contract`), what is sent (`wire`), answers that get lost (`lost_answers`), servers and collections that
-//! are not as they should be (`worlds`), certificates (`tls`), collections of others (`foreign`).
+//! The MongoDB engine on mongo-java-server, which nobody here wrote, and for what that has not on a
+//! stand-in (tests/servers/mongo.py, which says what it does not show): the contract of every store
+//! (`contract`), what is sent (`wire`), answers that get lost (`lost_answers`), servers and
+//! collections that are not as they should be (`worlds`), certificates (`tls`), collections of
+//! others (`foreign`).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

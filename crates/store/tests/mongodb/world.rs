@@ -23,15 +23,22 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// A new database on the server that most tests share.
+    /// A new database on the stand-in, which is the primary of a replica set and does what a test wants.
     pub(crate) async fn new() -> Self {
         Self::on(countersign_testbed::mongo().port()).await
+    }
+
+    /// A new database on a server that nobody here wrote; on the stand-in where there is no Java.
+    pub(crate) async fn real() -> Self {
+        Self::on(countersign_testbed::mongo_java().unwrap_or_else(|| countersign_testbed::mongo().port()))
+            .await
     }
 
     /// One on another server.
     pub(crate) async fn on(port: u16) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        // A server that outlives this process has databases of others.
+        let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let url = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
         Self { port, name, client: Client::with_uri_str(url).await.unwrap() }
     }

@@ -43,6 +43,22 @@ async fn a_database_that_goes_back_takes_no_key_from_a_server() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn families_of_refresh_tokens_keep_their_promises() {
+    let (database, count) = (cluster::database().await, AtomicU32::new(0));
+    let figures = countersign_grants::refresh::conformance::run(20, async |clock: Arc<dyn Clock>| {
+        let schema = format!("?schema=refresh_{}", count.fetch_add(1, Ordering::Relaxed));
+        let open = async || {
+            let config = cluster::config(&database.url(&schema));
+            Arc::new(PostgresStore::open(config, Arc::clone(&clock)).await.unwrap()) as Arc<dyn Store>
+        };
+        [open().await, open().await]
+    })
+    .await;
+    assert!(figures.histories == 20 && figures.uses > 500, "{figures:?}");
+    println!("{figures:?}");
+}
+
 #[tokio::test]
 async fn opens_by_url_over_the_network_and_over_the_socket() {
     let database = cluster::database().await;

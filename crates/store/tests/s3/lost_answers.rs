@@ -1,16 +1,16 @@
 //! A relay between store and S3 that drops answers: what was asked was done, and nobody says so.
 
 use countersign_store::{Expect, Store, StoreError};
-use countersign_testbed::{Relay, moto};
+use countersign_testbed::{Relay, s3};
 
-use crate::{bucket, key, open};
+use crate::{key, open};
 
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_known_again_and_succeeds() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     let store = open(&bucket, "p", relay.port()).await.unwrap();
-    let other = open(&bucket, "p", moto().port()).await.unwrap();
+    let other = open(&bucket, "p", s3().port()).await.unwrap();
     let k = key("k");
     let mut version = None;
     for number in 0..3_u8 {
@@ -33,10 +33,10 @@ async fn a_write_whose_answer_is_lost_is_known_again_and_succeeds() {
 
 #[tokio::test]
 async fn a_lost_write_that_another_has_replaced_is_not_called_a_conflict() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     let store = crate::open_impatiently(&bucket, "p", relay.port()).await.unwrap();
-    let other = open(&bucket, "p", moto().port()).await.unwrap();
+    let other = open(&bucket, "p", s3().port()).await.unwrap();
     let k = key("k");
     let first = other.put(&k, b"first", Expect::Absent, None).await.unwrap();
     relay.freeze_after("PUT ");

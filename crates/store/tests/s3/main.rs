@@ -1,4 +1,4 @@
-//! The S3 engine on moto, which heeds conditions as S3 does: the contract of every store
+//! The S3 engine on versitygw, which heeds conditions as S3 does: the contract of every store
 //! (`contract`), networks and services in a bad state (`networks`), answers that get lost
 //! (`lost_answers`), and services that take conditions and ignore them (`liars`), which no emulator
 //! does on demand.
@@ -9,29 +9,17 @@ mod liars;
 mod lost_answers;
 mod networks;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use countersign_jose::Timestamp;
 use countersign_store::{Clock, Key, ManualClock, S3Config, S3Store, StoreError, StoreUrl};
-use countersign_testbed::moto;
+use countersign_testbed::s3;
 use object_store::{
     ObjectStore, ObjectStoreExt, PutPayload,
-    aws::{AmazonS3Builder, AwsCredential},
+    aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider},
     client::StaticCredentialProvider,
     path::Path,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Who the tests are, and what must be seen nowhere.
-const KEY_ID: &str = "AKIDSECRET";
-const SECRET_KEY: &str = "SECRET-never-shown";
-const TOKEN: &str = "SECRET-token";
 
 fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
@@ -39,22 +27,6 @@ fn key(text: &str) -> Key {
 
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000)))
-}
-
-/// The name of a bucket that is made now.
-async fn bucket() -> String {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    let name = format!("tests-{}", MADE.fetch_add(1, Ordering::Relaxed));
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", moto().port())).await.unwrap();
-    let request = format!(
-        "PUT /{name} HTTP/1.1\r\nhost: s3.amazonaws.com\r\ncontent-length: 0\r\nconnection: close\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    name
 }
 
 /// A configuration for part of a bucket behind some port of this machine.
@@ -65,12 +37,17 @@ fn config(bucket: &str, prefix: &str, port: u16) -> S3Config {
     config.attempt_timeout = Duration::from_secs(60);
     config.operation_timeout = Duration::from_secs(300);
     config.turn_timeout = Duration::from_secs(300);
-    config.credentials = Some(Arc::new(StaticCredentialProvider::new(AwsCredential {
-        key_id: KEY_ID.to_owned(),
-        secret_key: SECRET_KEY.to_owned(),
-        token: Some(TOKEN.to_owned()),
-    })));
+    config.credentials = Some(credentials(None));
     config
+}
+
+/// Those that versitygw knows; it refuses any with a token.
+fn credentials(token: Option<&str>) -> AwsCredentialProvider {
+    Arc::new(StaticCredentialProvider::new(AwsCredential {
+        key_id: s3().key_id.to_owned(),
+        secret_key: s3().secret.to_owned(),
+        token: token.map(str::to_owned),
+    }))
 }
 
 async fn open(bucket: &str, prefix: &str, port: u16) -> Result<S3Store, StoreError> {
@@ -91,10 +68,10 @@ fn raw(bucket: &str) -> impl ObjectStore {
     AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_region("us-east-1")
-        .with_endpoint(moto().url())
+        .with_endpoint(s3().url())
         .with_allow_http(true)
-        .with_access_key_id("x")
-        .with_secret_access_key("x")
+        .with_access_key_id(s3().key_id)
+        .with_secret_access_key(s3().secret)
         .build()
         .unwrap()
 }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use countersign_store::{Expect, S3Config, S3Store, Store, StoreError, StoreUrl};
-use countersign_testbed::{Relay, free_port, moto, until};
+use countersign_testbed::{Relay, free_port, s3, until};
 use tokio::time::timeout;
 
-use crate::{bucket, clock, config, key, open, shows_no_secret};
+use crate::{clock, config, credentials, key, open, shows_no_secret};
 
 /// Far more than anything may wait, and far less than forever.
 const LONG: Duration = Duration::from_secs(600);
@@ -32,8 +32,8 @@ async fn all(store: &S3Store) -> [Result<(), StoreError>; 4] {
 
 #[tokio::test]
 async fn throttling_is_waited_out_and_told_when_it_does_not_end() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     let store = open(&bucket, "p", relay.port()).await.unwrap();
     for answer in ["503 Slow Down", "500 Internal Server Error", "429 Too Many Requests"] {
         relay.answer(2, answer, &[], SLOW_DOWN);
@@ -62,8 +62,8 @@ async fn throttling_is_waited_out_and_told_when_it_does_not_end() {
 
 #[tokio::test]
 async fn a_throttled_probe_is_begun_again() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     for times in 1..4 {
         relay.answer(times, "503 Slow Down", &[], SLOW_DOWN);
         open(&bucket, &format!("p{times}"), relay.port()).await.unwrap();
@@ -72,8 +72,8 @@ async fn a_throttled_probe_is_begun_again() {
 
 #[tokio::test]
 async fn a_server_that_stands_still_is_given_up_and_used_again_when_it_moves() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     let store = crate::open_impatiently(&bucket, "p", relay.port()).await.unwrap();
     relay.freeze();
     for outcome in timeout(LONG, all(&store)).await.expect("bounded") {
@@ -87,8 +87,8 @@ async fn a_server_that_stands_still_is_given_up_and_used_again_when_it_moves() {
 
 #[tokio::test]
 async fn a_question_that_is_never_answered_is_asked_again() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     let store = crate::open_impatiently(&bucket, "p", relay.port()).await.unwrap();
     relay.freeze();
     let before = relay.asked().len();
@@ -103,8 +103,8 @@ async fn a_question_that_is_never_answered_is_asked_again() {
 
 #[tokio::test]
 async fn a_server_that_is_away_is_told_and_used_again_when_it_is_back() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     let store = open(&bucket, "p", relay.port()).await.unwrap();
     relay.refuse();
     for outcome in timeout(LONG, all(&store)).await.expect("bounded") {
@@ -121,13 +121,13 @@ async fn a_server_that_is_away_is_told_and_used_again_when_it_is_back() {
 
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_named() {
-    let bucket = bucket().await;
-    let store = open(&bucket, "p", moto().port()).await.unwrap();
-    let error = open("no-such-bucket", "p", moto().port()).await.unwrap_err();
+    let bucket = s3().bucket();
+    let store = open(&bucket, "p", s3().port()).await.unwrap();
+    let error = open("no-such-bucket", "p", s3().port()).await.unwrap_err();
     assert_eq!(error.code(), "store_misconfigured");
     assert!(error.to_string().contains("there is no bucket `no-such-bucket`"), "{error}");
     // One that goes away later is not taken for an empty store.
-    let relay = Relay::to_http(moto().port()).await;
+    let relay = Relay::to_http(s3().port()).await;
     let late = open(&bucket, "p", relay.port()).await.unwrap();
     relay.answer(usize::MAX, "404 Not Found", &[], "<Error><Code>NoSuchBucket</Code></Error>");
     for outcome in all(&late).await {
@@ -138,8 +138,8 @@ async fn a_bucket_that_is_not_there_is_named() {
 
 #[tokio::test]
 async fn refusals_are_told_without_what_came_with_them() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     let store = open(&bucket, "p", relay.port()).await.unwrap();
     let denied = "<Error><Code>AccessDenied</Code><Message>User: arn:aws:sts::1:assumed-role/r is not authorized to \
                   perform: s3:PutObject</Message></Error>";
@@ -185,8 +185,8 @@ async fn refusals_are_told_without_what_came_with_them() {
 
 #[tokio::test]
 async fn a_role_that_may_not_remove_the_probe_is_told_at_the_start() {
-    let bucket = bucket().await;
-    let relay = Relay::to_http(moto().port()).await;
+    let bucket = s3().bucket();
+    let relay = Relay::to_http(s3().port()).await;
     relay.answer_only(
         "DELETE ",
         usize::MAX,
@@ -201,10 +201,11 @@ async fn a_role_that_may_not_remove_the_probe_is_told_at_the_start() {
 
 #[tokio::test]
 async fn nothing_that_is_shown_holds_a_credential() {
-    let config = config("bucket", "p", free_port());
+    let mut config = config("bucket", "p", free_port());
+    config.credentials = Some(credentials(Some("SECRET-token")));
     let store = S3Store::open(config.clone(), clock()).await;
-    let relay = Relay::to_http(moto().port()).await;
-    let good = open(&bucket().await, "p", relay.port()).await.unwrap();
+    let relay = Relay::to_http(s3().port()).await;
+    let good = open(&s3().bucket(), "p", relay.port()).await.unwrap();
     let shown = format!("{config:?} {store:?} {good:?}");
     assert!(!shown.contains("SECRET"), "{shown}");
     let url = "s3://SECRET-ID:SECRET@bucket/p?endpoint=SECRET";
@@ -212,5 +213,5 @@ async fn nothing_that_is_shown_holds_a_credential() {
     shows_no_secret(&error);
     // What S3 itself needs to see is what proves who asks: the secret itself never travels.
     let asked = relay.asked();
-    assert!(!asked.is_empty() && asked.iter().all(|asked| !asked.head.contains(crate::SECRET_KEY)));
+    assert!(!asked.is_empty() && asked.iter().all(|asked| !asked.head.contains(s3().secret)));
 }

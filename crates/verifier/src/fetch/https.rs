@@ -1,18 +1,22 @@
 //! `HttpsFetch`: key documents over hyper and rustls (aws-lc-rs), certificates checked against the system's roots.
 //!
-//! Guarantees: one GET, no redirect followed, no cookie or credential sent; the body is streamed and dropped as soon
+//! Guarantees: one GET, no redirect followed, no cookie sent, and no credential but what the operator gave for this one address
+//! (`key_server`); the body is streamed and dropped as soon
 //! as it exceeds the cap, whatever `Content-Length` said; one time limit for the connection and one for everything,
 //! so a server that drips a byte a second is cut off too. The content type is not looked at.
 
 use super::{
-    Fetch, FetchError, Fetched, cache_control,
+    Fetch, FetchError, Fetched, KeyServer, cache_control,
     resolve::{LeadsHere, Resolver},
 };
 use crate::source::{KeyUrl, KeyUrlError, NamedBy};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::{Request, StatusCode, header};
+use hyper::{
+    Request, StatusCode,
+    header::{self, HeaderValue},
+};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
@@ -64,6 +68,8 @@ struct Clients<R = GaiResolver> {
 pub struct HttpsFetch {
     clients: OnceCell<Clients>,
     limits: FetchLimits,
+    /// What one server wants, and the address at which it gets to see the token.
+    server: Option<(KeyServer, KeyUrl)>,
 }
 
 impl fmt::Debug for HttpsFetch {
@@ -76,7 +82,34 @@ impl HttpsFetch {
     /// A fetcher with these limits.
     pub fn new(limits: FetchLimits) -> Self {
         let limits = FetchLimits { max_bytes: limits.max_bytes.min(MAX_KEY_BYTES), ..limits };
-        Self { clients: OnceCell::new(), limits }
+        Self { clients: OnceCell::new(), limits, server: None }
+    }
+
+    /// A fetcher that asks the server of `url` as it wants to be asked.
+    pub(crate) fn at_server(limits: FetchLimits, server: KeyServer, url: KeyUrl) -> Self {
+        Self { server: Some((server, url)), ..Self::new(limits) }
+    }
+
+    /// Asks a server that authorities of its own vouch for, or that wants to see a token.
+    async fn request_at(
+        &self,
+        url: &KeyUrl,
+        server: KeyServer,
+        keys: &KeyUrl,
+    ) -> Result<Fetched, FetchError> {
+        let shows = url == keys;
+        let read = tokio::task::spawn_blocking(move || {
+            let authorization = if shows { server.authorization()? } else { None };
+            Ok((server.roots()?, authorization))
+        });
+        let read = read.await.map_err(|_| FetchError::Interrupted)?;
+        let (roots, authorization) = read.map_err(FetchError::Access)?;
+        let Some(roots) = roots else {
+            return self.request(self.clients().await?, url, authorization.as_deref()).await;
+        };
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let clients = clients_with(&tls, &GaiResolver::new(), self.limits.connect_time);
+        self.request(&clients, url, authorization.as_deref()).await
     }
 
     async fn clients(&self) -> Result<&Clients, FetchError> {
@@ -89,24 +122,40 @@ impl HttpsFetch {
         made.await
     }
 
-    async fn request(&self, url: &KeyUrl) -> Result<Fetched, FetchError> {
-        let clients = self.clients().await?;
+    async fn request(
+        &self,
+        clients: &Clients,
+        url: &KeyUrl,
+        authorization: Option<&String>,
+    ) -> Result<Fetched, FetchError> {
         let client = match url.named_by() {
             NamedBy::Configuration => &clients.anywhere,
             NamedBy::Document => &clients.elsewhere,
         };
-        self.answer(client, url).await
+        self.answer(client, url, authorization).await
     }
 
-    async fn answer<C>(&self, client: &Client<C, Empty<Bytes>>, url: &KeyUrl) -> Result<Fetched, FetchError>
+    async fn answer<C>(
+        &self,
+        client: &Client<C, Empty<Bytes>>,
+        url: &KeyUrl,
+        authorization: Option<&String>,
+    ) -> Result<Fetched, FetchError>
     where
         C: Connect + Clone + Send + Sync + 'static,
     {
-        let request = Request::get(url.as_str())
+        let mut request = Request::get(url.as_str())
             .header(header::ACCEPT, "application/json, application/jwk-set+json")
             .header(header::USER_AGENT, concat!("countersign/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
             .map_err(|why| FetchError::Connection(why.to_string()))?;
+        if let Some(authorization) = authorization {
+            // Not what the library says: it may quote the token.
+            let value = HeaderValue::from_str(authorization);
+            let mut value = value.map_err(|_| FetchError::Access("the bearer token".to_owned()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
         let response = client.request(request).await.map_err(|why| connection(&why))?;
         match response.status() {
             StatusCode::OK => {}
@@ -126,7 +175,16 @@ impl HttpsFetch {
 impl Fetch for HttpsFetch {
     async fn fetch(&self, url: &KeyUrl) -> Result<Fetched, FetchError> {
         let limit = self.limits.total_time;
-        tokio::time::timeout(limit, self.request(url)).await.map_err(|_| FetchError::Timeout(limit))?
+        let asking = async {
+            match &self.server {
+                // The list of revoked tokens may be at another server, which these authorities say nothing of.
+                Some((server, keys)) if url.is_at_server_of(keys) => {
+                    self.request_at(url, server.clone(), keys).await
+                }
+                Some(_) | None => self.request(self.clients().await?, url, None).await,
+            }
+        };
+        tokio::time::timeout(limit, asking).await.map_err(|_| FetchError::Timeout(limit))?
     }
 }
 
@@ -137,6 +195,15 @@ where
     R::Future: Send + 'static,
 {
     let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
+    Ok(clients_with(&tls, &inner, connect_time))
+}
+
+fn clients_with<R>(tls: &rustls::ClientConfig, inner: &R, connect_time: Duration) -> Clients<R>
+where
+    R: Service<Name, Error = io::Error> + Clone + Send + Sync + 'static,
+    R::Response: Iterator<Item = SocketAddr>,
+    R::Future: Send + 'static,
+{
     let client = |may_be_local| {
         let mut tcp = HttpConnector::new_with_resolver(Resolver { inner: inner.clone(), may_be_local });
         tcp.enforce_http(false);
@@ -146,7 +213,7 @@ where
         let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
         client.build(https.wrap_connector(tcp))
     };
-    Ok(Clients { anywhere: client(true), elsewhere: client(false) })
+    Clients { anywhere: client(true), elsewhere: client(false) }
 }
 
 /// An error with its causes: the outermost alone says only "client error".
@@ -204,7 +271,7 @@ mod tests {
             NamedBy::Document => &clients.elsewhere,
         };
         // Nobody answers a connection that should not have been made.
-        let answer = tokio::time::timeout(Duration::from_secs(20), fetch.answer(client, url));
+        let answer = tokio::time::timeout(Duration::from_secs(20), fetch.answer(client, url, None));
         answer.await.unwrap_or_else(|_| panic!("{ip:?} was connected to"))
     }
 

@@ -6,9 +6,11 @@
 
 mod cache_control;
 mod https;
+mod key_server;
 mod resolve;
 
 pub use https::{FetchLimits, HttpsFetch, MAX_KEY_BYTES};
+pub use key_server::{KeyServer, Reread};
 
 use crate::source::{KeyUrl, KeyUrlError};
 use async_trait::async_trait;
@@ -38,6 +40,9 @@ pub enum FetchError {
     /// No connection, or it broke. Holds what the network or TLS library said.
     #[error("the request failed: {0}")]
     Connection(String),
+    /// What is needed to ask, authorities or a token, cannot be read.
+    #[error("what is needed to ask for the keys cannot be had: {0}")]
+    Access(String),
     /// Not done within the time limit.
     #[error("no complete answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -81,6 +86,7 @@ impl FetchError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connection(_) => "fetch_connection",
+            Self::Access(_) => "fetch_access",
             Self::Timeout(_) => "fetch_timeout",
             Self::Status(_) => "fetch_status",
             Self::Redirect => "fetch_redirect",

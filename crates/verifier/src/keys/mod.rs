@@ -10,11 +10,16 @@ mod x509;
 use crate::{error::VerifyError, fetch::FetchError, trusted::Identity};
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_jose::{
-    Algorithm, KeyError, KeySet, Timestamp, TokenError, Unverified, VerifyingKey, check_kid,
+    Algorithm, KeyError, KeySet, PublicKey, Skipped, Timestamp, TokenError, Unverified, VerifyingKey,
+    check_kid,
     json::{DEFAULT_DEPTH, Object, string},
+    quoted,
 };
 use serde_json::value::RawValue;
 use std::collections::HashMap;
+
+/// As many keys that were passed over are named where that explains a refusal.
+const MOST_SKIPPED_SHOWN: usize = 3;
 
 /// The form of a key document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +56,20 @@ pub(crate) struct LoadedKeys {
     usable: bool,
     /// Names what the keys were made from: same bytes, same fingerprint.
     fingerprint: [u8; 32],
-    /// When a key's certificate is valid, by `kid`.
+    /// When a key's certificate is valid, by `kid`; no key has an empty one, which stands for a key without a name.
     certificates: HashMap<String, Validity>,
     /// The `issuer` members of a shared key set (Entra), by `kid`.
     owners: HashMap<String, Vec<String>>,
+}
+
+/// The public key of a PEM text: a public key, the public half of a private one, or that of a certificate. For whoever has to know
+/// what kind of key it is; whether a certificate is valid now is for the verifier to say.
+///
+/// # Errors
+///
+/// What the text is instead.
+pub fn public_key(text: &str) -> Result<PublicKey, KeyError> {
+    x509::public_key(text).map(|(key, _)| key)
 }
 
 #[derive(Debug)]
@@ -89,6 +104,22 @@ impl LoadedKeys {
         }
     }
 
+    /// The one key of a PEM text, for every token of its issuer: a public key, the public half of a private one, or that
+    /// of a certificate, whose dates count.
+    pub(crate) fn of_pem(text: &str, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let (public, validity) = x509::public_key(text)?;
+        let mut keys = Self::only(VerifyingKey::new(&public, algorithm, None)?);
+        keys.certificates.extend(validity.map(|validity| (String::new(), validity)));
+        Ok(keys)
+    }
+
+    /// Reads a key document that is at hand: a JWK Set, a JWK or a map of certificates.
+    pub(crate) fn of_json(text: &str, allowed: &[Algorithm]) -> Result<Self, FetchError> {
+        let text = text.trim_start_matches('\u{feff}').trim();
+        let is_map = text.contains("-----BEGIN CERTIFICATE-----") && !has_array_of_keys(text.as_bytes())?;
+        Self::parse(if is_map { Format::X509Map } else { Format::Jwks }, text.as_bytes(), allowed)
+    }
+
     /// Reads a key document. One that is well-formed but holds no key for these algorithms is not an
     /// error: its issuer has withdrawn them all ([`LoadedKeys::are_usable`]).
     pub(crate) fn parse(format: Format, body: &[u8], allowed: &[Algorithm]) -> Result<Self, FetchError> {
@@ -97,8 +128,8 @@ impl LoadedKeys {
         let set = if format.is_jwks(body)? {
             let set = KeySet::parse_for(body, allowed).map_err(not_a_key_set)?;
             owners = owners_of(body);
-            for why in set.skipped() {
-                tracing::debug!(code = why.code(), "a key of a JWK Set was passed over: {why}");
+            for Skipped { kid, why } in set.skipped() {
+                tracing::debug!(code = why.code(), kid, "a key of a JWK Set was passed over: {why}");
             }
             set
         } else {
@@ -133,6 +164,16 @@ impl LoadedKeys {
         self.usable
     }
 
+    /// Which keys were passed over and why, behind a semicolon; empty where none was.
+    pub(crate) fn skipped_in_words(&self) -> String {
+        let Keys::Set(set) = &self.keys else { return String::new() };
+        let one = |Skipped { kid, why }: &Skipped| match kid {
+            Some(kid) => format!("; key {} was passed over: {why}", quoted(kid)),
+            None => format!("; a key was passed over: {why}"),
+        };
+        set.skipped().iter().take(MOST_SKIPPED_SHOWN).map(one).collect()
+    }
+
     /// How many keys there are.
     pub(crate) fn count(&self) -> usize {
         match &self.keys {
@@ -148,7 +189,7 @@ impl LoadedKeys {
 
     /// Until when the key of this name may be used, where its certificate says so.
     pub(crate) fn not_after(&self, kid: Option<&str>) -> Option<Timestamp> {
-        self.certificates.get(kid?).map(|validity| validity.not_after)
+        self.certificates.get(kid.unwrap_or_default()).map(|validity| validity.not_after)
     }
 
     /// The key that must verify this token. Its name is only compared.
@@ -175,7 +216,7 @@ impl LoadedKeys {
 
     /// When the certificate of a key is valid, if it came in one.
     pub(crate) fn certificate(&self, key: &VerifyingKey) -> Option<Validity> {
-        self.certificates.get(key.kid()?).copied()
+        self.certificates.get(key.kid().unwrap_or_default()).copied()
     }
 
     /// The issuers a shared key set names for a key.
@@ -223,6 +264,6 @@ fn owners_of(body: &[u8]) -> HashMap<String, Vec<String>> {
 
 /// Whether a token's `kid` could be the name of a key that is not known yet, and so be worth a look.
 pub(crate) fn may_be_new(token: &Unverified<'_>, why: &VerifyError) -> bool {
-    matches!(why, VerifyError::Token(TokenError::NoKey))
+    matches!(why, VerifyError::Token(TokenError::NoKey | TokenError::KeyUnusable(_)))
         && token.unverified_kid().is_some_and(|kid| check_kid(kid).is_ok())
 }

@@ -8,7 +8,7 @@
 use super::Validity;
 use crate::fetch::FetchError;
 use countersign_jose::{
-    Algorithm, KeyError, MAX_KEYS, PublicKey, Timestamp, VerifyingKey, check_kid,
+    Algorithm, Instead, KeyError, MAX_KEYS, PublicKey, Timestamp, VerifyingKey, check_kid,
     json::{DEFAULT_DEPTH, Object, string},
 };
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ pub(super) fn read(
     let mut is_map = map.members().len() == 0;
     for (kid, certificate) in map.members() {
         let read = check_kid(kid).and_then(|()| {
-            let text = string(certificate).ok_or(KeyError::NoKeyFound)?;
+            let text = string(certificate).ok_or(KeyError::NoKeyFound(Instead::Json))?;
             let (public, validity) = certificate_key(&text)?;
             is_map = true;
             let algorithm = allowed.iter().copied().find(|a| a.key_kind() == public.kind());
@@ -56,23 +56,36 @@ pub(super) fn read(
     if is_map { Ok(keys) } else { Err(FetchError::NoUsableKey) }
 }
 
+/// The public key of a PEM text, and the dates of the certificate it came in, if it came in one.
+pub(crate) fn public_key(text: &str) -> Result<(PublicKey, Option<Validity>), KeyError> {
+    match PublicKey::from_pem(text) {
+        Ok(key) => Ok((key, None)),
+        Err(KeyError::NoKeyFound(Instead::Certificate)) => {
+            certificate_key(text).map(|(key, validity)| (key, Some(validity)))
+        }
+        Err(why) => Err(why),
+    }
+}
+
 /// The key in the one certificate of a PEM text, and the certificate's dates.
 fn certificate_key(text: &str) -> Result<(PublicKey, Validity), KeyError> {
     // Text around the block would be taken for something else by another reader.
-    let text = text.trim();
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let none = || KeyError::NoKeyFound(Instead::of(text));
     let inner = text.strip_prefix("-----BEGIN CERTIFICATE-----");
     let inner = inner.and_then(|rest| rest.strip_suffix("-----END CERTIFICATE-----"));
-    if inner.ok_or(KeyError::NoKeyFound)?.contains("-----BEGIN") {
+    if inner.ok_or_else(none)?.contains("-----BEGIN") {
         return Err(KeyError::MoreThanOneKey);
     }
     if inner.is_none_or(|inner| inner.contains("-----")) {
-        return Err(KeyError::NoKeyFound);
+        return Err(KeyError::NoKeyFound(Instead::Body));
     }
-    let block = match pem::parse_many(text.as_bytes()).map_err(|_| KeyError::NoKeyFound)?.as_slice() {
-        [one] if one.tag() == "CERTIFICATE" => one.contents().to_vec(),
-        [] | [_] => return Err(KeyError::NoKeyFound),
-        _ => return Err(KeyError::MoreThanOneKey),
-    };
+    let block =
+        match pem::parse_many(text.as_bytes()).map_err(|_| KeyError::NoKeyFound(Instead::Body))?.as_slice() {
+            [one] if one.tag() == "CERTIFICATE" => one.contents().to_vec(),
+            [] | [_] => return Err(KeyError::NoKeyFound(Instead::Body)),
+            _ => return Err(KeyError::MoreThanOneKey),
+        };
     let certificate = Certificate::from_der(&block).map_err(|_| KeyError::MalformedDer)?;
     let certificate = certificate.tbs_certificate();
     let spki = certificate.subject_public_key_info().to_der().map_err(|_| KeyError::MalformedDer)?;

@@ -10,14 +10,14 @@ use tokio::{sync::watch, time::Instant};
 
 /// Work in progress, or its end.
 #[derive(Debug, Clone)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     landing: watch::Receiver<()>,
     started: Instant,
 }
 
 impl Flight {
     /// Starts the work as a task.
-    pub(super) fn launch(work: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(crate) fn launch(work: impl Future<Output = ()> + Send + 'static) -> Self {
         let (landing, waiting) = watch::channel(());
         tokio::spawn(async move {
             // Dropped last, after everything the work has to say was said.
@@ -27,17 +27,17 @@ impl Flight {
         Self { landing: waiting, started: Instant::now() }
     }
 
-    pub(super) fn is_in_the_air(&self) -> bool {
+    pub(crate) fn is_in_the_air(&self) -> bool {
         self.landing.has_changed().is_ok()
     }
 
     /// Waits for the end of the work.
-    pub(super) async fn landed(mut self) {
+    pub(crate) async fn landed(mut self) {
         while self.landing.changed().await.is_ok() {}
     }
 
     /// Waits for the end of the work, but not until later than `patience` after its start.
-    pub(super) async fn landed_within(self, patience: Duration) {
+    pub(crate) async fn landed_within(self, patience: Duration) {
         let until = self.started + patience;
         // Whether it has landed or not is seen in what it has left.
         let _ = tokio::time::timeout_at(until, self.landed()).await;

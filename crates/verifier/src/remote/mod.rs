@@ -14,6 +14,7 @@ mod flight;
 mod held;
 mod policy;
 
+pub(crate) use flight::Flight;
 pub use held::KeyStatus;
 pub(crate) use held::{Held, Location, Subject};
 pub use policy::RefreshPolicy;
@@ -28,7 +29,6 @@ use crate::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use countersign_jose::Timestamp;
-use flight::Flight;
 use held::{State, elapsed};
 use std::{
     mem,

@@ -3,7 +3,7 @@
 //! A method that weakens a check starts with `dangerously_`; nothing weakens one without being called.
 
 use super::AudienceFallback;
-use crate::{remote::RefreshPolicy, source::KeySource};
+use crate::{fetch::KeyServer, remote::RefreshPolicy, revocation::RevocationSettings, source::KeySource};
 use countersign_jose::Algorithm;
 use serde_json::Value;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub struct TrustedIssuerBuilder {
     pub(super) aliases: Vec<String>,
     pub(super) tenants: Vec<String>,
     pub(super) keys: Option<KeySource>,
+    pub(super) key_server: Option<KeyServer>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) audiences: Vec<String>,
     pub(super) any_audience: bool,
@@ -31,6 +32,7 @@ pub struct TrustedIssuerBuilder {
     pub(super) ignore_expiry: bool,
     pub(super) fractional_dates: bool,
     pub(super) refresh: RefreshPolicy,
+    pub(super) revocations: Option<RevocationSettings>,
 }
 
 impl TrustedIssuerBuilder {
@@ -41,6 +43,7 @@ impl TrustedIssuerBuilder {
             aliases: Vec::new(),
             tenants: Vec::new(),
             keys: None,
+            key_server: None,
             algorithms: Vec::new(),
             audiences: Vec::new(),
             any_audience: false,
@@ -52,6 +55,7 @@ impl TrustedIssuerBuilder {
             ignore_expiry: false,
             fractional_dates: false,
             refresh: RefreshPolicy::default(),
+            revocations: None,
         }
     }
 
@@ -74,6 +78,13 @@ impl TrustedIssuerBuilder {
     /// Where the keys come from. Replaces what a preset filled in.
     pub fn keys(mut self, source: KeySource) -> Self {
         self.keys = Some(source);
+        self
+    }
+
+    /// What the server of the keys wants, where they are at an address ([`KeySource::JwksUrl`], [`KeySource::X509Map`],
+    /// [`KeySource::KeyDocument`]).
+    pub fn key_server(mut self, server: KeyServer) -> Self {
+        self.key_server = Some(server);
         self
     }
 
@@ -158,6 +169,12 @@ impl TrustedIssuerBuilder {
     /// How long fetched keys are kept and when they are fetched again.
     pub fn refresh(mut self, refresh: RefreshPolicy) -> Self {
         self.refresh = refresh;
+        self
+    }
+
+    /// Refuses tokens that the issuer has revoked, by the list it signs (another Countersign).
+    pub fn revocations(mut self, settings: RevocationSettings) -> Self {
+        self.revocations = Some(settings);
         self
     }
 }

@@ -6,10 +6,11 @@
 use super::{Identity, Source, TENANT_PLACEHOLDER, TrustError, TrustedIssuer, TrustedIssuerBuilder};
 use crate::{
     fetch::FetchError,
-    keys::{Format, LoadedKeys},
+    keys::{self, Format, LoadedKeys},
+    revocation::{RevocationList, RevocationSettings},
     source::{KeySource, KeyUrl, has_credentials, without_credentials},
 };
-use countersign_jose::{Algorithm, ClaimName, ClaimValue, KeyError, Policy, PublicKey, VerifyingKey};
+use countersign_jose::{Algorithm, ClaimName, ClaimValue, KeyError, Policy, VerifyingKey};
 use serde_json::Value;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -36,7 +37,10 @@ impl TrustedIssuerBuilder {
         if !self.refresh.is_sound() {
             return Err(TrustError::RefreshTimes { issuer });
         }
+        let fingerprint = self.fingerprint();
         let source = self.source()?;
+        self.check_key_server(&source)?;
+        let revocations = self.revocation_list()?;
         let required = self.required_claims()?;
         let identities = self.identities(&required)?;
         let warnings = self.warnings();
@@ -44,10 +48,43 @@ impl TrustedIssuerBuilder {
             name: Arc::from(issuer),
             identities,
             source,
+            key_server: self.key_server,
             refresh: self.refresh,
+            revocations,
+            leeway: self.leeway,
             algorithms: self.algorithms,
+            fingerprint,
             warnings,
         })
+    }
+
+    /// What a server of keys wants is asked for where there is one: at an address of the configuration, and authorities of
+    /// its own where TLS is spoken.
+    fn check_key_server(&self, source: &Source) -> Result<(), TrustError> {
+        let Some(server) = &self.key_server else { return Ok(()) };
+        let issuer = self.name.clone();
+        let fits = match source {
+            Source::Remote { url, .. } => server.authorities.is_none() || url.as_str().starts_with("https:"),
+            Source::Fixed(_) | Source::Discovery { .. } => false,
+        };
+        if !fits {
+            return Err(TrustError::KeyServer { issuer });
+        }
+        server.check().map_err(|why| TrustError::KeyServerAccess { issuer, why })
+    }
+
+    /// Where the issuer's list is. One is only asked of an issuer that signs with a key pair under one name.
+    fn revocation_list(&self) -> Result<Option<(KeyUrl, RevocationSettings)>, TrustError> {
+        let Some(settings) = &self.revocations else { return Ok(None) };
+        let issuer = self.name.clone();
+        let fits = !self.any_issuer && self.tenants.is_empty() && self.aliases.is_empty();
+        if !settings.is_sound() || !fits || self.algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
+            return Err(TrustError::Revocations { issuer });
+        }
+        let url = settings.url.clone().unwrap_or_else(|| RevocationList::audience(&self.name));
+        let parsed = KeyUrl::parse(&url);
+        let url = parsed.map_err(|why| TrustError::Url { issuer, url: without_credentials(&url), why })?;
+        Ok(Some((url, settings.clone())))
     }
 
     fn check_lists(&self, issuer: &str) -> Result<(), TrustError> {
@@ -120,20 +157,25 @@ impl TrustedIssuerBuilder {
             KeySource::KeyDocument(url) => Ok(Source::Remote { url: at(&url)?, format: Format::KeyDocument }),
             KeySource::Keys(set) => {
                 let keys = LoadedKeys::of_set(set, &self.algorithms);
-                keys.map(|keys| Source::Fixed(Arc::new(keys))).map_err(|_| TrustError::NoUsableKey { issuer })
+                keys.map(|keys| Source::Fixed(Arc::new(keys)))
+                    .map_err(|_| TrustError::NoUsableKey { issuer, skipped: String::new() })
             }
-            KeySource::InlineJwks(json) => {
-                match LoadedKeys::parse(Format::Jwks, json.as_bytes(), &self.algorithms) {
-                    Ok(keys) if !keys.are_usable() => Err(TrustError::NoUsableKey { issuer }),
+            // What people have at hand is one or the other, whatever the setting is called.
+            KeySource::InlineJwks(text) | KeySource::InlinePem(text) => {
+                if !text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) {
+                    keys::public_key(&text).map_err(unusable)?;
+                    let keys = self.only_algorithm().map(|algorithm| LoadedKeys::of_pem(&text, algorithm))?;
+                    return keys.map(|keys| Source::Fixed(Arc::new(keys))).map_err(unusable);
+                }
+                match LoadedKeys::of_json(&text, &self.algorithms) {
+                    Ok(keys) if !keys.are_usable() => {
+                        Err(TrustError::NoUsableKey { issuer, skipped: keys.skipped_in_words() })
+                    }
                     Ok(keys) => Ok(Source::Fixed(Arc::new(keys))),
                     Err(FetchError::NotJson(why)) => Err(unusable(KeyError::Json(why))),
                     Err(FetchError::NotAKeySet(why)) => Err(unusable(why)),
-                    Err(_) => Err(TrustError::NoUsableKey { issuer }),
+                    Err(_) => Err(TrustError::NoUsableKey { issuer, skipped: String::new() }),
                 }
-            }
-            KeySource::InlinePem(text) => {
-                let algorithm = self.only_algorithm()?;
-                only(PublicKey::from_pem(&text).and_then(|key| VerifyingKey::new(&key, algorithm, None)))
             }
             KeySource::HmacSecret(secret) => {
                 only(VerifyingKey::symmetric(&secret, self.only_algorithm()?, None))
@@ -219,6 +261,7 @@ impl TrustedIssuerBuilder {
         if let Some(typ) = &self.typ {
             policy = policy.typ(typ);
         }
+        policy = policy.for_requests();
         for (claim, value) in required {
             policy = match value {
                 Some(value) => policy.require_value(claim.clone(), value.clone()),

@@ -6,6 +6,7 @@
 
 mod builder;
 mod check;
+mod fingerprint;
 mod trust_error;
 
 pub use builder::TrustedIssuerBuilder;
@@ -14,12 +15,14 @@ pub use trust_error::TrustError;
 
 use crate::{
     error::VerifyError,
+    fetch::KeyServer,
     keys::{Format, LoadedKeys},
     remote::RefreshPolicy,
+    revocation::RevocationSettings,
     source::KeyUrl,
 };
 use countersign_jose::{Algorithm, Policy, Unverified};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Stands for the tenant in the `iss` of a multi-tenant issuer (Microsoft Entra writes it so).
 pub const TENANT_PLACEHOLDER: &str = "{tenantid}";
@@ -30,8 +33,15 @@ pub struct TrustedIssuer {
     pub(crate) name: Arc<str>,
     pub(crate) identities: Vec<Identity>,
     pub(crate) source: Source,
+    /// What the server of the keys wants.
+    pub(crate) key_server: Option<KeyServer>,
     pub(crate) refresh: RefreshPolicy,
+    /// Where it says what it has revoked, and how often that is asked.
+    pub(crate) revocations: Option<(KeyUrl, RevocationSettings)>,
+    /// How far clocks may differ.
+    pub(crate) leeway: Duration,
     algorithms: Vec<Algorithm>,
+    fingerprint: String,
     warnings: Vec<String>,
 }
 
@@ -106,6 +116,12 @@ impl TrustedIssuer {
     /// What an operator should be told at start: each check that was given up by name.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Stands for everything by which a token of it is believed: its names, its keys (or their address), and what its tokens
+    /// must say. Another description has another one. A SHA-256 in base64url.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The algorithms its tokens may be signed with.

@@ -49,8 +49,8 @@ pub enum TrustError {
     Url { issuer: String, url: String, why: KeyUrlError },
     #[error("{issuer}: the inline keys cannot be used: {why}")]
     Keys { issuer: String, why: KeyError },
-    #[error("{issuer}: the inline key set holds no key for the algorithms named")]
-    NoUsableKey { issuer: String },
+    #[error("{issuer}: the inline key set holds no key for the algorithms named{skipped}")]
+    NoUsableKey { issuer: String, skipped: String },
     #[error(
         "{issuer}: a leeway of more than 10 minutes keeps expired tokens alive; correct the clocks instead"
     )]
@@ -59,6 +59,16 @@ pub enum TrustError {
         "{issuer}: key times must satisfy 0 < floor <= default <= ceiling <= 24 h, stale <= 24 h, window > 0"
     )]
     RefreshTimes { issuer: String },
+    #[error(
+        "{issuer}: a revocation list is of one issuer with a key pair, asked for every 1 s to 1 h, and used for 24 h longer at most"
+    )]
+    Revocations { issuer: String },
+    #[error(
+        "{issuer}: authorities and a token for the server of the keys are for keys at an https address of the configuration (`keys_url`)"
+    )]
+    KeyServer { issuer: String },
+    #[error("{issuer}: what is needed to ask for the keys cannot be had: {why}")]
+    KeyServerAccess { issuer: String, why: String },
     #[error("{issuer}: accepts any issuer, and so cannot stand beside others; name its `iss`")]
     AnyIssuerBesideOthers { issuer: String },
     #[error("{issuer}: discovery needs the issuer's exact name")]

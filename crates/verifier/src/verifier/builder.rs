@@ -6,6 +6,7 @@ use crate::{
     fetch::{Fetch, FetchLimits, HttpsFetch},
     keys::Format,
     remote::{Location, RemoteKeys, Subject},
+    revocation::Watch,
     snapshot::Snapshots,
     trusted::{Source, TrustError, TrustedIssuer},
 };
@@ -35,7 +36,7 @@ impl VerifierBuilder {
         self
     }
 
-    /// Fetches keys in another way than [`HttpsFetch`].
+    /// Fetches keys in another way than [`HttpsFetch`], except from servers that want something ([`KeyServer`](crate::KeyServer)).
     pub fn fetch(mut self, fetch: Arc<dyn Fetch>) -> Self {
         self.fetch = Some(fetch);
         self
@@ -73,10 +74,21 @@ impl VerifierBuilder {
             }
         }
         let fetch = self.fetch.unwrap_or_else(|| Arc::new(HttpsFetch::new(self.limits)));
-        let snapshots = self.snapshots;
+        let (snapshots, limits) = (self.snapshots, self.limits);
         let with_keys = |issuer: TrustedIssuer| {
+            let own = match (&issuer.key_server, &issuer.source) {
+                (Some(server), Source::Remote { url, .. }) => {
+                    Some(Arc::new(HttpsFetch::at_server(limits, server.clone(), url.clone()))
+                        as Arc<dyn Fetch>)
+                }
+                _ => None,
+            };
+            let fetch = own.unwrap_or_else(|| Arc::clone(&fetch));
             let keys = issuer_keys(&issuer, &fetch, snapshots.as_ref());
-            Trusted { issuer, keys }
+            let revocations = issuer.revocations.clone().map(|(url, settings)| {
+                Watch::new(&issuer.name, url, settings, issuer.leeway, keys.clone(), fetch)
+            });
+            Trusted { issuer, keys, revocations }
         };
         let trusted = self.issuers.into_iter().map(with_keys).collect();
         Ok(Verifier { trusted, by_iss, cache: self.cached_tokens.map(TokenCache::new) })

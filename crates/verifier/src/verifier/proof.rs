@@ -12,7 +12,7 @@ use crate::{
     trusted::Identity,
 };
 use countersign_jose::{
-    Algorithm, Policy, Signed, Timestamp, TokenError, Unverified, VerifyingKey, excerpt, quoted,
+    Algorithm, Policy, Signed, Timestamp, TokenError, Unverified, Verified, VerifyingKey, excerpt, quoted,
 };
 use std::sync::Arc;
 
@@ -35,10 +35,11 @@ pub(super) enum Step {
     Certificate,
     Owner,
     Signature,
+    Revocation,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Form,
         Self::Issuer,
         Self::Algorithm,
@@ -47,6 +48,7 @@ impl Step {
         Self::Certificate,
         Self::Owner,
         Self::Signature,
+        Self::Revocation,
     ];
 }
 
@@ -139,6 +141,11 @@ impl Verifier {
         let signed = signed?;
         listener.claims_reached(&signed, &identity.policy, now);
         let verified = Arc::new(signed.check(&identity.policy, now)?);
+        if trusted.revocations.is_some() {
+            let revoked = trusted.check_revoked(&verified, now).await;
+            listener
+                .step(Step::Revocation, revoked, |_| Words::new("not revoked by the issuer", "the token"))?;
+        }
         let accepted = Accepted { issuer: trusted.issuer.name.clone(), verified };
         Ok(Proof { accepted, issuer: index, keys })
     }
@@ -187,8 +194,8 @@ fn keys_step<L: Listener>(
 ) -> Result<Arc<LoadedKeys>, VerifyError> {
     listener.step(Step::Keys, held, |keys| {
         let found = keys.map(|keys| match keys.count() {
-            1 => "1 key".to_owned(),
-            many => format!("{many} keys"),
+            1 => format!("1 key{}", keys.skipped_in_words()),
+            many => format!("{many} keys{}", keys.skipped_in_words()),
         });
         Words::new(format!("the keys of {}", excerpt(&trusted.issuer.name)), found.unwrap_or_default())
     })
@@ -218,6 +225,14 @@ fn signature_steps<L: Listener>(
 }
 
 impl Trusted {
+    /// Refuses what the issuer has revoked, where that is asked.
+    pub(super) async fn check_revoked(&self, token: &Verified, now: Timestamp) -> Result<(), VerifyError> {
+        match &self.revocations {
+            Some(watch) => watch.check(token, now).await,
+            None => Ok(()),
+        }
+    }
+
     pub(super) async fn keys(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, VerifyError> {
         let unavailable =
             |why: FetchError| VerifyError::KeysUnavailable { issuer: self.issuer.name.clone(), why };

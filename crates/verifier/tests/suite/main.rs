@@ -12,10 +12,12 @@
 )]
 
 mod discovery;
+mod dpop;
 mod explanations;
 mod flood;
 mod hostile_servers;
 mod key_document;
+mod key_server;
 mod presets;
 mod remote_keys;
 mod security_cases;

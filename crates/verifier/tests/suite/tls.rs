@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Stops the server with the test.
-struct Openssl(Child);
+pub(crate) struct Openssl(Child);
 
 impl Drop for Openssl {
     fn drop(&mut self) {
@@ -23,7 +23,7 @@ impl Drop for Openssl {
 }
 
 /// A TLS server for the files of a folder, with the certificate in it, and its port.
-fn serve(folder: &Path) -> (Openssl, String) {
+pub(crate) fn serve(folder: &Path) -> (Openssl, String) {
     let names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
     let made = Command::new("openssl")
         .current_dir(folder)

@@ -67,3 +67,18 @@ async fn says_503_when_the_keys_cannot_be_had() {
     let outcome = ask(app(verifier), &[&format!("Bearer {}", Signer::new("k1").good())]).await;
     assert_eq!(outcome, (503, None, String::new()));
 }
+
+#[tokio::test]
+async fn a_token_that_is_bound_to_a_key_is_not_taken_as_a_bearer_token() {
+    let signer = Signer::new("k1");
+    let verifier = trusting(issuer(inline(&[&signer])));
+    for cnf in
+        [json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }), json!({ "x5t#S256": "AAAA" })]
+    {
+        let token = signer.token(&claims_with(json!({ "cnf": cnf })));
+        for scheme in ["Bearer", "DPoP"] {
+            let (status, _, body) = ask(app(verifier.clone()), &[&format!("{scheme} {token}")]).await;
+            assert_eq!((status, body), (401, String::new()), "{scheme} {cnf}");
+        }
+    }
+}

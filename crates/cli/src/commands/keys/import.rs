@@ -20,6 +20,7 @@ use crate::{
 };
 use countersign_jose::{Algorithm, KeyError};
 use countersign_keyring::{Activation, Imported, ImportedKey, ImportedMaterial, RingName};
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 /// Where the keys are to go, and as what.
@@ -32,6 +33,11 @@ pub(super) struct Into {
 
 /// The keys at the place that is named.
 async fn read(context: &Context<'_>, config: &Config, from: KeySource, into: &Into) -> Outcome<Vec<Read>> {
+    let shown = match &from {
+        KeySource { env: Some(name), .. } => name.clone(),
+        KeySource { file: Some(file), .. } if file != "-" => file.clone(),
+        _ => "standard input".to_owned(),
+    };
     let text = match from {
         KeySource { kms: Some(name), .. } => {
             let service = config.kms.service().ok_or_else(|| usage(kms::NOT_BUILT_IN))?;
@@ -49,7 +55,9 @@ async fn read(context: &Context<'_>, config: &Config, from: KeySource, into: &In
         KeySource { env: Some(name), .. } => context
             .environment
             .get(&name)
-            .ok_or_else(|| usage(format!("the environment variable {name} is not set")))?
+            .ok_or_else(|| {
+                usage(format!("the environment variable {name} {}", context.environment.why_missing(&name)))
+            })?
             .to_owned(),
         KeySource { file: Some(file), .. } if file == "-" => {
             files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?
@@ -59,7 +67,7 @@ async fn read(context: &Context<'_>, config: &Config, from: KeySource, into: &In
         }
         _ => return Err(usage("name a file, -, --env NAME, --kms KEY, or --mongodb with --collection")),
     };
-    key_texts::of_text(&Zeroizing::new(text))
+    key_texts::of_text(&Zeroizing::new(text)).map_err(|why| why.about(shown))
 }
 
 #[cfg(feature = "mongodb")]
@@ -113,8 +121,10 @@ fn no_algorithm() -> Failure {
 /// Brings keys in: all of them or none. Everything is read and checked before anything is written.
 pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> Outcome {
     let config = context.load().await?;
+    config.ring(&into.ring)?;
     let keys = read(context, &config, from, &into).await?;
     let Into { ring, kid, algorithm, activation } = into;
+    let is_named = algorithm.is_some();
     if keys.len() > 1 && (kid.is_some() || activation == Activation::Now) {
         return Err(usage("--kid and --activate are for one key, but there are several; leave them out"));
     }
@@ -130,10 +140,26 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         }
         imported.push(key);
     }
+    refuse_two_of_one_name(&imported)?;
     let authority = Authority::open(&config, context.environment).await?;
     let had_active = authority.keyring.read().await?.ring(&ring).is_some_and(|ring| ring.active().is_some());
     let report = authority.keyring.import(&ring, &imported, activation, authority.clock.now()).await?;
-    if let Some(policy) = config.rings.iter().find(|r| r.spec.name == ring)
+    let settings = config.rings.iter().find(|r| r.spec.name == ring);
+    if let Some(settings) = settings.filter(|_| report.iter().any(|key| key.changed)) {
+        let algorithms: BTreeSet<_> = imported.iter().map(|key| key.algorithm).collect();
+        let rings = settings.spec.algorithm;
+        for algorithm in algorithms {
+            settings.warn_of_refusals(algorithm);
+            if algorithm != rings && !is_named {
+                tracing::warn!(
+                    ring = ring.as_str(),
+                    "signs with {rings}, and a key that came in is for {algorithm}: verifiers are shown both; give such keys a ring \
+                     of their own (--ring), or say with --algorithm {algorithm} that it is meant"
+                );
+            }
+        }
+    }
+    if let Some(policy) = settings
         && activation == Activation::Now
         && had_active
         && report.iter().any(|key| key.changed)
@@ -150,16 +176,37 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         tracing::warn!(ring = ring.as_str(), "signs at once: {refuses}{instead}");
     }
     let keyring = authority.keyring.read().await?;
-    for Imported { kid, changed } in report {
-        let state = keyring.find(&kid).map(|(_, key)| key.state.name()).unwrap_or_default();
-        if context.json {
-            output::line(
-                &serde_json::json!({ "ring": ring, "kid": kid, "state": state, "changed": changed })
-                    .to_string(),
+    let state = |kid: &str| keyring.find(kid).map(|(_, key)| key.state.name()).unwrap_or_default();
+    if context.json {
+        let rows = report.iter().map(|Imported { kid, changed }| {
+            serde_json::json!({ "ring": ring, "kid": kid, "state": state(kid), "changed": changed })
+        });
+        output::line(&serde_json::json!({ "keys": rows.collect::<Vec<_>>() }).to_string());
+        return Ok(());
+    }
+    for Imported { kid, changed } in &report {
+        let verb = if *changed { "imported" } else { "already there" };
+        output::line(&format!("{verb}: key {kid} in ring {ring}, {}", state(kid)));
+    }
+    Ok(())
+}
+
+/// A name is one key's; which two entries have it can be said here alone.
+fn refuse_two_of_one_name(keys: &[ImportedKey]) -> Outcome {
+    for (at, key) in keys.iter().enumerate() {
+        let named = |other: &ImportedKey| other.kid.is_some() && other.kid == key.kid;
+        let is_other = |other: &ImportedKey| other.public() != key.public();
+        if let Some((before, _)) =
+            keys.iter().take(at).enumerate().find(|(_, other)| named(other) && is_other(other))
+        {
+            let why = format!(
+                "keys {} and {} of {} are two keys, and both are named {:?}; give one another kid",
+                before + 1,
+                at + 1,
+                keys.len(),
+                key.kid.as_deref().unwrap_or_default(),
             );
-        } else {
-            let verb = if changed { "imported" } else { "already there" };
-            output::line(&format!("{verb}: key {kid} in ring {ring}, {state}"));
+            return Err(refused("keyring_kid_taken", why));
         }
     }
     Ok(())

@@ -7,7 +7,7 @@
 
 use crate::failure::{Failure, Outcome, refused};
 use countersign_jose::{
-    Algorithm, Jwk, KeyError, MAX_KEYS, PrivateKey, PublicKey,
+    Algorithm, Instead, Jwk, KeyError, MAX_KEYS, PrivateKey, PublicKey,
     json::{DEFAULT_DEPTH, JsonError, Object},
 };
 use countersign_keyring::ImportedMaterial;
@@ -24,6 +24,9 @@ pub(super) struct Read {
 /// The keys of a text, at least one.
 pub(super) fn of_text(text: &str) -> Outcome<Vec<Read>> {
     let text = text.trim_start_matches('\u{feff}').trim();
+    if text.is_empty() {
+        return Err(unusable(KeyError::NoKeyFound(Instead::Nothing)));
+    }
     if !text.starts_with(['{', '[']) {
         let material = ImportedMaterial::Private(PrivateKey::from_pem(text).map_err(unusable)?);
         return Ok(vec![Read { material, kid: None, algorithm: None }]);
@@ -101,6 +104,9 @@ fn of_document(document: &RawValue) -> Outcome<Read> {
 }
 
 fn of_jwk(jwk: Jwk, pem: Option<&str>) -> Outcome<Read> {
+    if pem.is_none() {
+        jwk.check_signs().map_err(unusable)?;
+    }
     let (kid, algorithm) = (jwk.kid().map(str::to_owned), jwk.algorithm());
     let Some(public) = jwk.public_key() else {
         if pem.is_some() {

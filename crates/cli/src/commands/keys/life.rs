@@ -4,9 +4,9 @@ use super::{Context, reached::Reached};
 use crate::{
     authority::Authority,
     config::{Config, RingConfig},
-    failure::{Outcome, refused},
+    failure::{Failure, Outcome, refused},
     output,
-    rotation::{self, Rotation},
+    rotation::{self, Rotation, Turn},
 };
 use countersign_keyring::{Change, Force, KeyringError, LifecycleError, RingName};
 
@@ -23,22 +23,19 @@ impl Opened {
     }
 
     fn ring(&self, name: &RingName) -> Outcome<&RingConfig> {
-        let found = self.config.rings.iter().find(|ring| ring.spec.name == *name);
-        let none = || refused("ring_unknown", format!("there is no ring {name} in the configuration"));
-        found.ok_or_else(none)
+        self.config.ring(name)
     }
 
     async fn ring_of(&self, kid: &str) -> Outcome<&RingConfig> {
         let keyring = self.authority.keyring.read().await?;
-        let unknown = || {
-            let why = format!(
-                "there is no key {kid:?} in the keyring; `countersign keys list` shows those that are"
-            );
-            refused("keyring_unknown_key", why)
-        };
         let ring = keyring.find(kid).map(|(ring, _)| ring);
-        self.ring(ring.or(keyring.revocation(kid).map(|key| &key.ring)).ok_or_else(unknown)?)
+        self.ring(ring.or(keyring.revocation(kid).map(|key| &key.ring)).ok_or_else(|| unknown(kid))?)
     }
+}
+
+fn unknown(kid: &str) -> Failure {
+    let why = format!("there is no key {kid:?} in the keyring; `countersign keys list` shows its keys");
+    refused("keyring_unknown_key", why)
 }
 
 /// Says what became of a key.
@@ -60,7 +57,8 @@ async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, change: Change)
 
 pub(super) async fn prepare(context: &Context<'_>, ring: &RingName) -> Outcome {
     let opened = Opened::new(context).await?;
-    let spec = &opened.ring(ring)?.spec;
+    let ring = opened.ring(ring)?;
+    let spec = &ring.spec;
     if !spec.make_first_key {
         return Err(refused(
             "ring_imports",
@@ -69,6 +67,9 @@ pub(super) async fn prepare(context: &Context<'_>, ring: &RingName) -> Outcome {
     }
     let key = opened.authority.keyring.prepare(spec, opened.authority.clock.now()).await?;
     let change = if key.made { Change::Made } else { Change::AlreadySo };
+    if key.made {
+        ring.warn_of_refusals(spec.algorithm);
+    }
     tell(context, &opened, &key.kid, change).await
 }
 
@@ -109,12 +110,20 @@ pub(super) async fn retire(context: &Context<'_>, kid: &str) -> Outcome {
     tell(context, &opened, kid, change).await
 }
 
-pub(super) async fn remove(context: &Context<'_>, kid: &str) -> Outcome {
+pub(super) async fn remove(context: &Context<'_>, kid: &str, signed_nothing: bool) -> Outcome {
     let opened = Opened::new(context).await?;
-    let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
-    let keep_retired = ring.rotation.keep_retired;
-    opened.authority.keyring.remove(kid, keep_retired, now).await?;
-    let ring = &ring.spec.name;
+    let (keyring, now) = (&opened.authority.keyring, opened.authority.clock.now());
+    let ring = if signed_nothing {
+        // It may be in a ring that no configuration has.
+        let found = keyring.read().await?.find(kid).map(|(ring, _)| ring.clone());
+        let ring = found.ok_or_else(|| unknown(kid))?;
+        keyring.undo_import(kid, now).await?;
+        ring
+    } else {
+        let ring = opened.ring_of(kid).await?;
+        keyring.remove(kid, ring.rotation.keep_retired, now).await?;
+        ring.spec.name.clone()
+    };
     if context.json {
         let line = serde_json::json!({ "ring": ring, "kid": kid, "state": null, "changed": true });
         output::line(&line.to_string());
@@ -128,20 +137,40 @@ pub(super) async fn rotate(context: &Context<'_>) -> Outcome {
     let opened = Opened::new(context).await?;
     let rotation = Rotation::new(&opened.config, &opened.authority);
     let turn = rotation.turn(opened.authority.clock.now()).await?;
+    let outcome = unseen(&turn, &rotation.address);
     if context.json {
-        output::line(&rotation::report(&turn).to_string());
-        return Ok(());
+        let mut report = rotation::report(&turn);
+        if let (Some(members), Some(Ok(seen))) = (report.as_object_mut(), &turn.look) {
+            members.insert("seen_keys".into(), seen.iter().cloned().collect());
+        }
+        if outcome.is_ok() {
+            output::line(&report.to_string());
+        }
+        return outcome.map_err(|why| why.with("turn", report));
     }
     match &turn.look {
         None => {}
-        Some(Ok(count)) => output::line(&format!("seen {count} keys at {}", rotation.address)),
+        Some(Ok(seen)) => {
+            let kids = seen.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            output::line(&format!("seen {} keys at {}: {kids}", seen.len(), rotation.address));
+        }
         Some(Err(why)) => output::line(&format!("nothing seen at {}: {why}", rotation.address)),
     }
     for done in &turn.done {
         output::line(&format!("{} key {} in ring {}", rotation::name(&done.step), done.kid, done.ring));
     }
-    if turn.done.is_empty() {
+    if turn.done.is_empty() && outcome.is_ok() {
         output::line("nothing is due");
     }
-    Ok(())
+    outcome
+}
+
+/// Whether the world can verify what is signed.
+fn unseen(turn: &Turn, address: &str) -> Outcome {
+    let Some((ring, kid)) = turn.unseen.first() else { return Ok(()) };
+    let why = format!(
+        "key {kid:?} signs in ring {ring} and is not at {address}, so that verifiers refuse its tokens; \
+         run `countersign publish`, or see what stands at that address"
+    );
+    Err(refused("active_key_not_public", why))
 }

@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
     if context.json {
         let revoked = keyring.revoked().iter().map(revoked_json);
         let rows: Vec<_> = rows.iter().map(Row::json).chain(revoked).collect();
-        output::line(&serde_json::Value::Array(rows).to_string());
+        output::line(&serde_json::json!({ "keys": rows }).to_string());
         return Ok(());
     }
     let head = ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KEPT", "KID"].map(str::to_owned);
@@ -181,7 +181,11 @@ fn picture(
     let end = ends.chain([now]).max().unwrap_or(now).plus(Duration::from_secs(60));
     let span = end.since(begin).as_secs().max(1);
     let place = |at: Timestamp| at.since(begin).as_secs().saturating_mul(COLUMNS) / span;
-    let mut lines = vec![String::new(), format!("{name}: {begin} to {end}, | is now")];
+    let mut lines = vec![
+        String::new(),
+        format!("{name}: {begin} to {end}"),
+        "  | now  \u{b7} unseen  - published  # signing  = retired".to_owned(),
+    ];
     for key in ring.keys() {
         let columns = (0..=COLUMNS).map(|column| {
             if column == place(now) {

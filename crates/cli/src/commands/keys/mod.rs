@@ -3,6 +3,7 @@
 mod accept_loss;
 mod adopt;
 mod correct_times;
+mod generate;
 mod import;
 mod init;
 mod key_texts;
@@ -16,12 +17,13 @@ use super::Context;
 use crate::{
     args::{ExportFormat, KeysCommand},
     authority::Authority,
-    failure::{Outcome, refused},
-    output,
+    failure::{Failure, Outcome, refused, usage},
+    files, output,
 };
 use countersign_issuer::x509_map;
-use countersign_jose::PublicJwk;
-use countersign_keyring::{Activation, Certificate, RingName};
+use countersign_jose::{Algorithm, KeyError, PublicJwk};
+use countersign_keyring::{Activation, Certificate, ImportedKey, ImportedMaterial, RingName};
+use zeroize::Zeroizing;
 
 pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome {
     match command {
@@ -34,11 +36,12 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
         KeysCommand::Activate { kid, force } => life::activate(context, &kid, force).await,
         KeysCommand::Retire { kid } => life::retire(context, &kid).await,
         KeysCommand::Revoke { kid } => revoke::run(context, &kid).await,
-        KeysCommand::Remove { kid } => life::remove(context, &kid).await,
+        KeysCommand::Remove { kid, signed_nothing } => life::remove(context, &kid, signed_nothing).await,
         KeysCommand::Adopt { digest } => adopt::run(context, digest.as_deref()).await,
         KeysCommand::Rotate { once: _ } => life::rotate(context).await,
         KeysCommand::Export { public: _, format, ring } => export(context, format, ring.as_ref()).await,
         KeysCommand::Reseal { new_data_key } => reseal::run(context, new_data_key).await,
+        KeysCommand::Generate(args) => generate::run(context, &args).await,
         KeysCommand::Import { from, ring, kid, algorithm, activate } => {
             let activation = if activate { Activation::Now } else { Activation::IfRingHasNone };
             import::run(context, from, import::Into { ring, kid, algorithm, activation }).await
@@ -46,10 +49,37 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
     }
 }
 
+/// The one private key of a file, or of standard input, with its name and algorithm.
+pub(super) fn read_one(file: &str, kid: Option<&str>, algorithm: Option<Algorithm>) -> Outcome<ImportedKey> {
+    let text = match file {
+        "-" => files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?,
+        file => files::read_text(file.as_ref()).map_err(|why| usage(format!("--key {file}: {why}")))?,
+    };
+    let about = |why: Failure| why.about(format!("--key {file}"));
+    let mut read = key_texts::of_text(&Zeroizing::new(text)).map_err(about)?;
+    let (Some(key), true) = (read.pop(), read.is_empty()) else {
+        return Err(usage(format!(
+            "--key {file}: there are several keys; import them with `countersign keys import`"
+        )));
+    };
+    let own = || match &key.material {
+        ImportedMaterial::Private(key) => Algorithm::default_for(key.kind()),
+        ImportedMaterial::Secret(_) | ImportedMaterial::Remote { .. } => None,
+    };
+    let algorithm = algorithm.or(key.algorithm).or_else(own);
+    let algorithm = algorithm.ok_or_else(|| about(refused("key_no_algorithm", KeyError::NoAlgorithm)))?;
+    let key = ImportedKey { kid: kid.map(str::to_owned).or(key.kid), algorithm, material: key.material };
+    key.signer().map_err(|why| about(refused(why.code(), why)))?;
+    Ok(key)
+}
+
 async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingName>) -> Outcome {
     let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.keyring.read().await?;
+    if let Some(ring) = ring.filter(|ring| keyring.ring(ring).is_none()) {
+        config.ring(ring)?;
+    }
     let chosen = keyring.rings().filter(|(name, _)| ring.is_none_or(|ring| ring == *name));
     let keys: Vec<(PublicJwk, Option<&Certificate>)> = chosen
         .flat_map(|(_, ring)| ring.keys())
@@ -72,6 +102,11 @@ async fn export(context: &Context<'_>, format: ExportFormat, ring: Option<&RingN
             }
             let certified = keys.iter().filter_map(|(jwk, certificate)| Some((jwk, (*certificate)?)));
             output::line(&x509_map(certified));
+        }
+        ExportFormat::Pem if context.json => {
+            let pems = keys.iter().map(|(jwk, _)| jwk.key.to_pem()).collect::<Result<Vec<_>, _>>();
+            let pems = pems.map_err(|why| refused(why.code(), why))?;
+            output::line(&serde_json::json!({ "pem": pems }).to_string());
         }
         ExportFormat::Pem => {
             for (jwk, _) in keys {

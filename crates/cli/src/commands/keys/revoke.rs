@@ -90,6 +90,11 @@ pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
         output::line(&format!(
             "The KMS key itself is still there and signs for anyone who may use it: aws kms disable-key --key-id {arn}"
         ));
+        if arn.contains(":key/mrk-") {
+            output::line(
+                "So does each of its replicas: the same again with `--region` and the name it has there.",
+            );
+        }
     }
     Ok(())
 }

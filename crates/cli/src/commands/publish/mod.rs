@@ -12,14 +12,14 @@ mod target;
 
 use self::target::Target;
 use super::Context;
-#[cfg(feature = "lambda")]
-use crate::config::RawPublish;
 use crate::{
     args::PublishArgs,
     authority::{self, Authority},
     failure::{Outcome, configuration, refused, usage},
     output,
 };
+#[cfg(feature = "lambda")]
+use crate::{config::RawPublish, remote};
 use countersign_issuer::{Document, Issuer, JWKS_PATH, PublicDocuments};
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use std::sync::Arc;
@@ -72,7 +72,21 @@ pub(crate) async fn as_configured(publish: &RawPublish, issuer: &Issuer) -> Outc
     };
     let documents = in_order(&issuer.documents());
     let (changes, _) = bring(issuer, &documents, &target, caches.as_ref(), NewerKeys::Refuse).await?;
+    if let Some(parameter) = &publish.key_id {
+        tell_key_id(parameter, issuer).await?;
+    }
     Ok(changes.written.len())
+}
+
+/// Which key signs. Verifiers know it by now: it was in public before it signs.
+#[cfg(feature = "lambda")]
+async fn tell_key_id(parameter: &str, issuer: &Issuer) -> Outcome {
+    let keyring = issuer.keyring();
+    let default = keyring.rings().find(|(name, _)| name.as_str() == "default");
+    if let Some(signer) = default.and_then(|(_, ring)| ring.active()) {
+        remote::write_parameter(parameter, signer.kid()).await?;
+    }
+    Ok(())
 }
 
 /// What to do where a target has keys of a later keyring.
@@ -167,6 +181,11 @@ fn report(
     }
 }
 
+/// What may be wrong with a document in public.
+const DIFFERS: &str = "differs";
+const NEWER: &str = "newer";
+const UNREACHABLE: &str = "unreachable";
+
 /// Compares what the world is served with what it should be.
 async fn check(context: &Context<'_>, issuer: &Issuer) -> Outcome {
     let fetch = HttpsFetch::new(FetchLimits::default());
@@ -175,22 +194,31 @@ async fn check(context: &Context<'_>, issuer: &Issuer) -> Outcome {
     for (path, document) in documents.iter() {
         let url = issuer.settings().issuer.join(path);
         let parsed = KeyUrl::parse(&url).map_err(|why| configuration(format!("{url}: {why}")))?;
-        let verdict = match fetch.fetch(&parsed).await {
+        let problem = match fetch.fetch(&parsed).await {
             Ok(answer) if answer.body == document.body => None,
             Ok(answer) => match older::objection(&answer.body, document) {
                 Some(why) if path == JWKS_PATH => {
-                    Some(format!("is newer than the keyring: {why}; the store went back or is another one"))
+                    let why =
+                        format!("is newer than the keyring: {why}; the store went back or is another one");
+                    Some((NEWER, why))
                 }
-                _ => Some("is not what it should be".to_owned()),
+                _ => Some((DIFFERS, "is not what it should be".to_owned())),
             },
-            Err(why) => Some(why.to_string()),
+            Err(why) => Some((UNREACHABLE, why.to_string())),
         };
-        if let Some(why) = verdict {
-            wrong.push(format!("{url}: {why}"));
+        if let Some((problem, why)) = problem {
+            wrong.push((problem, url, why));
         }
     }
     if !wrong.is_empty() {
-        return Err(refused("published_differs", wrong.join("; ")));
+        // What cannot be had at all is another case than what is wrong.
+        let nothing = wrong.iter().all(|(problem, ..)| *problem == UNREACHABLE);
+        let code = if nothing { "published_unreachable" } else { "published_differs" };
+        let lines: Vec<_> = wrong.iter().map(|(_, url, why)| format!("{url}: {why}")).collect();
+        let rows = wrong
+            .iter()
+            .map(|(problem, url, why)| serde_json::json!({ "url": url, "problem": problem, "why": why }));
+        return Err(refused(code, lines.join("; ")).with("documents", rows.collect::<Vec<_>>()));
     }
     let count = documents.iter().count();
     if context.json {

@@ -8,7 +8,7 @@ mod bucket;
 mod folder;
 
 use self::folder::Folder;
-use crate::failure::Outcome;
+use crate::failure::{Outcome, usage};
 use countersign_issuer::Document;
 use std::{fmt, path::Path};
 
@@ -30,6 +30,10 @@ impl Target {
             .filter(|text| text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("s3://")));
         match url {
             Some(url) => Self::bucket(url).await,
+            None if has_scheme(typed) => Err(usage(format!(
+                "{} is neither a folder nor a bucket; write s3://BUCKET/PREFIX for a bucket, or ./NAME for a folder that is called so",
+                typed.display()
+            ))),
             None => Ok(Self::Folder(Folder::new(typed))),
         }
     }
@@ -108,6 +112,13 @@ impl fmt::Display for Target {
             Self::Bucket(bucket) => bucket.fmt(f),
         }
     }
+}
+
+/// Whether it begins as a URL does (RFC 3986 §3.1). A colon behind a slash belongs to a name.
+fn has_scheme(typed: &Path) -> bool {
+    let Some((scheme, _)) = typed.to_str().and_then(|text| text.split_once(':')) else { return false };
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
 /// Whether a name is one that this program gives: a SHA-256 in hexadecimal.

@@ -38,7 +38,8 @@ struct Found {
 
 pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool) -> Outcome {
     // With a URL a configuration is only needed for its sealing key.
-    let config = if url.is_none() || context.has_file() { Some(context.load().await?) } else { None };
+    let config =
+        if url.is_none() || context.has_configuration() { Some(context.load().await?) } else { None };
     let (url, folder) = match (url, &config) {
         (Some(url), _) => (url, &context.environment.folder),
         (None, Some(config)) => (config.raw.store.url.as_str(), &config.folder),

@@ -88,8 +88,8 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
 /// The configuration: a file in the package or on AWS, or variables alone.
 async fn load(context: &Context<'_>) -> Outcome<Config> {
     let (environment, http) = (context.environment, context.http);
-    if context.has_file() || environment.get("COUNTERSIGN_CONFIG").is_some() {
-        return config::load(context.file(), environment, http).await;
+    if context.has_configuration() {
+        return config::load(&context.location, environment, http).await;
     }
     config::from_environment(environment, http).await
 }
@@ -170,13 +170,15 @@ impl AtWork {
             }
         };
         let (limits, trusted_proxies) = (config.limits, config.trusted_proxies.clone());
-        let (metrics_allow, grants, skew) = (config.metrics_allow.clone(), config.grants.take(), config.skew);
+        let (metrics_allow, grants) = (config.metrics_allow.clone(), config.grants.take());
+        let webhook = config.webhook.take();
+        let resource = config.gate.as_ref().and_then(|gate| gate.resource().cloned());
         let rotation = Rotation::new(&config, &authority);
         let refresh = Refresh::new(&config, &authority, keyring.clone(), rotation);
         let issuer = Arc::new(authority::issuer(config, keyring, Arc::clone(clock))?);
         super::running::report_profiles_without_key(&issuer);
         refresh.shorten_max_age(&issuer);
-        let endpoints = Endpoints::new(&issuer, metrics_allow, grants, &authority, skew);
+        let endpoints = Endpoints::new(&issuer, metrics_allow, grants, webhook, &authority, resource);
         let state = refresh.begin();
         Ok(Self { issuer, endpoints, limits, trusted_proxies, refresh, state, looked_at: clock.moment() })
     }
