@@ -65,12 +65,13 @@ class Authority:
     """One `countersign serve` with its folder.
 
     issuer, client_id, client_secret: what it printed, or what its configuration says.
+    address: where it listens; the issuer may have a path behind it.
     process, log: the running process and what it wrote to its log so far.
     """
 
     def __init__(self, binary, folder, environment):
         self.binary, self.folder, self.environment = binary, Path(folder), environment
-        self.issuer = self.client_id = self.client_secret = self.process = None
+        self.issuer = self.address = self.client_id = self.client_secret = self.process = None
 
     def run(self, *arguments, input=None, env=None, check=True):
         """Runs the binary in this authority's folder; `check` demands exit code 0."""
@@ -111,7 +112,8 @@ class Authority:
         self.issuer = printed["issuer"]
         if first_run:
             self.client_id, self.client_secret = printed["client_id"], printed["client_secret"]
-        until(lambda: httpx.get(f"{self.issuer}/readyz").status_code == 200, "ready")
+        self.address = f"http://{printed['listen']}"
+        until(lambda: httpx.get(f"{self.address}/readyz").status_code == 200, "ready")
         return self
 
     def stop(self):
@@ -136,7 +138,7 @@ class Authority:
     def log(self):
         """All that was logged until now: a server writes its log a moment after it answers."""
         if self.process is not None and self.process.poll() is None:
-            until(lambda: log_is_written(self.issuer), "the log is written")
+            until(lambda: log_is_written(self.address), "the log is written")
         return (self.folder / "log").read_text(encoding="utf-8")
 
     def request(self, data, metadata=None, profile=None):

@@ -10,7 +10,10 @@ import os
 from pathlib import Path
 
 import pytest
+import toolchains
 from authority import authorities
+from servers.ministack import MiniStack
+from servers.versitygw import VersityGW
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +49,26 @@ def lasting_authority(binary, tmp_path_factory):
     """The same for authorities that live until the last test."""
     with authorities(binary, tmp_path_factory) as start:
         yield start
+
+
+@pytest.fixture(scope="session")
+def ministack():
+    """AWS as MiniStack plays it. Tests keep apart by the names of what they make, and take away what they deployed."""
+    with MiniStack() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory, request):
+    """S3: versitygw, and MiniStack where there is no Go to build it with. Tests keep apart by buckets."""
+    try:
+        server = VersityGW(tmp_path_factory.mktemp("versitygw"))
+    except toolchains.Missing as why:
+        toolchains.not_tested("versitygw as S3", why)
+        yield request.getfixturevalue("ministack")
+        return
+    with server:
+        yield server
 
 
 def pytest_sessionfinish(session):

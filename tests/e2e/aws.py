@@ -1,24 +1,16 @@
-"""AWS as moto plays it, on loopback: DynamoDB and S3 for programs that look for them where every AWS tool does.
+"""How programs find AWS in tests, and a port in front of it that sees, spoils and cuts what is asked.
 
-Tests keep out of each other's way by names of tables and buckets. Moto keeps everything in memory, so none stops it: for an
-outage there is a `Relay` in front. Credentials and endpoint go to the program by `AWS_…` variables alone; nothing that this
-machine may have of its own is looked at.
+Credentials and endpoint go to the program by `AWS_…` variables alone; nothing that this machine may have of its own is looked at.
 """
 
 import http.client
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-import boto3
-from e2e.program import free_port, until
+from servers.versitygw import KEY_ID, REGION, SECRET
 
-KEY_ID, SECRET, TOKEN = "AKIANEVERSHOWN", "SECRET-never-shown", "TOKEN-never-shown"
-REGION = "us-east-1"
+TOKEN = "TOKEN-never-shown"
 
 
 def variables(endpoint):
@@ -34,63 +26,15 @@ def nowhere():
     return {"AWS_CONFIG_FILE": "/nowhere/config", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-class Moto:
-    def __init__(self):
-        self.port, self.clients, self.buckets = free_port(), {}, 0
-        self.log = tempfile.NamedTemporaryFile(prefix="moto-", suffix=".log")
-        script = Path(__file__).parents[1] / "servers" / "amazon.py"
-        command = [sys.executable, script, "--port", str(self.port)]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
-        until(self.listens, f"moto listens; {self.log.name}", within=60)
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    def listens(self):
-        assert self.process.poll() is None, Path(self.log.name).read_text(encoding="utf-8")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def client(self, service):
-        """boto3's, for a look from outside."""
-        if service not in self.clients:
-            self.clients[service] = boto3.client(
-                service, endpoint_url=self.url, region_name=REGION, aws_access_key_id=KEY_ID, aws_secret_access_key=SECRET
-            )
-        return self.clients[service]
-
-    def bucket(self):
-        """The name of a new bucket."""
-        self.buckets += 1
-        name = f"bucket-{self.buckets}"
-        self.client("s3").create_bucket(Bucket=name)
-        return name
-
-    def objects(self, bucket):
-        """Every object by name."""
-        s3 = self.client("s3")
-        names = [found["Key"] for found in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
-        return {name: s3.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
-
-    def end(self):
-        for client in self.clients.values():
-            client.close()
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
-
-
 class Relay:
-    """A port in front of moto. `asked` has every request as (method, path, headers); `spoil` may answer one instead, with a
-    status and a body, or cut its connection by returning `"away"`. With `reader` it asks in its own name, as CloudFront does
-    for those who ask it, and may read what they may not."""
+    """A port in front of a server. `asked` has every request as (method, path, headers); `spoil` may answer one instead, with a
+    status and a body, or cut its connection by returning `"away"`; `done` is told of each that it has answered, and may keep the
+    answer back by the same word."""
 
-    def __init__(self, server, reader=False):
+    def __init__(self, server):
         relay = self
-        # moto looks at whom a request is for and not at what proves it.
-        own = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/{REGION}/s3/aws4_request, Signature=x"} if reader else {}
         self.asked, self.spoil, self.connections, self.silent = [], lambda method, path: None, set(), set()
+        self.done = lambda method, path, body, status: None
         self.ended = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
@@ -125,10 +69,13 @@ class Relay:
                     status, headers, content = spoiled[0], [], spoiled[1]
                 else:
                     onward = http.client.HTTPConnection("127.0.0.1", server, timeout=120)
-                    onward.request(self.command, self.path, body, dict(self.headers) | own)
+                    onward.request(self.command, self.path, body, dict(self.headers))
                     answer = onward.getresponse()
                     status, headers, content = answer.status, answer.getheaders(), answer.read()
                     onward.close()
+                    if relay.done(self.command, self.path, body, status) == "away":
+                        self.close_connection = True
+                        return
                 self.send_response_only(status)
                 for name, value in headers:
                     if name.lower() not in ("connection", "content-length", "transfer-encoding"):

@@ -3,10 +3,11 @@
 import subprocess
 
 import pytest
+import toolchains
 from e2e import aws, program
-from e2e import localstack as localstack_server
 from e2e import mongo as mongo_server
 from e2e import postgres as postgres_server
+from servers.mongo_java import MongoJava
 
 
 @pytest.fixture
@@ -40,8 +41,23 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def mongo():
-    """A running stand-in for MongoDB; a test that stops it starts it again."""
+def mongo(tmp_path_factory, request):
+    """A running MongoDB, of which a test that stops it starts it again; the stand-in where there is no Java."""
+    try:
+        server = MongoJava(tmp_path_factory.mktemp("mongo"))
+    except toolchains.Missing as why:
+        toolchains.not_tested("mongo-java-server as MongoDB", why)
+        yield request.getfixturevalue("mongo_stand_in")
+        return
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def mongo_stand_in():
+    """The stand-in of the tests' own, for what no other has."""
     server = mongo_server.Mongo()
     try:
         yield server
@@ -49,30 +65,20 @@ def mongo():
         server.end()
 
 
-@pytest.fixture(scope="session")
-def moto():
-    """A running moto: AWS's DynamoDB and S3. Tests keep apart by tables and buckets."""
-    server = aws.Moto()
-    try:
-        yield server
-    finally:
-        server.end()
-
-
-@pytest.fixture(scope="session")
-def localstack():
-    """AWS's KMS, as LocalStack plays it."""
-    server = localstack_server.LocalStack()
-    try:
-        yield server
-    finally:
-        server.end()
+@pytest.fixture
+def relay(ministack):
+    """A port in front of MiniStack, for anyone who wants to see, spoil or shut off what it is asked."""
+    yield from relayed(ministack)
 
 
 @pytest.fixture
-def relay(moto):
-    """A port in front of moto, for anyone who wants to see, spoil or shut off what it is asked."""
-    one = aws.Relay(moto.port)
+def s3_relay(s3):
+    """The same in front of S3."""
+    yield from relayed(s3)
+
+
+def relayed(server):
+    one = aws.Relay(server.port)
     try:
         yield one
     finally:
@@ -80,20 +86,10 @@ def relay(moto):
 
 
 @pytest.fixture
-def door(localstack):
-    """A way to LocalStack that a test may shut."""
-    one = aws.Relay(localstack.port)
-    try:
-        yield one
-    finally:
-        one.end()
-
-
-@pytest.fixture
-def aws_world(full_world, moto):
+def aws_world(full_world, ministack):
     """The program with everything in it, where it finds credentials and a region."""
     own = {name: value for name, value in full_world.environment.items() if not name.startswith("AWS_")}
-    full_world.environment = own | aws.variables(moto.url)
+    full_world.environment = own | aws.variables(ministack.url)
     return full_world
 
 

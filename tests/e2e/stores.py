@@ -1,13 +1,19 @@
 """What the program does on any store that several may share; the tests of each engine say how to reach it and look inside."""
 
 import concurrent.futures
+import contextlib
+import http.client
 import json
 import re
+import signal
+import socket
 import sqlite3
+import threading
 import time
+from urllib.parse import urlencode
 
 import jwt
-from e2e import assertions, wire
+from e2e import assertions, clocks, dpop, wire
 from e2e.program import CONFIG, SECRET, client, free_port, until
 
 BODY = b'{"data":{"sub":"alice"}}'
@@ -262,3 +268,292 @@ def an_assertion_is_taken_once_by_whichever_server(world, url):
     claims = jwt.decode(spent[0], options={"verify_signature": False})
     assert assertions.ask(again, other.sign(issuer, jti=claims["jti"])).status == 200
     assert assertions.ask(again, key.sign(issuer, jti=claims["jti"])).status == 401
+
+
+def nothing_that_was_acknowledged_is_lost(world, url, kill, start, rounds=3):
+    """The store's server is killed while assertions are being noted: one that was taken is never taken again."""
+    key = assertions.Key("worker")
+    world.configure(quick(url) + "\n[limits]\nper_client = \"off\"\nper_address = \"off\"\n" + assertions.entry(key))
+    issuer = world.serve().printed["issuer"]
+    taken, lock = [], threading.Lock()
+
+    def load(enough):
+        while not enough.is_set():
+            assertion = key.sign(issuer)
+            if assertions.ask(issuer, assertion).status == 200:
+                with lock:
+                    taken.append(assertion)
+
+    for turn in range(rounds):
+        enough, before = threading.Event(), len(taken)
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            loads = [pool.submit(load, enough) for _ in range(6)]
+            try:
+                until(lambda before=before: len(taken) > before + 30, "thirty are taken")
+                kill()
+            finally:
+                enough.set()
+                for one in loads:
+                    one.result()
+                start()
+        ready(issuer)
+    assert len(taken) > 30 * rounds
+    for assertion in taken:
+        answer = until(lambda assertion=assertion: told(assertions.ask(issuer, assertion)), "an answer")
+        assert answer.status == 401, "it was taken before"
+    print(f"{len(taken)} acknowledged, none lost in {rounds} kills")
+
+
+def told(answer):
+    """An answer, or None where a client would try again."""
+    return answer if answer.status != 503 else None
+
+
+def a_proof_is_taken_once_by_whichever_server(world, url):
+    """A DPoP proof, sent to several servers on one store at once; and a nonce of one server is one for the others."""
+    world.configure(quick(url) + client("worker", more=assertions.MORE) + "\n[dpop]\nrequire_nonce = true\n")
+    first, other = world.serve(), f"127.0.0.1:{free_port()}"
+    processes = [first, world.serve("--listen", other)]
+    issuer = first.printed["issuer"]
+    servers, holder = [issuer, f"http://{other}"], dpop.Holder()
+    # The URL is the issuer's, wherever the request arrives.
+    endpoint = f"{issuer}/token"
+    proofs = []
+    for turn in range(6):
+        answer = dpop.ask(servers[turn % 2], [holder.proof(endpoint)])
+        assert (answer.status, answer.json()["error"]) == (400, "use_dpop_nonce"), answer
+        proof = holder.proof(endpoint, nonce=answer.headers["DPoP-Nonce"])
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda n: dpop.ask(servers[n % 2], [proof]), range(12)))
+        outcomes = sorted((answer.status, answer.json().get("error")) for answer in answers)
+        assert outcomes == [(200, None), *[(400, "invalid_dpop_proof")] * 11], outcomes
+        proofs.append(proof)
+    for process in processes:
+        process.kill()
+        process.wait()
+    world.serve()
+    for proof in proofs:
+        answer = dpop.ask(issuer, [proof])
+        assert answer.status == 400 and "used before" in answer.json()["error_description"], "also after a restart"
+
+
+def a_family_lives_through_fire(world, url):
+    """A refresh token shown 50 times at once to two servers on one store, servers killed while they answer, and a replay at the end:
+    one successor for all, a client that retries goes on, and the replay ends the family on both servers."""
+    from e2e.test_jwt_bearer import GRANT, rule, sign
+    from e2e.test_refresh import REFRESHED, REFRESHES, next_token, refresh
+    from e2e.test_token import basic, send
+
+    # Long enough for the slowest engine on a busy machine to answer fifty, and to start again.
+    grace, rounds = 60, 4
+    more = f'\n[refresh]\ngrace = "{grace}s"\nidle = "1h"\n\n[rotation]\nskew = "0s"\n'
+    entry = client("app", more=REFRESHED) + rule(more=REFRESHES)
+    port = world.configure(quick(url) + more + entry)
+    other = f"127.0.0.1:{free_port()}"
+
+    class Server:
+        def __init__(self, issuer):
+            self.issuer = issuer
+
+    processes = [world.serve(), world.serve("--listen", other)]
+    issuer = processes[0].printed["issuer"]
+    servers = [Server(issuer), Server(f"http://{other}")]
+
+    def shown(token, number):
+        """What became of one request; a server that was killed answers nobody."""
+        try:
+            answer = refresh(servers[number % 2], token)
+        except (OSError, ConnectionError, EOFError, ValueError, http.client.HTTPException):
+            return None
+        return answer if answer.status != 503 else None
+
+    def insisted(token, number):
+        """The same for a client that tries again, as it does while an engine on a busy machine is too slow."""
+        return until(lambda: shown(token, number), "an answer", within=grace / 2)
+
+    token = next_token(send(servers[0], {"grant_type": GRANT, "assertion": sign(servers[0])}, basic("app")))
+    chain, answered = [token], 0
+    for turn in range(rounds):
+        with concurrent.futures.ThreadPoolExecutor(50) as pool:
+            answers = [answer for answer in pool.map(lambda n: shown(chain[-1], n), range(50)) if answer]
+        answers += [insisted(chain[-1], number) for number in range(50 - len(answers))]
+        successors = {next_token(answer) for answer in answers}
+        assert len(successors) == 1 and len(answers) == 50, (turn, len(answers), successors)
+        answered += len(answers)
+        chain.append(successors.pop())
+    for turn in range(rounds):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(shown, chain[-1], 0) for _ in range(8)]
+            time.sleep(0.004 * turn)
+            processes[0].kill()
+            processes[0].wait()
+            answers = [answer for answer in (one.result() for one in asked) if answer]
+        # The client tries again, at the server that is left and at the one that comes back.
+        answers.append(insisted(chain[-1], 1))
+        processes[0] = world.serve()
+        answers.append(insisted(chain[-1], 0))
+        successors = {next_token(answer) for answer in answers}
+        assert len(successors) == 1, (turn, successors)
+        answered += len(answers)
+        chain.append(successors.pop())
+    for process in processes:
+        process.kill()
+        process.wait()
+    # With a window that is over: what came last goes on, what was used ends the family.
+    world.configure(quick(url) + more.replace(f"{grace}s", "0s") + entry, port)
+    processes = [world.serve(), world.serve("--listen", other)]
+    time.sleep(1.1)
+    live = next_token(insisted(chain[-1], 1))
+    time.sleep(2.1)
+    answer = refresh(servers[0], chain[3])
+    assert answer.status == 400 and f"token 4 came, {len(chain) + 1} was made" in answer.json()["error_description"], answer
+    for number in range(2):
+        answer = refresh(servers[number], live)
+        assert (answer.status, answer.json()["error"]) == (400, "invalid_grant"), answer
+    print(f"{answered} answers, {len(chain)} turns")
+
+
+def a_family_lives_with_clocks_apart_and_lost_answers(world, url):
+    """Two servers on one store whose clocks are most of a minute apart. A refresh token shown 50 times at once to both; an answer that is
+    on its way when its server is killed, so that the family has turned and nobody was told; and a replay at the end, when by both
+    clocks the window is over: one successor for all, a client that retries goes on, and the replay ends the family."""
+    from e2e.test_jwt_bearer import GRANT, rule, sign
+    from e2e.test_refresh import REFRESHED, REFRESHES, next_token, refresh
+    from e2e.test_token import basic, send
+
+    more = '\n[refresh]\ngrace = "5m"\nidle = "1h"\n\n[rotation]\nskew = "1m"\n'
+    world.configure(quick(url) + more + client("app", more=REFRESHED) + rule(more=REFRESHES))
+    # The first key is of a right clock.
+    world.done("sign", "--claims", "{}")
+    other, apart, over = f"127.0.0.1:{free_port()}", (25, -25), 900
+    processes, servers = [None, None], [None, None]
+
+    class Server:
+        def __init__(self, issuer):
+            self.issuer = issuer
+
+    def start(number, later=0):
+        file = world.folder / f"clock-{number}"
+        file.write_text(f"{apart[number] + later:+d}\n")
+        processes[number] = world.serve(*(["--listen", other] if number else []), env=clocks.following(file))
+        servers[number] = Server(f"http://{processes[number].printed['listen']}")
+
+    def end(number):
+        processes[number].kill()
+        processes[number].wait()
+
+    def shown(token, number):
+        try:
+            answer = refresh(servers[number % 2], token)
+        except (OSError, EOFError, ValueError, http.client.HTTPException):
+            return None
+        return answer if answer.status != 503 else None
+
+    def insisted(token, number):
+        return until(lambda: shown(token, number), "an answer")
+
+    def lost(token, number):
+        """Sends a request, and kills the server as soon as its answer is there, which nobody reads."""
+        headers = {"Content-Type": wire.FORM} | basic("app")
+        body = urlencode({"grant_type": "refresh_token", "refresh_token": token}).encode()
+        with wire.Connection(servers[number].issuer) as connection:
+            connection.send(wire.message("POST", "/token", headers, body))
+            assert connection.socket.recv(1, socket.MSG_PEEK), "there is an answer"
+            end(number)
+
+    for number in range(2):
+        start(number)
+    issuer = processes[0].printed["issuer"]
+    chain = [next_token(send(servers[0], {"grant_type": GRANT, "assertion": sign(Server(issuer))}, basic("app")))]
+    answered = 0
+    for turn in range(4):
+        with concurrent.futures.ThreadPoolExecutor(50) as pool:
+            answers = [answer for answer in pool.map(lambda n: shown(chain[-1], n), range(50)) if answer]
+        answers += [insisted(chain[-1], number) for number in range(50 - len(answers))]
+        successors = {next_token(answer) for answer in answers}
+        assert len(successors) == 1, (turn, successors)
+        answered += len(answers)
+        chain.append(successors.pop())
+    for turn in range(6):
+        number = turn % 2
+        lost(chain[-1], number)
+        # The client asks the server that is left, and the one that comes back, by its own clock.
+        first = next_token(insisted(chain[-1], number + 1))
+        start(number)
+        assert next_token(insisted(chain[-1], number)) == first, turn
+        answered += 2
+        chain.append(first)
+    # Each of them still leads to the one after it, on both servers: there is one branch.
+    for old, new in zip(chain, chain[1:]):
+        assert [next_token(insisted(old, number)) for number in range(2)] == [new, new]
+        answered += 2
+    for number in range(2):
+        end(number)
+        start(number, over)
+    live = next_token(insisted(chain[-1], 1))
+    answer = insisted(chain[2], 1)
+    assert answer.status == 400 and f"token 3 came, {len(chain) + 1} was made" in answer.json()["error_description"], answer
+    for number in range(2):
+        for token in (live, chain[-1], chain[2]):
+            answer = insisted(token, number)
+            assert (answer.status, answer.json()["error"]) == (400, "invalid_grant"), answer
+    print(f"{answered} answers, {len(chain)} turns, 6 servers killed with an answer on its way")
+
+
+@contextlib.contextmanager
+def killing_over_http(relay, process):
+    """While this goes on, S3's or DynamoDB's next write of a family kills a server once it is done."""
+    def done(method, path, body, status):
+        # DynamoDB's writes have conditions, and reads have none.
+        is_write = method == "PUT" or b"ConditionExpression" in body
+        if status == 200 and is_write and b"refresh" in path.encode() + body:
+            process.kill()
+            process.wait()
+            return "away"
+        return None
+
+    relay.done = done
+    try:
+        yield
+    finally:
+        relay.done = lambda *_: None
+
+
+def a_server_killed_between_its_write_and_its_answer_has_turned_once(world, url, killing, families):
+    """The engine has written the next token of a family, and the server is killed before it hears of it. The client
+    tries again and gets that token, by reading alone.
+
+    While `killing(process)` goes on, the engine's next write of a family kills that server once it is done.
+    `families()` is what is stored of families, by key, with a version or whatever else differs after each write.
+    """
+    from e2e.test_jwt_bearer import GRANT, rule, sign
+    from e2e.test_refresh import REFRESHED, REFRESHES, next_token, refresh
+    from e2e.test_token import basic, send
+
+    more = '\n[refresh]\ngrace = "5m"\nidle = "1h"\n'
+    world.configure(quick(url) + more + client("app", more=REFRESHED) + rule(more=REFRESHES))
+    process = world.serve()
+
+    class Server:
+        issuer = process.printed["issuer"]
+
+    chain = [next_token(send(Server, {"grant_type": GRANT, "assertion": sign(Server)}, basic("app")))]
+    for turn in range(4):
+        before = families()
+        with killing(process):
+            try:
+                answer = refresh(Server, chain[-1])
+            except (OSError, EOFError, ValueError, http.client.HTTPException):
+                answer = None
+            assert answer is None and process.wait(timeout=60) == -signal.SIGKILL, (turn, answer)
+        written = families()
+        assert before.keys() == written.keys() and len(written) == 1, (turn, "there is one family")
+        assert before != written, (turn, "the write was done")
+        process = world.serve()
+        successors = {next_token(refresh(Server, chain[-1])) for _ in range(3)}
+        assert len(successors) == 1 and families() == written, (turn, successors, "by reading alone")
+        chain.append(successors.pop())
+    assert len(set(chain)) == len(chain)
+    # Each of them still leads to the one after it: there is one branch.
+    for old, new in zip(chain, chain[1:]):
+        assert next_token(refresh(Server, old)) == new

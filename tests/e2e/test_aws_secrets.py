@@ -1,4 +1,4 @@
-"""Secrets and configurations in AWS: parameters, secrets, objects (moto, over the wire), and what is said where they cannot be had."""
+"""Secrets and configurations in AWS: parameters, secrets, objects (MiniStack, over the wire), and what is said where they cannot be had."""
 
 import base64
 import json
@@ -33,18 +33,18 @@ def signs(world):
     return json.loads(world.done("sign", "--claims", "{}", "--json"))["kid"]
 
 
-def parameter(moto, name, text, kind="SecureString"):
-    moto.client("ssm").put_parameter(Name=name, Value=text, Type=kind, Overwrite=True)
+def parameter(ministack, name, text, kind="SecureString"):
+    ministack.client("ssm").put_parameter(Name=name, Value=text, Type=kind, Overwrite=True)
 
 
-def secret(moto, name, **value):
-    return moto.client("secretsmanager").create_secret(Name=name, **value)["ARN"]
+def secret(ministack, name, **value):
+    return ministack.client("secretsmanager").create_secret(Name=name, **value)["ARN"]
 
 
-def test_a_sealing_key_is_a_parameter_a_secret_or_a_member_of_one(world, moto, name):
-    parameter(moto, name, SEALING)
-    arn = secret(moto, name, SecretString=SEALING)
-    secret(moto, f"{name}/json", SecretString=json.dumps({"sealing": SEALING, "number": 1}))
+def test_a_sealing_key_is_a_parameter_a_secret_or_a_member_of_one(world, ministack, name):
+    parameter(ministack, name, SEALING)
+    arn = secret(ministack, name, SecretString=SEALING)
+    secret(ministack, f"{name}/json", SecretString=json.dumps({"sealing": SEALING, "number": 1}))
     kids = set()
     for key in [f"ssm:{name}", f"secretsmanager:{arn}", f"secretsmanager:{name}", f"secretsmanager:{name}/json#sealing"]:
         world.configure(configuration(key))
@@ -55,10 +55,10 @@ def test_a_sealing_key_is_a_parameter_a_secret_or_a_member_of_one(world, moto, n
     assert len(kids) == 1, "one key, opened in four ways"
 
 
-def test_every_setting_that_takes_a_reference_takes_these(world, moto, name):
-    parameter(moto, name, "sqlite:elsewhere.db\n")
-    secret(moto, name, SecretString=SEALING)
-    secret(moto, f"{name}/hmac", SecretString="h" * 32)
+def test_every_setting_that_takes_a_reference_takes_these(world, ministack, name):
+    parameter(ministack, name, "sqlite:elsewhere.db\n")
+    secret(ministack, name, SecretString=SEALING)
+    secret(ministack, f"{name}/hmac", SecretString="h" * 32)
     more = f'\n[[trust]]\nissuer = "https://other.example"\naudiences = ["a"]\nalgorithms = ["HS256"]\nhmac_secret = "secretsmanager:{name}/hmac"\n'
     text = configuration(f"secretsmanager:{name}").replace("sqlite:keys.db", f"ssm:{name}")
     world.configure(text.replace('[rings', f'also = ["secretsmanager:{name}"]\n\n[rings') + more)
@@ -66,20 +66,22 @@ def test_every_setting_that_takes_a_reference_takes_these(world, moto, name):
     assert (world.file.parent / "elsewhere.db").exists()
     world.done("config", "check")
     # And on a command line: the store is copied from where a parameter says.
-    parameter(moto, f"{name}/copy", f"sqlite:{world.file.parent / 'elsewhere.db'}")
+    parameter(ministack, f"{name}/copy", f"sqlite:{world.file.parent / 'elsewhere.db'}")
     world.done("store", "copy", f"ssm:{name}/copy", "sqlite:copy.db")
 
 
 @pytest.mark.parametrize("place", ["ssm", "s3"])
-def test_a_configuration_is_a_parameter_or_an_object(world, moto, name, place):
-    parameter(moto, name, SEALING)
+def test_a_configuration_is_a_parameter_or_an_object(world, ministack, s3, name, place):
+    parameter(ministack, name, SEALING)
     text = configuration(f"ssm:{name}").replace("sqlite:keys.db", f"sqlite:{world.folder}/keys.db")
     if place == "ssm":
-        parameter(moto, f"{name}/config", text, "String")
+        parameter(ministack, f"{name}/config", text, "String")
         where = f"ssm:{name}/config"
     else:
-        bucket = moto.bucket()
-        moto.client("s3").put_object(Bucket=bucket, Key="a folder/countersign é.toml", Body=text.encode())
+        # versitygw takes no request whose signature is wrong; it knows no session tokens (see test_session_tokens.py).
+        bucket = s3.bucket()
+        s3.client("s3").put_object(Bucket=bucket, Key="a folder/countersign é.toml", Body=text.encode())
+        world.environment |= {"AWS_ENDPOINT_URL_S3": s3.url, "AWS_SESSION_TOKEN": ""}
         where = f"s3://{bucket}/a folder/countersign é.toml"
     world.environment["COUNTERSIGN_CONFIG"] = where
     assert signs(world) == json.loads(world.done("--config", where, "sign", "--claims", "{}", "--json"))["kid"]
@@ -89,7 +91,7 @@ def test_a_configuration_is_a_parameter_or_an_object(world, moto, name, place):
     world.fails(2, "written by those who may write there", "init")
 
 
-def test_what_cannot_be_had_is_said_by_its_reference_and_never_made(world, moto, name):
+def test_what_cannot_be_had_is_said_by_its_reference_and_never_made(world, ministack, name):
     for number, (key, says) in enumerate([
         (f"ssm:{name}", "the parameter does not exist"),
         (f"secretsmanager:{name}", "the secret does not exist"),
@@ -100,10 +102,10 @@ def test_what_cannot_be_had_is_said_by_its_reference_and_never_made(world, moto,
         (f"ssm:{name}/blank", "it is empty"),
     ]):
         if number == 0:
-            secret(moto, f"{name}/binary", SecretBinary=bytes(range(32)))
-            secret(moto, f"{name}/text", SecretString=SEALING)
-            secret(moto, f"{name}/json", SecretString=json.dumps({"sealing": SEALING, "number": 1}))
-            parameter(moto, f"{name}/blank", " ")
+            secret(ministack, f"{name}/binary", SecretBinary=bytes(range(32)))
+            secret(ministack, f"{name}/text", SecretString=SEALING)
+            secret(ministack, f"{name}/json", SecretString=json.dumps({"sealing": SEALING, "number": 1}))
+            parameter(ministack, f"{name}/blank", " ")
         world.configure(configuration(key))
         told = world.fails(78, says, "sign", "--claims", "{}")
         assert f"sealing.key {key}" in told and SEALING not in told, told
@@ -113,7 +115,7 @@ def test_what_cannot_be_had_is_said_by_its_reference_and_never_made(world, moto,
     for config, says in [
         (f"ssm:{name}/none", "the parameter does not exist"),
         ("s3://no-such-bucket-anywhere/x", "the bucket does not exist"),
-        (f"s3://{moto.bucket()}/none", "the object does not exist"),
+        (f"s3://{ministack.bucket()}/none", "the object does not exist"),
         ("s3://Bad_Bucket/x", "needs the name of a bucket"),
     ]:
         world.fails(78, says, "--config", config, "config", "check")
@@ -141,9 +143,9 @@ def error(status, code):
     return status, json.dumps({"__type": f"com.amazonaws#{code}", "message": "never shown"}).encode()
 
 
-def test_what_may_pass_is_asked_again_and_what_may_not_is_told_at_once(spoiled_world, moto, relay, name):
-    parameter(moto, name, SEALING)
-    secret(moto, name, SecretString=SEALING)
+def test_what_may_pass_is_asked_again_and_what_may_not_is_told_at_once(spoiled_world, ministack, relay, name):
+    parameter(ministack, name, SEALING)
+    secret(ministack, name, SecretString=SEALING)
     for key in (f"ssm:{name}", f"secretsmanager:{name}"):
         spoiled_world.configure(configuration(key))
         passing = [error(400, "ThrottlingException"), "away", error(500, "InternalServerError")]
@@ -164,7 +166,8 @@ def test_what_may_pass_is_asked_again_and_what_may_not_is_told_at_once(spoiled_w
         ]:
             left = refusing(relay, key, answers)
             done = spoiled_world.run("sign", "--claims", "{}")
-            assert done.returncode == 78 and says in done.stderr, (key, done)
+            # What may pass is no mistake in the configuration, and a supervisor may try again.
+            assert done.returncode == (70 if asked == 4 else 78) and says in done.stderr, (key, done)
             assert len(left) == 9 - asked, (key, says)
             assert "never shown" not in done.stderr and "SECRET" not in done.stderr and aws.SECRET not in done.stderr
 
@@ -176,9 +179,9 @@ def test_nothing_is_asked_where_nothing_refers_to_aws(spoiled_world, relay):
     assert relay.asked == []
 
 
-def test_requests_are_signed_with_the_credentials_and_region_of_the_reference(spoiled_world, moto, relay, name):
-    moto_there = f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name.strip('/')}-AbCdEf"
-    spoiled_world.configure(configuration(f"secretsmanager:{moto_there}"))
+def test_requests_are_signed_with_the_credentials_and_region_of_the_reference(spoiled_world, ministack, relay, name):
+    there = f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name.strip('/')}-AbCdEf"
+    spoiled_world.configure(configuration(f"secretsmanager:{there}"))
     spoiled_world.fails(78, "the secret does not exist", "sign", "--claims", "{}")
     _, _, headers = relay.asked[0]
     authorization = headers["authorization"]
@@ -199,10 +202,10 @@ def test_no_secret_goes_to_another_machine_in_plain_text(full_world, name):
     full_world.fails(78, "(AWS_ENDPOINT_URL_SECRETS_MANAGER, ", "sign", "--claims", "{}")
 
 
-def test_a_build_without_it_says_so(world, binary, full_binary, name, moto):
+def test_a_build_without_it_says_so(world, binary, full_binary, name, ministack):
     if binary == full_binary:
         return
-    parameter(moto, name, SEALING)
+    parameter(ministack, name, SEALING)
     world.configure(configuration(f"ssm:{name}"))
     world.binary = binary
     world.fails(78, "built with --features aws-secrets", "sign", "--claims", "{}")

@@ -14,7 +14,7 @@ import time
 
 import jwt
 import pytest
-from e2e import wire
+from e2e import clocks, wire
 from e2e.program import CONFIG, SECRET, client, contents, snapshot, until
 
 COMMANDS = [("serve",), ("sign", "--claims", "{}"), ("keys", "list"), ("keys", "export", "--public"), ("config", "check")]
@@ -58,10 +58,15 @@ def test_a_mistake_in_the_configuration_is_named_with_its_place(world, text, say
     assert list(snapshot(world.folder)) == ["countersign/countersign.toml"]
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "8080", "localhost:8080", "", "127.0.0.1:70000"])
+@pytest.mark.parametrize("listen", ["127.0.0.1", "8080", "example.com:8080", "", "127.0.0.1:70000"])
 def test_an_address_that_is_none_is_refused(world, listen):
     world.configure(CONFIG.replace('"127.0.0.1:@PORT@"', f'"{listen}"') + client("tests"))
     world.fails(78, "server.listen", "serve")
+
+
+def test_localhost_is_this_machine_over_ipv4(world):
+    world.configure()
+    assert world.serve("--listen", "localhost:0").printed["listen"].startswith("127.0.0.1:")
 
 
 @pytest.mark.parametrize("issuer, says", [
@@ -73,6 +78,16 @@ def test_an_issuer_that_is_none_is_refused(world, issuer, says):
     world.configure(CONFIG.replace("http://127.0.0.1:@PORT@", issuer) + client("tests"))
     for command in COMMANDS:
         world.fails(78, says, *command)
+
+
+def test_an_issuer_under_the_path_of_the_gate_is_refused_where_proxies_ask_it(world):
+    proxies = '\n[[trust]]\nissuer = "https://other.example"\nkeys_url = "https://other.example/keys"\naudiences = ["a"]\n'
+    proxies += '\n[[gate.proxies]]\nkind = "nginx"\nnetworks = ["127.0.0.1"]\n'
+    for path in ["/gate", "/a/gate", "/gate/a"]:
+        world.configure(CONFIG.replace("@PORT@\"\n\n[server]", f"@PORT@{path}\"\n\n[server]", 1) + client("tests") + proxies)
+        for command in COMMANDS:
+            world.fails(78, "where proxies ask the gate", *command)
+    assert list(snapshot(world.folder)) == ["countersign/countersign.toml"]
 
 
 def test_an_http_issuer_off_loopback_can_be_asked_for_by_name(world):
@@ -260,8 +275,8 @@ def test_a_clock_that_is_far_off_is_told_by_the_verdict(used):
 
 
 def at(world, when, *arguments):
-    """Runs a command with the clock elsewhere (Debian's faketime)."""
-    command = ["faketime", when, world.binary, *arguments]
+    """Runs a command with the clock elsewhere."""
+    command = clocks.at(when, world.binary, *arguments)
     return subprocess.run(command, cwd=world.folder, env=world.environment, capture_output=True, text=True, timeout=60)
 
 

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import sqlite3
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -58,7 +59,7 @@ def mint(issuer):
     return wire.ask(issuer, "POST", "/sign", headers, b'{"data":{"sub":"alice"}}').json()["access_token"]
 
 
-@pytest.mark.parametrize("algorithm", SIGNATURES)
+@pytest.mark.parametrize("algorithm", [name for name in SIGNATURES if name != "Ed25519"])
 def test_openssl_and_cryptography_accept_the_certificate_of_every_kind_of_key(world, algorithm):
     world.configure(with_algorithm(algorithm, WITH_X5C))
     issuer = world.serve().printed["issuer"]
@@ -85,6 +86,14 @@ def test_openssl_and_cryptography_accept_the_certificate_of_every_kind_of_key(wo
     # The map is for those who know RSA and EC keys alone.
     assert mapped(issuer) == ({} if algorithm in ("EdDSA", "Ed25519") else {kid: pem})
     assert exported(world) == mapped(issuer)
+
+
+def test_no_certificate_is_with_a_key_whose_algorithm_it_would_say_otherwise(world):
+    # Go's jwkset reads `EdDSA` out of it, and then takes no key of the whole set.
+    world.configure(with_algorithm("Ed25519", WITH_X5C) + '\n[rings.other]\nalgorithm = "EdDSA"\n')
+    keys = {key["alg"]: key for key in wire.get(world.serve().printed["issuer"], JWKS).json()["keys"]}
+    assert set(keys) == {"Ed25519", "EdDSA"}
+    assert not {"x5c", "x5t#S256"} & set(keys["Ed25519"]) and {"x5c", "x5t#S256"} <= set(keys["EdDSA"])
 
 
 def test_the_map_is_a_document_like_the_others(world):
@@ -135,7 +144,9 @@ def test_the_gate_lets_a_token_in_whose_keys_are_the_map(world, algorithm):
 
     def judged(token, audience="api://default"):
         environment = {"JWT_ISSUER_JWKS_URI": issuer + MAP, "JWT_AUTHORIZED_AUDIENCES": audience}
-        done = world.run("--config", "gate/none.toml", "authorize", "--event", "-", input=event("rest-request", token), env=environment)
+        done = subprocess.run(
+            [world.binary, "authorize", "--event", "-"], cwd=world.folder / "gate", env=world.environment | environment,
+            input=event("rest-request", token), capture_output=True, text=True, timeout=60)
         return done.returncode, json.loads(done.stdout)
 
     code, reply = judged(token)
@@ -209,7 +220,7 @@ def test_a_key_named_like_another_kind_of_document_does_not_hide_the_others(worl
 
 
 def test_secrets_and_revoked_keys_are_not_in_the_map(world):
-    world.configure()
+    world.configure(CONFIG + '[rings.shared]\nalgorithm = "HS256"\n' + client("tests"))
     secret = {"kty": "oct", "kid": "secret", "alg": "HS256", "k": base64.urlsafe_b64encode(bytes(32)).decode().rstrip("=")}
     world.done("keys", "import", "--ring", "shared", "-", input=json.dumps(secret))
     old = world.done("sign", "--claims", "{}").strip()

@@ -5,17 +5,18 @@ destroy is not done.
 """
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import jwt
 import pytest
-from e2e import wire
+from e2e import clocks, wire
 from e2e.program import SECRET, until
 from e2e.test_rotation import RINGS, configuration, jwks, mint
 
 HEADERS = {"Authorization": wire.basic("tests", SECRET), "Content-Type": "application/json"}
-LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 DAY, YEARS = 86400, 3650 * 86400
 
 
@@ -32,10 +33,7 @@ def clocked(world):
 
     clock(0)
     world.clock = clock
-    world.moved = {
-        "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-    }
+    world.moved = clocks.following(file)
     return world
 
 
@@ -162,3 +160,21 @@ def test_times_that_another_machine_wrote_into_the_future_are_reported_and_do_no
     told = clocked.done("keys", "correct-times")
     assert made in told
     until(lambda: concerns(issuer) == set(), "corrected")
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with subprocess.Popen(["sleep", "60"]) as living:
+        kinds = ("sem.faketime_sem", "faketime_shm")
+        of = {process.pid: [Path(f"/dev/shm/{kind}_{process.pid}") for kind in kinds] for process in (ended, living)}
+        try:
+            for file in of[ended.pid] + of[living.pid]:
+                file.touch()
+            clocks.remove_what_the_dead_left()
+            assert not any(file.exists() for file in of[ended.pid])
+            assert all(file.exists() for file in of[living.pid])
+        finally:
+            living.kill()
+            for file in of[ended.pid] + of[living.pid]:
+                file.unlink(missing_ok=True)

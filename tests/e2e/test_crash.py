@@ -99,7 +99,7 @@ def test_an_import_that_is_killed_happened_or_did_not(world):
         else:
             assert len(after) == len(before) + 1 and states[kid] == "active"
         assert list(states.values()).count("active") == 1, states
-        report = json.loads(world.done("keys", "import", "--json", "--activate", "--kid", kid, str(file)))
+        report = json.loads(world.done("keys", "import", "--json", "--activate", "--kid", kid, str(file)))["keys"][0]
         assert report["changed"] is (len(after) == len(before)) and report["state"] == "active"
         assert (world.file.parent / "sealing.key").read_bytes() == sealing
     assert killed >= ROUNDS // 5, f"only {killed} of {ROUNDS} were killed in time"

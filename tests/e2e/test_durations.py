@@ -25,6 +25,11 @@ ABSURD = {
     "soon": "is not a time",
 }
 TRUST = 'issuer = "https://other.example"\nkeys_url = "https://other.example/keys"\naudiences = ["a"]'
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+PROVIDER = client("provided", more=f'grants = ["{EXCHANGE}"]\nprofiles = ["access_token"]\naudiences = ["a"]') + (
+    f'[[exchange]]\nclients = ["provided"]\ngrants = ["{EXCHANGE}"]\nimpersonate = true\nprovider = "google"\nmax_lifetime = "1h"\n'
+    '[exchange.upstream]\npreset = "google"\nclient_id = "a"\n')
+UPLOAD = ('[uploads.photos]\nbucket = "photos"\nregion = "eu-west-1"\nkey = "a/{{uuid}}"\ncontent_types = ["image/png"]\nmax_bytes = 1\n')
 #: Settings by name: where the line stands, and what its table needs besides.
 SETTINGS = {
     "store.refresh": "[store]\n{}",
@@ -47,6 +52,17 @@ SETTINGS = {
     "trust[].keys_min_age": f"[[trust]]\n{TRUST}\n{{}}",
     "trust[].keys_max_age": f"[[trust]]\n{TRUST}\n{{}}",
     "trust[].keys_stale": f"[[trust]]\n{TRUST}\n{{}}",
+    "trust[].revocations_every": f'[[trust]]\n{TRUST}\nrevocations = "on"\n{{}}',
+    "trust[].revocations_stale": f'[[trust]]\n{TRUST}\nrevocations = "on"\n{{}}',
+    "refresh.grace": "[refresh]\n{}",
+    "refresh.idle": "[refresh]\n{}",
+    "refresh.absolute": "[refresh]\n{}",
+    "exchange[].upstream.cache": f"{PROVIDER}{{}}",
+    "dpop.window": "[dpop]\n{}",
+    "webhooks.jaas.window": '[webhooks.jaas]\napp_id = "a"\nsecrets = ["env:PATH"]\n{}',
+    "gate.dpop.window": f"[[trust]]\n{TRUST}\n\n[gate.dpop]\n{{}}",
+    "gate.dpop.authorizer_ttl": f"[[trust]]\n{TRUST}\n\n[gate.dpop]\n{{}}",
+    "uploads.photos.lifetime": f"{UPLOAD}{{}}",
     "gate.appsync_ttl": f"[[trust]]\n{TRUST}\n\n[gate]\n{{}}",
 }
 LEAVES = {name.rsplit(".", 1)[-1] for name in SETTINGS}

@@ -1,8 +1,9 @@
-"""Keys in DynamoDB (moto, over the wire): the table, two servers on it, an outage under a running server, the way there and back."""
+"""Keys in DynamoDB (MiniStack, over the wire): the table, two servers on it, an outage under a running server, the way there and back."""
 
 import base64
 import concurrent.futures
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,22 +30,22 @@ def dynamo_world(full_world, relay):
         assert secret not in shown
 
 
-def items(moto, table):
+def items(ministack, table):
     """The items of a table, by key."""
-    return {item["key"]["S"]: item for item in moto.client("dynamodb").scan(TableName=table, ConsistentRead=True)["Items"]}
+    return {item["key"]["S"]: item for item in ministack.client("dynamodb").scan(TableName=table, ConsistentRead=True)["Items"]}
 
 
-def test_a_table_is_made_once_by_store_create_and_never_by_serve(dynamo_world, moto, table):
+def test_a_table_is_made_once_by_store_create_and_never_by_serve(dynamo_world, ministack, table):
     world, url = dynamo_world, f"dynamodb://{table}"
     world.configure(configuration(f'url = "{url}"'))
     for command in [("serve",), ("keys", "list"), ("store", "check")]:
         world.fails(78, "there is no such table; make it with `countersign store create`", *command)
-    assert table not in moto.client("dynamodb").list_tables()["TableNames"]
+    assert table not in ministack.client("dynamodb").list_tables()["TableNames"]
 
     assert world.done("store", "create") == f"made {url}\n"
     assert world.done("store", "create") == f"{url} is there already\n"
     assert json.loads(world.done("store", "create", url, "--json")) == {"made": False, "notes": []}
-    client = moto.client("dynamodb")
+    client = ministack.client("dynamodb")
     made = client.describe_table(TableName=table)["Table"]
     assert made["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST" and made["DeletionProtectionEnabled"]
     assert client.describe_time_to_live(TableName=table)["TimeToLiveDescription"] == {
@@ -72,8 +73,8 @@ def test_of_many_that_make_a_table_at_once_one_makes_it_and_all_succeed(dynamo_w
     assert sorted(one["made"] for one in done) == [False] * 5 + [True], done
 
 
-def test_a_table_of_another_shape_is_refused(dynamo_world, moto, table):
-    moto.client("dynamodb").create_table(
+def test_a_table_of_another_shape_is_refused(dynamo_world, ministack, table):
+    ministack.client("dynamodb").create_table(
         TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
     )
@@ -93,8 +94,37 @@ def test_a_server_goes_on_through_an_outage_of_dynamodb_and_says_so_after_max_st
     assert url in stores.a_server_goes_on_through_an_outage(dynamo_world, url, relay.shut, relay.unshut)
 
 
-def test_a_table_that_goes_back_takes_no_key_from_verifiers(dynamo_world, moto, table):
-    url, client = f"dynamodb://{table}", moto.client("dynamodb")
+def test_an_assertion_is_taken_once_by_whichever_server(dynamo_world, table):
+    dynamo_world.done("store", "create", f"dynamodb://{table}")
+    stores.an_assertion_is_taken_once_by_whichever_server(dynamo_world, f"dynamodb://{table}")
+
+
+def test_a_proof_is_taken_once_by_whichever_server(dynamo_world, table):
+    dynamo_world.done("store", "create", f"dynamodb://{table}")
+    stores.a_proof_is_taken_once_by_whichever_server(dynamo_world, f"dynamodb://{table}")
+
+
+def test_a_family_of_refresh_tokens_lives_through_fire_on_one_table(dynamo_world, table):
+    dynamo_world.done("store", "create", f"dynamodb://{table}")
+    stores.a_family_lives_through_fire(dynamo_world, f"dynamodb://{table}")
+
+
+def test_a_server_killed_between_its_write_and_its_answer_has_turned_a_family_once(
+        dynamo_world, ministack, relay, table):
+    dynamo_world.done("store", "create", f"dynamodb://{table}")
+    killing = partial(stores.killing_over_http, relay)
+    families = lambda: {key: item for key, item in items(ministack, table).items() if key.startswith("refresh/")}
+    stores.a_server_killed_between_its_write_and_its_answer_has_turned_once(
+        dynamo_world, f"dynamodb://{table}", killing, families)
+
+
+def test_a_family_of_refresh_tokens_lives_with_clocks_apart_on_one_table(dynamo_world, table):
+    dynamo_world.done("store", "create", f"dynamodb://{table}")
+    stores.a_family_lives_with_clocks_apart_and_lost_answers(dynamo_world, f"dynamodb://{table}")
+
+
+def test_a_table_that_goes_back_takes_no_key_from_verifiers(dynamo_world, ministack, table):
+    url, client = f"dynamodb://{table}", ministack.client("dynamodb")
     dynamo_world.done("store", "create", url)
 
     def clear():
@@ -104,45 +134,45 @@ def test_a_table_that_goes_back_takes_no_key_from_verifiers(dynamo_world, moto, 
     stores.a_store_that_goes_back_takes_no_key_from_verifiers(dynamo_world, url, clear)
 
 
-def test_a_store_moves_from_sqlite_to_dynamodb_and_back_and_tokens_made_before_verify_after(dynamo_world, moto, table):
+def test_a_store_moves_from_sqlite_to_dynamodb_and_back_and_tokens_made_before_verify_after(dynamo_world, ministack, table):
     url = f"dynamodb://{table}"
     dynamo_world.fails(78, "there is no such table", "store", "check", url)
     dynamo_world.done("store", "create", url)
 
     def look(later):
-        found = items(moto, table)
+        found = items(ministack, table)
         assert found["family/1"]["bytes"] == {"B": b"family/1"} and found["family/1"]["expires_at"] == {"N": str(later)}
         assert "expires_at" not in found["family/2"] and "family/gone" not in found
 
     def lose():
-        moto.client("dynamodb").delete_item(TableName=table, Key={"key": {"S": "family/2"}})
+        ministack.client("dynamodb").delete_item(TableName=table, Key={"key": {"S": "family/2"}})
 
     stores.a_store_moves_from_sqlite_and_back(dynamo_world, url, look, lose)
 
 
-def test_check_names_items_that_are_damaged(dynamo_world, moto, table):
+def test_check_names_items_that_are_damaged(dynamo_world, ministack, table):
     world = dynamo_world
     world.configure(configuration(f'url = "dynamodb://{table}"'))
     world.done("store", "create")
     world.done("sign", "--claims", "{}")
-    client = moto.client("dynamodb")
+    client = ministack.client("dynamodb")
     client.put_item(TableName=table, Item={"key": {"S": "foreign"}, "version": {"S": "v"}, "bytes": {"S": "CONTENT"}})
     complaint = world.fails(1, "1 of 2 documents damaged: foreign: ", "store", "check")
     assert "its `bytes` should be binary (B) and is a string (S)" in complaint and "CONTENT" not in complaint
 
 
-def test_the_table_of_the_documentation_is_one_that_works(dynamo_world, moto, table):
+def test_the_table_of_the_documentation_is_one_that_works(dynamo_world, ministack, table):
     page = (Path(__file__).parents[2] / "docs/stores.md").read_text(encoding="utf-8")
     template = page.split("```yaml\n")[1].split("```")[0]
     assert template.count("TableName: countersign\n") == 1
     template = template.replace("TableName: countersign\n", f"TableName: {table}\n")
-    moto.client("cloudformation").create_stack(StackName=table, TemplateBody=template)
+    ministack.client("cloudformation").create_stack(StackName=table, TemplateBody=template)
     dynamo_world.configure(configuration(f'url = "dynamodb://{table}"'))
     dynamo_world.done("sign", "--claims", "{}")
     assert json.loads(dynamo_world.done("store", "check", "--json"))["keys"] == 1
-    # Moto's CloudFormation passes over these.
+    # MiniStack's CloudFormation passes over these.
     assert "TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }" in template
-    assert moto.client("dynamodb").describe_table(TableName=table)["Table"]["DeletionProtectionEnabled"]
+    assert ministack.client("dynamodb").describe_table(TableName=table)["Table"]["DeletionProtectionEnabled"]
 
 
 def test_what_keeps_aws_from_answering_is_said_without_a_secret(dynamo_world, relay, table):
@@ -191,14 +221,14 @@ def test_a_build_without_dynamodb_says_which_one_has_it(world, table):
         world.fails(78, "build it with --features dynamodb", *command, env={"COUNTERSIGN_STORE__URL": f"dynamodb://{table}"})
 
 
-def test_no_level_of_the_log_shows_what_is_sent_to_aws(dynamo_world, moto, table):
+def test_no_level_of_the_log_shows_what_is_sent_to_aws(dynamo_world, ministack, table):
     world = dynamo_world
     world.configure(configuration(f'url = "dynamodb://{table}"'))
     world.done("store", "create")
     server = world.serve(env={"COUNTERSIGN_LOG__LEVEL": "trace"})
     ready(server.printed["issuer"])
     sign(server.printed["issuer"])
-    item = items(moto, table)["keyring"]
+    item = items(ministack, table)["keyring"]
     content = item["bytes"]["B"]
     assert "countersign::audit" in world.log, "the log is there"
     private = json.loads(content)["content"]["rings"]["default"]["keys"][0]["private"]["ciphertext"]

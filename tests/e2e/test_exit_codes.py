@@ -9,9 +9,11 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 from e2e import wire
+from e2e.assertions import Key
 from e2e.program import CONFIG, SECRET, client, until
 
 PORT = 9  # nothing listens there
@@ -21,6 +23,16 @@ issuer = "http://127.0.0.1:{PORT}"
 jwks = "file:keys.json"
 algorithms = ["ES256"]
 audiences = ["api://default"]
+"""
+LOGIN = Key("alice")
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+EXCHANGING = client("backend", more=f'grants = ["{EXCHANGE}"]\nprofiles = ["access_token"]\naudiences = ["api://default"]\n') + f"""
+[[exchange]]
+clients = ["backend"]
+provider = "login"
+grants = ["{EXCHANGE}"]
+impersonate = true
+trust = {{ issuer = "https://login.example", jwks = {json.dumps(LOGIN.jwks)}, algorithms = ["ES256"], audiences = ["a"] }}
 """
 
 
@@ -35,14 +47,20 @@ class Prepared:
         public = world.done("keys", "export", "--public")
         (world.file.parent / "keys.json").write_text(public)
         (world.folder / "jwks.json").write_text(public)
-        world.configure(CONFIG + client("tests") + GATE, PORT)
+        world.configure(CONFIG + client("tests") + GATE + EXCHANGING, PORT)
         for name, token in [("good", self.token), ("bad", self.foreign)]:
             (world.folder / f"{name}.json").write_text(json.dumps({
                 "type": "TOKEN", "authorizationToken": f"Bearer {token}",
                 "methodArn": "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET/orders",
             }))
+        (world.folder / "gate.toml").write_text(GATE.replace("file:keys.json", "file:jwks.json"))
         (world.folder / "nonsense.json").write_text("{}")
+        (world.folder / "prosody.toml").write_text(
+            'issuer = "https://tokens.example"\nprofiles.jitsi = { app_id = "a", domain = "meet.example" }\n')
         (world.folder / "broken.toml").write_text("issuer = 5\n")
+        # It has to outlive all rows, on a slow machine too.
+        lasting = LOGIN.sign("a", iss="https://login.example", exp=int(time.time()) + 3600)
+        (world.folder / "foreign").write_text(lasting)
         subprocess.run(
             ["openssl", "genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "new.pem"],
             cwd=world.folder, check=True,
@@ -55,7 +73,7 @@ class Prepared:
                 [world.binary, *arguments], cwd=folder, env=world.environment, check=True, capture_output=True, text=True
             )
             run("keys", "prepare")
-            rows = json.loads(run("keys", "list", "--json").stdout)
+            rows = json.loads(run("keys", "list", "--json").stdout)["keys"]
             [kid] = [row["kid"] for row in rows if row["kid"] != self.active]
             for command in commands:
                 run("keys", command, kid)
@@ -88,6 +106,7 @@ def plain(*arguments):
 #: Every command: its name, how it is called, and its exit code.
 COMMANDS = [
     ("init", plain("init", "--config", "new/c.toml", "--algorithm", "ES256"), 0),
+    ("init", plain("init", "--config", "new/c.toml", "--key", "new.pem", "--no-client"), 0),
     ("init", plain("init"), 1),
     ("sign", plain("sign", "--claims", "{}"), 0),
     ("sign", plain("sign", "--claims", "5"), 2),
@@ -99,7 +118,12 @@ COMMANDS = [
     ("explain", plain("explain", "@token"), 0),
     ("explain", plain("explain", "@foreign"), 1),
     ("explain", plain("explain", "abc"), 1),
+    ("decode", plain("decode", "@token"), 0),
+    ("decode", plain("decode", "@foreign"), 0),
+    ("decode", plain("decode", "abc"), 1),
+    ("decode", plain("decode", ""), 2),
     ("authorize", plain("authorize", "--event", "good.json"), 0),
+    ("authorize", plain("authorize", "--event", "good.json", "--config", "gate.toml"), 0),
     ("authorize", plain("authorize", "--event", "good.json", "--explain"), 0),
     ("authorize", plain("authorize", "--event", "bad.json"), 1),
     ("authorize", plain("authorize", "--event", "bad.json", "--explain"), 1),
@@ -111,7 +135,11 @@ COMMANDS = [
     ("keys accept-loss", plain("keys", "accept-loss", "--sequence", "5", "gone"), 0),
     ("keys remove", lambda p: (["keys", "remove", p.next["publish"][1]], p.next["publish"][0]), 0),
     ("keys remove", plain("keys", "remove", "@active"), 1),
+    ("keys remove", plain("keys", "remove", "--signed-nothing", "@active"), 1),
     ("keys correct-times", plain("keys", "correct-times"), 0),
+    ("keys generate", plain("keys", "generate", "--jaas"), 0),
+    ("keys generate", plain("keys", "generate", "--jaas", "--out", "new.pem"), 1),
+    ("keys generate", plain("keys", "generate", "--jaas", "--rsa-bits", "1024"), 2),
     ("keys prepare", plain("keys", "prepare"), 0),
     ("keys publish", step("publish"), 0),
     ("keys publish", plain("keys", "publish", "unknown"), 1),
@@ -129,12 +157,23 @@ COMMANDS = [
     ("store check", plain("store", "check", "sqlite:absent.db"), 78),
     ("store copy", plain("store", "copy", "sqlite:countersign/countersign.db", "sqlite:copied.db"), 0),
     ("client new", plain("client", "new", "x"), 0),
+    ("client list", plain("client", "list"), 0),
+    ("client secret", plain("client", "secret", "tests"), 0),
+    ("client secret", plain("client", "secret", "nobody"), 1),
     ("client new", plain("client", "new", "x", "--grant", "client_credentials"), 0),
     ("client new", plain("client", "new", "x", "--grant", "client_credentials", "--auth", "private_key_jwt"), 0),
+    ("tokens revoke", plain("tokens", "revoke", "--subject", "alice"), 0),
+    ("tokens revoke", plain("tokens", "revoke"), 2),
+    ("tokens revoked", plain("tokens", "revoked"), 0),
+    ("exchange", plain("exchange", "--explain", "foreign"), 0),
+    ("exchange", plain("exchange", "--explain", "foreign", "--audience", "api://other"), 1),
+    ("exchange", plain("exchange", "foreign"), 2),
     ("publish", plain("publish", "site"), 0),
     ("publish", plain("publish", "--check"), 1),
     ("config check", plain("config", "check"), 0),
     ("config check", plain("config", "check", "--config", "broken.toml"), 78),
+    ("config prosody", plain("config", "prosody", "--config", "prosody.toml"), 0),
+    ("config prosody", plain("config", "prosody"), 78),
     ("config schema", plain("config", "schema"), 0),
     ("config schema", plain("config", "schema", "--markdown"), 0),
     ("completions", plain("completions", "bash"), 0),

@@ -59,7 +59,7 @@ CLAIMS = ["exp", "nbf", "iat", "iss", "aud"]
 
 def test_a_good_token_passes_every_check(world, their):
     report = explain(world, their(), *EXPECTING)
-    assert report["valid"] and set(report) == {"valid", "checks"}
+    assert report["valid"] and set(report) == {"valid", "checks", "unchecked", "claims"}
     assert marks(report) == {"passed": STEPS + CLAIMS, "failed": [], "not_reached": []}
     assert all(set(check) == {"name", "expected", "found", "verdict"} for check in report["checks"])
 
@@ -133,6 +133,6 @@ def test_arguments_that_ask_nothing_are_usage_errors_as_with_verify(world, their
         world.fails(2, "no-such-file", command, "--jwks", "no-such-file", token)
         world.fails(2, "over https only", command, "--jwks", "http://a.example/keys", token)
         world.fails(2, "leeway of more than 10 minutes", command, *EXPECTING, "--leeway", "11m", token)
-        for text, says in [("<html>", "not a JWKS"), ('{"keys":[]}', "no key to verify with")]:
+        for text, says in [("<html>", "it is a web page"), ("{", "not a JWKS"), ('{"keys":[]}', "no key to verify with")]:
             (world.folder / "bad.json").write_text(text)
             world.fails(1, says, command, "--jwks", "bad.json", token)

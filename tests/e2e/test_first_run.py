@@ -192,4 +192,4 @@ def test_a_configuration_elsewhere_is_named_by_flag_or_variable(world):
     assert (world.folder / "here" / "sealing.key").exists() and not (world.folder / FILE).exists()
     by_flag = world.done("keys", "list", "--json", "--config", "here/my.toml")
     by_variable = world.done("keys", "list", "--json", env={"COUNTERSIGN_CONFIG": "here/my.toml"})
-    assert by_flag == by_variable and len(json.loads(by_flag)) == 1
+    assert by_flag == by_variable and len(json.loads(by_flag)["keys"]) == 1

@@ -17,7 +17,8 @@ from e2e.wire import MARK
 APP = "vpaas-magic-cookie-0123456789abcdef"
 KID = f"{APP}/a1b2c3"
 PROFILE = f'\n[profiles.jaas]\napp_id = "{APP}"\n'
-ALL = 'audiences = ["api://default"]\nprofiles = ["*"]\njaas = { moderator = true, any_room = true, user = ["*"], features = ["*"] }'
+ALL = ('audiences = ["api://default"]\nprofiles = ["*"]\n'
+       'jaas = { moderator = true, any_room = true, regex = ["team-.*"], user = ["*"], features = ["*", "next-thing"] }')
 NONE = 'profiles = ["jaas"]\njaas = { rooms = ["daily"], user = ["*"] }'
 ROOM = '{"room":"daily","user":{"id":"u1","name":"Zoë","email":"z@example.com","avatar":"https://a.example/z.png"}}'
 
@@ -91,14 +92,20 @@ REFUSALS = [
     ('{"room":"r","sub":"%s"}' % MARK, "unknown member"),
     ('{"room":"r","Moderator":true}', "unknown member"),
     ('{"room":"r","context":{}}', "unknown member"),
-    ('{"room":"r","user":{"moderator":"true"}}', "`data.user`"),
-    ('{"room":"r","user":"%s"}' % MARK, "`data.user`"),
-    ('{"room":"r","user":{"id":1}}', "`data.user`"),
+    ('{"room":"r","user":{"moderator":"true"}}', "`data.user.moderator` has its place beside `user`"),
+    ('{"room":"r","user":"%s"}' % MARK, "`data.user` must be an object"),
+    ('{"room":"r","user":{"id":1}}', "`data.user.id` must be a string; found a number"),
+    ('{"room":"r","user":{"hidden-from-recorder":"%s"}}' % MARK, "`data.user.hidden-from-recorder` must be true or false"),
+    ('{"room":"r","moderator":true,"features":{"flip2":true}}', "unknown feature"),
+    ('{"room":"*","regex":true}', "no pattern"),
+    ('{"room":"r","regex":1}', "`data.regex` must be true or false"),
+    # What 8x8 documents as the payload, pasted.
+    ('{"aud":"jitsi","iss":"chat","room":"r"}', "unknown member"),
     ('{"room":"r","moderator":1}', "`data.moderator`"),
     ('{"room":"r","moderator":"yes"}', "`data.moderator`"),
     ('{"room":"r","moderator":"TRUE"}', "`data.moderator`"),
     ('{"room":"r","moderator":true,"features":["recording"]}', "`data.features`"),
-    ('{"room":"r","moderator":true,"features":{"recording":1}}', "`data.features`"),
+    ('{"room":"r","moderator":true,"features":{"recording":1}}', "must be true or false; found a number"),
     ('{"room":"r","room":"*"}', "twice"),
 ]
 
@@ -175,6 +182,47 @@ def test_http_refuses_with_the_reason_and_no_echo(world, imported):
         wire.check_refusal(post(imported, "all", data), 400, says, secret=SECRET)
     answer = post(imported, "all", '{"room":"r"}', metadata={"audience": "api://default"})
     wire.check_refusal(answer, 400, "`metadata.audience` has no place in profile jaas", secret=SECRET)
+
+
+def test_every_documented_member_and_feature_leaves_in_the_documented_form(pem, imported):
+    """developer.8x8.com/jaas/docs/api-keys-jwt, member by member; and a room as a pattern."""
+    names = ["livestreaming", "recording", "transcription", "sip-inbound-call", "sip-outbound-call", "inbound-call",
+             "outbound-call", "file-upload", "list-visitors", "send-groupchat", "create-polls", "flip"]
+    features = {name: index % 3 != 0 for index, name in enumerate(names)} | {"next-thing": True}
+    user = {"id": "u1", "name": "Zoë", "email": "z@example.com", "avatar": "https://a.example/z.png"}
+    data = {"room": "team-.*", "regex": True, "moderator": True, "features": features,
+            "user": user | {"hidden-from-recorder": True}}
+    answer = post(imported, "all", json.dumps(data))
+    assert answer.status == 200, answer
+    token = answer.json()["access_token"]
+    assert wire.header(token) == {"alg": "RS256", "kid": KID, "typ": "JWT"}
+    claims = read(token, pem)
+    times = [claims.pop(name) for name in ("iat", "nbf", "exp")]
+    assert times[0] == times[1] <= time.time() - 10 and times[2] == times[0] + 3600
+    assert claims == {
+        "aud": "jitsi", "iss": "chat", "sub": APP, "room": "team-.*",
+        "context": {
+            "user": user | {"moderator": "true", "hidden-from-recorder": "true"},
+            "features": {name: "true" if on else "false" for name, on in features.items()},
+            "room": {"regex": "true"},
+        },
+    }
+    # Another pattern, and one for a client that has none.
+    for client_id, room in [("all", "team-.+"), ("none", "daily")]:
+        answer = post(imported, client_id, json.dumps({"room": room, "regex": True}))
+        wire.check_refusal(answer, 403, "rule: jaas.regex", error="access_denied", secret=SECRET)
+    answer = post(imported, "none", '{"room":"daily","moderator":true,"features":{"next-thing":true}}')
+    wire.check_refusal(answer, 400, "unknown feature", secret=SECRET)
+
+
+def test_what_may_be_mistyped_or_is_overridden_is_told_at_the_start(world, pem, variables):
+    world.configure(CONFIG + PROFILE.replace(APP, "vpaas-magic-cookie-other") + client("all", more=ALL))
+    done = world.run("config", "check", env=variables)
+    assert done.returncode == 0, done
+    warnings = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    assert len(warnings) == 2, warnings
+    assert "profiles.jaas: JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY are in the environment and win" in warnings[0]
+    assert 'clients.all.jaas.features: "next-thing" is not a documented feature' in warnings[1]
 
 
 def test_a_profile_without_its_key_says_so_and_the_others_work(world):

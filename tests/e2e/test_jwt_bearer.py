@@ -74,7 +74,7 @@ def test_the_token_is_about_the_subject_of_the_provider_and_for_the_client(serve
     assert claims["aud"] == "api://default" and answer.json()["scope"] == "write read"
     assert set(claims) == {"iss", "sub", "client_id", "aud", "iat", "nbf", "exp", "jti", "scope"}, "nothing of the assertion is taken over"
     claims = minted(ask(server, sign(server, act={"sub": "x"}, client_id="x", scope="admin"), audience="api://other"))
-    assert claims["client_id"] == "app" and "act" not in claims and "scope" not in claims and claims["aud"] == "api://other"
+    assert claims["client_id"] == "app" and claims["act"] == {"sub": "login:x"} and "scope" not in claims and claims["aud"] == "api://other"
 
 
 @pytest.mark.parametrize("lifetime, id, longest", [(300, "app", 300), (7000, "app", 3600), (80000, "app", 3600), (300, "short", 60)])

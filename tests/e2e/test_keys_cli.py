@@ -67,11 +67,11 @@ def by_kid(world, kid):
 def test_list_shows_every_key_to_people_and_programs(ready):
     [key] = ready.keys()
     assert (key["ring"], key["state"], key["algorithm"], key["origin"]) == ("default", "active", "ES256", "generated")
-    heading, row, empty, picture, line = ready.done("keys", "list").splitlines()
+    heading, row, empty, picture, legend, line = ready.done("keys", "list").splitlines()
     assert heading.split() == ["RING", "STATE", "ALGORITHM", "CREATED", "ORIGIN", "NEXT", "KEPT", "KID"]
     assert row.split()[0:3] == ["default", "active", "ES256"]
     assert row.split()[-2:] == [key["sealed_by"], key["kid"]]
-    assert empty == "" and picture.startswith("default: 20") and picture.endswith("| is now")
+    assert empty == "" and picture.startswith("default: 20") and legend == "  | now  · unseen  - published  # signing  = retired"
     assert line.split()[-1] == key["kid"] and "#" in line
 
 
@@ -93,10 +93,51 @@ def test_an_exported_pem_file_verifies_what_the_key_signed(ready):
     ready.done("verify", "--jwks", "keys.pem", token)
 
 
-def test_export_wants_to_hear_that_public_keys_are_meant(ready):
-    done = ready.run("keys", "export")
-    assert done.returncode == 2 and "--public" in done.stderr and done.stdout == ""
-    ready.fails(1, "no public keys", "keys", "export", "--public", "--ring", "other")
+def test_export_is_of_public_keys_whether_or_not_that_is_said(ready):
+    assert ready.done("keys", "export") == ready.done("keys", "export", "--public")
+    assert json.loads(ready.done("keys", "export", "--format", "pem", "--json"))["pem"][0].startswith("-----BEGIN PUBLIC KEY-----")
+    ready.fails(1, "there is no ring other in the configuration, only default; declare it as [rings.other]", "keys", "export", "--ring", "other")
+
+
+WITH_JAAS = CONFIG.replace("ES256", "RS256") + '\n[rings.jaas]\npublish = false\n'
+
+
+def test_an_import_into_the_wrong_ring_is_told_with_the_ring_and_can_be_taken_back(world, pem):
+    world.configure(WITH_JAAS + client("tests"))
+    world.done("keys", "init")
+    take = ("keys", "import", pem["rsa"], "--kid", "app/4f4910")
+    before = contents(world.folder)
+    world.fails(1, "there is no ring jass in the configuration, only default, jaas", *take, "--ring", "jass")
+    assert contents(world.folder) == before
+    for more in ([], ["--activate"]):
+        [signing] = [key["kid"] for key in world.keys() if (key["ring"], key["state"]) == ("default", "active")]
+        world.done(*take, *more)
+        state = "active" if more else "published"
+        world.fails(1, f'key "app/4f4910" is already in ring default, {state}; if that was a mistake, take it back', *take, "--ring", "jaas")
+        if more:
+            world.fails(1, "it signs; activate another key", "keys", "remove", "app/4f4910")
+        assert "is removed from ring default" in world.done("keys", "remove", "--signed-nothing", "app/4f4910")
+        # Who signed before signs again, and the name is free.
+        assert [(key["kid"], key["state"]) for key in world.keys() if key["ring"] == "default"] == [(signing, "active")]
+        world.done(*take, "--ring", "jaas")
+        world.done("keys", "remove", "--signed-nothing", "app/4f4910")
+    world.fails(1, "was made here; only an import can be undone", "keys", "remove", "--signed-nothing", signing)
+    world.fails(1, "there is no key", "keys", "remove", "--signed-nothing", "unknown")
+
+
+def test_a_key_of_another_algorithm_than_its_ring_is_told_unless_it_is_meant(ready, pem):
+    said = ready.run("keys", "import", "--kid", "k1", pem["rsa"])
+    assert said.returncode == 0 and "a key that came in is for RS256" in said.stderr and "--ring" in said.stderr
+    said = ready.run("keys", "import", "--kid", "k2", "--algorithm", "PS256", pem["rsa"])
+    assert said.returncode == 0 and "came in is for" not in said.stderr
+
+
+@pytest.mark.parametrize("target", ["https://my-site.s3.amazonaws.com/", "s3:/my-site/auth", "gs://bucket", "arn:aws:s3:::bucket"])
+def test_what_looks_like_a_url_is_not_made_into_a_folder(ready, target):
+    before = contents(ready.folder)
+    ready.fails(2, "is neither a folder nor a bucket; write s3://BUCKET/PREFIX", "publish", target)
+    assert contents(ready.folder) == before
+    assert ready.run("publish", "./site:1").returncode == 0 and (ready.folder / "site:1").is_dir()
 
 
 @pytest.mark.parametrize("kind, traditional", [
@@ -105,7 +146,7 @@ def test_export_wants_to_hear_that_public_keys_are_meant(ready):
 ])
 def test_pem_of_every_kind_comes_in_and_signs(ready, kind, traditional):
     text = make(kind, traditional)
-    report = json.loads(ready.done("keys", "import", "--json", "--activate", "--kid", "k1", "-", input=text))
+    report = json.loads(ready.done("keys", "import", "--json", "--activate", "--kid", "k1", "-", input=text))["keys"][0]
     assert report == {"ring": "default", "kid": "k1", "state": "active", "changed": True}
     token = ready.done("sign", "--claims", '{"sub":"a"}').strip()
     header = wire.header(token)
@@ -117,7 +158,7 @@ def test_pem_of_every_kind_comes_in_and_signs(ready, kind, traditional):
 
 def test_without_a_name_a_key_is_called_by_its_thumbprint(ready):
     text = make("RS256")
-    done = json.loads(ready.done("keys", "import", "--json", "-", input=text))
+    done = json.loads(ready.done("keys", "import", "--json", "-", input=text))["keys"][0]
     jwk = rsa_jwk(text)
     canonical = json.dumps({name: jwk[name] for name in ("e", "kty", "n")}, separators=(",", ":"))
     digest = subprocess.run(["openssl", "dgst", "-sha256", "-binary"], input=canonical.encode(), capture_output=True, check=True)
@@ -163,7 +204,7 @@ def test_a_jwks_with_one_name_that_is_taken_changes_nothing(ready):
 def test_a_key_in_the_environment_may_have_escaped_line_ends(ready):
     text = make("RS256")
     for name, value in [("PRIVATE_KEY", text.strip().replace("\n", "\\n")), ("OTHER_KEY", text)]:
-        report = json.loads(ready.done("keys", "import", "--json", "--env", name, "--kid", "env", env={name: value}))
+        report = json.loads(ready.done("keys", "import", "--json", "--env", name, "--kid", "env", env={name: value}))["keys"][0]
         assert report["kid"] == "env" and report["changed"] is (name == "PRIVATE_KEY")
     ready.fails(2, "NO_SUCH_KEY is not set", "keys", "import", "--env", "NO_SUCH_KEY")
 
@@ -172,7 +213,7 @@ def test_the_same_import_twice_changes_nothing(ready, pem):
     assert "imported: key" in ready.done("keys", "import", "--kid", "k1", pem["rsa"])
     before = ready.keys()
     assert "already there: key k1" in ready.done("keys", "import", "--kid", "k1", pem["rsa"])
-    assert json.loads(ready.done("keys", "import", "--json", "--kid", "k1", pem["rsa"]))["changed"] is False
+    assert json.loads(ready.done("keys", "import", "--json", "--kid", "k1", pem["rsa"]))["keys"][0]["changed"] is False
     assert ready.keys() == before
     ready.done("keys", "import", "--kid", "k1", "--activate", pem["rsa"])
     after = ready.keys()
@@ -185,7 +226,7 @@ def test_a_name_is_given_once(ready, pem):
     ready.done("keys", "import", "--kid", "k1", pem["rsa"])
     before = ready.keys()
     ready.fails(1, "already named", "keys", "import", "--kid", "k1", pem["ec"])
-    ready.fails(1, "already named", "keys", "import", "--kid", "k1", "--ring", "second", pem["rsa"])
+    ready.fails(1, "there is no ring second in the configuration", "keys", "import", "--kid", "k1", "--ring", "second", pem["rsa"])
     ready.fails(1, "already named", "keys", "import", "--kid", "k1", "--algorithm", "PS256", "--activate", pem["rsa"])
     assert ready.keys() == before
 
@@ -195,8 +236,8 @@ def encrypted(pem, *how):
 
 
 @pytest.mark.parametrize("what, says", [
-    ("public", "public key"), ("encrypted-pkcs8", "encrypted"), ("encrypted-pkcs1", "encrypted"), ("rsa1024", "1024 bits"),
-    ("nothing", "no key found"), ("text", "no key found"), ("two", "more than one key"), ("cut", ""), ("certificate", "no key found"),
+    ("public", "public key"), ("encrypted-pkcs8", "openssl pkey -in"), ("encrypted-pkcs1", "encrypted"), ("rsa1024", "1024 bits"),
+    ("nothing", "standard input: no key found: it is empty"), ("text", "no key found: expected PEM"), ("two", "more than one key"), ("cut", ""), ("certificate", "no key found: it is a certificate"),
     ("public-jwk", "public key"), ("json", ""), ("empty-set", "no key found"), ("weak-secret", ""), ("x25519", ""),
     ("wrong-parts", "do not belong together"),
 ])

@@ -1,10 +1,11 @@
-"""Keys in AWS KMS and a sealing key under it, with LocalStack's KMS: what a server does with them, and without them."""
+"""Keys in AWS KMS and a sealing key under it, in AWS as MiniStack plays it: what a server does with them, and without them."""
 
 import base64
 import json
 import sqlite3
 import subprocess
 
+import boto3
 import httpx
 import jwt
 import pytest
@@ -12,12 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from e2e import wire
-from e2e.localstack import CREDENTIALS
+from e2e import aws, wire
 from e2e.program import SECRET, client, until
 from e2e.test_reseal import Load, listening
 from e2e.test_rotation import RINGS as RINGS_THAT_TURN
 from e2e.test_rotation import configuration as rotating
+from e2e.test_s3 import Container
 
 HEAD = """issuer = "http://127.0.0.1:@PORT@"
 
@@ -63,18 +64,23 @@ def verified(issuer):
     return header
 
 
-def kms_public_key(localstack, arn):
-    return localstack.kms.get_public_key(KeyId=arn)["PublicKey"]
+def new_key(ministack, **more):
+    """The ARN of a key that is made now."""
+    return ministack.client("kms").create_key(**more)["KeyMetadata"]["Arn"]
+
+
+def kms_public_key(ministack, arn):
+    return ministack.client("kms").get_public_key(KeyId=arn)["PublicKey"]
 
 
 @pytest.fixture
-def kms(full_world, door):
-    """The program with AWS behind the door."""
-    full_world.environment |= CREDENTIALS | {"AWS_ENDPOINT_URL": door.url} | ENV
+def kms(full_world, relay):
+    """The program with AWS behind the relay."""
+    full_world.environment |= aws.variables(relay.url) | ENV
     return full_world
 
 
-def test_a_ring_in_kms_signs_tokens_that_verify_and_its_certificate_is_of_the_kms_key(kms, localstack):
+def test_a_ring_in_kms_signs_tokens_that_verify_and_its_certificate_is_of_the_kms_key(kms, ministack):
     kms.configure(configuration())
     issuer = listening(kms.serve())
     kid = verified(issuer)["kid"]
@@ -82,14 +88,14 @@ def test_a_ring_in_kms_signs_tokens_that_verify_and_its_certificate_is_of_the_km
     arn = key["kms"]
     assert arn.startswith("arn:aws:kms:") and key["sealed_by"] is None and key["kid"] == kid
     assert arn in kms.done("keys", "list")
-    metadata = localstack.kms.describe_key(KeyId=arn)["KeyMetadata"]
+    metadata = ministack.client("kms").describe_key(KeyId=arn)["KeyMetadata"]
     assert (metadata["KeySpec"], metadata["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
-    tags = {tag["TagKey"]: tag["TagValue"] for tag in localstack.kms.list_resource_tags(KeyId=arn)["Tags"]}
+    tags = {tag["TagKey"]: tag["TagValue"] for tag in ministack.client("kms").list_resource_tags(KeyId=arn)["Tags"]}
     assert tags == {"countersign-issuer": issuer, "countersign-ring": "kms"}
 
     pem = httpx.get(f"{issuer}/.well-known/x509.json").json()[kid]
     certificate = x509.load_pem_x509_certificate(pem.encode())
-    spki = kms_public_key(localstack, arn)
+    spki = kms_public_key(ministack, arn)
     assert certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == spki
     certificate.public_key().verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
     (kms.folder / "cert.pem").write_text(pem)
@@ -110,7 +116,7 @@ def flat(world):
     return [event | event.get("fields", {}) for event in world.events()]
 
 
-def test_a_ring_in_kms_is_rotated_by_hand_and_by_itself(kms, localstack):
+def test_a_ring_in_kms_is_rotated_by_hand_and_by_itself(kms, ministack):
     kms.configure(configuration())
     issuer = listening(kms.serve())
     first = verified(issuer)["kid"]
@@ -125,10 +131,10 @@ def test_a_ring_in_kms_is_rotated_by_hand_and_by_itself(kms, localstack):
     assert verified(issuer)
     states = {key["kid"]: key["state"] for key in kms.keys() if key["ring"] == "kms"}
     assert sorted(states.values()) == ["active", "retired", "revoked"]
-    assert localstack.kms.describe_key(KeyId=arn)["KeyMetadata"]["Enabled"] is True
+    assert ministack.client("kms").describe_key(KeyId=arn)["KeyMetadata"]["Enabled"] is True
 
 
-def test_the_rotation_makes_the_next_key_in_kms(kms, localstack):
+def test_the_rotation_makes_the_next_key_in_kms(kms, ministack):
     kms.configure(rotating(RINGS_THAT_TURN + 'signer = "kms"\n'))
     kms.done("sign", "--claims", "{}", "--lifetime", "3s")
 
@@ -139,16 +145,16 @@ def test_the_rotation_makes_the_next_key_in_kms(kms, localstack):
     (kid,) = until(made, "the next key is due")
     keys = {key["kid"]: key for key in kms.keys()}
     assert len(keys) == 2 and len({key["kms"] for key in keys.values()}) == 2
-    assert localstack.kms.describe_key(KeyId=keys[kid]["kms"])["KeyMetadata"]["KeyState"] == "Enabled"
+    assert ministack.client("kms").describe_key(KeyId=keys[kid]["kms"])["KeyMetadata"]["KeyState"] == "Enabled"
 
 
-def test_a_key_of_kms_is_imported_by_its_arn(kms, localstack):
+def test_a_key_of_kms_is_imported_by_its_arn(kms, ministack):
     port = kms.configure(configuration(more='\n[rings.reports]\nalgorithm = "PS256"\n'))
-    arn = localstack.key(KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")
+    arn = new_key(ministack, KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")
     kms.fails(78, "does not sign with ES256", "keys", "import", "--kms", arn, "--ring", "local", "--algorithm", "ES256")
     kms.fails(78, "NotFoundException", "keys", "import", "--kms", "alias/nobody", "--ring", "local")
-    kms.fails(78, "not for SIGN_VERIFY", "keys", "import", "--kms", localstack.key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT"),
-              "--algorithm", "RS256")
+    kms.fails(78, "not for SIGN_VERIFY", "keys", "import", "--kms", new_key(ministack, KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT"),
+              "--ring", "local", "--algorithm", "RS256")
     said = kms.done("keys", "import", "--kms", arn, "--ring", "local", "--algorithm", "PS256", "--kid", "k1", "--activate")
     assert "imported: key k1 in ring local, active" in said
     assert "already there: key k1" in kms.done("keys", "import", "--kms", arn, "--ring", "local", "--algorithm", "PS256", "--kid", "k1")
@@ -157,13 +163,13 @@ def test_a_key_of_kms_is_imported_by_its_arn(kms, localstack):
     assert (header["alg"], header["kid"]) == ("PS256", "k1")
 
 
-def test_without_kms_a_ring_of_it_answers_503_and_a_local_one_goes_on(kms, door, localstack):
+def test_without_kms_a_ring_of_it_answers_503_and_a_local_one_goes_on(kms, relay, ministack):
     port = kms.configure(configuration())
     in_kms = listening(kms.serve())
     kms.configure(configuration("local"), port)
     local = listening(kms.serve("--listen", "127.0.0.1:0"))
     assert verified(in_kms) and sign(local).status == 200
-    door.shut()
+    relay.shut()
     answer = sign(in_kms)
     assert (answer.status, answer.json()["error"]) == (503, "temporarily_unavailable")
     assert sign(local).status == 200
@@ -171,18 +177,18 @@ def test_without_kms_a_ring_of_it_answers_503_and_a_local_one_goes_on(kms, door,
     # Starting needs no KMS either: the public halves are in the keyring.
     kms.configure(configuration("kms"), port)
     assert sign(listening(kms.serve("--listen", "127.0.0.1:0"))).status == 503
-    door.unshut()
+    relay.unshut()
     until(lambda: sign(in_kms).status == 200, "KMS is back")
     (key,) = [key for key in kms.keys() if key["ring"] == "kms"]
-    localstack.kms.disable_key(KeyId=key["kms"])
+    ministack.client("kms").disable_key(KeyId=key["kms"])
     answer = sign(in_kms)
     assert (answer.status, answer.json()["error"]) == (500, "server_error")
     assert "DisabledException" not in answer.body.decode()
     assert any("DisabledException" in json.dumps(event) and key["kms"] in json.dumps(event) for event in kms.events())
 
 
-def test_the_sealing_key_is_under_kms_and_a_running_server_needs_it_no_more(kms, door, localstack):
-    arn = localstack.key()
+def test_the_sealing_key_is_under_kms_and_a_running_server_needs_it_no_more(kms, relay, ministack):
+    arn = new_key(ministack)
     sealing = f'\n[sealing]\nkey = "kms:{arn}"\n'
     kms.configure(configuration("local", sealing))
     issuer = listening(kms.serve())
@@ -194,25 +200,101 @@ def test_the_sealing_key_is_under_kms_and_a_running_server_needs_it_no_more(kms,
     # A copy has everything that it takes to open it.
     kms.done("store", "copy", "sqlite:countersign/countersign.db", "sqlite:copy.db")
     assert json.loads(kms.done("store", "check", "sqlite:copy.db", "--json")) == report
-    door.shut()
+    relay.shut()
     assert sign(issuer).status == 200
     kms.fails(70, "KMS is not available", "sign", "--claims", "{}")
     # What is read has to be proven authentic, which takes the sealing key; to revoke takes none (test_revoke.py).
     kms.fails(70, "KMS is not available", "keys", "list")
-    door.unshut()
-    localstack.kms.disable_key(KeyId=arn)
+    relay.unshut()
+    ministack.client("kms").disable_key(KeyId=arn)
     kms.fails(78, "DisabledException", "sign", "--claims", "{}")
     assert sign(issuer).status == 200
-    localstack.kms.enable_key(KeyId=arn)
-    other = localstack.key()
+    ministack.client("kms").enable_key(KeyId=arn)
+    other = new_key(ministack)
     kms.configure(configuration("local", f'\n[sealing]\nkey = "kms:{other}"\n'))
+    # As KMS documents it; MiniStack does not look at the key that a request names.
+    relay.spoil = lambda method, path: (400, b'{"__type":"IncorrectKeyException","message":"another key"}')
     kms.fails(78, "under another KMS key", "sign", "--claims", "{}")
 
 
-def test_from_a_file_to_kms_to_a_new_data_key_and_back_under_load(kms, localstack):
+def test_one_server_asks_for_the_credentials_of_kms_once_for_all_that_it_uses_it_for(kms, relay, ministack):
+    arn = new_key(ministack)
+    kms.configure(configuration("kms", f'\n[sealing]\nkey = "kms:{arn}"\n', "\n[rings.second]\nalgorithm = \"ES256\"\nsigner = \"kms\"\n"))
+    with Container(seconds=3600) as container:
+        issuer = listening(kms.serve(env=container.environment))
+        for _ in range(3):
+            assert verified(issuer)
+        targets = {headers.get("x-amz-target") for _, _, headers in lower(relay.asked)}
+        assert {"TrentService.CreateKey", "TrentService.GenerateDataKey", "TrentService.Sign"} <= targets, targets
+        assert len(container.handed) == 1
+
+
+def test_a_process_in_another_region_signs_with_the_replica_of_the_same_key(kms, relay, ministack):
+    kms.configure(configuration().replace('signer = "kms"', 'signer = "kms"\nkms_replicas = ["eu-west-1", "ap-south-1"]'))
+    issuer = listening(kms.serve())
+    kid = verified(issuer)["kid"]
+    arn = next(key["kms"] for key in kms.keys() if key["ring"] == "kms")
+    assert arn.startswith("arn:aws:kms:us-east-1:") and ":key/mrk-" in arn
+    regions = {}
+    for region in ("us-east-1", "eu-west-1", "ap-south-1"):
+        client = boto3.client(
+            "kms", endpoint_url=ministack.url, region_name=region, aws_access_key_id="test", aws_secret_access_key="test"
+        )
+        there = arn.replace("us-east-1", region)
+        tags = {tag["TagKey"]: tag["TagValue"] for tag in client.list_resource_tags(KeyId=there)["Tags"]}
+        regions[region] = client.get_public_key(KeyId=there)["PublicKey"], tags["countersign-ring"], set(tags)
+    assert len({(public, ring, frozenset(tags)) for public, ring, tags in regions.values()}) == 1
+    assert regions["eu-west-1"][1:] == ("kms", {"countersign-issuer", "countersign-ring"})
+    for region in ("eu-west-1", "us-east-1", "ap-south-1"):
+        relay.asked.clear()
+        token = kms.done("sign", "--claims", '{"sub":"alice"}', "--audience", "api://default", env={"AWS_REGION": region}).strip()
+        asked = [headers["authorization"] for _, _, headers in lower(relay.asked)]
+        assert asked and all(f"/{region}/kms/" in one for one in asked), asked
+        assert jwt.get_unverified_header(token)["kid"] == kid
+        kms.done("verify", "--issuer", issuer, token)
+    # Where there is no replica the key is not found, which is said with its name there.
+    kms.fails(70, ":kms:sa-east-1:000000000000:key/mrk-", "sign", "--claims", "{}", env={"AWS_REGION": "sa-east-1"})
+    # The next key has its replicas before anybody hears of it.
+    kms.done("keys", "prepare", "--ring", "kms")
+    following = {key["kms"] for key in kms.keys() if key["ring"] == "kms"} - {arn}
+    assert len(following) == 1
+    europe = boto3.client("kms", endpoint_url=ministack.url, region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test")
+    assert europe.get_public_key(KeyId=following.pop().replace("us-east-1", "eu-west-1"))["PublicKey"]
+
+
+def test_a_key_that_cannot_be_replicated_is_given_up_and_nobody_hears_of_it(kms, ministack):
+    # A key of KMS has no replica in its own region.
+    kms.configure(configuration().replace('signer = "kms"', 'signer = "kms"\nkms_replicas = ["eu-west-1", "us-east-1"]'))
+    europe = boto3.client("kms", endpoint_url=ministack.url, region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test")
+    before = {key["KeyArn"] for key in ministack.client("kms").list_keys()["Keys"]}
+    kms.fails(78, "AlreadyExistsException", "sign", "--claims", "{}")
+    made = {key["KeyArn"] for key in ministack.client("kms").list_keys()["Keys"]} - before
+    assert made
+    for arn in made:
+        assert ministack.client("kms").describe_key(KeyId=arn)["KeyMetadata"]["KeyState"].startswith("Pending")
+        assert europe.describe_key(KeyId=arn.replace("us-east-1", "eu-west-1"))["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    kms.configure(configuration())
+    assert not [key for key in kms.keys() if key["kms"] in made]
+
+
+@pytest.mark.parametrize("setting, says", [
+    ('kms_replicas = ["eu-west-1"]', "only keys in KMS have replicas"),
+    ('signer = "kms"\nkms_replicas = ["Europe"]', "not a region"),
+    ('signer = "kms"\nkms_replicas = ["eu-west-1", "eu-west-1"]', "twice"),
+])
+def test_replicas_that_cannot_be_are_refused_at_start(full_world, setting, says):
+    full_world.configure(configuration("local").replace('[rings.local]\n', f"[rings.local]\n{setting}\n"))
+    assert "rings.local.kms_replicas" in full_world.fails(78, says, "config", "check")
+
+
+def lower(requests):
+    return [(method, path, {name.lower(): value for name, value in headers.items()}) for method, path, headers in requests]
+
+
+def test_from_a_file_to_kms_to_a_new_data_key_and_back_under_load(kms, ministack):
     alias = "alias/seal-" + base64.b32encode(str(kms.folder).encode()[-20:]).decode().strip("=")
-    arn = localstack.key()
-    localstack.kms.create_alias(AliasName=alias, TargetKeyId=arn)
+    arn = new_key(ministack)
+    ministack.client("kms").create_alias(AliasName=alias, TargetKeyId=arn)
     file = f'\n[sealing]\nkey = "file:sealing.key"\nalso = ["kms:{alias}"]\n'
     in_kms = f'\n[sealing]\nkey = "kms:{alias}"\nalso = ["file:sealing.key"]\n'
     port = kms.configure(configuration("local", file))
@@ -250,9 +332,9 @@ def test_servers_without_a_region_or_credentials_say_what_is_missing(full_world)
     full_world.fails(78, "AWS KMS has no keys for HS256", "config", "check")
 
 
-def test_no_log_level_shows_a_data_key(kms, localstack):
+def test_no_log_level_shows_a_data_key(kms, ministack):
     kms.environment |= {"COUNTERSIGN_LOG__LEVEL": "trace"}
-    arn = localstack.key()
+    arn = new_key(ministack)
     kms.configure(configuration("local", f'\n[sealing]\nkey = "kms:{arn}"\n'))
     kms.serve()
     kms.serve("--listen", "127.0.0.1:0")  # the second one opens what the first one made
@@ -261,7 +343,7 @@ def test_no_log_level_shows_a_data_key(kms, localstack):
     database.close()
     text = json.loads(document)["data_key"]["ciphertext"]
     ciphertext = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    plain = localstack.kms.decrypt(CiphertextBlob=ciphertext, EncryptionContext={"purpose": "countersign-sealing"})["Plaintext"]
+    plain = ministack.client("kms").decrypt(CiphertextBlob=ciphertext, EncryptionContext={"purpose": "countersign-sealing"})["Plaintext"]
     log = (kms.folder / "log").read_bytes()
     assert b"aws_smithy" not in log, "what the library says is not logged at all"
     shown = [plain, base64.b64encode(plain), base64.urlsafe_b64encode(plain).rstrip(b"="), plain.hex().encode()]

@@ -7,6 +7,7 @@ minted and what is lost is counted. Refusals that anybody can cause are a few re
 import hashlib
 import json
 import os
+import pty
 import select
 import signal
 import subprocess
@@ -275,3 +276,22 @@ def test_a_command_hands_out_no_token_whose_record_it_cannot_write(world, audit,
             cwd=world.folder, env=world.environment, stdout=subprocess.PIPE, stderr=full, timeout=60,
         )
     assert (done.returncode, done.stdout == b"") == (code, code != 0), done
+
+
+@pytest.mark.parametrize("options, is_shown", [([], False), (["--verbose"], True)])
+def test_a_terminal_is_shown_the_record_of_its_own_mint_only_when_it_asks(world, options, is_shown):
+    """Everything else than a terminal gets it, so that nothing minted by a script goes unrecorded."""
+    world.configure(CONFIG + client("tests"))
+    terminal, ours = pty.openpty()
+    with os.fdopen(terminal, "rb", buffering=0) as seen:
+        with os.fdopen(ours, "wb") as given:
+            done = subprocess.run(
+                [world.binary, "sign", "--claims", '{"sub":"alice"}', *options], cwd=world.folder, env=world.environment,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=given, timeout=60)
+            given.write(b"END")
+        shown = b""
+        while not shown.endswith(b"END"):
+            shown += seen.read(4096)
+    assert done.returncode == 0 and done.stdout.count(b".") == 2, shown
+    assert (b"minted" in shown) == is_shown, shown
+    assert "minted" in world.run("sign", "--claims", '{"sub":"alice"}').stderr

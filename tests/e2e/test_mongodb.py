@@ -1,4 +1,4 @@
-"""Keys in a MongoDB database, as tests/servers/mongo.py plays one: two servers on it, an outage, MONGODB-AWS, and moving in and out."""
+"""Keys in MongoDB (mongo-java-server): two servers on it, an outage, kill -9 under load, moving in and out; MONGODB-AWS on the stand-in."""
 
 from datetime import datetime, timezone
 
@@ -6,6 +6,7 @@ import pytest
 from e2e import mongo as mongo_server
 from e2e import stores
 from e2e.stores import configuration, quick
+from e2e.withheld import MongoDB, withheld
 
 PASSWORD = "PW-never-shown"
 
@@ -20,6 +21,37 @@ def test_two_servers_on_one_database_make_one_key_and_both_take_up_the_next(full
 def test_a_server_goes_on_through_an_outage_of_mongodb_and_says_so_after_max_stale(full_world, mongo):
     url = mongo.url() + "?serverSelectionTimeoutMS=1000"
     stores.a_server_goes_on_through_an_outage(full_world, url, mongo.stop, mongo.start)
+
+
+def test_nothing_that_was_acknowledged_is_lost_when_mongodb_is_killed_under_load(full_world, mongo):
+    url = mongo.url() + "?serverSelectionTimeoutMS=1000"
+    stores.nothing_that_was_acknowledged_is_lost(full_world, url, mongo.stop, mongo.start)
+
+
+def test_an_assertion_is_taken_once_by_whichever_server(full_world, mongo):
+    stores.an_assertion_is_taken_once_by_whichever_server(full_world, mongo.url())
+
+
+def test_a_proof_is_taken_once_by_whichever_server(full_world, mongo):
+    stores.a_proof_is_taken_once_by_whichever_server(full_world, mongo.url())
+
+
+def test_a_family_of_refresh_tokens_lives_through_fire_on_one_database(full_world, mongo):
+    stores.a_family_lives_through_fire(full_world, mongo.url())
+
+
+def test_a_server_killed_between_its_write_and_its_answer_has_turned_a_family_once(full_world, mongo):
+    url = mongo.url()
+    stored = {"_id": {"$regex": "^refresh/"}}
+    families = lambda: {document["_id"]: document for document in mongo.collection(url).find(stored)}
+    with withheld(mongo.port, MongoDB) as relay:
+        through = url.replace(f":{mongo.port}/", f":{relay.port}/") + "?directConnection=true"
+        stores.a_server_killed_between_its_write_and_its_answer_has_turned_once(
+            full_world, through, relay.killing, families)
+
+
+def test_a_family_of_refresh_tokens_lives_with_clocks_apart_on_one_database(full_world, mongo):
+    stores.a_family_lives_with_clocks_apart_and_lost_answers(full_world, mongo.url())
 
 
 def test_a_database_that_goes_back_takes_no_key_from_verifiers(full_world, mongo):
@@ -83,8 +115,8 @@ def test_mongodb_aws_takes_credentials_from_the_environment_as_the_driver_does(f
     full_world.fails(78, "readWrite", "store", "check", env=aws | {"STORE_URL": guarded.url()})
 
 
-def test_a_password_is_in_no_message_and_no_log(full_world, mongo):
-    url = mongo.url(f"me:{PASSWORD}@")
+def test_a_password_is_in_no_message_and_no_log(full_world, mongo_stand_in):
+    url = mongo_stand_in.url(f"me:{PASSWORD}@")
     full_world.configure(configuration('url = "env:STORE_URL"'))
     for command in [("keys", "list"), ("serve",), ("store", "check"), ("store", "copy", "env:STORE_URL", "sqlite:x.db")]:
         done = full_world.run(*command, env={"STORE_URL": url})

@@ -140,7 +140,7 @@ def on_a_terminal(world, *arguments):
 def test_on_a_terminal_the_log_is_for_people_and_still_cannot_be_forged(world):
     world.configure()
     world.done("keys", "init")  # its warning is not what is asked about
-    seen = on_a_terminal(world, "sign", "--claims", json.dumps({"sub": "a\n2026 forged \x1b[2J record"}))
+    seen = on_a_terminal(world, "sign", "--verbose", "--claims", json.dumps({"sub": "a\n2026 forged \x1b[2J record"}))
     lines = [line for line in seen.splitlines() if line.strip()]
     assert len(lines) == 1 and "minted" in lines[0] and not lines[0].startswith("{")
     assert "\x1b[2J" not in seen and "\n2026 forged" not in seen

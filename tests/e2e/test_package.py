@@ -49,10 +49,26 @@ def test_what_lambda_could_not_run_is_not_packaged(programs, tmp_path):
     tools = tmp_path / "tools"
     tools.mkdir()
     for newest, code in (("2.34", 0), ("2.4", 0), ("2.35", 1), ("2.100", 1), ("3.0", 1)):
-        (tools / "objdump").write_text(f"#!/bin/sh\necho 'x GLIBC_2.3 y'; echo 'x GLIBC_{newest} y'\n", encoding="utf-8")
-        (tools / "objdump").chmod(0o755)
+        said = f"Machine: Advanced Micro Devices X86-64\nx GLIBC_2.3 y\nx GLIBC_{newest} y\n"
+        (tools / "readelf").write_text(f"#!/bin/sh\ncat <<END\n{said}END\n", encoding="utf-8")
+        (tools / "readelf").chmod(0o755)
         done = package("--from", programs, "--to", tmp_path / "out", path=tools)
         assert done.returncode == code and (code == 0 or f"needs glibc {newest}" in done.stderr), done
+
+
+def test_the_architecture_is_that_of_the_programs(programs, tmp_path):
+    """As if they had been built for arm64 here."""
+    for program in programs.iterdir():
+        made = bytearray(program.read_bytes())
+        # e_machine of the ELF header: EM_AARCH64.
+        made[18:20] = (183).to_bytes(2, "little")
+        program.write_bytes(made)
+    done = package("--from", programs, "--to", tmp_path / "out")
+    if os.uname().machine != "aarch64":
+        assert done.returncode == 0 and "there is no aarch64-linux-gnu-strip" in done.stderr, done
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"issuer-aarch64.zip", "authorizer-aarch64.zip"}
+    (programs / "countersign").write_bytes(b"no program")
+    assert "is not a program" in package("--from", programs, "--to", tmp_path / "out").stderr
 
 
 def test_what_is_missing_or_misspelt_is_said(programs, tmp_path):

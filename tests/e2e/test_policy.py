@@ -152,7 +152,7 @@ def test_a_profile_must_be_allowed(server):
     ("jaas-only", '{"r\\u006fom":"\\u002a"}', "jaas.any_room"),
     ("jaas-only", '{"room":"r","features":{"recording":true}}', "jaas.features"),
     ("moderator", '{"room":"*","moderator":true}', "jaas.any_room"),
-    ("moderator", '{"room":"r","moderator":true,"features":{"recording":true,"%s":true}}' % MARK, "jaas.features"),
+    ("moderator", '{"room":"r","moderator":true,"features":{"recording":true,"transcription":true}}', "jaas.features"),
     ("moderator", '{"room":"r","moderator":true,"features":{"livestreaming":"true"}}', "jaas.features"),
     ("jaas-only", '{"room":"%s"}' % MARK, "jaas.rooms"),
     ("jaas-only", '{"room":"R"}', "jaas.rooms"),

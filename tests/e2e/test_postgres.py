@@ -7,6 +7,7 @@ from e2e import stores
 from e2e.postgres import PASSWORD
 from e2e.program import private
 from e2e.stores import configuration, kid
+from e2e.withheld import Postgres, withheld
 
 URL = "COUNTERSIGN_STORE__URL"
 
@@ -29,6 +30,27 @@ def test_a_server_goes_on_through_an_outage_of_postgres_and_says_so_after_max_st
 
 def test_an_assertion_is_taken_once_by_whichever_server_on_one_database(full_world, url):
     stores.an_assertion_is_taken_once_by_whichever_server(full_world, url)
+
+
+def test_a_proof_is_taken_once_by_whichever_server_on_one_database(full_world, url):
+    stores.a_proof_is_taken_once_by_whichever_server(full_world, url)
+
+
+def test_a_family_of_refresh_tokens_lives_through_fire_on_one_database(full_world, url):
+    stores.a_family_lives_through_fire(full_world, url)
+
+
+def test_a_server_killed_between_its_write_and_its_answer_has_turned_a_family_once(full_world, postgres, url):
+    stored = "SELECT key, version, bytes FROM countersign.documents WHERE key LIKE 'refresh/%'"
+    families = lambda: dict(row.split("|", 1) for row in postgres.run(stored, url.rsplit("/", 1)[1]).splitlines())
+    with withheld(postgres.port, Postgres) as relay:
+        through = url.replace(f":{postgres.port}/", f":{relay.port}/")
+        stores.a_server_killed_between_its_write_and_its_answer_has_turned_once(
+            full_world, through, relay.killing, families)
+
+
+def test_a_family_of_refresh_tokens_lives_with_clocks_apart_on_one_database(full_world, url):
+    stores.a_family_lives_with_clocks_apart_and_lost_answers(full_world, url)
 
 
 def test_a_database_that_goes_back_takes_no_key_from_verifiers(full_world, postgres, url):

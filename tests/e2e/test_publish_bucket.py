@@ -3,9 +3,10 @@
 import hashlib
 import json
 
+import httpx
 import jwt
 import pytest
-from e2e.aws import SECRET, Relay, nowhere
+from e2e.aws import SECRET, nowhere
 from e2e.program import client, free_port
 
 DISCOVERY = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
@@ -15,17 +16,18 @@ KEY_SETS = [JWKS, "/.well-known/jwks-rsa.json", "/public-keys"]
 
 
 @pytest.fixture
-def site(aws_world, moto, relay):
-    """A configuration whose issuer is part of a bucket, behind something that reads it as CloudFront would."""
-    aws_world.bucket, front = moto.bucket(), Relay(moto.port, reader=True)
-    aws_world.issuer = f"{front.url}/{aws_world.bucket}/auth"
+def site(aws_world, s3, s3_relay):
+    """A configuration whose issuer is part of a bucket that anyone may read."""
+    aws_world.environment |= {"AWS_SESSION_TOKEN": ""}  # versitygw knows none; see test_session_tokens.py
+    aws_world.bucket = s3.bucket()
+    anyone = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{aws_world.bucket}/*"}
+    s3.client("s3").put_bucket_policy(
+        Bucket=aws_world.bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [anyone]}))
+    aws_world.issuer = f"{s3.url}/{aws_world.bucket}/auth"
     config = f'issuer = "{aws_world.issuer}"\n\n[rings.default]\nalgorithm = "ES256"\n'
     aws_world.configure(config + client("tests"))
-    aws_world.target = f"s3://{aws_world.bucket}/auth?endpoint={relay.url}"
-    try:
-        yield aws_world
-    finally:
-        front.end()
+    aws_world.target = f"s3://{aws_world.bucket}/auth?endpoint={s3_relay.url}"
+    return aws_world
 
 
 def publish(site, *more):
@@ -36,11 +38,11 @@ def written(report):
     return {document["path"] for document in report["documents"] if document["written"]}
 
 
-def puts(relay):
+def puts(s3_relay):
     """The documents that were written since this was last asked, in order."""
     prefix = "/auth"
-    paths = [path[path.index(prefix) + len(prefix):] for method, path, _ in relay.asked if method == "PUT"]
-    relay.asked.clear()
+    paths = [path[path.index(prefix) + len(prefix):] for method, path, _ in s3_relay.asked if method == "PUT"]
+    s3_relay.asked.clear()
     return paths
 
 
@@ -54,14 +56,14 @@ def next_key(site):
     return kid
 
 
-def test_objects_have_the_bytes_and_the_attributes_that_a_server_would_answer_with(site, moto):
+def test_objects_have_the_bytes_and_the_attributes_that_a_server_would_answer_with(site, s3):
     report = publish(site)
     site.done("publish", "folder")
-    objects, s3 = moto.objects(site.bucket), moto.client("s3")
+    objects, client = s3.objects(site.bucket), s3.client("s3")
     assert {"auth" + document["path"] for document in report["documents"]} == set(objects)
     for document in report["documents"]:
         assert document["written"]
-        found = s3.get_object(Bucket=site.bucket, Key="auth" + document["path"])
+        found = client.get_object(Bucket=site.bucket, Key="auth" + document["path"])
         assert found["ContentType"] == document["content_type"] and found["CacheControl"] == document["cache_control"]
         assert found["Body"].read() == (site.folder / "folder" / document["path"].lstrip("/")).read_bytes()
     assert objects.keys() >= {"auth" + JWKS, "auth/.well-known/x509.json", "auth/public-keys"}
@@ -77,57 +79,57 @@ def test_verifiers_need_nothing_but_the_bucket(site):
     site.done("verify", "--issuer", site.issuer, "--audience", "api://default", token)
 
 
-def test_only_what_changed_is_written_and_keys_go_before_what_refers_to_them(site, relay, moto):
+def test_only_what_changed_is_written_and_keys_go_before_what_refers_to_them(site, s3_relay, s3):
     first = site.done("publish", site.target)
-    count = len(moto.objects(site.bucket))
+    count = len(s3.objects(site.bucket))
     assert f"{count} of {count} documents written to s3://{site.bucket}/auth?***" in first
-    order = puts(relay)
+    order = puts(s3_relay)
     assert order[-2:] == DISCOVERY and JWKS in order[:-2]
-    assert not written(publish(site)) and puts(relay) == []
+    assert not written(publish(site)) and puts(s3_relay) == []
 
     old = site.keys()[0]["kid"]
     new = next_key(site)
     site.fails(1, "is not what it should be", "publish", "--check")
     changed = written(publish(site))
     assert changed == {*KEY_SETS, "/.well-known/x509.json", asap(new)}
-    assert sorted(puts(relay)) == sorted(changed)
+    assert sorted(puts(s3_relay)) == sorted(changed)
     site.done("publish", "--check")
 
     site.done("keys", "revoke", old)
     report = publish(site)
-    assert report["removed"] == [asap(old)] and f"auth{asap(old)}" not in moto.objects(site.bucket)
+    assert report["removed"] == [asap(old)] and f"auth{asap(old)}" not in s3.objects(site.bucket)
     # Removed when nothing refers to it any more.
-    methods = [method for method, _, _ in relay.asked if method in ("PUT", "DELETE")]
+    methods = [method for method, _, _ in s3_relay.asked if method in ("PUT", "DELETE")]
     assert methods[-1] == "DELETE" and methods.count("DELETE") == 1
     site.done("publish", "--check")
 
 
-def test_an_attribute_that_differs_is_a_change_and_objects_of_others_stay(site, moto):
+def test_an_attribute_that_differs_is_a_change_and_objects_of_others_stay(site, s3):
     publish(site)
-    s3, key = moto.client("s3"), "auth" + JWKS
-    body = moto.objects(site.bucket)[key]
-    right = {name: s3.head_object(Bucket=site.bucket, Key=key)[name] for name in ("ContentType", "CacheControl")}
+    client, key = s3.client("s3"), "auth" + JWKS
+    body = s3.objects(site.bucket)[key]
+    right = {name: client.head_object(Bucket=site.bucket, Key=key)[name] for name in ("ContentType", "CacheControl")}
     for wrong in [{"ContentType": "binary/octet-stream"}, {"CacheControl": "no-store"}]:
-        s3.put_object(Bucket=site.bucket, Key=key, Body=body, **right | wrong)
+        client.put_object(Bucket=site.bucket, Key=key, Body=body, **right | wrong)
         assert written(publish(site)) == {JWKS}
-        found = s3.head_object(Bucket=site.bucket, Key=key)
+        found = client.head_object(Bucket=site.bucket, Key=key)
         assert {name: found[name] for name in right} == right
     for name in ("auth/asap/notes.pem", "auth/asap/notes", "other/asap/" + "0" * 64 + ".pem"):
-        s3.put_object(Bucket=site.bucket, Key=name, Body=b"mine")
+        client.put_object(Bucket=site.bucket, Key=name, Body=b"mine")
     assert publish(site)["removed"] == []
 
 
-def test_a_run_that_fails_on_the_way_leaves_what_refers_to_keys_as_it_was_and_the_next_one_finishes(site, moto, relay):
+def test_a_run_that_fails_on_the_way_leaves_what_refers_to_keys_as_it_was_and_the_next_one_finishes(site, s3, s3_relay):
     denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
-    relay.spoil = lambda method, path: denied if method == "PUT" and path.endswith("/public-keys") else None
+    s3_relay.spoil = lambda method, path: denied if method == "PUT" and path.endswith("/public-keys") else None
     site.fails(78, f"the bucket s3://{site.bucket}/auth?***: access denied", "publish", site.target)
-    assert not {f"auth{path}" for path in DISCOVERY} & set(moto.objects(site.bucket))
-    relay.spoil = lambda method, path: None
+    assert not {f"auth{path}" for path in DISCOVERY} & set(s3.objects(site.bucket))
+    s3_relay.spoil = lambda method, path: None
     assert written(publish(site)) >= set(DISCOVERY)
     site.done("publish", "--check")
 
 
-def test_what_keeps_a_bucket_from_being_written_is_told_in_one_line(site, relay):
+def test_what_keeps_a_bucket_from_being_written_is_told_in_one_line(site, s3_relay):
     away = f"s3://{site.bucket}/auth?endpoint=http://127.0.0.1:{free_port()}"
     nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     for target, environment, code, says in [
@@ -139,56 +141,56 @@ def test_what_keeps_a_bucket_from_being_written_is_told_in_one_line(site, relay)
     ]:
         complaint = site.fails(code, says, "publish", target, env=environment)
         assert SECRET not in complaint
-    relay.spoil = lambda method, path: (403, b"")
+    s3_relay.spoil = lambda method, path: (403, b"")
     site.fails(78, "give this role s3:GetObject", "publish", site.target)
 
 
 @pytest.fixture
-def distribution(site, moto):
-    """A CloudFront distribution, and a program that finds moto by the environment."""
-    site.environment |= {"AWS_ENDPOINT_URL": moto.url}
+def distribution(site, ministack):
+    """A CloudFront distribution, and a program that finds MiniStack by the environment."""
+    site.environment |= {"AWS_ENDPOINT_URL": ministack.url}
     origin = {"Id": "site", "DomainName": f"{site.bucket}.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
     config = {
         "CallerReference": site.bucket, "Comment": "", "Enabled": True, "Origins": {"Quantity": 1, "Items": [origin]},
         "DefaultCacheBehavior": {"TargetOriginId": "site", "ViewerProtocolPolicy": "https-only", "MinTTL": 0,
                                  "ForwardedValues": {"QueryString": False, "Cookies": {"Forward": "none"}}},
     }
-    return moto.client("cloudfront").create_distribution(DistributionConfig=config)["Distribution"]["Id"]
+    return ministack.client("cloudfront").create_distribution(DistributionConfig=config)["Distribution"]["Id"]
 
 
-def invalidated(moto, distribution):
+def invalidated(ministack, distribution):
     """The paths of each invalidation, by its id."""
-    cloudfront = moto.client("cloudfront")
+    cloudfront = ministack.client("cloudfront")
     found = cloudfront.list_invalidations(DistributionId=distribution)["InvalidationList"].get("Items", [])
     one = lambda id: cloudfront.get_invalidation(DistributionId=distribution, Id=id)["Invalidation"]
     return {entry["Id"]: sorted(one(entry["Id"])["InvalidationBatch"]["Paths"]["Items"]) for entry in found}
 
 
-def test_cloudfront_is_told_exactly_what_has_changed(site, moto, distribution, relay):
+def test_cloudfront_is_told_exactly_what_has_changed(site, ministack, distribution, s3_relay):
     path = f"/{site.bucket}/auth"
     first = publish(site, "--cloudfront", distribution)
     every = sorted(path + document["path"] for document in first["documents"])
-    assert invalidated(moto, distribution) == {first["invalidation"]: every}
+    assert invalidated(ministack, distribution) == {first["invalidation"]: every}
 
     assert publish(site, "--cloudfront", distribution, "--wait")["invalidation"] is None
-    assert len(invalidated(moto, distribution)) == 1, "nothing has changed"
+    assert len(invalidated(ministack, distribution)) == 1, "nothing has changed"
 
     old, new = site.keys()[0]["kid"], next_key(site)
     second = publish(site, "--cloudfront", distribution, "--wait")
     changed = sorted(path + name for name in (*KEY_SETS, "/.well-known/x509.json", asap(new)))
-    assert invalidated(moto, distribution)[second["invalidation"]] == changed
+    assert invalidated(ministack, distribution)[second["invalidation"]] == changed
 
     site.done("keys", "revoke", old)
     third = publish(site, "--cloudfront", distribution)
-    assert path + asap(old) in invalidated(moto, distribution)[third["invalidation"]]
+    assert path + asap(old) in invalidated(ministack, distribution)[third["invalidation"]]
     # A run that fails on the way tells what it has changed.
     next_key(site)
     denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
-    relay.spoil = lambda method, name: denied if method == "PUT" and name.endswith("/public-keys") else None
-    before = invalidated(moto, distribution)
+    s3_relay.spoil = lambda method, name: denied if method == "PUT" and name.endswith("/public-keys") else None
+    before = invalidated(ministack, distribution)
     done = site.run("publish", site.target, "--cloudfront", distribution)
     assert done.returncode == 78, done
-    told = [paths for id, paths in invalidated(moto, distribution).items() if id not in before]
+    told = [paths for id, paths in invalidated(ministack, distribution).items() if id not in before]
     assert len(told) == 1 and path + JWKS in told[0] and path + "/public-keys" not in told[0]
 
 
@@ -200,6 +202,43 @@ def test_what_keeps_cloudfront_from_being_told_is_told_in_one_line(site, distrib
     assert "aws cloudfront create-invalidation --distribution-id ENOSUCH --paths /" in done.stderr
     # What is published is published, and nothing is left to tell.
     assert publish(site, "--cloudfront", "ENOSUCH")["invalidation"] is None
+
+
+def test_a_distribution_with_origin_access_control_serves_what_was_published(aws_world, ministack):
+    """The bucket stays private; MiniStack's CloudFront signs what it asks of it, and the policy names the distribution."""
+    bucket, cloudfront = ministack.bucket(), ministack.client("cloudfront")
+    control = {"Name": bucket, "SigningProtocol": "sigv4", "SigningBehavior": "always", "OriginAccessControlOriginType": "s3"}
+    control = cloudfront.create_origin_access_control(OriginAccessControlConfig=control)["OriginAccessControl"]["Id"]
+    origin = {"Id": "site", "DomainName": f"{bucket}.s3.us-east-1.amazonaws.com", "OriginPath": "/public", "OriginAccessControlId": control,
+              "S3OriginConfig": {"OriginAccessIdentity": ""}}
+    made = cloudfront.create_distribution(DistributionConfig={
+        "CallerReference": bucket, "Comment": "", "Enabled": True, "Origins": {"Quantity": 1, "Items": [origin]},
+        # Not https-only, as it should be: the emulator is asked in clear text. CachePolicyId is CachingOptimized.
+        "DefaultCacheBehavior": {"TargetOriginId": "site", "ViewerProtocolPolicy": "allow-all",
+                                 "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6"}})["Distribution"]
+    domain = made["DomainName"]
+    aws_world.configure(f'issuer = "https://{domain}"\n\n[rings.default]\nalgorithm = "ES256"\n' + client("tests"))
+    report = json.loads(aws_world.done("publish", f"s3://{bucket}/public", "--cloudfront", made["Id"], "--json"))
+    assert len(report["documents"]) > 4 and report["invalidation"]
+
+    def asked(path, **headers):
+        return httpx.get(ministack.url + path, headers={"Host": domain} | headers)
+
+    assert asked(JWKS).status_code == 403, "the bucket is private"
+    for distribution, status in [(made["ARN"][:-1] + "?", 403), (made["ARN"], 200)]:
+        reader = {"Effect": "Allow", "Principal": {"Service": "cloudfront.amazonaws.com"}, "Action": "s3:GetObject",
+                  "Resource": f"arn:aws:s3:::{bucket}/*", "Condition": {"StringEquals": {"AWS:SourceArn": distribution}}}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [reader]})
+        ministack.client("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
+        assert asked(JWKS).status_code == status, distribution
+    for document in report["documents"]:
+        answer = asked(document["path"])
+        assert answer.status_code == 200 and answer.headers["content-type"] == document["content_type"], answer
+        assert answer.headers["cache-control"] == document["cache_control"]
+        assert asked(document["path"], **{"If-None-Match": answer.headers["etag"]}).status_code == 304
+    token = aws_world.done("sign", "--claims", '{"sub":"alice"}').strip()
+    key = jwt.PyJWKSet.from_dict(asked(JWKS).json())[jwt.get_unverified_header(token)["kid"]]
+    assert jwt.decode(token, key, algorithms=["ES256"], issuer=f"https://{domain}", audience="api://default")["sub"] == "alice"
 
 
 def test_a_build_without_cloudfront_says_which_one_has_it(world):

@@ -156,7 +156,7 @@ def test_keys_are_moved_along_by_hand_and_the_server_follows(world):
     world.fails(1, "a revoked key never comes back", "keys", "activate", second)
     assert second not in world.done("keys", "export", "--public")
     listed = world.done("keys", "list")
-    assert "revoked" in listed and "| is now" in listed
+    assert "revoked" in listed and "| now" in listed
 
 
 def test_another_key_under_the_name_of_a_key_is_not_that_key(world):
@@ -214,6 +214,37 @@ def test_rotate_once_is_a_turn_for_schedulers(world):
     assert [done["step"] for done in made] == ["make"], made
     blind = turn()
     assert blind["done"] == [] and blind["look_failed"], "nobody serves the JWKS, so nothing can be seen"
+
+
+def test_a_turn_fails_where_the_key_that_signs_is_not_in_public(world):
+    """An emptied bucket: every verifier refuses every token, and the scheduler is the only one who could notice."""
+    served = {"body": b'{"keys":[]}'}
+
+    class Bucket(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(served["body"])))
+            self.end_headers()
+            self.wfile.write(served["body"])
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        world.configure(configuration(RINGS.replace('rotate_every = "12s"', 'rotate_every = "1h"')), server.server_port)
+        world.done("keys", "init")
+        # A key that was just published may not be there yet.
+        assert world.run("keys", "rotate").returncode == 0
+        [key] = world.keys()
+        time.sleep(3)
+        line = world.fails(1, "is not at http://127.0.0.1:", "keys", "rotate")
+        assert key["kid"] in line and "countersign publish" in line
+        said = json.loads(world.run("keys", "rotate", "--json").stdout)
+        assert said["error"] == "active_key_not_public" and said["turn"]["done"] == []
+        served["body"] = world.done("keys", "export").encode()
+        assert world.done("keys", "rotate", "--once") == "nothing is due\n"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(

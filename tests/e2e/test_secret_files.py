@@ -146,7 +146,7 @@ def test_a_first_run_that_is_killed_leaves_nothing_that_the_next_does_not_remove
         process.send_signal(signal.SIGKILL)
         process.wait()
     world.run("init", "--algorithm", "ES256")
-    process = world.serve()
+    process = world.serve("--listen", "127.0.0.1:0")
     until(lambda: world.done("keys", "list"), "it works")
     process.terminate()
     assert process.wait(timeout=30) == 0

@@ -173,3 +173,14 @@ def test_a_client_that_waits_for_100_continue_is_served(server):
         connection.send(wire.message("POST", "/sign", waiting))
         assert connection.socket.recv(65536).startswith(b"HTTP/1.1 100 ")
         assert connection.send(body).receive("POST").status == 200
+
+
+@pytest.mark.parametrize("kind, body, named", [
+    # What curl sends with -d, which says nothing of JSON.
+    (wire.FORM, b'{"data":{"sub":"a"},"metadata":{"duration":60}}', "send Content-Type: application/json"),
+    (wire.FORM, b' \r\n{"data":{}}', "send Content-Type: application/json"),
+    ("application/json", b"data=%7B%7D", f"send Content-Type: {wire.FORM}"),
+])
+def test_a_body_of_another_kind_than_its_content_type_is_told_so(server, kind, body, named):
+    sent = [("Authorization", headers(server)[0][1]), ("Content-Type", kind)]
+    wire.check_refusal(wire.ask(server.issuer, "POST", "/sign", sent, body), 400, named)

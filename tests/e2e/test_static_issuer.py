@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e import wire
+from e2e import clocks, wire
 from e2e.program import client, free_port
 from e2e.static_site import TLS, certificate, nginx
 
@@ -52,7 +52,7 @@ class Static:
 
     def at(self, hour, *command, input=None):
         done = subprocess.run(
-            ["faketime", f"+{hour} hours", *map(str, command)], cwd=self.world.folder,
+            clocks.at(f"+{hour} hours", *command), cwd=self.world.folder,
             env=self.world.environment, input=input, capture_output=True, text=True, timeout=60,
         )
         assert done.returncode == 0, f"{hour} {command}: {done.returncode}\n{done.stdout}{done.stderr}"

@@ -6,7 +6,7 @@ The table `ERRORS` is the contract: a name, a request, the status and the error 
 import base64
 import json
 import signal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, unquote_plus, urlencode
 
 import jwt
 import pytest
@@ -28,7 +28,7 @@ CLIENTS = [
     client("odd", secret=ODD, more=GRANTED + AUDIENCES),
     client("both", more=AUDIENCES + 'grants = ["client_credentials"]\nprofiles = ["jwt", "access_token"]\n'
            'claims = { allow = ["sub", "scope"] }'),
-    f'\n[[clients]]\nid = "rotating"\nsecret_hashes = ["{secret_hash()}", "{secret_hash(OTHER)}"]\n{GRANTED}{AUDIENCES}',
+    f'\n[[clients]]\nid = "rotating"\nsecret_hashes = ["{secret_hash()}", "{secret_hash(OTHER)}"]\n{GRANTED}{AUDIENCES}introspect = ["*"]\n',
 ]
 GRANT = {"grant_type": "client_credentials"}
 
@@ -119,14 +119,52 @@ def test_credentials_go_into_the_header_or_the_body_and_are_decoded_there(server
     assert send(server, GRANT | {"client_id": "worker"}, basic()).status == 200
     assert granted(server, id="odd", secret=ODD)[1]["sub"] == "odd"
     assert send(server, GRANT | {"client_id": "odd", "client_secret": ODD}).status == 200
-    # RFC 6749 section 2.3.1: they are form-encoded before they are joined. As they are, they are another secret.
-    raw = {"Authorization": "Basic " + base64.b64encode(f"odd:{ODD}".encode()).decode()}
-    refused(send(server, GRANT, raw), 401, "invalid_client")
+
+
+#: Secrets with characters that form-encoding changes.
+RESERVED = ["a+b", "a b", "a%b", "a%20b", "a%2Bb", "a:b", "a/b=", "a&b", "ü%FF", "%", "+", "a%C3%BCb"]
+ODD_ONES = [client(f"odd-{n}", secret=secret, more=GRANTED + AUDIENCES) for n, secret in enumerate(RESERVED)]
+
+
+@pytest.fixture(scope="module")
+def reserved(lasting_authority):
+    return lasting_authority(configuration(*ODD_ONES, client("worker", more=GRANTED + AUDIENCES)))
+
+
+@pytest.mark.parametrize("n, secret", list(enumerate(RESERVED)))
+def test_a_secret_in_the_header_may_be_form_encoded_or_not(reserved, n, secret):
+    """RFC 6749 section 2.3.1 wants it encoded; many clients, Authlib among them, send it as it is."""
+    def raw(text):
+        return {"Authorization": "Basic " + base64.b64encode(f"odd-{n}:{text}".encode()).decode()}
+
+    id = f"odd-{n}"
+    for headers in (basic(id, secret), {"Authorization": wire.basic(id, quote_plus(secret))}, raw(secret)):
+        assert send(reserved, GRANT, headers).status == 200
+        refused(send(reserved, {"token": "x"}, headers, path="/introspect"), 400, "unauthorized_client")
+        assert send(reserved, {"token": "x"}, headers, path="/revoke").status == 200
+    assert send(reserved, GRANT | {"client_id": id, "client_secret": secret}).status == 200
+    # Encoded twice it is another secret, and so is each other one of them, unless it is encoded what this one is.
+    others = [other for other in RESERVED if other != secret and unquote_plus(other) != secret] + [quote(quote(secret, safe=""), safe="") + "x"]
+    for other in others:
+        refused(send(reserved, GRANT, raw(other)), 401, "invalid_client")
+
+
+def test_at_sign_a_secret_may_be_sent_as_it_is_too(authority):
+    server = authority(configuration(client("odd", secret=ODD, more=AUDIENCES + 'claims = { allow = ["sub"] }')))
+    for text in (ODD, quote(ODD, safe="")):
+        headers = {"Authorization": "Basic " + base64.b64encode(f"odd:{text}".encode()).decode(), "Content-Type": "application/json"}
+        assert wire.ask(server.issuer, "POST", "/sign", headers, b'{"data":{}}').status == 200
 
 
 def test_a_client_has_two_secrets_while_one_takes_the_place_of_the_other(server):
     for secret in (SECRET, OTHER):
-        assert granted(server, id="rotating", secret=secret)[1]["client_id"] == "rotating"
+        answer, claims = granted(server, id="rotating", secret=secret)
+        assert claims["client_id"] == "rotating"
+        assert send(server, {"token": answer["access_token"]}, basic("rotating", secret), path="/introspect").json()["active"]
+        assert send(server, {"token": answer["access_token"]}, basic("rotating", secret), path="/revoke").status == 200
+        assert not send(server, {"token": answer["access_token"]}, basic("rotating", secret), path="/introspect").json()["active"]
+    for path in ("/token", "/introspect", "/revoke"):
+        refused(send(server, GRANT | {"token": "x"}, basic("rotating", MARK), path=path), 401, "invalid_client")
     refused(send(server, GRANT, basic("worker", OTHER)), 401, "invalid_client")
 
 
@@ -308,7 +346,7 @@ def test_where_no_client_has_a_grant_there_is_no_endpoint_and_no_word_of_it(auth
     server = authority(configuration(client("signer", more=AUDIENCES), client("star", more=AUDIENCES + 'profiles = ["*"]')))
     for path in DISCOVERY:
         found = wire.get(server.issuer, path).json()
-        assert not ENDPOINT & set(found) and found["grant_types_supported"] == []
+        assert not ENDPOINT & set(found) and "grant_types_supported" not in found
     for method in ("GET", "POST"):
         answer = send(server, GRANT, basic("signer"), method=method)
         wire.check_refusal(answer, 404, error="not_found", secret=SECRET)
@@ -359,10 +397,10 @@ def test_a_reload_gives_and_takes_the_grant(world):
     (GRANTED + AUDIENCES + 'default_scope = ["a b"]\nscopes = ["*"]\n', "", ""),
     (GRANTED + AUDIENCES + 'default_scope = ["é"]\nscopes = ["*"]\n', "default_scope", "printable ASCII"),
     (GRANTED + AUDIENCES + 'claims = { fixed = { sub = "x" } }\n', "claims.fixed", "`sub` is set by the grant"),
-    (GRANTED + AUDIENCES + 'claims = { fixed = { client_id = "x" } }\n', "claims.fixed", "`client_id` is set by the grant"),
+    (GRANTED + AUDIENCES + 'claims = { fixed = { client_id = "x" } }\n', "claims.fixed", "`client_id` is set by grants of POST /token"),
     (GRANTED + AUDIENCES + 'claims = { fixed = { scope = "x" } }\n', "claims.fixed", "`scope` is set by the grant"),
-    (GRANTED + AUDIENCES + 'claims = { fixed = { act = { sub = "x" } } }\n', "claims.fixed", "`act` is set by the grant"),
-    (GRANTED + AUDIENCES + 'claims = { allow = ["x"] }\n', "claims.allow", "nothing is sent"),
+    (GRANTED + AUDIENCES + 'claims = { fixed = { act = { sub = "x" } } }\n', "claims.fixed", "`act` is set by grants of POST /token"),
+    (GRANTED + AUDIENCES + 'claims = { allow = ["x"] }\n', "claims.allow", "nothing is put into its tokens"),
     (GRANTED + AUDIENCES + "assertions = {}\n", "assertions", "where are its keys?"),
     (GRANTED + AUDIENCES + 'assertions = { jwks = "{}", pem = "x" }\n', "assertions", "two sources"),
     (GRANTED + AUDIENCES + 'assertions = { keys_url = "http://keys.example/" }\n', "assertions", "https only"),
@@ -395,8 +433,8 @@ def test_the_entry_of_a_new_client_works_as_it_is_printed(world):
     answer, claims = granted(server, {"scope": "read"}, id="batch", secret=made["client_secret"])
     assert (claims["sub"], claims["aud"], claims["scope"]) == ("batch", "api://batch", "read")
     assert "client_secret:" in world.done("client", "new", "batch", "--grant", "client_credentials")
-    for says, *arguments in [("there is client_credentials", "--grant", "password"),
-                             ("--claim", "--grant", "client_credentials", "--claim", "sub"), ("--grant", "--scope", "a")]:
+    for says, *arguments in [("possible values: client_credentials", "--grant", "password"),
+                             ("--claim", "--grant", "client_credentials", "--claim", "sub"), ("--grant", "--default-scope", "a")]:
         done = world.run("client", "new", "batch", *arguments)
         assert done.returncode == 2 and says in done.stderr, done
     world.fails(2, "--auth private_key_jwt", "client", "new", "batch", "--grant", "client_credentials", "--jwks", "x.json")

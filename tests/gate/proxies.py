@@ -81,8 +81,8 @@ def copy_example(kind, folder, ports):
     return to
 
 
-def start_gate(kind, start):
-    """An authority with an example's configuration; `start` is the factory of the fixture."""
+def start_gate(kind, start, more=""):
+    """An authority with an example's configuration and `more`; `start` is the factory of the fixture."""
     text = (EXAMPLES / kind / "countersign.toml").read_text(encoding="utf-8")
     assert text.count('"http://127.0.0.1:8080"') == 2
     text = text.replace("http://127.0.0.1:8080", "@ISSUER@")
@@ -92,7 +92,7 @@ def start_gate(kind, start):
         keys = {"keys": [public | {"kid": "tests", "alg": "RS256", "use": "sig"}]}
         (authority.folder / "countersign" / "tests.json").write_text(json.dumps(keys), encoding="utf-8")
 
-    return start(config=text + MORE_TRUST + CLIENT, before=before)
+    return start(config=text + MORE_TRUST + CLIENT + more, before=before)
 
 
 class Tokens:
@@ -206,12 +206,16 @@ def served(server):
 
 
 @contextmanager
-def guarded(kind, start, folder):
-    """Starts service, gate and proxy, and stops the service and the proxy at the end; the gate stops with its fixture."""
-    gate = start_gate(kind, start)
+def guarded(kind, start, folder, more=""):
+    """Starts service, gate and proxy, and stops the service and the proxy at the end; the gate stops with its fixture.
+
+    `more` is added to the gate's configuration; @PROXY@ in it is where the proxy listens.
+    """
+    port = free_port()
+    gate = start_gate(kind, start, more.replace("@PROXY@", f"http://127.0.0.1:{port}"))
     address = gate.issuer.removeprefix("http://").split(":")
     with served(load_upstream().Upstream(0)) as service, served(Tap((address[0], int(address[1])))) as tap:
-        ports = {"8080": tap.server_address[1], "9000": service.server_address[1], "8000": free_port()}
+        ports = {"8080": tap.server_address[1], "9000": service.server_address[1], "8000": port}
         process = start_proxy(kind, copy_example(kind, folder, ports), ports["8000"])
         try:
             yield Guarded(kind, gate, tap, service, f"http://127.0.0.1:{ports['8000']}")

@@ -9,10 +9,15 @@ import asyncio
 import json
 import subprocess
 import threading
+from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from authority import clean_environment, configuration
+from e2e import dpop
+from e2e.dpop import Holder
+from gate import one_shot
+from gate.test_dpop import WORKER
 from websockets.asyncio.server import serve
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
@@ -64,7 +69,6 @@ def gateway(binary, issuer, tmp_path):
         "JWT_AUTHORIZED_AUDIENCES": "api://default",
         "JWT_ISSUER": issuer.issuer,
     })
-    let_in = []
 
     def ask(request):
         done = subprocess.run(
@@ -73,6 +77,19 @@ def gateway(binary, issuer, tmp_path):
         )
         reply = json.loads(done.stdout)
         assert (done.returncode == 0) == (status(reply) == 101), done.stderr
+        return reply
+
+    with listening(ask) as one:
+        yield one
+
+
+@contextmanager
+def listening(authorize):
+    """The URL of a WebSocket server that has each handshake judged by `authorize`, and the principals it let in."""
+    let_in = []
+
+    def ask(request):
+        reply = authorize(request)
         if status(reply) == 101:
             let_in.append((reply["principalId"], reply["context"]["exp"]))
         return status(reply)
@@ -149,3 +166,44 @@ def test_no_token_a_bad_one_or_two_of_them_are_answered_with_401(issuer, gateway
         converse(f"{url}?authorization={other}", subprotocols=["bearer", good])
     assert refused.value.response.status_code == 401
     assert let_in == []
+
+
+def test_a_bound_token_opens_a_connection_with_a_proof_for_the_handshake_once(lasting_authority, authorizer):
+    """By a client that can set headers: the browsers' cannot. The handshake is a GET of the stage's URL (RFC 9449 section 4.2 has `htu`
+    compared as an `https` URL; API Gateway says neither scheme, and clients write `https` for `wss`)."""
+    issuer = lasting_authority(configuration("ES256") + WORKER)
+    trust = {"issuer": issuer.issuer, "keys_url": f"{issuer.issuer}/.well-known/jwks.json", "algorithms": ["ES256"], "audiences": ["api://default"]}
+    one = authorizer(one_shot.configuration(trust, gate={"dpop": {"authorizer_ttl": "0s"}})).start()
+    holder, thief = Holder(), Holder()
+    url = "https://abc123.execute-api.eu-west-1.amazonaws.com/prod"
+    answer = dpop.ask(issuer.issuer, [holder.proof(f"{issuer.issuer}/token")])
+    token = answer.json()["access_token"]
+    assert answer.json()["token_type"] == "DPoP"
+
+    def judged(request):
+        reply = one.invoke(json.dumps(event(request)))
+        return reply.json or {"errorMessage": reply.error["errorMessage"]}
+
+    with listening(judged) as (socket, let_in):
+        def opens(*proofs, scheme="DPoP", **more):
+            headers = [("Authorization", f"{scheme} {token}"), *(("DPoP", proof) for proof in proofs)]
+            return converse(socket, additional_headers=headers, **more)
+
+        proof = holder.proof(url, "GET", token)
+        assert opens(proof) == ("hello", None)
+        wrong = {
+            "the proof once more": lambda: opens(proof), "no proof": opens, "as a bearer": lambda: opens(holder.proof(url, "GET", token), scheme="Bearer"),
+            "the thief's key": lambda: opens(thief.proof(url, "GET", token)), "for another method": lambda: opens(holder.proof(url, "POST", token)),
+            "for another stage": lambda: opens(holder.proof(url.replace("prod", "test"), "GET", token)),
+            "for another token": lambda: opens(holder.proof(url, "GET", token + "x")), "without the token's hash": lambda: opens(holder.proof(url, "GET")),
+            "two proofs": lambda: opens(holder.proof(url, "GET", token), holder.proof(url, "GET", token)),
+            # A browser can send the token so, and no proof.
+            "in the subprotocols": lambda: converse(socket, subprotocols=["bearer", token]),
+            "in the query": lambda: converse(f"{socket}?authorization={token}"),
+        }
+        for name, handshake in wrong.items():
+            with pytest.raises(InvalidStatus) as refused:
+                handshake()
+            assert refused.value.response.status_code == 401, name
+        assert opens(holder.proof(url, "GET", token)) == ("hello", None)
+        assert len(let_in) == 2

@@ -1,19 +1,17 @@
-"""One authority per algorithm, each with a set of tokens that every library must judge alike.
+"""Issuers whose tokens every library must judge alike: one for each algorithm, and two that have all of them.
 
-The same tokens go to the Python tests and, as a file, to the Node tests.
+The tokens of the former go to the tests in Python and, as a file, to those in Node.
 """
 
 import json
 import os
-import time
 from dataclasses import asdict, dataclass, field
 
-import httpx
-import joserfc.jwk
-import joserfc.jwt
 import pytest
-from authority import AUDIENCE, CLIENT, Authority, clean_environment, configuration, until
-from libraries import ASYMMETRIC, SYMMETRIC, b64url, b64url_decode, jwks_uri, part
+from authority import AUDIENCE, configuration
+from judges import Judges
+from libraries import ASYMMETRIC, SYMMETRIC, b64url
+from rings import Rings, new_key
 
 #: Claims that a reader or writer of JSON may be tempted to change, as JSON text. No spaces between the members: those
 #: are not part of any claim.
@@ -29,6 +27,9 @@ CLAIMS = r'''
 '''.strip().replace("\n", "")
 
 
+TOLD = pytest.StashKey[list]()
+
+
 @dataclass
 class Case:
     """An authority of one algorithm, and tokens by what should become of them."""
@@ -40,49 +41,60 @@ class Case:
     tokens: dict = field(default_factory=dict)
 
 
-def forge(algorithm, kid, claims):
-    """A token under somebody else's kid, signed with a key made here."""
-    kty = {"R": "RSA", "P": "RSA", "E": "EC"}[algorithm[0]] if algorithm not in ("EdDSA", "Ed25519") else "OKP"
-    curve = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519", "Ed25519": "Ed25519"}
-    key = joserfc.jwk.generate_key(kty, curve.get(algorithm, 2048), {"kid": kid}, private=True)
-    return joserfc.jwt.encode({"alg": algorithm, "kid": kid}, claims, key, algorithms=[algorithm])
-
-
-def tampered(token):
-    """The same header and signature around other claims."""
-    header, payload, signature = token.split(".")
-    claims = b64url_decode(payload).replace(b'"sub":"alice"', b'"sub":"mallory"')
-    assert b"mallory" in claims
-    return ".".join([header, b64url(claims), signature])
-
-
-def make_case(algorithm, start, binary, folder):
+def make_case(algorithm, start):
     ours = start(configuration(algorithm))
     case = Case(algorithm, ours.issuer, AUDIENCE, f"{{{CLAIMS}}}")
-    good = ours.sign(case.claims)
-    other = Authority(binary, folder, clean_environment())
-    other.run("init", "--issuer", ours.issuer, "--algorithm", algorithm)
     case.tokens = {
-        "good": good,
+        "good": ours.sign(case.claims),
         "two audiences": ours.sign({"sub": "alice"}, {"audience": ["api://other", AUDIENCE]}),
-        "changed payload": tampered(good),
-        "another audience": ours.sign({"sub": "alice"}, {"audience": "api://other"}),
-        "another issuer's key": other.run("sign", "--claims", '{"sub":"alice"}').stdout.strip(),
-        "a forged kid": forge(algorithm, json.loads(part(good, 0))["kid"], json.loads(part(good, 1))),
-        "expired": ours.sign({"sub": "alice"}, {"duration": 6}),
     }
-    assert json.loads(part(case.tokens["another issuer's key"], 1))["iss"] == ours.issuer
     return case
 
 
 @pytest.fixture(scope="session")
-def cases(lasting_authority, binary, tmp_path_factory):
-    """Algorithm → case. All of them live until the end, and the expired tokens have expired."""
-    folder = tmp_path_factory.mktemp
-    made = {a: make_case(a, lasting_authority, binary, folder("other")) for a in ASYMMETRIC}
-    last = max(json.loads(part(case.tokens["expired"], 1))["exp"] for case in made.values())
-    until(lambda: time.time() > last + 1, "the tokens expire")
-    return made
+def cases(lasting_authority):
+    """Algorithm → case. All of them live until the end."""
+    return {algorithm: make_case(algorithm, lasting_authority) for algorithm in ASYMMETRIC}
+
+
+@pytest.fixture(scope="session")
+def told(pytestconfig):
+    """Lines for the end of the run, whether it passes or not."""
+    return pytestconfig.stash.setdefault(TOLD, [])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if lines := config.stash.get(TOLD, []):
+        terminalreporter.section("what verifiers say")
+        terminalreporter.write_line("\n".join(lines))
+
+
+@pytest.fixture(scope="session")
+def judges():
+    """All the libraries that there are on this machine."""
+    made = Judges()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="session")
+def keys():
+    """Algorithm → a private key, which issuers and tests share."""
+    return {algorithm: new_key(algorithm, f"key-{algorithm}") for algorithm in ASYMMETRIC}
+
+
+@pytest.fixture(scope="session")
+def mixed(lasting_authority, keys):
+    """An issuer with keys of all algorithms in one set."""
+    return Rings(lasting_authority, keys)
+
+
+@pytest.fixture(scope="session")
+def mixed_with_certificates(lasting_authority, keys):
+    """The same with certificates beside the keys, and an issuer with a path."""
+    return Rings(lasting_authority, keys, issuer="@ISSUER@/tenant/a", jwks="x5c = true")
 
 
 @dataclass
@@ -113,41 +125,12 @@ def shared(lasting_authority):
 
 
 @pytest.fixture(scope="session")
-def mixed(lasting_authority):
-    """An authority whose key set holds a key of every algorithm, before and after its signing key was replaced.
-
-    algorithm → token: RS256 from the first key, ES256 from an imported one, published first and activated later.
-    """
-    rings = "".join(f'[rings.{a.lower()}]\nalgorithm = "{a}"\n' for a in ASYMMETRIC)
-    config = f'issuer = "@ISSUER@"\n[store]\nrefresh = "100ms"\n{rings}{CLIENT}'
-    ours = lasting_authority(config)
-    tokens = {"RS256": ours.sign({"sub": "alice"})}
-    key = joserfc.jwk.ECKey.generate_key("P-256", private=True).as_pem(private=True).decode()
-
-    def kid(token):
-        return json.loads(part(token, 0))["kid"]
-
-    def imports(*arguments):
-        run = ours.run("keys", "import", "-", "--kid", "next", "--json", *arguments, input=key)
-        return json.loads(run.stdout)
-
-    keys = jwks_uri(ours.issuer)
-    assert imports()["state"] == "published"
-    until(lambda: "next" in [key["kid"] for key in httpx.get(keys).json()["keys"]], "the new key is published")
-    assert kid(ours.sign({"sub": "alice"})) == kid(tokens["RS256"]), "a published key does not sign"
-    assert imports("--activate")["state"] == "active"
-    tokens["ES256"] = until(lambda: (t := ours.sign({"sub": "alice"})) and kid(t) == "next" and t, "the new key signs")
-    return {"issuer": ours.issuer, "audience": AUDIENCE, "tokens": tokens}
-
-
-@pytest.fixture(scope="session")
-def cases_file(cases, shared, mixed, tmp_path_factory):
+def cases_file(cases, shared, tmp_path_factory):
     """All of it as a JSON file for the Node tests."""
     file = tmp_path_factory.mktemp("node") / "cases.json"
     everything = {
         "cases": [asdict(case) for case in cases.values()],
         "shared": [asdict(one) for one in shared.values()],
-        "mixed": mixed,
     }
     file.write_text(json.dumps(everything), encoding="utf-8")
     return file

@@ -1,6 +1,7 @@
 """The Python libraries under test, each used as its manual says, behind one signature.
 
 Keys come from discovery over HTTP and from nowhere else. Every call reads them anew: no cache can hide a wrong answer.
+The last argument of a verifier, a dict, is where one goes on with the keys it has read.
 """
 
 import base64
@@ -23,28 +24,41 @@ SYMMETRIC = "HS256 HS384 HS512".split()
 SUPPORT = json.loads(Path(__file__).with_name("support.json").read_text(encoding="utf-8"))
 
 
+#: Made once, because that reads all certificates of the machine; keeps no connection.
+HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+
+
 def jwks_uri(issuer):
     """OpenID Connect Discovery 1.0 §4: the document must be for the issuer that was asked."""
-    document = httpx.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
+    document = HTTP.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
     assert document["issuer"] == issuer
     return document["jwks_uri"]
 
 
-def with_pyjwt(token, keys_of, issuer, audience, algorithm):
-    key = pyjwt.PyJWKClient(jwks_uri(keys_of)).get_signing_key_from_jwt(token)
+def keep(kept, make):
+    """What was made before and is kept there, or a new one."""
+    if kept is None:
+        return make()
+    if "keys" not in kept:
+        kept["keys"] = make()
+    return kept["keys"]
+
+
+def with_pyjwt(token, keys_of, issuer, audience, algorithm, kept=None):
+    key = keep(kept, lambda: pyjwt.PyJWKClient(jwks_uri(keys_of))).get_signing_key_from_jwt(token)
     return pyjwt.decode(token, key, algorithms=[algorithm], issuer=issuer, audience=audience)
 
 
-def with_joserfc(token, keys_of, issuer, audience, algorithm):
-    keys = joserfc.jwk.KeySet.import_key_set(httpx.get(jwks_uri(keys_of)).json())
+def with_joserfc(token, keys_of, issuer, audience, algorithm, kept=None):
+    keys = keep(kept, lambda: joserfc.jwk.KeySet.import_key_set(HTTP.get(jwks_uri(keys_of)).json()))
     claims = joserfc.jwt.decode(token, keys, algorithms=[algorithm]).claims
     expected = {"iss": {"essential": True, "value": issuer}, "aud": {"essential": True, "value": audience}}
     joserfc.jwt.JWTClaimsRegistry(**expected).validate(claims)
     return claims
 
 
-def with_authlib(token, keys_of, issuer, audience, algorithm):
-    keys = authlib.jose.JsonWebKey.import_key_set(httpx.get(jwks_uri(keys_of)).json())
+def with_authlib(token, keys_of, issuer, audience, algorithm, kept=None):
+    keys = keep(kept, lambda: authlib.jose.JsonWebKey.import_key_set(HTTP.get(jwks_uri(keys_of)).json()))
     expected = {"iss": {"essential": True, "value": issuer}, "aud": {"essential": True, "value": audience}}
     claims = authlib.jose.JsonWebToken([algorithm]).decode(token, keys, claims_options=expected)
     claims.validate()
@@ -53,6 +67,16 @@ def with_authlib(token, keys_of, issuer, audience, algorithm):
 
 #: Name → verifier of tokens signed with a published key.
 VERIFIERS = {"PyJWT": with_pyjwt, "joserfc": with_joserfc, "Authlib": with_authlib}
+
+
+def error(call, *arguments):
+    """The name of the error that `call` raises, and of the claim it is about; None when it raises none."""
+    try:
+        call(*arguments)
+    except Exception as why:
+        claim = getattr(why, "claim", None) or getattr(why, "claim_name", None)
+        return f"{type(why).__name__} {claim}" if claim else type(why).__name__
+    return None
 
 
 def secret_with_pyjwt(token, secret, algorithm, audience):

@@ -35,7 +35,7 @@ def test_an_openssl_key_signs_what_pyjwt_accepts(form, authority, tmp_path):
     said = {}
 
     def imports(new):
-        said.update(json.loads(new.run("keys", "import", tmp_path / "key.pem", "--activate", "--json").stdout))
+        said.update(json.loads(new.run("keys", "import", tmp_path / "key.pem", "--activate", "--json").stdout)["keys"][0])
 
     ours = authority(configuration(algorithm), before=imports)
     token = ours.sign({"sub": "alice"})
@@ -92,5 +92,5 @@ def test_refuses_keys_it_cannot_sign_with(what, command, reason, authority):
     ours = authority(configuration("RS256"))
     done = ours.run("keys", "import", "-", input=openssl(command), check=False)
     assert done.returncode == 1 and reason in done.stderr, (what, done)
-    keys = json.loads(ours.run("keys", "list", "--json").stdout)
+    keys = json.loads(ours.run("keys", "list", "--json").stdout)["keys"]
     assert [key["origin"] for key in keys] == ["generated"]

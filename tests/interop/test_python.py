@@ -1,51 +1,18 @@
-"""Tokens of Countersign in PyJWT, joserfc and Authlib, with keys found by discovery."""
+"""What PyJWT, joserfc and Authlib read in tokens of Countersign, with keys found by discovery."""
 
 import json
 
 import httpx
 import pytest
 from authority import configuration
-from libraries import ASYMMETRIC, SECRET_VERIFIERS, SUPPORT, SYMMETRIC, VERIFIERS, b64url_decode, jwks_uri, part
+from libraries import ASYMMETRIC, SECRET_VERIFIERS, SUPPORT, SYMMETRIC, VERIFIERS, b64url_decode, error, jwks_uri, part
 
 LIBRARIES = list(VERIFIERS)
 SUPPORTED = [(lib, a) for lib in LIBRARIES for a in ASYMMETRIC if SUPPORT[lib][a] is True]
-UNSUPPORTED = [(lib, a) for lib in LIBRARIES for a in ASYMMETRIC if SUPPORT[lib][a] is not True]
-
-#: Token → library → the error it must be refused with. Another error would mean that something else was wrong with it.
-REFUSALS = {
-    "changed payload": {
-        "PyJWT": "InvalidSignatureError", "joserfc": "BadSignatureError", "Authlib": "BadSignatureError",
-    },
-    "a forged kid": {
-        "PyJWT": "InvalidSignatureError", "joserfc": "BadSignatureError", "Authlib": "BadSignatureError",
-    },
-    "another issuer's key": {"PyJWT": "PyJWKClientError", "joserfc": "InvalidKeyIdError", "Authlib": "ValueError"},
-    "another audience": {
-        "PyJWT": "InvalidAudienceError", "joserfc": "InvalidClaimError aud", "Authlib": "InvalidClaimError aud",
-    },
-    "expired": {
-        "PyJWT": "ExpiredSignatureError", "joserfc": "ExpiredTokenError exp", "Authlib": "ExpiredTokenError",
-    },
-}
 
 
-def error(call, *arguments):
-    """The name of the error that `call` raises, and of the claim it is about; None when it raises none."""
-    try:
-        call(*arguments)
-    except Exception as why:
-        claim = getattr(why, "claim", None) or getattr(why, "claim_name", None)
-        return f"{type(why).__name__} {claim}" if claim else type(why).__name__
-    return None
-
-
-def judge(library, case, token, issuer=None):
-    return VERIFIERS[library], token, case.issuer, issuer or case.issuer, case.audience, case.algorithm
-
-
-def test_the_table_has_every_library_and_every_algorithm():
-    assert set(SUPPORT) == {*LIBRARIES, "jose", "jsonwebtoken", "fast-jwt", "aws-jwt-verify"}
-    assert all(list(row) == ASYMMETRIC + SYMMETRIC for row in SUPPORT.values())
+def judge(library, case, token):
+    return VERIFIERS[library], token, case.issuer, case.issuer, case.audience, case.algorithm
 
 
 @pytest.mark.parametrize(("library", "algorithm"), SUPPORTED)
@@ -64,28 +31,6 @@ def test_accepts_the_token_with_all_its_claims(library, algorithm, cases):
 def test_accepts_one_of_two_audiences(library, algorithm, cases):
     verify, *arguments = judge(library, cases[algorithm], cases[algorithm].tokens["two audiences"])
     assert verify(*arguments)["aud"] == ["api://other", "api://default"]
-
-
-@pytest.mark.parametrize(("library", "algorithm"), UNSUPPORTED)
-def test_does_not_know_the_algorithm(library, algorithm, cases):
-    seen = error(*judge(library, cases[algorithm], cases[algorithm].tokens["good"]))
-    assert seen is not None, f"{library} takes {algorithm} now: set it to true in support.json"
-    assert seen == SUPPORT[library][algorithm]
-
-
-@pytest.mark.parametrize("what", REFUSALS)
-@pytest.mark.parametrize(("library", "algorithm"), SUPPORTED)
-def test_refuses(library, algorithm, what, cases):
-    case = cases[algorithm]
-    assert error(*judge(library, case, case.tokens[what])) == REFUSALS[what][library]
-
-
-@pytest.mark.parametrize(("library", "algorithm"), SUPPORTED)
-def test_refuses_another_issuer(library, algorithm, cases):
-    case = cases[algorithm]
-    refusal = "InvalidClaimError iss"
-    expected = {"PyJWT": "InvalidIssuerError", "joserfc": refusal, "Authlib": refusal}
-    assert error(*judge(library, case, case.tokens["good"], "https://other.example")) == expected[library]
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
@@ -146,11 +91,3 @@ def test_a_shared_secret_is_not_published(algorithm, shared):
     assert response.json()["keys"] == []
     assert set(response.json()) == {"keys", "countersign_sequence"}
     assert one.secret not in response.text
-
-
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-@pytest.mark.parametrize("library", VERIFIERS)
-def test_finds_the_key_among_those_of_all_algorithms(library, algorithm, mixed):
-    issuer, audience = mixed["issuer"], mixed["audience"]
-    claims = VERIFIERS[library](mixed["tokens"][algorithm], issuer, issuer, audience, algorithm)
-    assert claims["sub"] == "alice"

@@ -5,10 +5,7 @@ import hashlib
 import hmac
 import json
 import subprocess
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import joserfc.jwk
@@ -18,6 +15,7 @@ import pytest
 from authority import Authority, clean_environment
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from libraries import ASYMMETRIC, SUPPORT, SYMMETRIC, b64url, part
+from web import served
 
 ISSUER, AUDIENCE = "https://other.example/tenant", "api://theirs"
 MAKERS = ["PyJWT", "joserfc", "jose", "jsonwebtoken"]
@@ -137,31 +135,6 @@ def test_the_algorithm_of_a_key_that_names_none_is_the_callers_to_say(algorithm,
         code, verdict = verify(token, jwks=keys)
         assert (code, verdict["error"]) == (1, "token_algorithm_mismatch")
         assert verify(token, "--algorithm", algorithm, jwks=keys)[0] == 0
-
-
-@contextmanager
-def served(documents):
-    """A server on 127.0.0.1 that answers with `documents`: path → (status, body). Gives its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, body = documents.get(self.path, (404, "{}"))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body.encode())))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.mark.parametrize("path", ["", "/tenant"])

@@ -1,6 +1,7 @@
 // The JavaScript libraries under test, each used as its manual says, behind one signature.
 //
-// Keys come from discovery over HTTP and from nowhere else. Every call reads them anew: no cache can hide a wrong answer.
+// Keys come from discovery over HTTP and from nowhere else. Every call reads them anew, so that no cache can hide a
+// wrong answer; those that fetch by themselves go on with what they have read where a call names a verifier to keep.
 
 import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -10,13 +11,10 @@ import { createVerifier } from 'fast-jwt'
 import * as jose from 'jose'
 import jsonwebtoken from 'jsonwebtoken'
 
-const read = (file) => JSON.parse(readFileSync(file, 'utf8'))
+export const read = (file) => JSON.parse(readFileSync(file, 'utf8'))
 
 // Library × algorithm: true, or the error with which the library says that it does not know the algorithm.
 export const SUPPORT = read(new URL('../support.json', import.meta.url))
-
-// The tokens of this run, made by conftest.py.
-export const { cases, shared, mixed } = read(process.env.INTEROP_CASES)
 
 async function get(url) {
   const response = await fetch(url)
@@ -38,10 +36,19 @@ async function keyNamed(kid, keysOf) {
   return createPublicKey({ key: jwk, format: 'jwk' })
 }
 
+const verifiers = new Map()
+
+// The verifier of this name, or a new one.
+async function keep(name, make) {
+  if (!verifiers.has(name)) verifiers.set(name, await make())
+  return verifiers.get(name)
+}
+
 // Name → verifier of tokens signed with a published key; gives the claims.
 export const VERIFIERS = {
-  async jose({ token, keysOf, issuer, audience, algorithm }) {
-    const keys = jose.createRemoteJWKSet(new URL(await jwksUri(keysOf)))
+  async jose({ token, keysOf, issuer, audience, algorithm, kept }) {
+    const make = async () => jose.createRemoteJWKSet(new URL(await jwksUri(keysOf)))
+    const keys = await (kept ? keep(`jose ${kept}`, make) : make())
     return (await jose.jwtVerify(token, keys, { issuer, audience, algorithms: [algorithm] })).payload
   },
 
@@ -60,11 +67,13 @@ export const VERIFIERS = {
   },
 
   // It fetches over https only by itself; its manual has the fetcher of one's own for everything else.
-  async 'aws-jwt-verify'({ token, keysOf, issuer, audience }) {
+  async 'aws-jwt-verify'({ token, keysOf, issuer, audience, kept }) {
     const fetcher = { fetch: async (uri) => (await get(uri)).arrayBuffer() }
-    const keys = { jwksUri: await jwksUri(keysOf) }
-    const cache = { jwksCache: new SimpleJwksCache({ fetcher }) }
-    return JwtVerifier.create({ issuer, audience, ...keys }, cache).verify(token)
+    const make = async () => {
+      const keys = { jwksUri: await jwksUri(keysOf) }
+      return JwtVerifier.create({ issuer, audience, ...keys }, { jwksCache: new SimpleJwksCache({ fetcher }) })
+    }
+    return (await (kept ? keep(`aws-jwt-verify ${kept}`, make) : make())).verify(token)
   }
 }
 
