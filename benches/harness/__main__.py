@@ -10,8 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import authorizer, contract, disturbed, in_process, over_http, servers
+from harness import authorizer, cold_start, contract, disturbed, grants, in_process, over_http, servers, uploads
 from harness.turns import Plan
+
+
+PARTS = ["in-process", "authorizer", "cold-start", "http", "grants", "uploads", "disturbed"]
 
 
 def main() -> None:
@@ -25,8 +28,14 @@ def main() -> None:
             in_process.measure(arguments.programs, quick)
         if arguments.only in (None, "authorizer"):
             authorizer.measure(arguments.programs, quick, arguments.rounds, folder)
+        if arguments.only in (None, "cold-start"):
+            cold_start.measure(arguments.programs, arguments.rounds, folder)
         if arguments.only in (None, "http"):
             over_http.measure(arguments.programs, arguments.rounds, arguments.seconds, folder)
+        if arguments.only in (None, "grants"):
+            grants.measure(arguments.programs, arguments.rounds, arguments.seconds, folder)
+        if arguments.only in (None, "uploads"):
+            uploads.measure(arguments.programs.parent / "benches/uploads", arguments.rounds, arguments.seconds, folder)
         if arguments.only in (None, "disturbed"):
             disturbed.measure(arguments.programs, arguments.rounds, arguments.seconds, folder)
 
@@ -35,7 +44,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each server [default: 7]")
     parser.add_argument("--seconds", type=float, default=5, help="length of a turn [default: 5]")
-    parser.add_argument("--only", choices=["in-process", "authorizer", "http", "disturbed"], help="only this part")
+    parser.add_argument("--only", choices=PARTS, help="only this part")
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.rounds < 1 or not arguments.seconds > 0:

@@ -29,11 +29,14 @@ def basic(client_id: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
-def fetch(port: int, path: str, body: str | None = None, authorization: str = "") -> tuple[int, dict[str, str], bytes]:
+def fetch(
+    port: int, path: str, body: str | None = None, authorization: str = "", kind: str = "application/json"
+) -> tuple[int, dict[str, str], bytes]:
     """One request; names of headers in lower case."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        headers = {"Content-Type": "application/json", "Authorization": authorization} if body else {}
+        headers = {"Content-Type": kind} if body else {}
+        headers |= {"Authorization": authorization} if authorization else {}
         connection.request("POST" if body else "GET", path, body, headers)
         response = connection.getresponse()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()

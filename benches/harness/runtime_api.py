@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.servers import LOAD_CORE, SERVER_CORE
@@ -36,6 +36,8 @@ class Function:
 
     program: Path
     folder: Path
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 class RuntimeApi:
@@ -114,12 +116,13 @@ class RuntimeApi:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_REGION": "us-east-1",
-        }
+        } | function.environment
         with (function.folder / "function.log").open("ab") as sink:
             to_log = [(os.POSIX_SPAWN_DUP2, sink.fileno(), descriptor) for descriptor in (1, 2)]
             # It inherits the core it is started on.
             os.sched_setaffinity(0, {SERVER_CORE})
-            pid = os.posix_spawn(function.program, [str(function.program)], environment, file_actions=to_log)
+            command = [str(function.program), *function.arguments]
+            pid = os.posix_spawn(function.program, command, environment, file_actions=to_log)
             os.sched_setaffinity(0, {LOAD_CORE})
         try:
             yield pid

@@ -35,7 +35,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(name: str, port: int, command: list[str], environment: dict[str, str], log: Path) -> Iterator[int]:
+def running(
+    name: str, port: int, command: list[str], environment: dict[str, str], log: Path, within: float = 30
+) -> Iterator[int]:
     """Starts a server, waits until it answers, and stops it at the end."""
     with log.open("wb") as sink:
         pinned = ["taskset", "-c", str(SERVER_CORE), *command]
@@ -43,7 +45,7 @@ def running(name: str, port: int, command: list[str], environment: dict[str, str
             pinned, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
         )
     try:
-        wait(name, port, process, log)
+        wait(name, port, process, log, within)
         yield process.pid
     finally:
         process.terminate()
@@ -54,8 +56,8 @@ def running(name: str, port: int, command: list[str], environment: dict[str, str
             process.wait()
 
 
-def wait(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+def wait(name: str, port: int, process: subprocess.Popen[bytes], log: Path, within: float) -> None:
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError):
             if contract.fetch(port, contract.JWKS)[0] == 200:
