@@ -33,6 +33,8 @@ SHARED = {"invalid_request", "invalid_client"}
 #: Specification and endpoint: the codes that are named for it.
 NAMED = {
     ("RFC 6749 section 5.2", "/token"): SHARED | {"invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"},
+    # Of its codes the one for a server where no response type can be asked for.
+    ("RFC 6749 section 4.1.2.1", "/authorize"): {"unsupported_response_type"},
     ("RFC 6749 section 6", "/token"): {"invalid_grant", "invalid_scope"},
     ("RFC 8693 section 2.2.2", "/token"): {"invalid_request", "invalid_target"},
     ("RFC 8707 section 2", "/token"): {"invalid_target"},
@@ -92,6 +94,9 @@ CLIENTS = [
 # Long, because a slow machine needs many minutes for all rows.
 LASTING = REFRESHES.replace("10m", "1h")
 RULES = [rule(more=LASTING), rule("other", more=LASTING), rule("backend", "shown", SHOWN, THEIRS)]
+
+
+LOGIN_REQUEST = "response_type=id_token&client_id=app&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&state=s&nonce=n"
 
 
 def scene_of(server):
@@ -472,6 +477,9 @@ ROWS = [
     Row("/introspect", "other", "it cannot be known what is revoked", form("/introspect", token=lambda s: s.access),
         "temporarily_unavailable", 503, "altered"),
     Row("/token", "other", "it cannot be known what is revoked", refresh(), "temporarily_unavailable", 503, "altered"),
+    # GET /authorize.
+    Row("/authorize", "RFC 6749 section 4.1.2.1", "any response type", lambda s: wire.get(s.issuer, f"/authorize?{LOGIN_REQUEST}"),
+        "unsupported_response_type"),
     # What the server cannot do now, or at all.
     Row("/token", "other", "an assertion that may be used once, and the store is away", bearer(), "temporarily_unavailable", 503, "away"),
     Row("/token", "other", "a subject token that may be used once, and the store is away", exchange(), "temporarily_unavailable", 503, "away"),
@@ -485,8 +493,11 @@ def whole(answer, row):
     assert answer.status == row.status, answer
     headers = answer.headers
     assert headers["content-type"] == "application/json", "RFC 8259: JSON is UTF-8 and its type has no charset"
-    assert headers["cache-control"] == "no-store" and headers["pragma"] == "no-cache", answer
-    assert headers["x-request-id"], answer
+    assert headers["cache-control"] == "no-store", answer
+    if row.where == "/authorize":
+        assert headers["location"] is None, "it knows no redirect_uri"
+    else:
+        assert headers["pragma"] == "no-cache" and headers["x-request-id"], answer
     body = json.loads(answer.body.decode("ascii"))
     assert set(body) == {"error", "error_description"} and body["error"] == row.error, body
     for text in body.values():

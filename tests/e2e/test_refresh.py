@@ -312,7 +312,7 @@ def test_discovery_names_the_grant_where_somebody_has_it(server, authority):
     found = wire.get(server.issuer, "/.well-known/openid-configuration").json()
     assert GRANT in found["grant_types_supported"]
     none = authority(configuration(CLIENTS[2], RULES[2]))
-    assert GRANT not in wire.get(none.issuer, "/.well-known/openid-configuration").json().get("grant_types_supported", [])
+    assert GRANT not in wire.get(none.issuer, "/.well-known/openid-configuration").json()["grant_types_supported"]
     refused(refresh(none, "csref_x", "without"), 400, "unsupported_grant_type")
 
 

@@ -3,7 +3,7 @@
 //! `serve` answers from the result and `publish` writes the same bytes; no request renders anything. Paths are
 //! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §4.7, §4.9 and §5.
 
-use crate::{GrantType, IssuerUrl, freshness};
+use crate::{GrantType, IssuerUrl, freshness, http::AUTHORIZE};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use countersign_jose::{Algorithm, KeyKind, PublicJwk, base64url};
@@ -111,8 +111,9 @@ pub fn render(
         text(&Discovery {
             issuer: issuer.as_str(),
             jwks_uri: issuer.join(JWKS),
+            authorization_endpoint: issuer.join(AUTHORIZE),
             response_types_supported: ["id_token"],
-            grant_types_supported: token_endpoint.map(|endpoint| names(&endpoint.grants)).unwrap_or_default(),
+            grant_types_supported: grant_types(token_endpoint),
             token: token_endpoint.map(|endpoint| TokenDiscovery::new(issuer, endpoint)),
             introspection: introspection
                 .map(|endpoint| IntrospectionDiscovery::new(issuer, endpoint, &algorithms)),
@@ -165,19 +166,26 @@ fn asap_path(kid: &str) -> String {
     format!("/asap/{name}.pem")
 }
 
-fn names(grants: &[GrantType]) -> Vec<&'static str> {
-    grants.iter().map(|grant| grant.name()).collect()
+/// The grants of `/token`. Where it has none the list must not be empty (Discovery §4.2, RFC 8414 §3.2), and its absence means
+/// `authorization_code` and `implicit`, which demand a token endpoint. `implicit` alone is the grant of the response type
+/// `id_token` and the one that needs none.
+fn grant_types(endpoint: Option<&TokenEndpoint>) -> Vec<&'static str> {
+    let grants = endpoint.map(|endpoint| endpoint.grants.as_slice()).unwrap_or_default();
+    match grants {
+        [] => vec!["implicit"],
+        grants => grants.iter().map(|grant| grant.name()).collect(),
+    }
 }
 
-/// OpenID Connect Discovery §3 and RFC 8414 §2. There is no authorization endpoint, so no response type can be asked for; the
-/// member is required all the same, and lists with nothing in them must not be there (Discovery §4.2, RFC 8414 §3.2). So it
-/// says what static issuers say, `id_token`. Of the token endpoint there is nothing where nobody may ask it.
+/// OpenID Connect Discovery §3 and RFC 8414 §2. Nobody signs in here, so no response type can be asked for; an authorization
+/// endpoint and a response type are required all the same. So it says what static issuers say, `id_token`, and a place that
+/// refuses whoever comes ([`AUTHORIZE`]). Of the token endpoint there is nothing where nobody may ask it.
 #[derive(Serialize)]
 struct Discovery<'a> {
     issuer: &'a str,
     jwks_uri: String,
+    authorization_endpoint: String,
     response_types_supported: [&'static str; 1],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     grant_types_supported: Vec<&'static str>,
     #[serde(flatten)]
     token: Option<TokenDiscovery<'a>>,

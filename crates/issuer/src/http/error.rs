@@ -28,6 +28,10 @@ pub enum HttpError {
     UnsupportedMediaType,
     #[error("too many requests; try again in {} s", .0.as_secs())]
     TooManyRequests(Duration),
+    #[error(
+        "nobody signs in here, and no response_type gives a token; a client gets one at POST /sign, or at POST /token where it has a grant"
+    )]
+    NoLogin,
     #[error("there is nothing at this path")]
     NotFound,
     #[error("this path does not take this method")]
@@ -44,6 +48,8 @@ impl HttpError {
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
             Self::TooManyRequests(_) => (StatusCode::TOO_MANY_REQUESTS, "slow_down"),
+            // RFC 6749 §4.1.2.1.
+            Self::NoLogin => (StatusCode::BAD_REQUEST, "unsupported_response_type"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "access_denied"),

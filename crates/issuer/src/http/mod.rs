@@ -67,12 +67,17 @@ const SIGN: &str = "/sign";
 /// The same for uploads.
 const UPLOADS: &str = "/uploads";
 
+/// Where discovery says that people sign in, because its readers demand such a place.
+pub(crate) const AUTHORIZE: &str = "/authorize";
+
 impl Routes {
     /// The routes of `issuer`, at its path and at the root.
     pub fn new(issuer: Arc<Issuer>, metrics_access: MetricsAccess) -> Self {
         let rates = Arc::new(RateLimiters::new(&issuer.settings().rates, &issuer.settings().clients));
         let path = issuer.settings().issuer.path().to_owned();
-        let mut routes = Router::new().route(SIGN, post(sign::sign).fallback(method_not_allowed));
+        let mut routes = Router::new()
+            .route(SIGN, post(sign::sign).fallback(method_not_allowed))
+            .route(AUTHORIZE, get(no_login).fallback(method_not_allowed));
         let has_uploads = issuer.profile(sign::UPLOAD).is_some();
         if has_uploads {
             routes = routes.route(UPLOADS, post(sign::upload).fallback(method_not_allowed));
@@ -128,6 +133,11 @@ impl Routes {
         }
         self.uploads.as_ref().is_some_and(is).then_some(sign::Wanted::Upload)
     }
+}
+
+/// The same to everyone: nothing of the request is read, and nobody is redirected (RFC 6749 §4.1.2.1).
+async fn no_login() -> HttpError {
+    HttpError::NoLogin
 }
 
 async fn not_found() -> HttpError {
