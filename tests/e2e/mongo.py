@@ -1,6 +1,8 @@
 """MongoDB as tests/servers/mongo.py plays it, in this process: it can go away with its documents and come back."""
 
 import pymongo
+from e2e import stores
+from e2e.withheld import MongoDB, withheld
 from servers.mongo import Server
 
 
@@ -32,3 +34,12 @@ class Mongo:
         if self.client:
             self.client.close()
         self.server.stop()
+
+
+def a_server_killed_between_its_write_and_its_answer_has_turned_once(world, mongo):
+    """On any server with the interface of this one: see `stores`."""
+    url, stored = mongo.url(), {"_id": {"$regex": "^refresh/"}}
+    with withheld(mongo.port, MongoDB) as relay:
+        through = url.replace(f":{mongo.port}/", f":{relay.port}/") + "?directConnection=true"
+        stores.a_server_killed_between_its_write_and_its_answer_has_turned_once(
+            world, through, relay.killing, lambda: {document["_id"]: document for document in mongo.collection(url).find(stored)})

@@ -6,7 +6,6 @@ import pytest
 from e2e import mongo as mongo_server
 from e2e import stores
 from e2e.stores import configuration, quick
-from e2e.withheld import MongoDB, withheld
 
 PASSWORD = "PW-never-shown"
 
@@ -41,13 +40,7 @@ def test_a_family_of_refresh_tokens_lives_through_fire_on_one_database(full_worl
 
 
 def test_a_server_killed_between_its_write_and_its_answer_has_turned_a_family_once(full_world, mongo):
-    url = mongo.url()
-    stored = {"_id": {"$regex": "^refresh/"}}
-    families = lambda: {document["_id"]: document for document in mongo.collection(url).find(stored)}
-    with withheld(mongo.port, MongoDB) as relay:
-        through = url.replace(f":{mongo.port}/", f":{relay.port}/") + "?directConnection=true"
-        stores.a_server_killed_between_its_write_and_its_answer_has_turned_once(
-            full_world, through, relay.killing, families)
+    mongo_server.a_server_killed_between_its_write_and_its_answer_has_turned_once(full_world, mongo)
 
 
 def test_a_family_of_refresh_tokens_lives_with_clocks_apart_on_one_database(full_world, mongo):

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import toolchains
-from e2e import stores
+from e2e import mongo, stores
 from e2e.conftest import openssl
 from e2e.postgres import Postgres
 from e2e.program import World
@@ -49,15 +49,21 @@ def whole_program(table, server, root):
     pem = {"ec": root / "ec.pem"}
     openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", pem["ec"])
     slow = "?serverSelectionTimeoutMS=1000"
-    tried = {
+    plain = {
+        "an assertion is taken once by whichever server": stores.an_assertion_is_taken_once_by_whichever_server,
+        "a proof is taken once by whichever server": stores.a_proof_is_taken_once_by_whichever_server,
+        "a family of refresh tokens lives through fire": stores.a_family_lives_through_fire,
+        "a family of refresh tokens lives with clocks apart and lost answers": stores.a_family_lives_with_clocks_apart_and_lost_answers,
+    }
+    tried = plain | {
         "two servers make one key and both take up the next":
             lambda world, url: stores.two_servers_make_one_key_and_both_take_up_the_next(world, url, pem),
         "a server goes on through an outage":
             lambda world, url: stores.a_server_goes_on_through_an_outage(world, url + slow, server.stop, server.start),
         "nothing that was acknowledged is lost when it is killed under load":
             lambda world, url: stores.nothing_that_was_acknowledged_is_lost(world, url + slow, server.stop, server.start),
-        "an assertion is taken once by whichever server": stores.an_assertion_is_taken_once_by_whichever_server,
-        "a family of refresh tokens lives through fire": stores.a_family_lives_through_fire,
+        "a server killed between its write and its answer has turned a family once":
+            lambda world, _: mongo.a_server_killed_between_its_write_and_its_answer_has_turned_once(world, server),
         "a database that goes back takes no key from verifiers":
             lambda world, url: stores.a_store_that_goes_back_takes_no_key_from_verifiers(
                 world, url, lambda: server.collection(url).delete_many({})),
