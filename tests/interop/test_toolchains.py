@@ -1,5 +1,6 @@
 """What is built for these tests: once, and whole or not at all. What a machine lacks is said, or fails where `CI` is set."""
 
+import fcntl
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ import toolchains
 from judges import LIBRARIES, Judges
 
 
-def test_a_build_is_kept_and_one_that_failed_is_not(tmp_path):
+def test_a_build_is_kept_and_one_that_failed_is_not(tmp_path, monkeypatch):
     folder = tmp_path / "kept"
     with pytest.raises(ZeroDivisionError), toolchains.built(folder) as draft:
         draft.mkdir()
@@ -19,6 +20,11 @@ def test_a_build_is_kept_and_one_that_failed_is_not(tmp_path):
     with toolchains.built(folder) as draft:
         assert draft is None, "it is there"
     assert (folder / "program").read_text() == "1"
+    with open(tmp_path / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", lambda *_: pytest.fail("it waits for the build of another program"))
+        with toolchains.built(folder) as draft:
+            assert draft is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "lock"]
 
 
