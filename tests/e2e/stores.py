@@ -136,7 +136,7 @@ def a_store_moves_from_sqlite_and_back(world, url, look, lose):
     database.close()
     # The keyring and these two; and what was seen of the keys in public, if the server came to it.
     count = len([1 for _, _, expires_at in documents(file) if expires_at != past])
-    assert f"{count} documents; keyrings 1 with 1 keys (every key opens), others 2" in world.done("store", "check", old)
+    assert f"{count} documents; 1 keyring with 1 key (every key opens), 2 others" in world.done("store", "check", old)
 
     copy = ("store", "copy", old, "env:NEW_STORE", "--json")
     world.environment["NEW_STORE"] = url
@@ -167,7 +167,7 @@ def a_store_moves_from_sqlite_and_back(world, url, look, lose):
     server.kill()
     server.wait()
     done = world.done("store", "copy", "env:NEW_STORE", "sqlite:back.db")
-    assert re.fullmatch(r"copied (\d) documents, 0 were there already; both stores hold the same \1\n", done)
+    assert re.fullmatch(r"copied (\d) documents, there already: 0; both stores hold the same \1\n", done)
     back = [(name, expires_at) for name, _, expires_at in documents(world.folder / "back.db") if "observations" not in name]
     assert back == [("family/1", later), ("family/2", None), ("keyring", None)]
     assert "every key opens" in world.done("store", "check", "sqlite:back.db")

@@ -142,10 +142,11 @@ def test_a_store_without_a_keyring_is_not_good_unless_that_is_meant(strict, docu
         for number in range(documents):
             opened.execute("INSERT INTO documents VALUES (?, 'v', x'00', NULL)", (f"other/{number}",))
     opened.close()
-    says = f"there is no keyring among its {documents} documents"
+    counted = f"{documents} document{'' if documents == 1 else 's'}"
+    says = f"there is no keyring in its {counted}"
     strict.fails(1, says, "store", "check")
     strict.fails(1, says, "store", "check", f"sqlite:{database}")
-    assert f"good: {documents} documents; keyrings 0" in strict.done("store", "check", "--empty-ok")
+    assert f"good: {counted}; 0 keyrings" in strict.done("store", "check", "--empty-ok")
 
 
 def test_a_copy_of_the_file_of_a_running_server_has_its_keys(strict):
@@ -156,6 +157,6 @@ def test_a_copy_of_the_file_of_a_running_server_has_its_keys(strict):
     strict.done("keys", "prepare")
     copy = strict.folder / "copy.db"
     shutil.copy(strict.file.parent / "countersign.db", copy)
-    assert "keyrings 1 with 2 keys (every key opens)" in strict.done("store", "check", f"sqlite:{copy}")
+    assert "1 keyring with 2 keys (every key opens)" in strict.done("store", "check", f"sqlite:{copy}")
     assert kid(token) in strict.done("keys", "list")
     assert wire.get(issuer, "/readyz").status == 200

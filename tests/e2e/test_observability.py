@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import pty
-import re
 import subprocess
 
 import pytest
@@ -27,7 +26,9 @@ def events(server):
 
 
 def audit(server):
-    return [event for event in events(server) if event["target"] == "countersign::audit"]
+    """What is recorded of requests; keys have records of their own (test_key_audit.py)."""
+    records = [event for event in events(server) if event["target"] == "countersign::audit"]
+    return [event for event in records if event["decision"] != "key_changed"]
 
 
 def post(server, body, name=None, secret=None, **more):
@@ -181,16 +182,17 @@ def test_metrics_count_what_happened(server):
     def grown(name):
         return after.get(name, 0) - before.get(name, 0)
 
+    assert before['countersign_tokens_minted_total{profile="jwt"}'] == 0, "it is there before anything was minted"
     assert grown('countersign_tokens_minted_total{profile="jwt"}') == 3
     for code in {code for _, _, _, code in REFUSALS}:
         expected = sum(code == other for _, _, _, other in REFUSALS)
-        assert grown(f'countersign_tokens_refused_total{{reason="{code}"}}') == expected, code
+        name = f'countersign_tokens_refused_total{{reason="{code}"}}'
+        assert before[name] == 0 and grown(name) == expected, code
     assert grown('countersign_http_responses_total{status="404"}') == 1
     assert grown('countersign_http_responses_total{status="401"}') == 2
     assert after["countersign_ready"] == 1
     text = "".join(after)
     assert MARK not in text and "tests" not in text
-    assert all(re.fullmatch(r'[a-z_]+(\{[a-z]+="[a-z0-9_]+"\})?', name) for name in after), after
 
 
 @pytest.mark.parametrize("networks, status", [('["127.0.0.1"]', 200), ("[]", 403), ('["192.0.2.0/24", "::1/128"]', 403)])

@@ -111,7 +111,7 @@ def test_a_copy_overwrites_nothing_and_a_typing_error_makes_nothing(full_world, 
 def test_check_names_what_is_damaged(full_world, postgres, url):
     full_world.configure(configuration(f'url = "{url}"'))
     full_world.done("sign", "--claims", "{}")
-    assert "1 documents; keyrings 1 with 1 keys (every key opens)" in full_world.done("store", "check")
+    assert "1 document; 1 keyring with 1 key (every key opens)" in full_world.done("store", "check")
     database = url.rsplit("/", 1)[1]
     good = postgres.run("SELECT encode(bytes, 'hex') FROM countersign.documents", database)
 

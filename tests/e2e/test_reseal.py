@@ -79,13 +79,13 @@ def test_a_sealing_key_is_changed_in_four_steps_without_a_failed_request(world):
     restart(configuration("file:new.key", also=["file:sealing.key"]))
     world.done("keys", "prepare")
     assert len(sealed_by(world)) == 2, "what is new is under the new one"
-    assert "1 keys are under another one; `countersign keys reseal` changes that" in world.done("keys", "list")
+    assert "under another one: 1 key; `countersign keys reseal` changes that" in world.done("keys", "list")
 
     load = Load([listening(server) for server in servers])
     before = load.minted
     until(lambda: load.minted > before + 5, "minting")
     said = world.done("keys", "reseal")
-    assert "sealed 1 keys again under sealing key" in said and f"before under {old}" in said
+    assert "sealed 1 key again under sealing key" in said and f"before under {old}" in said
     (new,) = sealed_by(world)
     assert new != old
     before = load.minted

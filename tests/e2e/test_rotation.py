@@ -101,8 +101,11 @@ def test_a_server_rotates_by_itself_and_every_token_verifies_for_as_long_as_it_l
     assert len(kids) == 4, f"{kids}\n{world.log}"
     # Never for longer than until the next planned change, which is a rotation away at most; the floor is 10 s.
     assert max(ages) <= 13 and min(ages) == 10
-    steps = [event["step"] for event in world.events() if event.get("decision") == "rotated"]
-    assert steps.count("make") >= 2 and steps.count("activate") >= 2 and "remove" in steps
+    changes = [event for event in world.events() if event.get("reason") == "rotation"]
+    assert {(event["decision"], event["by"]) for event in changes} == {("key_changed", "server")}
+    moves = [(event["from"], event["to"]) for event in changes]
+    assert moves.count(("none", "published")) >= 2 and moves.count(("published", "active")) >= 2
+    assert moves.count(("active", "retired")) >= 2 and ("retired", "none") in moves
     states = [key["state"] for key in world.keys()]
     assert states.count("active") == 1
 

@@ -495,7 +495,7 @@ def test_without_credentials_the_answer_is_503_and_the_log_says_why(start):
         assert answer.status == 503 and answer.json()["error"] == "temporarily_unavailable" and answer.headers["retry-after"] == "1"
         assert "credentials" not in answer.json()["error_description"], "that is the operator's business"
         assert ask(server, {"data": {"sub": "a"}}, path="/sign").status == 200, "other tokens need none"
-        assert "credentials for uploads: the AWS credentials could not be had" in server.log and "a-secret" not in server.log
+        assert "there are no AWS credentials to sign with: the AWS credentials could not be had" in server.log and "a-secret" not in server.log
 
 
 def test_a_chain_that_does_not_answer_stops_nobody_else(start, s3, bucket):

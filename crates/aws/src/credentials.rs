@@ -5,10 +5,13 @@
 //! asks, and the others wait for it only where there is nothing to go on with. It asks in a task of its own, so that what
 //! comes of it is noted whatever becomes of the request that wanted it. What does not end is asked for again after
 //! fifteen minutes, as AWS's clients do. A chain that has failed is left alone for some seconds, so that a burst of requests
-//! is not a burst of attempts. No error and no `Debug` shows a key.
+//! is not a burst of attempts; one that has nothing that lives as long as is wanted, for longer, because what it gives lives no
+//! longer than it does. That they could not be renewed is in the log at once, and not when the old ones have ended: each reason
+//! once until they can be had again. No error, no record and no `Debug` shows a key.
 
 use std::{
     fmt,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -26,6 +29,8 @@ const HELD: Duration = Duration::from_secs(15 * 60);
 /// How long the chain is left alone after it was asked, whatever came of it: longer than it may take to answer
 /// ([`ATTEMPT`]), so that those who have waited meanwhile do not ask again.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long it is left alone at most where it gave credentials that end sooner than is wanted: a tenth of what is left of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Credentials of AWS, or of a service that takes the same.
 #[derive(Clone)]
@@ -70,9 +75,21 @@ pub enum NoCredentials {
 pub struct Chain {
     /// The region that the chain is asked in.
     region: Option<String>,
+    load: Load,
     aws: OnceCell<SdkConfig>,
     held: ArcSwapOption<Credentials>,
     asked: Mutex<Option<Asked>>,
+}
+
+/// Finds out what the chain is made of: reads files, and may ask the machine for its region.
+type Load = Box<dyn Fn(Option<String>) -> Loading + Send + Sync>;
+type Loading = Pin<Box<dyn Future<Output = Result<SdkConfig, Unusable>> + Send>>;
+
+/// What every AWS tool would find here.
+fn of_the_machine(region: Option<String>) -> Loading {
+    Box::pin(
+        async move { configuration(Service::S3, Named { region: region.as_deref(), endpoint: None }).await },
+    )
 }
 
 /// When the chain was asked, and what came of it.
@@ -90,7 +107,11 @@ impl fmt::Debug for Chain {
 impl Chain {
     /// The chain of this process. Nothing is read or asked yet. `region` is for providers that need one.
     pub fn new(region: Option<String>) -> Self {
-        Self { region, aws: OnceCell::new(), held: ArcSwapOption::empty(), asked: Mutex::new(None) }
+        Self::loaded_by(Box::new(of_the_machine), region)
+    }
+
+    fn loaded_by(load: Load, region: Option<String>) -> Self {
+        Self { region, load, aws: OnceCell::new(), held: ArcSwapOption::empty(), asked: Mutex::new(None) }
     }
 
     /// The same with a configuration that was made elsewhere.
@@ -103,18 +124,16 @@ impl Chain {
         self.held.load_full().filter(|held| held.ends.is_none_or(|ends| now < ends))
     }
 
-    /// Whether what is held is good for this long, and need not be asked for.
+    /// Whether what is held is good for this long, or the chain was asked just now and has no better ones.
     pub fn is_fresh(&self, now: SystemTime, at_least: Duration) -> bool {
-        let held = self.held.load();
-        let Some(held) = held.as_ref() else { return false };
-        match held.ends {
-            Some(ends) => now + at_least < ends,
-            // When it was asked is behind a lock; nobody is asking while it can be had.
-            None => self
-                .asked
-                .try_lock()
-                .map_or(true, |asked| asked.as_ref().is_some_and(|asked| is_within(asked.at, now, HELD))),
+        let Some(held) = self.held(now) else { return false };
+        if held.ends.is_some_and(|ends| now + at_least < ends) {
+            return true;
         }
+        // When it was asked is behind a lock; nobody is asking while it can be had.
+        self.asked
+            .try_lock()
+            .map_or(true, |asked| asked.as_ref().is_some_and(|asked| asked.lasts(&held, now)))
     }
 
     /// Asks the chain, unless what is held is good for `at_least` this long.
@@ -138,20 +157,26 @@ impl Chain {
 
     async fn in_turn(&self, now: SystemTime, at_least: Duration) -> Result<Arc<Credentials>, NoCredentials> {
         let mut asked = self.asked.lock().await;
-        let is_good = |held: &Credentials| match held.ends {
-            Some(ends) => now + at_least < ends,
-            None => asked.as_ref().is_some_and(|asked| is_within(asked.at, now, HELD)),
-        };
         let held = self.held(now);
-        if let Some(held) = held.as_ref().filter(|held| is_good(held)) {
-            return Ok(Arc::clone(held));
+        if let Some(held) = &held {
+            let is_good = held.ends.is_some_and(|ends| now + at_least < ends);
+            if is_good || asked.as_ref().is_some_and(|asked| asked.lasts(held, now)) {
+                return Ok(Arc::clone(held));
+            }
+        } else if let Some(last) = asked.as_ref().filter(|asked| is_within(asked.at, now, PAUSE)) {
+            return Err(last.failure.clone().unwrap_or(NoCredentials::Ended));
         }
-        if let Some(last) = asked.as_ref().filter(|asked| is_within(asked.at, now, PAUSE)) {
-            let failure = last.failure.clone().unwrap_or(NoCredentials::Ended);
-            return held.ok_or(failure);
-        }
-        let found = self.ask().await;
-        *asked = Some(Asked { at: now, failure: found.as_ref().err().cloned() });
+        // The files, the region and the provider together, so that nobody waits longer.
+        let found = tokio::time::timeout(ATTEMPT, self.ask()).await;
+        let found = found.unwrap_or(Err(NoCredentials::Failed("no answer in time")));
+        let failure = found.as_ref().err().cloned();
+        report(
+            asked.as_ref().and_then(|asked| asked.failure.as_ref()),
+            failure.as_ref(),
+            held.as_deref(),
+            now,
+        );
+        *asked = Some(Asked { at: now, failure });
         match found {
             Ok(found) => {
                 self.held.store(Some(Arc::new(found)));
@@ -162,24 +187,62 @@ impl Chain {
     }
 
     async fn ask(&self) -> Result<Credentials, NoCredentials> {
-        let named = Named { region: self.region.as_deref(), endpoint: None };
-        let aws = self.aws.get_or_try_init(|| configuration(Service::S3, named)).await?;
+        let aws = self.aws.get_or_try_init(|| (self.load)(self.region.clone())).await?;
         let provider = aws.credentials_provider().ok_or(NoCredentials::Nowhere)?;
-        let found = tokio::time::timeout(ATTEMPT, provider.provide_credentials()).await;
-        let found =
-            found.map_err(|_| NoCredentials::Failed("no answer in time"))?.map_err(|why| match why {
-                CredentialsError::CredentialsNotLoaded(_) => NoCredentials::Nowhere,
-                CredentialsError::ProviderTimedOut(_) => NoCredentials::Failed("no answer in time"),
-                CredentialsError::InvalidConfiguration(_) => NoCredentials::Failed("invalid configuration"),
-                CredentialsError::ProviderError(_) => NoCredentials::Failed("provider error"),
-                _ => NoCredentials::Failed("unexpected error"),
-            })?;
+        let found = provider.provide_credentials().await.map_err(|why| match why {
+            CredentialsError::CredentialsNotLoaded(_) => NoCredentials::Nowhere,
+            CredentialsError::ProviderTimedOut(_) => NoCredentials::Failed("no answer in time"),
+            CredentialsError::InvalidConfiguration(_) => NoCredentials::Failed("invalid configuration"),
+            CredentialsError::ProviderError(_) => NoCredentials::Failed("provider error"),
+            _ => NoCredentials::Failed("unexpected error"),
+        })?;
         Ok(Credentials {
             key_id: found.access_key_id().to_owned(),
             secret: Zeroizing::new(found.secret_access_key().to_owned()),
             token: found.session_token().map(str::to_owned),
             ends: found.expiry(),
         })
+    }
+}
+
+impl Asked {
+    /// Whether the chain need not be asked again for something better than these.
+    fn lasts(&self, held: &Credentials, now: SystemTime) -> bool {
+        let pause = match held.ends {
+            _ if self.failure.is_some() => PAUSE,
+            None => HELD,
+            Some(ends) => {
+                let left = ends.duration_since(now).unwrap_or_default();
+                (left / 10).clamp(PAUSE, LONGEST_PAUSE)
+            }
+        };
+        is_within(self.at, now, pause)
+    }
+}
+
+/// Tells that the credentials could not be renewed, or can be had again. A reason that was told is told again only after that.
+fn report(
+    before: Option<&NoCredentials>,
+    failure: Option<&NoCredentials>,
+    held: Option<&Credentials>,
+    now: SystemTime,
+) {
+    match (before, failure) {
+        (Some(_), None) => tracing::info!("the AWS credentials can be had again"),
+        (None, None) => {}
+        (Some(before), Some(why)) if before == why => {}
+        (_, Some(why)) => match held.map(|held| held.ends) {
+            None => tracing::error!("there are no AWS credentials to sign with: {why}"),
+            Some(None) => {
+                tracing::warn!("the AWS credentials could not be renewed, the old ones go on: {why}")
+            }
+            Some(Some(ends)) => {
+                let left = ends.duration_since(now).unwrap_or_default().as_secs();
+                tracing::warn!(
+                    "the AWS credentials could not be renewed, and the old ones end in {left} s: {why}"
+                );
+            }
+        },
     }
 }
 
@@ -281,6 +344,87 @@ mod tests {
         }
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         assert_eq!(chain.refresh(at(1001), NEED).await.unwrap_err(), NoCredentials::Ended);
+    }
+
+    #[tokio::test]
+    async fn a_chain_whose_credentials_live_shorter_than_is_wanted_is_asked_now_and_then() {
+        let (chain, asked) = chain(&[Some(3600)], true);
+        let wanted = Duration::from_secs(12 * 3600);
+        let mut times = Vec::new();
+        for now in 0..3600 {
+            let before = asked.load(Ordering::SeqCst);
+            // As a request does.
+            if !chain.is_fresh(at(now), wanted) {
+                assert_eq!(
+                    chain.refresh(at(now), wanted).await.unwrap().key_id,
+                    "AKIA0".replace('0', &before.to_string())
+                );
+            }
+            if asked.load(Ordering::SeqCst) > before {
+                times.push(now);
+            }
+        }
+        let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(gaps.first(), Some(&300), "no more often than every five minutes while much is left");
+        assert!(gaps.is_sorted_by(|one, next| one >= next) && gaps.iter().all(|gap| *gap >= 5), "{gaps:?}");
+        assert!(times.len() < 70, "{} times in an hour", times.len());
+    }
+
+    /// Messages of the log, with their levels.
+    #[derive(Clone, Default)]
+    struct Told(Arc<std::sync::Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Told {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            struct Message<'m>(&'m mut String);
+            impl tracing::field::Visit for Message<'_> {
+                fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn fmt::Debug) {
+                    self.0.push_str(&format!("{value:?}"));
+                }
+            }
+            let mut text = format!("{} ", event.metadata().level());
+            event.record(&mut Message(&mut text));
+            self.0.lock().unwrap().push(text);
+        }
+    }
+
+    impl Told {
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_fails_is_told_while_the_old_credentials_go_on_and_once_for_each_reason() {
+        use tracing_subscriber::layer::SubscriberExt;
+        let told = Told::default();
+        let _logging = tracing::subscriber::set_default(tracing_subscriber::registry().with(told.clone()));
+        let (chain, _) = chain(&[Some(1000), None, None, None, Some(9000)], true);
+        chain.refresh(at(0), NEED).await.unwrap();
+        assert_eq!(told.take(), [""; 0], "all is well");
+        chain.refresh(at(800), NEED).await.unwrap();
+        let why = "the AWS credentials could not be had: a provider of the chain failed (provider error)";
+        let warning =
+            format!("WARN the AWS credentials could not be renewed, and the old ones end in 200 s: {why}");
+        assert_eq!(told.take(), [warning]);
+        chain.refresh(at(810), NEED).await.unwrap();
+        chain.refresh(at(1001), NEED).await.unwrap_err();
+        assert_eq!(told.take(), [""; 0], "the same reason");
+        chain.refresh(at(1010), NEED).await.unwrap();
+        assert_eq!(told.take(), ["INFO the AWS credentials can be had again"]);
+
+        let nowhere = Arc::new(Chain::of(SdkConfig::builder().region(Region::new("eu-central-1")).build()));
+        nowhere.refresh(at(0), NEED).await.unwrap_err();
+        let [error] = told.take().try_into().unwrap();
+        assert!(error.starts_with("ERROR there are no AWS credentials to sign with: "), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_never_says_what_its_chain_is_made_of_is_not_waited_for() {
+        let chain = Arc::new(Chain::loaded_by(Box::new(|_| Box::pin(std::future::pending())), None));
+        let began = tokio::time::Instant::now();
+        let why = chain.refresh(at(0), NEED).await.unwrap_err();
+        assert_eq!((why, began.elapsed()), (NoCredentials::Failed("no answer in time"), ATTEMPT));
     }
 
     #[tokio::test]

@@ -8,10 +8,13 @@
 use crate::{
     config::{Config, SealingRef},
     failure::{Failure, Outcome, configuration, no_keyring, unwritable},
-    files,
-    stores::{self, FirstKeys},
+    files, journal,
+    stores::{self, FirstKeys, TimedStore},
 };
-use countersign_issuer::{Issuer, IssuerSettings, Patience};
+use countersign_issuer::{
+    Issuer, IssuerSettings, Patience,
+    http::{RingPlan, StoreTimes},
+};
 use countersign_jose::Timestamp;
 #[cfg(feature = "lambda")]
 use countersign_keyring::KeyringError;
@@ -30,6 +33,7 @@ pub(crate) struct Authority {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keyring: StoredKeyring,
     store: Arc<dyn Store>,
+    store_times: StoreTimes,
 }
 
 impl Authority {
@@ -59,19 +63,21 @@ impl Authority {
         let Some(store) = stores::of(config, environment, first_keys, Arc::clone(&clock)).await? else {
             return Err(missing_keyring(config));
         };
-        Self::over(store, first_keys, clock, config, environment).await
+        let (store, times) = TimedStore::over(store);
+        Self::over((store, times), first_keys, clock, config, environment).await
     }
 
     /// The same store with what another configuration says of sealing keys and services. Its keyring has to be there still.
     pub(crate) async fn again(&self, config: &Config, environment: &Environment) -> Outcome<Self> {
-        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let store = (Arc::clone(&self.store), self.store_times.clone());
+        let clock = Arc::clone(&self.clock);
         let mut again = Self::over(store, FirstKeys::Refuse, clock, config, environment).await?;
         again.keyring = again.keyring.with_memory_of(&self.keyring);
         Ok(again)
     }
 
     async fn over(
-        store: Arc<dyn Store>,
+        (store, store_times): (Arc<dyn Store>, StoreTimes),
         first_keys: FirstKeys,
         clock: Arc<dyn Clock>,
         config: &Config,
@@ -85,12 +91,17 @@ impl Authority {
         }
         check_sealing_key(config, store.as_ref(), first_keys).await?;
         let sealing = sealing(config, environment)?;
-        Ok(Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store })
+        Ok(Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store, store_times })
     }
 
     /// Where everything that is remembered is.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// How long the operations of that store take.
+    pub(crate) fn store_times(&self) -> StoreTimes {
+        self.store_times.clone()
     }
 
     /// Reads an authority that has everything it needs: one look at the store's mark, one at the
@@ -111,7 +122,9 @@ impl Authority {
             Err(_) => return Ok(None),
         };
         let Ok(sealing) = sealing(config, environment) else { return Ok(None) };
-        let authority = Self { clock, keyring: keyring(config, Arc::clone(&store), sealing), store };
+        let (store, store_times) = TimedStore::over(store);
+        let keyring = keyring(config, Arc::clone(&store), sealing);
+        let authority = Self { clock, keyring, store, store_times };
         let now = authority.clock.now();
         let loaded = match authority.keyring.load_to_mint(&config.needs(), now).await {
             Ok(loaded) => loaded,
@@ -226,6 +239,11 @@ pub(crate) fn issuer_after(
     let keyring = with_outside_keys(&config, keyring);
     let kept = config.rings.iter().map(|ring| ring.rotation.keep_retired);
     let clock_settles = kept.max().unwrap_or(config.max_stale_signing);
+    let plans = config.rings.iter().map(|ring| {
+        let plan = RingPlan { policy: ring.rotation, makes_keys: ring.spec.make_first_key };
+        (ring.spec.name.clone(), plan)
+    });
+    let plans = plans.collect();
     let settings = IssuerSettings {
         issuer: config.issuer,
         clients: config.clients,
@@ -245,15 +263,16 @@ pub(crate) fn issuer_after(
         signatures: config.signatures,
         token_endpoint: config.token_endpoint,
     };
-    Ok(match before {
+    let issuer = match before {
         Some(before) => before.successor(settings, keyring, clock)?,
         None => Issuer::new(settings, keyring, clock)?,
-    })
+    };
+    Ok(issuer.with_plans(plans))
 }
 
 /// The keyring of a store, with the service that keeps keys.
 pub(crate) fn keyring(config: &Config, store: Arc<dyn Store>, sealing: Sealing) -> StoredKeyring {
-    let keyring = StoredKeyring::new(store, sealing);
+    let keyring = StoredKeyring::new(store, sealing).with_journal(journal::of(None));
     match config.kms.service() {
         Some(service) => keyring.with_service(service),
         None => keyring,

@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod failure;
 mod files;
+mod journal;
 mod kms;
 mod output;
 mod pasted;
@@ -22,7 +23,7 @@ mod serve;
 mod stores;
 
 use args::Args;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use countersign_settings::{Environment, log};
 use failure::{Exit, internal};
 use rustix::process::Signal;
@@ -41,8 +42,12 @@ fn main() -> ExitCode {
         true => command.try_get_matches_from(["countersign", "serve"]),
         false => command.try_get_matches(),
     };
-    let exit = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
-        Ok(args) => run(args, &environment),
+    let read = |matches: ArgMatches| Ok((words(&matches), Args::from_arg_matches(&matches)?));
+    let exit = match matches.and_then(read) {
+        Ok((words, args)) => {
+            journal::begin(by(&words, &environment), words);
+            run(args, &environment)
+        }
         Err(why) if why.use_stderr() => {
             // What was typed could not be read, so neither could this option.
             let json = std::env::args_os().any(|argument| argument == "--json");
@@ -55,6 +60,23 @@ fn main() -> ExitCode {
         }
     };
     output::exit_code(exit).into()
+}
+
+/// The words of the command, without what is given to it: `keys activate`.
+fn words(matches: &ArgMatches) -> String {
+    match matches.subcommand() {
+        Some((name, below)) => format!("{name} {}", words(below)).trim_end().to_owned(),
+        None => String::new(),
+    }
+}
+
+/// What this process is to the audit.
+fn by(words: &str, environment: &Environment) -> &'static str {
+    match words {
+        "serve" if serve::is_function(environment) => "function",
+        "serve" => "server",
+        _ => "command",
+    }
 }
 
 fn run(args: Args, environment: &Environment) -> Exit {

@@ -32,6 +32,11 @@ pub(crate) fn try_line(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// A number with what it is of, in the singular or in the plural that an `s` makes.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// A line on standard error.
 pub(crate) fn error_line(text: &str) {
     // With standard error gone there is no one left to tell.

@@ -6,6 +6,7 @@
 use crate::{
     authority::Authority,
     config::{Config, RingConfig},
+    journal,
 };
 use countersign_issuer::JWKS_PATH;
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
@@ -35,6 +36,8 @@ pub(crate) struct Rotation {
 pub(crate) struct Turn {
     /// Which keys were seen, or why none could be; `None` where no key waits to be seen.
     pub(crate) look: Option<Result<BTreeSet<String>, String>>,
+    /// Which keys were found in public and when, whether or not one waits to be seen; `None` where nothing could be.
+    pub(crate) found: Option<(BTreeSet<String>, Timestamp)>,
     /// Keys that sign and were not there, though verifiers should have them by now.
     pub(crate) unseen: Vec<(RingName, String)>,
     /// The steps that were taken.
@@ -44,7 +47,7 @@ pub(crate) struct Turn {
 impl Rotation {
     pub(crate) fn new(config: &Config, authority: &Authority) -> Self {
         Self {
-            keyring: authority.keyring.clone(),
+            keyring: authority.keyring.clone().with_journal(journal::of(Some("rotation"))),
             rings: config.rings.clone(),
             unpublished: config.unpublished_rings.clone(),
             address: config.issuer.join(JWKS_PATH),
@@ -90,6 +93,7 @@ impl Rotation {
         for (ring, kid) in &unseen {
             tracing::error!(ring = ring.as_str(), kid, "this key signs and is not in {}", self.address);
         }
+        let found = public.as_ref().ok().map(|public| (ours(&keyring, &public.keys), public.began));
         let look = if somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
         let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
@@ -97,13 +101,7 @@ impl Rotation {
             let outcome = self.keyring.advance(&ring.spec, &ring.rotation, now, &mut done).await;
             failed = failed.and(outcome);
         }
-        for step in &done {
-            tracing::info!(
-                target: "countersign::audit",
-                decision = "rotated", step = name(&step.step), ring = step.ring.as_str(), kid = step.kid
-            );
-        }
-        failed.map(|()| Turn { look, unseen, done })
+        failed.map(|()| Turn { look, found, unseen, done })
     }
 
     /// Keys that sign, have been published for so long that verifiers should know them, and are not in the JWKS.

@@ -6,9 +6,13 @@ use crate::{
     failure::{Outcome, configuration},
     remote,
 };
+use async_trait::async_trait;
+use countersign_issuer::http::{StoreOperation, StoreTimes};
+use countersign_jose::Timestamp;
 use countersign_settings::{Environment, SecretRef};
-use countersign_store::{Clock, Store, StoreError};
+use countersign_store::{Clock, Document, Expect, Key, Store, StoreError, Version};
 use std::{path::Path, sync::Arc};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// The store of a configuration. `None` where none exists, and none is to be made.
@@ -82,6 +86,53 @@ pub(crate) fn holds_secret(typed: &str) -> bool {
     let has_password = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
     let parameters = parameters.to_ascii_lowercase();
     has_password || ["password", "token", "secret"].iter().any(|name| parameters.contains(name))
+}
+
+/// A store that notes how long its operations take.
+#[derive(Debug)]
+pub(crate) struct TimedStore {
+    store: Arc<dyn Store>,
+    times: StoreTimes,
+}
+
+impl TimedStore {
+    /// The same store, and what is noted of it.
+    pub(crate) fn over(store: Arc<dyn Store>) -> (Arc<dyn Store>, StoreTimes) {
+        let times = StoreTimes::default();
+        (Arc::new(Self { store, times: times.clone() }), times)
+    }
+
+    async fn timed<T>(&self, operation: StoreOperation, outcome: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let outcome = outcome.await;
+        self.times.took(operation, began.elapsed());
+        outcome
+    }
+}
+
+#[async_trait]
+impl Store for TimedStore {
+    async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        self.timed(StoreOperation::Get, self.store.get(key)).await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        bytes: &[u8],
+        expect: Expect,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Version, StoreError> {
+        self.timed(StoreOperation::Put, self.store.put(key, bytes, expect, expires_at)).await
+    }
+
+    async fn delete(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+        self.timed(StoreOperation::Delete, self.store.delete(key, version)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
+        self.timed(StoreOperation::List, self.store.list(prefix)).await
+    }
 }
 
 #[cfg(test)]

@@ -133,6 +133,7 @@ impl TokenRoute {
         let endpoint = issuer.settings().issuer.join(TOKEN_PATH);
         let proofs = Proofs::new(&endpoint, grants.dpop, keyring.clone());
         let revocations = Revocations::new(Arc::clone(&store), keyring, longest);
+        issuer.metrics().expect_refusals(TokenError::CODES);
         let (seen, published) = (Seen::new(store, limits.skew), Published::default());
         Self { grants, issuer, rates, seen, families, revocations, published, proofs }
     }

@@ -142,6 +142,46 @@ impl TokenError {
         }
     }
 
+    /// The names that [`TokenError::code`] gives beside those of the mint: they are counted from the start.
+    pub(crate) const CODES: [&str; 36] = [
+        "assertion_replayed",
+        "client_keys_unavailable",
+        "dpop_access_token",
+        "dpop_claim_missing",
+        "dpop_claims_malformed",
+        "dpop_method",
+        "dpop_nonce",
+        "dpop_other_key",
+        "dpop_proof_invalid",
+        "dpop_proof_missing",
+        "dpop_proof_several",
+        "dpop_replayed",
+        "dpop_time",
+        "dpop_url",
+        "invalid_client",
+        "invalid_dpop_proof",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_scope",
+        "invalid_target",
+        "keyring_unavailable",
+        "no_randomness",
+        "rate_limited",
+        "refresh_family_altered",
+        "refresh_token_of_another_client",
+        "refresh_token_of_another_key",
+        "refresh_token_replayed",
+        "refresh_token_revoked",
+        "revocations_unavailable",
+        "slow_down",
+        "store_unavailable",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "unsupported_token_type",
+        "use_dpop_nonce",
+    ];
+
     /// A stable name for metrics and the audit.
     pub(crate) fn code(&self) -> &'static str {
         match self {

@@ -36,6 +36,8 @@ pub struct LogFigures {
     pub lost_other: u64,
     /// Bytes of records that are not written yet.
     pub unwritten_bytes: u64,
+    /// How many bytes of them are kept, at most; 0 where each is written at once.
+    pub queue_bytes: u64,
 }
 
 /// A log that writes each record before it goes on, and so always has room.

@@ -8,7 +8,7 @@ use crate::{
     ShownTokens, TokenEndpoint,
     audit::{AuditEvent, Immediate},
     documents,
-    http::{Answers, Metrics, RateLimits},
+    http::{Answers, Metrics, RateLimits, RingPlan, StoreTimes},
     profile::Profile,
     signatures::{SignatureLimits, Turns},
     standing::{Concern, Patience, Standing},
@@ -81,6 +81,7 @@ pub struct Issuer {
     metrics: Arc<Metrics>,
     audit_log: Arc<dyn AuditLog>,
     turns: Turns,
+    plans: BTreeMap<RingName, RingPlan>,
 }
 
 /// One state of the keys and what follows from it.
@@ -187,7 +188,26 @@ impl Issuer {
         let standing = Standing::new(clock, settings.patience, keyring.records().latest_time());
         let keys = ArcSwap::from_pointee(Keys::new(&settings, keyring, settings.jwks_max_age)?);
         let turns = Turns::new(settings.signatures);
-        Ok(Self { settings, keys, standing, metrics, audit_log: Arc::new(Immediate), turns })
+        for profile in &settings.profiles {
+            metrics.expect_profile(profile.name());
+        }
+        for ready in keys.load().ready.values() {
+            metrics.expect_algorithm(ready.signer.algorithm());
+        }
+        let (audit_log, plans) = (Arc::new(Immediate), BTreeMap::new());
+        Ok(Self { settings, keys, standing, metrics, audit_log, turns, plans })
+    }
+
+    /// With what is planned for its rings, which the metrics show.
+    pub fn with_plans(mut self, plans: BTreeMap<RingName, RingPlan>) -> Self {
+        self.plans = plans;
+        self
+    }
+
+    /// With the times of the store that its keys are in, which the metrics show.
+    pub fn with_store_times(self, times: StoreTimes) -> Self {
+        self.metrics.show_store(times);
+        self
     }
 
     /// With a log that may run out of room.
@@ -329,6 +349,16 @@ impl Issuer {
             ..AuditEvent::default()
         };
         audit.judged(judged.subject, judged.refusal.as_deref());
+    }
+
+    /// Notes which keys were found in the JWKS as the world sees it.
+    pub fn saw_in_public(&self, kids: &BTreeSet<String>, at: Timestamp) {
+        let keys = self.keys();
+        self.metrics.saw(kids, at, |kid| keys.keyring.records().find(kid).is_some());
+    }
+
+    pub(crate) fn plans(&self) -> &BTreeMap<RingName, RingPlan> {
+        &self.plans
     }
 
     /// The metrics of this issuer.

@@ -14,8 +14,9 @@ use crate::{
 };
 use aws_lc_rs::rand;
 use countersign_jose::{SigningInput, Timestamp, base64url};
-use countersign_keyring::SignError;
+use countersign_keyring::{SignError, Signer};
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Who asks: a client that proved who it is, or the operator on the command line who holds the keys anyway.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +130,22 @@ pub enum MintError {
 }
 
 impl MintError {
+    /// Every name that [`MintError::code`] gives.
+    pub(crate) const CODES: [&str; 12] = [
+        "invalid_request",
+        "unknown_profile",
+        "outside_policy",
+        "token_too_long",
+        "no_active_key",
+        "keys_stale",
+        "log_full",
+        "clock_behind",
+        "busy",
+        "unprepared",
+        "signing_failed",
+        "no_randomness",
+    ];
+
     /// A stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -216,7 +233,7 @@ impl Issuer {
         let keys = self.keys();
         let ready = keys.ready(profile.name()).ok_or(MintError::NoKey)?;
         let input = SigningInput::new(&ready.header, &shaped.payload);
-        let signature = ready.signer.sign(&input).await?;
+        let signature = self.timed(ready.signer.as_ref(), &input).await?;
         drop(turn);
         let token = input.finish(&signature);
         let max = profile.token_bytes(self.settings().limits.token_bytes);
@@ -296,6 +313,18 @@ impl Issuer {
         let facts = Facts { issuer: self.settings().issuer.as_str(), client: caller.name(), id, validity };
         let shaped = profile.shape(&admitted, &facts)?;
         Ok((profile, shaped, validity))
+    }
+
+    /// Signs, and notes how long that took.
+    pub(crate) async fn timed(
+        &self,
+        signer: &dyn Signer,
+        input: &SigningInput,
+    ) -> Result<Vec<u8>, SignError> {
+        let began = Instant::now();
+        let signature = signer.sign(input).await;
+        self.metrics().signed(signer.algorithm(), began.elapsed());
+        signature
     }
 
     /// Whether anything may be signed now: with keys that are known to be current, by a clock that can be right.

@@ -43,7 +43,7 @@ impl Issuer {
         let header = Header { alg: signer.algorithm(), kid: Some(signer.kid()), typ: Some(kind.typ()) };
         let header: EncodedHeader = header.encode();
         let input = SigningInput::new(&header, payload);
-        let signature = signer.sign(&input).await?;
+        let signature = self.timed(signer.as_ref(), &input).await?;
         drop(turn);
         Ok(input.finish(&signature))
     }

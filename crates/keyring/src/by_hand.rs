@@ -5,8 +5,9 @@
 //! Called by `countersign keys`.
 
 use crate::{
-    Activation, Change, Keyring, KeyringError, LifecycleError, Replaced, RevokedKey, Ring, RingSpec,
-    RotationPolicy, StoredKeyring,
+    Activation, Change, KeyChange, Keyring, KeyringError, LifecycleError, Outcome, Replaced, RevokedKey,
+    Ring, RingSpec, RotationPolicy, StoredKeyring, What,
+    journal::REVOKED,
     stored::{Next, SealWith},
 };
 use countersign_jose::Timestamp;
@@ -165,6 +166,15 @@ impl StoredKeyring {
         };
         let record = self.change_states(now, |keyring| Ok(keyring.with_revoked(kid, now)?)).await.map(|_| ());
         let keyring = self.read().await.unwrap_or_default();
+        if let (Some(Ok(_)), Err(_), Some(journal)) = (&mark, &record, self.journal()) {
+            // Nothing was written that would have been recorded.
+            let found = keyring.find(kid);
+            let place = found.map(|(ring, key)| (ring.clone(), key.algorithm));
+            let from = found.map(|(_, key)| key.state.name());
+            let change =
+                KeyChange { kid: kid.to_owned(), place, what: What::Revoked, from, to: Some(REVOKED) };
+            journal.changed(&change, Outcome::Made);
+        }
         let revoked = keyring.revocation(kid).cloned();
         let ring = revoked.as_ref().and_then(|key| keyring.ring(&key.ring));
         let active = ring.and_then(Ring::active).map(|key| key.kid.clone());

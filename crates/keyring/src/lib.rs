@@ -18,6 +18,7 @@ mod ecdsa;
 mod error;
 mod guard;
 mod invariants;
+mod journal;
 #[cfg(feature = "kms")]
 pub mod kms;
 mod lifecycle;
@@ -41,6 +42,7 @@ pub use continuity::{Continuity, Known, WentBack};
 pub use error::KeyringError;
 pub use guard::Losses;
 pub use invariants::{Fault, Remark};
+pub use journal::{Journal, KeyChange, Outcome, What};
 pub use lifecycle::{Activation, LifecycleError, NewKey};
 pub use loaded::{LoadedKeyring, LoadedRing, PublishedKey};
 pub use marks::Replaced;

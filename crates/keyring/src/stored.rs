@@ -17,8 +17,8 @@ pub(crate) use reading::Found;
 pub use {changing::Change, reading::UnverifiedKeyring, reload::Reloaded, tags::DocumentTag};
 
 use crate::{
-    Activation, ImportedKey, KeyService, Keyring, KeyringError, Known, LoadedKeyring, RingName, Sealing,
-    marks::Remembered, material::Material,
+    Activation, ImportedKey, Journal, KeyService, Keyring, KeyringError, Known, LoadedKeyring, RingName,
+    Sealing, marks::Remembered, material::Material,
 };
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_store::Store;
@@ -70,6 +70,8 @@ pub struct StoredKeyring {
     store: Arc<dyn Store>,
     sealing: Arc<Sealing>,
     service: Option<Arc<dyn KeyService>>,
+    /// Who is told of changes.
+    journal: Option<Arc<dyn Journal>>,
     /// The newest document that was seen.
     known: Arc<Mutex<Option<Known>>>,
     /// The document that was verified last, with these sealing keys.
@@ -85,6 +87,7 @@ impl StoredKeyring {
             store,
             sealing: Arc::new(sealing.into()),
             service: None,
+            journal: None,
             known: Arc::default(),
             last: Arc::default(),
             marks: Arc::default(),
@@ -95,6 +98,13 @@ impl StoredKeyring {
     #[must_use]
     pub fn with_service(mut self, service: Arc<dyn KeyService>) -> Self {
         self.service = Some(service);
+        self
+    }
+
+    /// Tells of every change of a key that is made by this one from now on.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
         self
     }
 
@@ -118,6 +128,10 @@ impl StoredKeyring {
 
     pub(crate) fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    pub(crate) fn journal(&self) -> Option<&dyn Journal> {
+        self.journal.as_deref()
     }
 
     pub(crate) fn service(&self) -> Option<&Arc<dyn KeyService>> {

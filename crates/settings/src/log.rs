@@ -184,6 +184,11 @@ impl Log {
         self.queue.lost()
     }
 
+    /// How many bytes of records are kept until they are written, at most.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue.max_bytes()
+    }
+
     /// Bytes of records that are not written yet.
     pub fn unwritten(&self) -> usize {
         self.queue.unwritten()

@@ -124,6 +124,20 @@ pub async fn remarks(url: &str) -> Result<Vec<String>, StoreError> {
     }
 }
 
+/// What the files of the store at `url` say about it before anybody opens it: whoever does changes them. An address that is wrong
+/// says nothing here.
+#[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "no other engine has files"))]
+pub fn remarks_of_files(url: &str, base_dir: &Path) -> Vec<String> {
+    #[cfg(feature = "sqlite")]
+    if let Ok(url) = StoreUrl::parse(url)
+        && url.engine() == Engine::Sqlite
+        && let Ok(path) = url.sqlite_path()
+    {
+        return crate::SqliteStore::remarks_of_files(&base_dir.join(path));
+    }
+    Vec::new()
+}
+
 /// Whether [`open`] could understand `url`: its form, the engine, and the files it names. Nothing is opened or asked.
 ///
 /// # Errors

@@ -95,10 +95,9 @@ impl Profile for UploadProfile {
             return None;
         }
         Some(Box::pin(async move {
-            // What is held may do for this one all the same; where nothing is, that is told when it is needed.
-            if let Err(why) = destination.access.refresh(now, needed).await {
-                tracing::warn!("credentials for uploads: {why}");
-            }
+            // What is held may do for this one all the same. Where nothing is, the chain has said why, and the refusal comes when it
+            // is needed.
+            let _ = destination.access.refresh(now, needed).await;
             Ok(())
         }))
     }

@@ -16,7 +16,7 @@ use countersign_settings::log;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub(super) async fn run(context: &Context<'_>, args: &InitArgs) -> Outcome {
-    log::start("warn")?;
+    log::start(&context.quiet_level("warn,countersign::audit=info"))?;
     context.location.check_free()?;
     let key = args
         .key

@@ -48,15 +48,9 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The configuration, with logging started as it says.
+    /// The configuration, with logging started as it says. Somebody at a terminal sees the result of a command and not its records,
+    /// unless they are asked for; anywhere else they are written.
     pub(crate) async fn load(&self) -> Outcome<Config> {
-        let config = crate::config::load(&self.location, self.environment, self.http).await?;
-        log::start_below(&config.raw.log, &CARRIERS)?;
-        Ok(config)
-    }
-
-    /// The same for a command whose own records somebody at a terminal has not asked for. Anywhere else they are written.
-    pub(crate) async fn load_quietly(&self) -> Outcome<Config> {
         let config = crate::config::load(&self.location, self.environment, self.http).await?;
         let mut log = config.raw.log.clone();
         log.level = self.quiet_level(&log.level);

@@ -131,7 +131,7 @@ async fn issuer(
         })?;
         return Ok((jaas_issuer(key, Arc::clone(&clock))?, None, clock, Longest::new()));
     }
-    let config = context.load_quietly().await?;
+    let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let first_audience = config.first_audience.clone();

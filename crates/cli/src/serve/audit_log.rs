@@ -23,7 +23,8 @@ impl AuditLog for ServerLog {
 
     fn figures(&self) -> LogFigures {
         let (lost_audit, lost_other) = self.0.lost();
-        let unwritten_bytes = u64::try_from(self.0.unwritten()).unwrap_or(u64::MAX);
-        LogFigures { lost_audit, lost_other, unwritten_bytes }
+        let bytes = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let (unwritten_bytes, queue_bytes) = (bytes(self.0.unwritten()), bytes(self.0.queue_bytes()));
+        LogFigures { lost_audit, lost_other, unwritten_bytes, queue_bytes }
     }
 }

@@ -18,6 +18,7 @@ use axum::{
     body::Body,
     http::{HeaderValue, Request, Response, StatusCode, header},
 };
+use countersign_issuer::http::Route;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
@@ -242,7 +243,8 @@ impl Server {
 
     async fn answer(&self, link: &Link, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         link.begins();
-        let site = self.site();
+        let (site, began) = (self.site(), Instant::now());
+        let route = Route::of(request.uri().path(), &site.issuer.settings().issuer);
         let mut answer = pin!(site.answer(request, link.address));
         let answer = poll_fn(|cx| match link.is_late() {
             true => Poll::Ready(None),
@@ -255,7 +257,7 @@ impl Server {
         if self.is_stopping() || link.is_last() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        site.issuer.metrics().responded(response.status().as_u16());
+        site.issuer.metrics().answered(route, response.status().as_u16(), began.elapsed());
         link.answered();
         Ok(response)
     }
@@ -286,7 +288,7 @@ impl Door {
         let Self { server, stage, acceptor } = self;
         server.stopping.store(true, Relaxed);
         server.site().issuer.stops();
-        let drains = stop == Stop::Drain && !drain.is_zero();
+        let drains = stop.drains && !drain.is_zero();
         if drains {
             tracing::info!(
                 "stopping: not ready from now on, and the port is closed in {drain:?} (server.drain)"

@@ -20,6 +20,7 @@ mod rotator;
 mod running;
 mod signals;
 mod site;
+mod started;
 mod stream;
 mod table;
 
@@ -65,15 +66,23 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         None => bind(args.listen.unwrap_or(config.listen))?,
     };
     let address = socket.local_addr().map_err(configuration)?;
-    if config.issuer.loopback_port().is_some_and(|port| port != address.port()) {
-        tracing::warn!("the issuer is {}, but this server listens on {address}", config.issuer);
+    // Behind a proxy that is named it is as it should be.
+    let other_port = config.issuer.loopback_port().is_some_and(|port| port != address.port());
+    if other_port && config.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "the issuer is {}, but this server listens on {address}: correct issuer or server.listen, or name the proxy in between in \
+             server.trusted_proxies",
+            config.issuer
+        );
     }
     let log = Arc::new(ServerLog(log));
+    let place = started::Place::of(&config, context.environment, context.location.shown());
     let built = running::build(config, authority, keyring, Origin::Start(log), context.environment)?;
     let mut running = Running::start(built);
     // Before anyone is told that the server runs.
     let mut signals = Signals::install(harmless)?;
     announce(context, &running.server.site().issuer, address, first.as_ref());
+    started::tell(&place, &running.server.site().issuer, &address.to_string());
     let door = running.server.open(socket);
     let stop = loop {
         match signals.asked().await {
@@ -85,7 +94,7 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         }
     };
     door.close(stop, running.drain, &mut signals).await;
-    tracing::info!("stopped");
+    tracing::info!(signal = stop.signal, "stopped");
     Ok(())
 }
 

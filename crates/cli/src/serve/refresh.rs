@@ -6,11 +6,14 @@
 use crate::{
     authority::{self, Authority},
     config::{Config, OutsideKey},
+    journal,
     rotation::Rotation,
 };
 use countersign_issuer::{Issuer, max_age};
 use countersign_jose::Timestamp;
-use countersign_keyring::{KeyringError, LoadedKeyring, Needs, Reloaded, StoredKeyring};
+use countersign_keyring::{
+    KeyringError, LoadedKeyring, LoadedRing, Needs, Reloaded, RingName, StoredKeyring,
+};
 use countersign_store::Clock;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -39,7 +42,7 @@ impl Refresh {
         rotation: Rotation,
     ) -> Self {
         Self {
-            keyring: authority.keyring.clone(),
+            keyring: authority.keyring.clone().with_journal(journal::of(Some("refresh"))),
             loaded,
             every: config.refresh,
             needs: config.needs(),
@@ -95,7 +98,8 @@ impl Refresh {
         let went_back = matches!(problem, Some(KeyringError::WentBack(_)));
         issuer.store_went_back(went_back);
         if let Some(keys) = keys {
-            let changed = !served.as_ref().unwrap_or(trusted).shows_the_same_as(&keys);
+            let before = served.as_ref().unwrap_or(trusted);
+            let changes = (!before.shows_the_same_as(&keys)).then(|| Changes::between(before, &keys));
             let mut shown = keys.clone();
             for key in &self.outside_keys {
                 shown = shown.with_ring(key.ring.clone(), Arc::clone(&key.signer));
@@ -107,8 +111,8 @@ impl Refresh {
                 outage.tell(why.to_string(), "the changed keys cannot be used, the old ones stay");
                 return;
             }
-            if changed {
-                tracing::info!("the keys have changed and are in use");
+            if let Some(Changes { signing, shown, gone }) = changes {
+                tracing::info!(signing, shown, gone, "the keys have changed and are in use");
             }
             *served = went_back.then(|| keys.clone());
             if !went_back {
@@ -179,6 +183,46 @@ impl Outage {
             tracing::info!("the keys can be read again");
         }
     }
+}
+
+/// What is new about the keys, in words for the log: `RING KID, RING KID`; `None` where nothing is.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes {
+    /// Keys that sign now and did not.
+    signing: Option<String>,
+    /// Keys that verifiers are shown now and were not.
+    shown: Option<String>,
+    /// Keys that were shown or signed, and are not and do not.
+    gone: Option<String>,
+}
+
+impl Changes {
+    fn between(before: &LoadedKeyring, after: &LoadedKeyring) -> Self {
+        let (signed, signs) = (signing(before), signing(after));
+        let (was_shown, is_shown) = (shown(before), shown(after));
+        let words = |kids: BTreeSet<Place>| {
+            let words: Vec<_> = kids.iter().map(|(ring, kid)| format!("{ring} {kid}")).collect();
+            (!words.is_empty()).then(|| words.join(", "))
+        };
+        let there = |signing: &BTreeSet<Place>, shown: &BTreeSet<Place>| signing | shown;
+        let gone = &there(&signed, &was_shown) - &there(&signs, &is_shown);
+        Self { signing: words(&signs - &signed), shown: words(&is_shown - &was_shown), gone: words(gone) }
+    }
+}
+
+/// A ring and a key of it.
+type Place = (String, String);
+
+fn signing(keys: &LoadedKeyring) -> BTreeSet<Place> {
+    let active = |(name, ring): (&RingName, &LoadedRing)| {
+        Some((name.as_str().to_owned(), ring.active()?.kid().to_owned()))
+    };
+    keys.rings().filter_map(active).collect()
+}
+
+fn shown(keys: &LoadedKeyring) -> BTreeSet<Place> {
+    let all = keys.rings().flat_map(|(name, ring)| ring.public_keys().iter().map(move |key| (name, key)));
+    all.map(|(name, key)| (name.as_str().to_owned(), key.jwk.kid.clone())).collect()
 }
 
 #[cfg(test)]

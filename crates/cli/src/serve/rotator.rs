@@ -3,7 +3,7 @@
 //! While the clock shows another time than has passed since the server was started, it takes none: a clock that is ahead would
 //! remove keys whose tokens live, and write times into the keyring that every other instance has to live with.
 
-use crate::rotation::Rotation;
+use crate::rotation::{Rotation, Turn};
 use countersign_issuer::{Concern, Issuer};
 use countersign_store::Clock;
 use std::{
@@ -32,8 +32,10 @@ pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<I
             );
             continue;
         }
-        if let Err(why) = rotation.turn(now).await {
-            tracing::error!("a turn of the key rotation failed: {why}");
+        match rotation.turn(now).await {
+            Ok(Turn { found: Some((kids, at)), .. }) => issuer.saw_in_public(&kids, at),
+            Ok(_) => {}
+            Err(why) => tracing::error!("a turn of the key rotation failed: {why}"),
         }
     }
 }

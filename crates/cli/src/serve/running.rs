@@ -107,9 +107,14 @@ pub(super) fn build(
     let refresh = Refresh::new(&config, &authority, keyring.clone(), rotation.clone());
     let clock = Arc::clone(&authority.clock);
     let issuer = Arc::new(match origin {
-        Origin::Start(log) => authority::issuer(config, keyring, clock)?.with_audit_log(log),
+        Origin::Start(log) => authority::issuer(config, keyring, clock)?
+            .with_audit_log(log)
+            .with_store_times(authority.store_times()),
         Origin::Successor(before) => authority::issuer_after(Some(before), config, keyring, clock)?,
     });
+    if gate.is_some() {
+        issuer.metrics().expect_decisions();
+    }
     report_profiles_without_key(&issuer);
     refresh.shorten_max_age(&issuer);
     let endpoints = Endpoints::new(&issuer, metrics_allow.clone(), grants, webhook, &authority, resource);

@@ -11,11 +11,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How the server is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Others are still sending requests, and will see that it goes.
-    Drain,
-    /// Somebody sits at a terminal and waits.
-    Now,
+pub(super) struct Stop {
+    /// The signal that said so.
+    pub(super) signal: &'static str,
+    /// Whether others are still sending requests, and are to see that it goes: nobody sits at a terminal and waits.
+    pub(super) drains: bool,
+}
+
+impl Stop {
+    const fn by(signal: &'static str, drains: bool) -> Asked {
+        Asked::Stop(Self { signal, drains })
+    }
 }
 
 /// What somebody asked for.
@@ -77,9 +83,9 @@ impl Signals {
         loop {
             let harmless = &mut self.harmless;
             let told = tokio::select! {
-                _ = self.terminate.recv() => return Asked::Stop(Stop::Drain),
-                _ = self.quit.recv() => return Asked::Stop(Stop::Drain),
-                _ = self.interrupt.recv() => return Asked::Stop(Stop::Now),
+                _ = self.terminate.recv() => return Stop::by("SIGTERM", true),
+                _ = self.quit.recv() => return Stop::by("SIGQUIT", true),
+                _ = self.interrupt.recv() => return Stop::by("SIGINT", false),
                 _ = harmless.hangup.recv() => return Asked::Reload,
                 _ = harmless.user1.recv() => "SIGUSR1",
                 _ = harmless.user2.recv() => "SIGUSR2",

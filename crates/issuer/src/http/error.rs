@@ -85,6 +85,10 @@ impl HttpError {
         }
     }
 
+    /// Every name that [`HttpError::code`] gives to a request for a token, beside those of [`MintError`].
+    pub(crate) const CODES: [&str; 4] =
+        ["invalid_request", "invalid_client", "body_too_large", "rate_limited"];
+
     /// A stable name for metrics and the audit.
     pub fn code(&self) -> &'static str {
         match self {

@@ -30,6 +30,6 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(peer): Extens
         return HttpError::Forbidden.into_response();
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = app.issuer.metrics().encode(&app.issuer.concerns(), app.issuer.audit_log().figures());
+    let text = app.issuer.metrics().encode(&app.issuer);
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

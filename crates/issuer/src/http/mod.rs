@@ -16,7 +16,7 @@ mod sign;
 pub use body::{is_form, read as read_body};
 pub use credentials::{Credentials, basic, form_decode};
 pub use error::{HttpError, error_response};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RingPlan, Route, StoreOperation, StoreTimes};
 pub use rate::{Rate, RateLimiters, RateLimits};
 
 pub(crate) use public::Answers;

@@ -6,7 +6,7 @@
 
 use super::{ATTEMPTS, KeyPlace, RingSpec, StoredKeyring, reading::Found};
 use crate::{
-    Certificate, Keyring, KeyringError, Known, LoadedKeyring, NewKey, RingName, SealingKey,
+    Certificate, Keyring, KeyringError, Known, LoadedKeyring, NewKey, Outcome, RingName, SealingKey,
     UnsignedCertificate,
     document::{self, Envelope},
     loaded::OpenedKey,
@@ -206,7 +206,13 @@ impl StoredKeyring {
         let next = next.after(&found.keyring)?;
         let written = Envelope::write(&next, &sealer.key, sealer.record.clone())?;
         let expect = found.version.clone().map_or(Expect::Absent, Expect::Version);
-        match self.store.put(&document::name()?, &written.bytes, expect, None).await {
+        let put = self.store.put(&document::name()?, &written.bytes, expect, None).await;
+        match &put {
+            Ok(_) => self.record(&found.keyring, &next, Outcome::Made),
+            Err(StoreError::Unavailable { .. }) => self.record(&found.keyring, &next, Outcome::Unknown),
+            Err(_) => {}
+        }
+        match put {
             Ok(_) => {
                 self.remember(Known::new(&next, written.envelope.content()));
                 self.knows(&next);
@@ -217,6 +223,13 @@ impl StoredKeyring {
             }
             Err(StoreError::Conflict { .. }) => Ok(None),
             Err(other) => Err(other.into()),
+        }
+    }
+
+    fn record(&self, before: &Keyring, after: &Keyring, outcome: Outcome) {
+        let Some(journal) = self.journal() else { return };
+        for change in after.changes_since(before) {
+            journal.changed(&change, outcome);
         }
     }
 

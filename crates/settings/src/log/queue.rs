@@ -90,6 +90,11 @@ impl Queue {
         }
     }
 
+    /// For how many bytes of lines there is room.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Takes a line, its line break included; `false` when it is lost.
     pub(super) fn push(&self, kind: Kind, line: &[u8]) -> bool {
         let mut state = self.lock();

@@ -123,6 +123,12 @@ fn prepare_file(path: &Path, missing: Missing) -> Result<(), StoreError> {
     }
 }
 
+/// Whether the database at `path` has no log beside it. So it is once every program has closed it, and for a copy that was made
+/// with SQLite; a plain copy of a file that is in use looks the same, and lacks what its log had.
+pub(super) fn is_without_log(path: &Path) -> bool {
+    path.is_file() && !wal(path).exists()
+}
+
 /// What tells a database from another that has its name: its file and its log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DatabaseIdentity {

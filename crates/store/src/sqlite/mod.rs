@@ -14,7 +14,11 @@ mod connect;
 mod error;
 mod schema;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use countersign_jose::Timestamp;
@@ -51,6 +55,13 @@ impl std::fmt::Debug for SqliteEngine {
 }
 
 impl SqliteStore {
+    /// What a person should know about the files at `path` before anybody opens them.
+    pub fn remarks_of_files(path: &Path) -> Vec<String> {
+        let remark = "there is no write-ahead log beside this file. It is whole if every program had closed it, or if it was made by \
+                      `countersign store copy` or SQLite's .backup; a plain copy (cp) of a store in use has the keys, and may lack what else was written last";
+        connect::is_without_log(path).then(|| remark.to_owned()).into_iter().collect()
+    }
+
     /// Opens the file, making it with mode 0600 where none exists and [`SqliteConfig::missing`]
     /// says so. Any number of processes may do so at once.
     ///

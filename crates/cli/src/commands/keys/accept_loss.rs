@@ -16,8 +16,8 @@ pub(super) async fn run(context: &Context<'_>, kids: &[String], sequence: u64) -
         output::line(&report.to_string());
     } else {
         output::line(&format!(
-            "accepted the loss of {} keys; the keyring has sequence {} now, and running servers take it over",
-            accepted.len(),
+            "accepted the loss of {}; the keyring has sequence {} now, and running servers take it over",
+            output::counted(accepted.len(), "key"),
             keyring.sequence()
         ));
     }

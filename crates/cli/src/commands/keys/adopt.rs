@@ -30,7 +30,8 @@ pub(super) async fn run(context: &Context<'_>, digest: Option<&str>) -> Outcome 
 }
 
 fn show(found: &Adoptable, adopted: bool) {
-    output::line(&format!("format {}, which is not authenticated; {} keys", found.format, found.keys.len()));
+    let keys = output::counted(found.keys.len(), "key");
+    output::line(&format!("format {}, which is not authenticated; {keys}", found.format));
     for AdoptableKey { ring, kid, algorithm, state, created_at, remote_name, sealed_by, certificate } in
         &found.keys
     {

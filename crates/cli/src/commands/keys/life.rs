@@ -5,7 +5,7 @@ use crate::{
     authority::Authority,
     config::{Config, RingConfig},
     failure::{Failure, Outcome, refused},
-    output,
+    journal, output,
     rotation::{self, Rotation, Turn},
 };
 use countersign_keyring::{Change, Force, KeyringError, LifecycleError, RingName};
@@ -82,7 +82,7 @@ pub(super) async fn publish(context: &Context<'_>, kid: &str) -> Outcome {
 pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> Outcome {
     let opened = Opened::new(context).await?;
     let (ring, now) = (opened.ring_of(kid).await?, opened.authority.clock.now());
-    let (policy, keyring) = (&ring.rotation, &opened.authority.keyring);
+    let (policy, mut keyring) = (&ring.rotation, opened.authority.keyring.clone());
     let before = keyring.read().await?;
     let algorithm = before.find(kid).map(|(_, key)| key.algorithm);
     let reached = Reached::of(&opened.config, &ring.spec.name, algorithm);
@@ -91,6 +91,7 @@ pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> O
             .ring(&ring.spec.name)
             .and_then(|ring| ring.known_at(kid, policy, before.observations(), now));
         if known_at.is_none_or(|at| at > now) {
+            keyring = keyring.with_journal(journal::of(Some("forced")));
             tracing::warn!(kid, "activated by force: {}", reached.who_refuses(policy.propagation));
         }
     }
@@ -152,7 +153,11 @@ pub(super) async fn rotate(context: &Context<'_>) -> Outcome {
         None => {}
         Some(Ok(seen)) => {
             let kids = seen.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            output::line(&format!("seen {} keys at {}: {kids}", seen.len(), rotation.address));
+            output::line(&format!(
+                "seen {} at {}: {kids}",
+                output::counted(seen.len(), "key"),
+                rotation.address
+            ));
         }
         Some(Err(why)) => output::line(&format!("nothing seen at {}: {why}", rotation.address)),
     }

@@ -69,7 +69,8 @@ fn sealing(ids: Vec<String>, keyring: &Keyring) -> Vec<String> {
     let mut lines =
         vec![String::new(), format!("sealing key {current} seals; also known: {}", others.join(", "))];
     if behind > 0 {
-        lines.push(format!("{behind} keys are under another one; `countersign keys reseal` changes that"));
+        let behind = output::counted(behind, "key");
+        lines.push(format!("under another one: {behind}; `countersign keys reseal` changes that"));
     }
     lines
 }

@@ -33,9 +33,10 @@ pub(super) async fn run(context: &Context<'_>, new_data_key: bool) -> Outcome {
     } else {
         format!(", before under {}", before.into_iter().collect::<Vec<_>>().join(", "))
     };
-    let remote = if remote == 0 { String::new() } else { format!("; {remote} are in KMS and not sealed") };
+    let remote = if remote == 0 { String::new() } else { format!("; in KMS and not sealed: {remote}") };
+    let resealed = output::counted(resealed, "key");
     output::line(&format!(
-        "sealed {resealed} keys again under sealing key {sealing_key}{before}; {unchanged} were under it already{remote}"
+        "sealed {resealed} again under sealing key {sealing_key}{before}; under it already: {unchanged}{remote}"
     ));
     Ok(())
 }

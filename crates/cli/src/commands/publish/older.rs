@@ -27,7 +27,10 @@ impl Published {
     /// Why this is not to be replaced by `new`.
     fn objection(&self, new: &Self) -> Option<String> {
         if !self.keys.is_empty() && new.keys.is_empty() {
-            return Some(format!("it has {} keys, and the keyring has none to publish", self.keys.len()));
+            return Some(format!(
+                "it has {}, and the keyring has none to publish",
+                crate::output::counted(self.keys.len(), "key")
+            ));
         }
         let (here, there) = (new.countersign_sequence, self.countersign_sequence);
         (here < there).then(|| format!("its sequence is {there}, and that of the keyring is {here}"))

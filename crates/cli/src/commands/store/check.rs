@@ -7,7 +7,8 @@ use super::{super::Context, clock};
 use crate::{
     authority,
     failure::{Outcome, configuration, refused},
-    output, stores,
+    output::{self, counted},
+    stores,
 };
 use countersign_keyring::{KeyringError, StoredKeyring};
 use countersign_store::{Store, StoreError};
@@ -46,6 +47,8 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool
         (None, None) => return Err(configuration("name a store, or the configuration that has one")),
     };
     let url = stores::url(url, folder, context.environment).await?;
+    // Looked at first: whoever opens it changes that.
+    let mut remarks = countersign_store::remarks_of_files(&url, folder);
     let store = countersign_store::open_existing(&url, folder, clock()?).await?;
     let keyring = match &config {
         Some(config) => {
@@ -59,18 +62,18 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool
         let (count, why) = (found.damaged.len(), found.damaged.join("; "));
         return Err(refused(
             "store_damaged",
-            format!("{count} of {} documents damaged: {why}", found.documents),
+            format!("{count} of {} damaged: {why}", counted(found.documents, "document")),
         ));
     }
     if found.keyrings == 0 && !empty_ok {
-        let documents = found.documents;
+        let documents = counted(found.documents, "document");
         let why = format!(
-            "there is no keyring among its {documents} documents: as a backup it is worthless. Make another copy, or say --empty-ok if \
+            "there is no keyring in its {documents}: as a backup it is worthless. Make another copy, or say --empty-ok if \
              it is not to have one"
         );
         return Err(refused("store_empty", why));
     }
-    let mut remarks = countersign_store::remarks(&url).await?;
+    remarks.extend(countersign_store::remarks(&url).await?);
     remarks.extend(found.remarks.iter().cloned());
     report(context.json, &found, config.is_some(), &remarks);
     Ok(())
@@ -161,13 +164,17 @@ fn report(json: bool, found: &Found, opened: bool, remarks: &[String]) {
         "no configuration, so nothing was verified and no key was opened"
     };
     output::line(&format!(
-        "good: {documents} documents; keyrings {keyrings} with {keys} keys ({opened}), others {others}"
+        "good: {}; {} with {} ({opened}), {}",
+        counted(*documents, "document"),
+        counted(*keyrings, "keyring"),
+        counted(*keys, "key"),
+        counted(*others, "other"),
     ));
     for (id, count) in sealed_by {
-        output::line(&format!("sealed by {id}: {count} keys"));
+        output::line(&format!("sealed by {id}: {}", counted(*count, "key")));
     }
     if *remote > 0 {
-        output::line(&format!("in KMS: {remote} keys, which were not asked for"));
+        output::line(&format!("in KMS, and not asked for: {}", counted(*remote, "key")));
     }
     if *data_keys > 0 {
         output::line(&format!("data keys, encrypted under a key of KMS: {data_keys}"));

@@ -47,7 +47,8 @@ pub(super) async fn run(context: &Context<'_>, from: &str, to: &str) -> Outcome 
         output::line(&body.to_string());
     } else {
         output::line(&format!(
-            "copied {copied} documents, {already_there} were there already; both stores hold the same {verified}"
+            "copied {}, there already: {already_there}; both stores hold the same {verified}",
+            output::counted(copied, "document")
         ));
     }
     Ok(())

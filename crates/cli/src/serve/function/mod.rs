@@ -19,6 +19,7 @@ use super::{
     peer,
     refresh::{Refresh, State},
     request::{objection, refuse},
+    started::{self, Place},
 };
 use crate::{
     authority::{self, Authority},
@@ -169,13 +170,16 @@ impl AtWork {
                 (authority, keyring)
             }
         };
+        let place = Place::of(&config, environment, context.location.shown());
         let (limits, trusted_proxies) = (config.limits, config.trusted_proxies.clone());
         let (metrics_allow, grants) = (config.metrics_allow.clone(), config.grants.take());
         let webhook = config.webhook.take();
         let resource = config.gate.as_ref().and_then(|gate| gate.resource().cloned());
         let rotation = Rotation::new(&config, &authority);
         let refresh = Refresh::new(&config, &authority, keyring.clone(), rotation);
-        let issuer = Arc::new(authority::issuer(config, keyring, Arc::clone(clock))?);
+        let issuer = authority::issuer(config, keyring, Arc::clone(clock))?;
+        let issuer = Arc::new(issuer.with_store_times(authority.store_times()));
+        started::tell(&place, &issuer, "AWS Lambda");
         super::running::report_profiles_without_key(&issuer);
         refresh.shorten_max_age(&issuer);
         let endpoints = Endpoints::new(&issuer, metrics_allow, grants, webhook, &authority, resource);
