@@ -121,6 +121,19 @@ def test_no_request_makes_a_series(server):
     assert value(url, "countersign_http_request_duration_seconds_count", route="{other}", status="4xx") == 50
 
 
+def test_what_discovery_names_has_a_route_of_its_own(server):
+    """Whatever is added to it later, too."""
+    url, _ = server
+    discovery = wire.get(url, "/.well-known/openid-configuration").json()
+    paths = [value.removeprefix(url) for value in discovery.values() if isinstance(value, str) and value.startswith(url + "/")]
+    assert "/.well-known/jwks.json" in paths and "/token" in paths
+    for path in paths + ["/public-keys", "/.well-known/oauth-authorization-server", "/.well-known/x509.json", "/readyz", "/healthz"]:
+        wire.get(url, path)
+        routes = {dict(labels)["route"] for (name, labels) in samples(url) if name.endswith("request_duration_seconds_count")}
+        assert path in routes, path
+    assert not [labels for (_, labels) in samples(url) if ("route", "{other}") in labels]
+
+
 def test_times_are_measured_and_add_up(server):
     url, _ = server
     histograms = [family for family in families(url).values() if family.type == "histogram"]

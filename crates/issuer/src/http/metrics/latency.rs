@@ -30,12 +30,13 @@ fn family<Labels: Clone + std::hash::Hash + Eq>() -> Histograms<Labels> {
 }
 
 /// What paths are counted as. The last one is everything else.
-const ROUTES: [&str; 21] = [
+const ROUTES: [&str; 22] = [
     "/sign",
     "/token",
     "/uploads",
     "/revoke",
     "/introspect",
+    "/authorize",
     "/gate",
     "/webhooks/jaas",
     "/public-keys",
