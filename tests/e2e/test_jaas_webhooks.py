@@ -151,6 +151,14 @@ def test_an_event_is_verified_taken_once_and_written_to_the_log(world):
     until(lambda: len([line for line in logged(world) if "event" in line]) == 2, "two events in the log")
 
 
+def test_an_event_that_is_larger_than_the_queue_of_the_log_is_written_all_the_same(world):
+    issuer = start(world, more="\n[log]\nqueue_bytes = 65536\n")
+    body = event(data={"x": "y" * 200_000})
+    assert post(issuer, body).status == 200
+    until(lambda: len(logged(world)) == 1, "the event in the log")
+    assert json.loads(logged(world)[0]["event"]) == json.loads(body)
+
+
 def test_both_secrets_are_good_while_one_takes_the_place_of_the_other(world):
     issuer = start(world)
     text = world.file.read_text()

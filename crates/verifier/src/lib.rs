@@ -49,7 +49,10 @@ mod verifier;
 
 pub use countersign_jose::{Check, Verdict};
 pub use error::{Fault, VerifyError};
-pub use fetch::{Fetch, FetchError, FetchLimits, Fetched, HttpsFetch, KeyServer, MAX_KEY_BYTES, Reread};
+pub use fetch::{
+    Fetch, FetchError, FetchLimits, Fetched, HttpsClient, HttpsFetch, KeyServer, Lookups, MAX_KEY_BYTES,
+    Reread, https_client,
+};
 pub use keys::public_key;
 pub use preset::Preset;
 pub use remote::{KeyStatus, RefreshPolicy};

@@ -2,6 +2,7 @@
 //!
 //! Only what is needed to take it once and to say which it was is read; the rest goes on as it came.
 
+use axum::http::HeaderValue;
 use countersign_jose::json::{Object, string};
 use std::borrow::Cow;
 
@@ -13,8 +14,8 @@ const MAX_TEXT: usize = 512;
 /// What is read of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// The same for each time that it is sent.
-    pub(crate) idempotency_key: String,
+    /// The same for each time that it is sent. It goes on in a header.
+    pub(crate) idempotency_key: HeaderValue,
     /// `ROOM_CREATED`, `PARTICIPANT_JOINED`, …; new ones come without notice.
     pub(crate) kind: String,
     /// `{AppID}/{room}`.
@@ -34,6 +35,12 @@ pub(crate) enum EventError {
 }
 
 impl Event {
+    /// What it is called, as text.
+    pub(crate) fn key(&self) -> &str {
+        // Graphic ASCII is text.
+        self.idempotency_key.to_str().unwrap_or_default()
+    }
+
     /// Reads an event of this AppID.
     pub(crate) fn parse(body: &[u8], app_id: &str) -> Result<Self, EventError> {
         let object = Object::parse(body, MAX_DEPTH).map_err(|_| EventError::NotAnObject)?;
@@ -43,13 +50,11 @@ impl Event {
             let fits = |text: &String| (1..=MAX_TEXT).contains(&text.chars().count()) && is_plain(text);
             text.filter(fits).ok_or(EventError::Member(name))
         };
-        // It goes on in a header.
         let key = text("idempotencyKey")?;
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(EventError::Member("idempotencyKey"));
-        }
+        let is_graphic = key.bytes().all(|byte| byte.is_ascii_graphic());
+        let key = Some(key).filter(|_| is_graphic).and_then(|key| HeaderValue::try_from(key).ok());
         let event = Self {
-            idempotency_key: key,
+            idempotency_key: key.ok_or(EventError::Member("idempotencyKey"))?,
             kind: text("eventType")?,
             room: text("fqn").ok(),
             session: text("sessionId").ok(),

@@ -152,7 +152,7 @@ impl JaasWebhook {
         request_id: &str,
     ) -> Result<Outcome, Refused> {
         let now = self.issuer.now();
-        let taken = self.events.take(&self.settings.app_id, &event.idempotency_key, now).await;
+        let taken = self.events.take(&self.settings.app_id, event.key(), now).await;
         let taken = match taken {
             Ok(Ok(taken)) => taken,
             Ok(Err(Known::Delivered)) => return Ok(Outcome::Known),
@@ -171,7 +171,7 @@ impl JaasWebhook {
         }
         if let Err(store) = self.events.keep(taken, self.issuer.now()).await {
             tracing::warn!(
-                idempotency_key = event.idempotency_key,
+                idempotency_key = event.key(),
                 "an event was handed on, and it could not be noted: it may be handed on again: {store}"
             );
         }
@@ -195,7 +195,7 @@ impl JaasWebhook {
                 kind = event.kind,
                 room = event.room,
                 session = event.session,
-                idempotency_key = event.idempotency_key,
+                idempotency_key = event.key(),
                 // It was read as JSON, so it is UTF-8.
                 event = String::from_utf8_lossy(body).as_ref(),
             );
@@ -207,7 +207,7 @@ impl JaasWebhook {
                 target: "countersign::webhooks",
                 request_id,
                 kind = event.kind,
-                idempotency_key = event.idempotency_key,
+                idempotency_key = event.key(),
                 "handed on"
             );
         }

@@ -1,4 +1,5 @@
-//! Where events are sent on to: one address of the configuration, by `POST`, over hyper and rustls (aws-lc-rs).
+//! Where events are sent on to: one address of the configuration, by `POST`, by the client that all requests of this program have
+//! (`countersign-verifier`, `outgoing`).
 //!
 //! No redirect is followed, no proxy used; the answer's body is not read. A few attempts within one time, for what may
 //! pass (no connection, 5xx, 429); then it is 8x8 that tries again. The target learns the event's key, and the signature,
@@ -6,18 +7,13 @@
 
 use crate::event::Event;
 use axum::body::Bytes;
-use countersign_verifier::KeyUrl;
+use countersign_verifier::{HttpsClient, KeyUrl, https_client};
 use http_body_util::Full;
 use hyper::{
     Method, Request, StatusCode, Uri,
     header::{self, HeaderName, HeaderValue},
 };
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use std::{fmt, io, time::Duration};
+use std::{fmt, time::Duration};
 use tokio::sync::{OnceCell, Semaphore};
 use zeroize::Zeroizing;
 
@@ -35,8 +31,6 @@ const AT_ONCE: usize = 32;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("x-jaas-signature");
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// A token by which the target knows this server. `Debug` does not show it.
 pub struct TargetToken(HeaderValue);
 
@@ -51,7 +45,7 @@ pub struct Target {
     uri: Uri,
     token: Option<TargetToken>,
     /// Made with the first event, because the system's roots are read for it.
-    client: OnceCell<HttpsClient>,
+    client: OnceCell<HttpsClient<Full<Bytes>>>,
     turns: Semaphore,
 }
 
@@ -98,8 +92,13 @@ pub(crate) enum Undelivered {
     TimedOut,
     #[error("the target (webhooks.jaas.target) answered {0}")]
     Status(u16),
-    #[error("there are no certificate roots on this system, or the request cannot be made")]
-    Unusable,
+    #[error(
+        "this system has no certificates of authorities, by which the target (webhooks.jaas.target) is known; install them (the package \
+         ca-certificates)"
+    )]
+    NoRoots,
+    #[error("the program is stopping")]
+    Stopping,
 }
 
 impl Undelivered {
@@ -108,7 +107,7 @@ impl Undelivered {
         match self {
             Self::Unreachable | Self::TimedOut => true,
             Self::Status(status) => status >= 500 || status == 429,
-            Self::Unusable => false,
+            Self::NoRoots | Self::Stopping => false,
         }
     }
 }
@@ -146,11 +145,11 @@ impl Target {
     ) -> Result<(), Undelivered> {
         let attempts = async {
             let client = self.client().await?;
-            let _turn = self.turns.acquire().await.map_err(|_| Undelivered::Unusable)?;
+            let _turn = self.turns.acquire().await.map_err(|_| Undelivered::Stopping)?;
             let mut last = Undelivered::Unreachable;
             for pause in PAUSES {
                 tokio::time::sleep(pause).await;
-                let sent = client.request(self.request(event, signature, body)?);
+                let sent = client.request(self.request(event, signature, body));
                 last = match tokio::time::timeout(ATTEMPT_TIME, sent).await {
                     Err(_) => Undelivered::TimedOut,
                     Ok(Err(_)) => Undelivered::Unreachable,
@@ -167,44 +166,28 @@ impl Target {
         tokio::time::timeout(TOTAL_TIME, Box::pin(attempts)).await.unwrap_or(Err(Undelivered::TimedOut))
     }
 
-    async fn client(&self) -> Result<&HttpsClient, Undelivered> {
+    async fn client(&self) -> Result<&HttpsClient<Full<Bytes>>, Undelivered> {
         let made = self.client.get_or_try_init(async || {
-            let made = tokio::task::spawn_blocking(client).await.map_err(|_| Undelivered::Unusable)?;
-            made.map_err(|_| Undelivered::Unusable)
+            let made = tokio::task::spawn_blocking(|| https_client(CONNECT_TIME)).await;
+            made.map_err(|_| Undelivered::Stopping)?.map_err(|_| Undelivered::NoRoots)
         });
         made.await
     }
 
-    fn request(
-        &self,
-        event: &Event,
-        signature: &HeaderValue,
-        body: &Bytes,
-    ) -> Result<Request<Full<Bytes>>, Undelivered> {
-        let key = HeaderValue::from_str(&event.idempotency_key).map_err(|_| Undelivered::Unusable)?;
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(self.uri.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("countersign/", env!("CARGO_PKG_VERSION")))
-            .header(IDEMPOTENCY_KEY, key)
-            .header(SIGNATURE, signature.clone());
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, token.0.clone());
-        }
-        request.body(Full::new(body.clone())).map_err(|_| Undelivered::Unusable)
+    fn request(&self, event: &Event, signature: &HeaderValue, body: &Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body.clone()));
+        (*request.method_mut(), *request.uri_mut()) = (Method::POST, self.uri.clone());
+        let token = self.token.as_ref().map(|token| (header::AUTHORIZATION, token.0.clone()));
+        let agent = HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().extend(token);
+        request.headers_mut().extend([
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::USER_AGENT, agent),
+            (IDEMPOTENCY_KEY, event.idempotency_key.clone()),
+            (SIGNATURE, signature.clone()),
+        ]);
+        request
     }
-}
-
-fn client() -> io::Result<HttpsClient> {
-    let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIME));
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    // No connection outlives a frozen Lambda.
-    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).to_owned();
-    Ok(client.build(https.wrap_connector(tcp)))
 }
 
 /// What an undelivered event is answered with.

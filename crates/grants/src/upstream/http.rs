@@ -1,4 +1,4 @@
-//! One request to a provider, over hyper and rustls (aws-lc-rs), certificates checked against the system's roots.
+//! One request to a provider, by the client that all requests of this program have (`countersign-verifier`, `outgoing`).
 //!
 //! Guarantees, as for key documents (`countersign-verifier`, `fetch`): no redirect followed, no proxy, no cookie; the
 //! body is dropped as soon as it exceeds the cap; one time limit for everything, so that a server which drips is cut
@@ -8,24 +8,19 @@
 use super::{
     error::{Endpoint, Failure, UpstreamError},
     limit,
-    lookup::Lookups,
 };
 use countersign_jose::{
     Timestamp,
     json::{DEFAULT_DEPTH, Object},
 };
+use countersign_verifier::{HttpsClient, https_client};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, StatusCode,
     body::Bytes,
     header::{self, HeaderMap, HeaderValue},
 };
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 use tokio::sync::{OnceCell, Semaphore};
 use zeroize::Zeroizing;
 
@@ -38,12 +33,10 @@ const TOTAL_TIME: Duration = Duration::from_secs(4);
 /// Requests to one provider at the same time; others wait for their turn, within the same time.
 const AT_ONCE: usize = 64;
 
-type HttpsClient = Client<HttpsConnector<HttpConnector<Lookups>>, Full<Bytes>>;
-
 /// Asks one provider.
 pub(super) struct Http {
     /// Made with the first request, because the system's roots are read for it.
-    client: OnceCell<HttpsClient>,
+    client: OnceCell<HttpsClient<Full<Bytes>>>,
     turns: Semaphore,
 }
 
@@ -224,24 +217,15 @@ impl Http {
         Ok(Answer { endpoint, status, body: String::from_utf8(body.into()).ok() })
     }
 
-    async fn client(&self) -> Result<&HttpsClient, Failure> {
+    async fn client(&self) -> Result<&HttpsClient<Full<Bytes>>, Failure> {
         let made = self.client.get_or_try_init(async || {
-            let made = tokio::task::spawn_blocking(client).await.map_err(|_| Failure::Interrupted)?;
+            let made = tokio::task::spawn_blocking(|| https_client(CONNECT_TIME))
+                .await
+                .map_err(|_| Failure::Interrupted)?;
             made.map_err(|why| Failure::Connection(format!("no certificate roots on this system: {why}")))
         });
         made.await
     }
-}
-
-fn client() -> io::Result<HttpsClient> {
-    let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
-    let mut tcp = HttpConnector::new_with_resolver(Lookups::of_system());
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIME));
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    // A login asks once or twice: no connection is worth keeping, and none outlives a frozen Lambda.
-    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).to_owned();
-    Ok(client.build(https.wrap_connector(tcp)))
 }
 
 fn request(ask: Ask) -> Result<Request<Full<Bytes>>, Failure> {

@@ -13,7 +13,6 @@ mod code;
 mod error;
 mod http;
 mod limit;
-mod lookup;
 mod preset;
 mod profile;
 mod recent;

@@ -6,7 +6,8 @@
 //! so a server that drips a byte a second is cut off too. The content type is not looked at.
 
 use super::{
-    Fetch, FetchError, Fetched, KeyServer, cache_control,
+    Fetch, FetchError, Fetched, HttpsClient, KeyServer, Lookups, cache_control,
+    outgoing::{client, of_system},
     resolve::{LeadsHere, Resolver},
 };
 use crate::source::{KeyUrl, KeyUrlError, NamedBy};
@@ -17,16 +18,9 @@ use hyper::{
     Request, StatusCode,
     header::{self, HeaderValue},
 };
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{
-            Connect, HttpConnector,
-            dns::{GaiResolver, Name},
-        },
-    },
-    rt::TokioExecutor,
+use hyper_util::client::legacy::{
+    Client,
+    connect::{Connect, dns::Name},
 };
 use std::{error::Error, fmt, io, net::SocketAddr, time::Duration};
 use tokio::sync::OnceCell;
@@ -53,20 +47,19 @@ impl Default for FetchLimits {
     }
 }
 
-type HttpsClient<R = GaiResolver> = Client<HttpsConnector<HttpConnector<Resolver<R>>>, Empty<Bytes>>;
-
 /// One client for each kind of address.
-struct Clients<R = GaiResolver> {
+struct Clients<R = Lookups> {
     /// For addresses of the configuration.
-    anywhere: HttpsClient<R>,
+    anywhere: HttpsClient<Empty<Bytes>, Resolver<R>>,
     /// For addresses that a document has named.
-    elsewhere: HttpsClient<R>,
+    elsewhere: HttpsClient<Empty<Bytes>, Resolver<R>>,
 }
 
 /// Fetches key documents over the network. The system's roots are read with the first request, so that a start which
 /// finds all keys in snapshots does not pay for them.
 pub struct HttpsFetch {
     clients: OnceCell<Clients>,
+    lookups: Lookups,
     limits: FetchLimits,
     /// What one server wants, and the address at which it gets to see the token.
     server: Option<(KeyServer, KeyUrl)>,
@@ -82,7 +75,7 @@ impl HttpsFetch {
     /// A fetcher with these limits.
     pub fn new(limits: FetchLimits) -> Self {
         let limits = FetchLimits { max_bytes: limits.max_bytes.min(MAX_KEY_BYTES), ..limits };
-        Self { clients: OnceCell::new(), limits, server: None }
+        Self { clients: OnceCell::new(), lookups: Lookups::of_system(), limits, server: None }
     }
 
     /// A fetcher that asks the server of `url` as it wants to be asked.
@@ -108,14 +101,14 @@ impl HttpsFetch {
             return self.request(self.clients().await?, url, authorization.as_deref()).await;
         };
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let clients = clients_with(&tls, &GaiResolver::new(), self.limits.connect_time);
+        let clients = clients_with(&tls, &self.lookups, self.limits.connect_time);
         self.request(&clients, url, authorization.as_deref()).await
     }
 
     async fn clients(&self) -> Result<&Clients, FetchError> {
-        let connect_time = self.limits.connect_time;
+        let (lookups, connect_time) = (self.lookups.clone(), self.limits.connect_time);
         let made = self.clients.get_or_try_init(async || {
-            let made = tokio::task::spawn_blocking(move || clients(GaiResolver::new(), connect_time)).await;
+            let made = tokio::task::spawn_blocking(move || clients(lookups, connect_time)).await;
             made.map_err(|_| FetchError::Interrupted)?
                 .map_err(|why| FetchError::Connection(format!("no certificate roots on this system: {why}")))
         });
@@ -194,8 +187,7 @@ where
     R::Response: Iterator<Item = SocketAddr>,
     R::Future: Send + 'static,
 {
-    let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
-    Ok(clients_with(&tls, &inner, connect_time))
+    Ok(clients_with(&of_system()?, &inner, connect_time))
 }
 
 fn clients_with<R>(tls: &rustls::ClientConfig, inner: &R, connect_time: Duration) -> Clients<R>
@@ -204,16 +196,9 @@ where
     R::Response: Iterator<Item = SocketAddr>,
     R::Future: Send + 'static,
 {
-    let client = |may_be_local| {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver { inner: inner.clone(), may_be_local });
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(connect_time));
-        // Keys are fetched every few minutes: no connection is worth keeping, and none outlives a frozen Lambda.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).to_owned();
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
-        client.build(https.wrap_connector(tcp))
-    };
-    Clients { anywhere: client(true), elsewhere: client(false) }
+    let made =
+        |may_be_local| client(tls.clone(), Resolver { inner: inner.clone(), may_be_local }, connect_time);
+    Clients { anywhere: made(true), elsewhere: made(false) }
 }
 
 /// An error with its causes: the outermost alone says only "client error".

@@ -7,10 +7,14 @@
 mod cache_control;
 mod https;
 mod key_server;
+mod lookups;
+mod outgoing;
 mod resolve;
 
 pub use https::{FetchLimits, HttpsFetch, MAX_KEY_BYTES};
 pub use key_server::{KeyServer, Reread};
+pub use lookups::Lookups;
+pub use outgoing::{HttpsClient, https_client};
 
 use crate::source::{KeyUrl, KeyUrlError};
 use async_trait::async_trait;

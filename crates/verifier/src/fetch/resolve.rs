@@ -5,8 +5,9 @@
 //! differently the second time (DNS rebinding) passes nothing. One such address among several
 //! refuses the name. Called by `https`; literal addresses were checked by `KeyUrl`.
 
+use super::lookups::Lookups;
 use crate::source::is_local;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::Name;
 use std::{
     error::Error,
     future::Future,
@@ -25,7 +26,7 @@ pub(super) struct LeadsHere;
 
 /// A resolver of names, and whether it answers with local addresses.
 #[derive(Debug, Clone)]
-pub(super) struct Resolver<R = GaiResolver> {
+pub(super) struct Resolver<R = Lookups> {
     pub(super) inner: R,
     pub(super) may_be_local: bool,
 }

@@ -1,4 +1,4 @@
-//! The addresses of a provider's host, from the system's resolver.
+//! The addresses of a host, from the system's resolver: for everything that is asked over the network.
 //!
 //! A look-up occupies a thread until the system gives up on it, long after everybody who has asked for it. So the place
 //! that it takes is given back by the thread, and not by who asks: a resolver that hangs holds no more threads than there
@@ -6,6 +6,7 @@
 
 use hyper_util::client::legacy::connect::dns::Name;
 use std::{
+    fmt,
     future::Future,
     io,
     net::{SocketAddr, ToSocketAddrs},
@@ -17,7 +18,7 @@ use std::{
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tower_service::Service;
 
-/// Look-ups for one provider at the same time.
+/// Look-ups by one client at the same time.
 const AT_ONCE: usize = 8;
 
 type Addresses = vec::IntoIter<SocketAddr>;
@@ -25,14 +26,20 @@ type LookUp = dyn Fn(&str) -> io::Result<Addresses> + Send + Sync;
 
 /// Looks names up, a few at a time.
 #[derive(Clone)]
-pub(super) struct Lookups {
+pub struct Lookups {
     places: Arc<Semaphore>,
     look_up: Arc<LookUp>,
 }
 
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookups").finish_non_exhaustive()
+    }
+}
+
 impl Lookups {
     /// By the system.
-    pub(super) fn of_system() -> Self {
+    pub fn of_system() -> Self {
         Self::by(|host| (host, 0).to_socket_addrs())
     }
 
