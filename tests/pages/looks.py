@@ -16,7 +16,9 @@ MEASURE = """() => {
   return {
     scroll: document.documentElement.scrollWidth, width: innerWidth,
     texts: texts.map((one) => [one.textContent.trim().slice(0, 40), getComputedStyle(one).color, ground(one)]),
-    controls: controls.map((one) => [one.id || one.textContent, one.getBoundingClientRect().height]),
+    cut: texts.filter((one) => one.scrollWidth > one.clientWidth && getComputedStyle(one).overflowX !== 'visible')
+      .map((one) => one.textContent.trim()),
+    controls: controls.map((one) => [one.id || one.textContent, one.getBoundingClientRect().height, one.tagName === 'SUMMARY' ? 36 : 44]),
     nameless: controls.filter((one) => !(one.labels?.length || one.textContent.trim() || one.getAttribute('aria-label'))).length,
   }
 }"""
@@ -37,9 +39,10 @@ def contrast(one, other):
 def assert_usable(page):
     found = page.evaluate(MEASURE)
     assert found["scroll"] <= found["width"], "it scrolls sideways"
+    assert not found["cut"], "texts do not fit"
     faint = [text for text in found["texts"] if contrast(*text[1:]) < 4.5]
     assert found["texts"] and not faint, faint
     # 44 CSS pixels (WCAG 2.2, 2.5.5); a summary is a line of text.
-    small = [(name, height) for name, height in found["controls"] if height < (36 if name.startswith("See") else 44)]
+    small = [(name, height) for name, height, least in found["controls"] if height < least]
     assert not small, small
     assert not found["nameless"]

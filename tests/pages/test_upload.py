@@ -78,7 +78,7 @@ def test_a_picture_arrives_as_it_was_permitted(opened, shop):
 
 def test_a_changed_permission_is_refused_before_anything_is_sent(opened, shop):
     before = objects(shop)
-    opened.get_by_text("See what it is good for").click()
+    opened.get_by_text("Try it with a changed permission").click()
     opened.get_by_label("Change the permission").check()
     send(opened)
     assert told(opened) == CHANGED
@@ -259,7 +259,7 @@ def test_it_can_be_done_with_the_keyboard_alone(opened):
 def test_it_can_be_read_and_used(opened, size, scheme):
     opened.set_viewport_size(size)
     opened.emulate_media(color_scheme=scheme)
-    opened.get_by_text("See what it is good for").click()
+    opened.get_by_text("Try it with a changed permission").click()
     assert_usable(opened)
     send(opened)
     arrived(opened)
