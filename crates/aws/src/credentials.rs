@@ -28,7 +28,7 @@ use crate::{ATTEMPT, Named, Service, Unusable, configuration};
 const HELD: Duration = Duration::from_secs(15 * 60);
 /// How long the chain is left alone after it was asked, whatever came of it: longer than it may take to answer
 /// ([`ATTEMPT`]), so that those who have waited meanwhile do not ask again.
-const PAUSE: Duration = Duration::from_secs(5);
+pub const PAUSE: Duration = Duration::from_secs(5);
 /// How long it is left alone at most where it gave credentials that end sooner than is wanted: a tenth of what is left of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 

@@ -44,8 +44,8 @@ pub use names::Names;
 pub use policy::{Audience, ClaimRules, Denial, MeetingGrant, MeetingRule, MeetingService, MintPolicy, Rule};
 pub use profile::{
     AccessTokenProfile, AccessTokenTyp, Facts, IdJagProfile, JaasProfile, JitsiProfile, JwtProfile,
-    MEETING_FEATURES, Preparation, Profile, ProfileError, Refusal, RoomPattern, RoomPatternError, Shaped,
-    Takes, Ways, is_jaas_kid, registered, write_claims,
+    LiveClaim, MEETING_FEATURES, Preparation, Preview, Profile, ProfileError, Refusal, RoomPattern,
+    RoomPatternError, Shaped, Takes, Ways, is_jaas_kid, registered, write_claims,
 };
 pub use request::{AudienceRequest, RequestError, SignRequest};
 pub use schema::{Schema, SchemaError};
@@ -53,5 +53,5 @@ pub use scope::{Scope, ScopeError};
 pub use signatures::SignatureLimits;
 pub use standing::{Concern, Patience};
 pub use statement::Statement;
-pub use upload::{AdmittedUpload, ObjectName, UPLOAD_TYP, UploadRequest};
+pub use upload::{AdmittedUpload, ObjectName, UPLOAD_PROFILE, UPLOAD_TYP, UploadRequest};
 pub use validity::{Validity, ValidityError};

@@ -6,7 +6,7 @@ use crate::{
     audit::{AuditEvent, MintedFacts},
     client::Client,
     policy::{Denial, MintPolicy},
-    profile::{Facts, Profile, Refusal, Shaped},
+    profile::{Facts, Preview, Profile, Refusal, Shaped},
     request::{RequestError, SignRequest},
     signatures::{Busy, Turn},
     upload::ObjectName,
@@ -15,7 +15,7 @@ use crate::{
 use aws_lc_rs::rand;
 use countersign_jose::{SigningInput, Timestamp, base64url};
 use countersign_keyring::{SignError, Signer};
-use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 use tokio::time::Instant;
 
 /// Who asks: a client that proved who it is, or the operator on the command line who holds the keys anyway.
@@ -185,8 +185,8 @@ impl Issuer {
         ids: &Ids,
         address: Option<IpAddr>,
     ) -> Result<Minted, MintError> {
-        let profile = request.profile.as_deref().unwrap_or("jwt");
-        let known = self.profile(profile).map(|p| p.name());
+        let profile = self.profile(request.profile_name());
+        let known = profile.map(|profile| profile.name());
         let granted = request.granted.as_ref();
         let audit = AuditEvent {
             request_id: &ids.request,
@@ -200,7 +200,12 @@ impl Issuer {
         };
         let log = self.audit_log();
         let result = if log.has_room() || log.wait_for_room().await {
-            self.mint_unrecorded(caller, request, now, &ids.token, &audit).await
+            match profile {
+                Some(profile) => {
+                    self.mint_unrecorded(profile.as_ref(), caller, request, now, &ids.token, &audit).await
+                }
+                None => Err(self.unknown_profile()),
+            }
         } else {
             Err(MintError::LogFull)
         };
@@ -218,21 +223,22 @@ impl Issuer {
 
     async fn mint_unrecorded(
         &self,
+        profile: &dyn Profile,
         caller: Caller<'_>,
         request: &SignRequest<'_>,
         now: Timestamp,
         id: &str,
         audit: &AuditEvent<'_>,
     ) -> Result<Minted, MintError> {
-        self.prepare(caller, request, now).await?;
-        let (profile, shaped, validity) = self.shape(caller, request, now, id)?;
+        prepare(profile, caller, request, now).await?;
+        let (mut shaped, validity) = self.shape(profile, caller, request, now, id)?;
 
         self.may_sign(now)?;
         let turn = self.turn(profile.name()).await?;
         // After waiting: what was withdrawn meanwhile does not sign.
         let keys = self.keys();
         let ready = keys.ready(profile.name()).ok_or(MintError::NoKey)?;
-        let input = SigningInput::new(&ready.header, &shaped.payload);
+        let input = SigningInput::new(&ready.header, shaped.whole());
         let signature = self.timed(ready.signer.as_ref(), &input).await?;
         drop(turn);
         let token = input.finish(&signature);
@@ -255,64 +261,43 @@ impl Issuer {
 }
 
 impl Issuer {
-    /// The claims that a token would have. Nothing is signed or recorded.
+    /// The claims that a token would have, but for what would be worth something by itself. Nothing is signed or recorded.
     ///
     /// # Errors
     ///
     /// As minting would say, but for keys and clock.
-    pub fn preview(
+    pub async fn preview(
         &self,
         caller: Caller<'_>,
         request: &SignRequest<'_>,
         now: Timestamp,
         ids: &Ids,
-    ) -> Result<Vec<u8>, MintError> {
-        self.shape(caller, request, now, &ids.token).map(|(_, shaped, _)| shaped.payload)
+    ) -> Result<Preview, MintError> {
+        let profile = self.profile(request.profile_name()).ok_or_else(|| self.unknown_profile())?;
+        prepare(profile.as_ref(), caller, request, now).await?;
+        let (shaped, _) = self.shape(profile.as_ref(), caller, request, now, &ids.token)?;
+        Ok(shaped.preview())
     }
 
-    /// Waits for what the profile needs. What the caller may not have is not asked for.
-    ///
-    /// # Errors
-    ///
-    /// [`MintError::Unprepared`]
-    pub async fn prepare(
-        &self,
-        caller: Caller<'_>,
-        request: &SignRequest<'_>,
-        now: Timestamp,
-    ) -> Result<(), MintError> {
-        let name = request.profile.as_deref().unwrap_or("jwt");
-        let policy = caller.policy();
-        let Some(profile) = self.profile(name).filter(|_| policy.profiles.allows(name)) else {
-            return Ok(());
-        };
-        // What is wrong with it is said when it is admitted.
-        let Ok(upload) = uploaded(profile.as_ref(), request.upload.as_ref(), policy) else { return Ok(()) };
-        match profile.prepare(upload.as_ref(), now) {
-            Some(preparation) => preparation.await.map_err(MintError::Unprepared),
-            None => Ok(()),
-        }
+    fn unknown_profile(&self) -> MintError {
+        MintError::UnknownProfile(self.profile_names())
     }
 
     /// What a request comes to under the policy of its caller.
     fn shape(
         &self,
+        profile: &dyn Profile,
         caller: Caller<'_>,
         request: &SignRequest<'_>,
         now: Timestamp,
         id: &str,
-    ) -> Result<(&Arc<dyn Profile>, Shaped, Validity), MintError> {
-        let name = request.profile.as_deref().unwrap_or("jwt");
-        let policy = caller.policy();
-        let Some(profile) = self.profile(name) else {
-            return Err(MintError::UnknownProfile(self.profile_names()));
-        };
-        let admitted = admit(profile.as_ref(), request, policy, now)?;
+    ) -> Result<(Shaped, Validity), MintError> {
+        let admitted = admit(profile, request, caller.policy(), now)?;
         let backdate = self.settings().backdate.max(profile.backdate());
         let validity = Validity::new(now, admitted.lifetime(), backdate)?;
         let facts = Facts { issuer: self.settings().issuer.as_str(), client: caller.name(), id, validity };
         let shaped = profile.shape(&admitted, &facts)?;
-        Ok((profile, shaped, validity))
+        Ok((shaped, validity))
     }
 
     /// Signs, and notes how long that took.
@@ -349,6 +334,25 @@ impl Issuer {
             Some(algorithm) => self.turns().next(algorithm).await.map(Some).map_err(|Busy| MintError::Busy),
             None => Ok(None),
         }
+    }
+}
+
+/// Waits for what the profile needs. What the caller may not have is not asked for.
+async fn prepare(
+    profile: &dyn Profile,
+    caller: Caller<'_>,
+    request: &SignRequest<'_>,
+    now: Timestamp,
+) -> Result<(), MintError> {
+    let policy = caller.policy();
+    if !policy.profiles.allows(profile.name()) {
+        return Ok(());
+    }
+    // What is wrong with it is said when it is admitted.
+    let Ok(upload) = uploaded(profile, request.upload.as_ref(), policy) else { return Ok(()) };
+    match profile.prepare(upload.as_ref(), now) {
+        Some(preparation) => preparation.await.map_err(MintError::Unprepared),
+        None => Ok(()),
     }
 }
 

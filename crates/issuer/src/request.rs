@@ -118,6 +118,11 @@ pub enum RequestError {
 }
 
 impl<'a> SignRequest<'a> {
+    /// The name of the profile: `jwt` if none is asked for.
+    pub(crate) fn profile_name(&self) -> &str {
+        self.profile.as_deref().unwrap_or("jwt")
+    }
+
     /// Reads the JSON body of `POST /sign`.
     pub fn parse(body: &'a [u8], max_depth: usize) -> Result<Self, RequestError> {
         // What is nested is parsed below: `data` and `metadata` strictly, and nothing else may be an object or a list.

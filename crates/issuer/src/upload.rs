@@ -8,6 +8,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_jose::json::{JsonError, Object, WrongType};
 use std::borrow::Cow;
 
+/// The name of their profile, in `profiles`, in requests and in rules.
+pub const UPLOAD_PROFILE: &str = "upload";
+
 /// The header's `typ` of tokens around a form. They are taken for no other kind.
 pub const UPLOAD_TYP: &str = "upload+jwt";
 

@@ -13,6 +13,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 const MAX_KEY: usize = 1024;
 /// The longest segment, in bytes: services that keep objects as files have no longer names.
 const MAX_SEGMENT: usize = 255;
+/// The longest random name, in bytes: a UUID. A `jti` of ours has 22.
+const LONGEST_UNIQUE: usize = 36;
 /// The longest template, in bytes.
 const MAX_TEMPLATE: usize = 512;
 
@@ -75,6 +77,11 @@ pub enum KeyTemplateError {
     /// A random name is not in the last segment.
     #[error("{{uuid}} and {{jti}} stand in the last segment alone")]
     UniqueFolder,
+    /// A segment of fixed text, or a last one, that no service could keep.
+    #[error(
+        "a segment is longer than {MAX_SEGMENT} bytes, which services that keep objects as files do not take"
+    )]
+    SegmentTooLong,
     /// A claim is no name of one.
     #[error("{0:?} is not the name of a claim at the top of a token")]
     Claim(String),
@@ -140,6 +147,11 @@ impl FromStr for KeyTemplate {
         let last = segments.pop().ok_or(KeyTemplateError::Empty)?;
         let folders = segments.into_iter().map(folder).collect::<Result<Vec<_>, _>>()?;
         let name = name(last)?;
+        let fixed =
+            folders.iter().map(|folder| if let Folder::Fixed(text) = folder { text.len() } else { 0 });
+        if fixed.chain([name.0.len() + LONGEST_UNIQUE + name.2.len()]).any(|bytes| bytes > MAX_SEGMENT) {
+            return Err(KeyTemplateError::SegmentTooLong);
+        }
         match folders.first() {
             Some(Folder::Fixed(_)) => Ok(Self { text: text.to_owned(), folders, name }),
             // A name alone has a fixed beginning where it has text before what is random; a folder says more.

@@ -13,8 +13,9 @@ use crate::{
 };
 use aws_lc_rs::rand;
 use countersign_issuer::{
-    Admitted, AdmittedUpload, Audience, Claims, Facts, MintPolicy, ObjectName, Preparation, Profile,
-    ProfileError, Refusal, Shaped, Takes, UPLOAD_TYP, Ways, registered, write_claims,
+    Admitted, AdmittedUpload, Audience, Claims, Facts, LiveClaim, MintPolicy, ObjectName, Preparation,
+    Profile, ProfileError, Refusal, Shaped, Takes, UPLOAD_PROFILE, UPLOAD_TYP, Ways, registered,
+    write_claims,
 };
 use countersign_jose::{MAX_TOKEN_BYTES, Timestamp, json::string, quoted};
 use countersign_keyring::{RingName, Signer};
@@ -35,7 +36,7 @@ pub struct UploadProfile {
 
 impl UploadProfile {
     /// Its name in a client's `profiles`.
-    pub const NAME: &'static str = "upload";
+    pub const NAME: &'static str = UPLOAD_PROFILE;
     /// The header's `typ`.
     pub const TYP: &'static str = UPLOAD_TYP;
 
@@ -149,28 +150,27 @@ impl Profile for UploadProfile {
             (None, _) => return Err(invalid("`data.sub` is missing or empty: for whom is the upload?")),
         };
         let destination = self.destination(upload.to)?;
-        let (object, claim) = signed(destination, &upload, claims, &subject, facts)?;
+        let (object, live) = signed(destination, &upload, claims, &subject, facts)?;
 
         let mut payload = registered(admitted, facts)?;
         if granted.is_some() {
             payload.extend_from_slice(b",\"sub\":");
             serde_json::to_writer(&mut payload, &subject).map_err(|_| unwritable())?;
         }
-        payload.extend_from_slice(b",\"upload\":");
-        payload.extend_from_slice(&claim);
         write_claims(&mut payload, claims).map_err(|_| unwritable())?;
-        Ok(Shaped { payload, jti: Some(facts.id.to_owned()), subject: Some(subject), object: Some(object) })
+        let (jti, subject, object) = (Some(facts.id.to_owned()), Some(subject), Some(object));
+        Ok(Shaped { payload, live: Some(live), jti, subject, object })
     }
 }
 
-/// The object, and the claim with the form as JSON.
+/// The object, and the claim with the form.
 fn signed(
     destination: &Destination,
     upload: &AdmittedUpload<'_>,
     claims: Claims<'_>,
     subject: &str,
     facts: &Facts<'_>,
-) -> Result<(ObjectName, Vec<u8>), Refusal> {
+) -> Result<(ObjectName, LiveClaim), Refusal> {
     let invalid = |why: String| Refusal::Invalid(why.into());
     let name = destination.name.as_str();
     let content_type = destination.content_type(upload.content_type).ok_or_else(|| {
@@ -208,9 +208,8 @@ fn signed(
     };
     let form = policy.sign(&credentials).map_err(|why| Refusal::Unprepared(why.to_string()))?;
     let object = ObjectName { bucket: destination.place.bucket().to_owned(), key: key.as_str().to_owned() };
-    let mut claim = Vec::with_capacity(2048);
-    serde_json::to_writer(&mut claim, &Upload::new(name, &policy, &form)).map_err(|_| unwritable())?;
-    Ok((object, claim))
+    let json = |form| serde_json::to_vec(&Upload::new(name, &policy, form)).map_err(|_| unwritable());
+    Ok((object, LiveClaim::new(UPLOAD, json(Some(&form))?, json(None)?)))
 }
 
 /// The claim `upload`: the form, and in words what it does.
@@ -219,7 +218,9 @@ struct Upload<'a> {
     to: &'a str,
     method: &'static str,
     url: &'a str,
-    fields: &'a Form,
+    /// What S3 takes. Left out where somebody only looks on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<&'a Form>,
     key_prefix: &'a str,
     content_types: [&'a str; 1],
     min_bytes: u64,
@@ -230,7 +231,7 @@ struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    fn new(to: &'a str, policy: &PostPolicy<'a>, form: &'a Form) -> Self {
+    fn new(to: &'a str, policy: &PostPolicy<'a>, form: Option<&'a Form>) -> Self {
         Self {
             to,
             method: "POST",

@@ -160,6 +160,36 @@ fn a_session_bounds_the_form_and_may_make_the_token_longer_than_one_for_a_header
     }
 }
 
+/// Who has a form can upload, so somebody who looks on gets none.
+#[test]
+fn a_preview_says_what_the_form_does_and_has_nothing_that_could_be_sent() {
+    let (issuer, client) = (issuer(Some(300)), client(&["photos"]));
+    let mut request =
+        SignRequest::from_parts(r#"{"sub":"a"}"#, None, Some(Cow::Borrowed("upload")), None, 16).unwrap();
+    request.upload = Some(UploadRequest::default());
+    let ids = Ids::random().unwrap();
+    let preview = issuer.preview(Caller::Client(&client), &request, NOW, &ids);
+    let preview = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(preview).unwrap();
+    let text = String::from_utf8(preview.claims().to_vec()).unwrap();
+    for secret in ["x-amz-signature", "x-amz-security-token", "policy", "ASIA", "ttttt", "fields"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    let mut claims: Value = serde_json::from_str(&text).unwrap();
+    let minted = mint(&issuer, &client, &json!({"sub": "a"}), &json!({})).unwrap();
+    let mut real = verified(&issuer, &minted.token);
+    real["upload"].as_object_mut().unwrap().remove("fields").unwrap();
+    for claims in [&mut claims, &mut real] {
+        claims.as_object_mut().unwrap().remove("jti").unwrap();
+    }
+    assert_eq!(claims, real);
+}
+
+/// Whoever comes sooner is told the same again.
+#[test]
+fn who_cannot_be_served_for_want_of_credentials_is_told_to_come_when_the_chain_is_asked_again() {
+    assert_eq!(countersign_issuer::http::UNPREPARED, countersign_aws::credentials::PAUSE);
+}
+
 #[test]
 fn other_tokens_keep_their_limit() {
     let long = json!({"sub": "a", "x": "y".repeat(9000)}).to_string();

@@ -10,6 +10,10 @@ use axum::{
 use countersign_keyring::{ServiceError, SignError};
 use std::time::Duration;
 
+/// When to come again where a profile has not got what it makes tokens with. AWS's chain of credentials is left alone for as
+/// long after it has failed (`countersign_aws::credentials::PAUSE`), and whoever comes sooner is told the same again.
+pub const UNPREPARED: Duration = Duration::from_secs(5);
+
 /// A refusal on its way out.
 #[expect(missing_docs, reason = "the text of each variant says what it means")]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -154,10 +158,12 @@ impl IntoResponse for HttpError {
             Self::Mint(
                 MintError::LogFull
                 | MintError::Busy
-                | MintError::Unprepared(_)
                 | MintError::Sign(SignError::Service { why: ServiceError::Busy, .. }),
             ) => {
                 set(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Mint(MintError::Unprepared(_)) => {
+                set(header::RETRY_AFTER, HeaderValue::from(UNPREPARED.as_secs()));
             }
             _ => {}
         }

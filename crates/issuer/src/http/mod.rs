@@ -15,19 +15,19 @@ mod sign;
 
 pub use body::{is_form, read as read_body};
 pub use credentials::{Credentials, basic, form_decode};
-pub use error::{HttpError, error_response};
+pub use error::{HttpError, UNPREPARED, error_response};
 pub use metrics::{Metrics, RingPlan, Route, StoreOperation, StoreTimes};
 pub use rate::{Rate, RateLimiters, RateLimits};
 
 pub(crate) use public::Answers;
 
-use crate::Issuer;
+use crate::{Issuer, upload::UPLOAD_PROFILE};
 use axum::{
     Router,
     body::Body,
-    http::{Method, Request},
-    response::Response,
-    routing::{get, post},
+    http::{HeaderValue, Method, Request, header},
+    response::{IntoResponse, Response},
+    routing::{any, get},
 };
 use std::{net::IpAddr, sync::Arc};
 use tower::Service;
@@ -76,11 +76,11 @@ impl Routes {
         let rates = Arc::new(RateLimiters::new(&issuer.settings().rates, &issuer.settings().clients));
         let path = issuer.settings().issuer.path().to_owned();
         let mut routes = Router::new()
-            .route(SIGN, post(sign::sign).fallback(method_not_allowed))
+            .route(SIGN, any(post_only))
             .route(AUTHORIZE, get(no_login).fallback(method_not_allowed));
-        let has_uploads = issuer.profile(sign::UPLOAD).is_some();
+        let has_uploads = issuer.profile(UPLOAD_PROFILE).is_some();
         if has_uploads {
-            routes = routes.route(UPLOADS, post(sign::upload).fallback(method_not_allowed));
+            routes = routes.route(UPLOADS, any(post_only));
         }
         let operations = Router::new()
             .route("/healthz", get(health::healthz).fallback(method_not_allowed))
@@ -146,4 +146,11 @@ async fn not_found() -> HttpError {
 
 async fn method_not_allowed() -> HttpError {
     HttpError::MethodNotAllowed
+}
+
+/// Where tokens are asked for; a `POST` does not come to the router.
+async fn post_only() -> Response {
+    let mut response = HttpError::MethodNotAllowed.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
 }

@@ -11,13 +11,14 @@ use super::{
     error::HttpError,
 };
 use crate::{
-    Caller, Ids, Minted, audit::AuditEvent, request::RequestError, request::SignRequest,
-    upload::UploadRequest,
+    Caller, Ids, Minted,
+    audit::AuditEvent,
+    request::RequestError,
+    request::SignRequest,
+    upload::{UPLOAD_PROFILE, UploadRequest},
 };
 use axum::{
-    Extension,
     body::{Body, Bytes},
-    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -32,29 +33,6 @@ pub(super) enum Wanted {
     Token,
     /// A token of the profile of uploads.
     Upload,
-}
-
-/// The profile of [`Wanted::Upload`].
-pub(super) const UPLOAD: &str = "upload";
-
-/// The same as a handler, for what the router calls.
-pub(super) async fn sign(
-    State(app): State<Arc<App>>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&app, peer, &headers, body, Wanted::Token).await
-}
-
-/// The handler of the other path.
-pub(super) async fn upload(
-    State(app): State<Arc<App>>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&app, peer, &headers, body, Wanted::Upload).await
 }
 
 pub(super) async fn answer(
@@ -127,8 +105,8 @@ async fn mint(
         }
     };
     match (wanted, request.profile.as_deref()) {
-        (Wanted::Token, _) | (Wanted::Upload, Some(UPLOAD)) => {}
-        (Wanted::Upload, None) => request.profile = Some(Cow::Borrowed(UPLOAD)),
+        (Wanted::Token, _) | (Wanted::Upload, Some(UPLOAD_PROFILE)) => {}
+        (Wanted::Upload, None) => request.profile = Some(Cow::Borrowed(UPLOAD_PROFILE)),
         (Wanted::Upload, Some(_)) => return Err(RequestError::Profile.into()),
     }
     let shown = request.credentials.as_ref().map(|(id, secret)| (id.as_ref(), secret.as_ref()));

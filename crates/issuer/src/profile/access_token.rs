@@ -93,6 +93,7 @@ impl Profile for AccessTokenProfile {
         written.map_err(|_| super::unwritable())?;
         Ok(Shaped {
             payload,
+            live: None,
             jti: Some(facts.id.to_owned()),
             subject: Some(subject.to_owned()),
             object: None,

@@ -156,6 +156,6 @@ impl Profile for JaasProfile {
         };
         let payload =
             serde_json::to_vec(&claims).map_err(|_| invalid("the claims cannot be written as JSON"))?;
-        Ok(Shaped { payload, jti: None, subject: Some(subject), object: None })
+        Ok(Shaped { payload, live: None, jti: None, subject: Some(subject), object: None })
     }
 }

@@ -37,6 +37,6 @@ impl Profile for JwtProfile {
         let mut payload = registered(admitted, facts)?;
         write_claims(&mut payload, admitted.claims()).map_err(|_| unwritable())?;
         let subject = admitted.claims().get("sub").and_then(string).map(|sub| sub.into_owned());
-        Ok(Shaped { payload, jti: Some(facts.id.to_owned()), subject, object: None })
+        Ok(Shaped { payload, live: None, jti: Some(facts.id.to_owned()), subject, object: None })
     }
 }

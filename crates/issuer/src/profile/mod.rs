@@ -180,14 +180,80 @@ fn unwritable() -> Refusal {
 /// A token's claims, ready to sign.
 #[derive(Debug)]
 pub struct Shaped {
-    /// The claims as JSON.
+    /// The claims as JSON: an object with one member at least.
     pub payload: Vec<u8>,
+    /// One claim more, which is worth something whoever signs the token around it.
+    pub live: Option<LiveClaim>,
     /// Its `jti`, if the profile has one.
     pub jti: Option<String>,
     /// Whom it is about, for the audit.
     pub subject: Option<String>,
     /// The object that it lets somebody write, if it is for an upload.
     pub object: Option<ObjectName>,
+}
+
+/// A claim that is worth something by itself, such as a form that S3 takes. Only the mint puts it into a token; a
+/// [`Preview`] has what describes it in its place, and `Debug` does not show it.
+pub struct LiveClaim {
+    name: &'static str,
+    value: Vec<u8>,
+    described: Vec<u8>,
+}
+
+impl std::fmt::Debug for LiveClaim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveClaim").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl LiveClaim {
+    /// The claim `name`, which needs no escaping: its value, and a description of it that is worth nothing, both as JSON.
+    pub fn new(name: &'static str, value: Vec<u8>, described: Vec<u8>) -> Self {
+        Self { name, value, described }
+    }
+}
+
+/// The claims that a token would have, without anything that could be used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Preview(Vec<u8>);
+
+impl std::fmt::Debug for Preview {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Preview").finish_non_exhaustive()
+    }
+}
+
+impl Preview {
+    /// The claims as JSON.
+    pub fn claims(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Shaped {
+    /// All claims, as they are signed.
+    pub(crate) fn whole(&mut self) -> &[u8] {
+        if let Some(LiveClaim { name, value, .. }) = self.live.take() {
+            append(&mut self.payload, name, &value);
+        }
+        &self.payload
+    }
+
+    /// The same for somebody who looks on.
+    pub(crate) fn preview(mut self) -> Preview {
+        if let Some(LiveClaim { name, described, .. }) = self.live.take() {
+            append(&mut self.payload, name, &described);
+        }
+        Preview(self.payload)
+    }
+}
+
+/// Adds a member to an object that has one at least.
+fn append(payload: &mut Vec<u8>, name: &str, value: &[u8]) {
+    payload.pop();
+    for part in [b",\"".as_slice(), name.as_bytes(), b"\":", value, b"}"] {
+        payload.extend_from_slice(part);
+    }
 }
 
 /// Why a token is not minted.

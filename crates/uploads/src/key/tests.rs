@@ -63,6 +63,9 @@ fn a_template_that_lets_a_claim_choose_or_an_upload_replace_is_refused() {
         ("uploads/ü/{uuid}", E::Character('ü')),
         ("uploads/\0/{uuid}", E::Character('\0')),
         (&long, E::TooLong),
+        (&format!("{}/{{uuid}}", "b".repeat(256)), E::SegmentTooLong),
+        (&format!("a/{}/{{sub}}/{{jti}}", "b".repeat(256)), E::SegmentTooLong),
+        (&format!("a/{}{{uuid}}.png", "b".repeat(216)), E::SegmentTooLong),
     ] {
         assert_eq!(template.parse::<KeyTemplate>(), Err(why), "{template:?}");
     }
@@ -113,6 +116,10 @@ fn a_hostile_claim_stays_in_its_segment() {
         ("\"'<&>", "~22~27~3C~26~3E"),
     ] {
         assert_eq!(claim(value), Ok(format!("uploads/{segment}/j-t_i")), "{value:?}");
+    }
+    for longest in [format!("{}/{{uuid}}", "b".repeat(255)), format!("a/{}{{uuid}}.png", "b".repeat(215))] {
+        let key = key(&longest, &[]).unwrap();
+        assert_eq!(key.split('/').map(str::len).max(), Some(255), "{longest}");
     }
     let name = || "sub".to_owned();
     assert_eq!(claim(""), Err(KeyError::Empty(name())));
