@@ -19,6 +19,7 @@ VALUES = {
     ("client new", "--auth"): ["secret", "private_key_jwt", "workload", "none"],
     ("client new", "--grant"): ["client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
     ("client new", "--workload"): ["github-actions", "kubernetes", "aws-sts", "countersign"],
+    ("exchange", "--requested-token-type"): ["access_token", "id-jag", "jaas", "upload"],
     ("completions", "<SHELL>"): ["bash", "zsh", "fish"],
 }
 

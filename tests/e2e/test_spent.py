@@ -1,14 +1,18 @@
 """What a request uses up: its DPoP proof and the tokens that are taken once; and that a refusal uses nothing up."""
 
 import concurrent.futures
+import contextlib
 import json
+import socket
+import sqlite3
 import time
+import urllib.parse
 
 import pytest
-from e2e import stores
+from e2e import stores, wire
 from e2e.dpop import Holder
-from e2e.program import client
-from e2e.test_exchange_rules import ACTORS, BOTS, ENTRY, TRUSTED, ask, bot, rule, sign
+from e2e.program import client, until
+from e2e.test_exchange_rules import ACTORS, BOTS, ENTRY, GRANT as EXCHANGE, TRUSTED, TYPE, ask, bot, rule, sign
 from e2e.test_jwt_bearer import GRANT as JWT_BEARER, minted
 from e2e.test_public_clients import REFRESH, assertion, own, public
 from e2e.test_token import basic, configuration, refused, send
@@ -139,3 +143,42 @@ def test_a_code_is_not_redeemed_for_a_proof_that_was_used_before(authority):
         assert len(providers.asked()) == before, "the provider was not asked"
         answer = prove(server, form, holder, "app", jti="b")
         assert answer.status == 200 and json.loads(answer.body)["token_type"] == "DPoP"
+
+
+@contextlib.contextmanager
+def locked(server):
+    """Nobody writes into the store meanwhile."""
+    database = sqlite3.connect(server.folder / "countersign/countersign.db", isolation_level=None, timeout=60)
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        database.close()
+
+
+def test_a_request_that_took_too_long_runs_to_its_end_and_is_recorded(authority):
+    """Whether the server gives it up or its sender: nothing is used up without a token and a record of it."""
+    server = authority(configuration(*CLIENTS, *RULES) + '\n[limits]\nrequest_time = "1s"\n')
+
+    def minted_for(subject):
+        name = json.loads(wire.claims(subject))["jti"]
+        records = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+        return [event for event in records if event.get("decision") == "minted" and name in event["subject_token"]]
+
+    given_up, hung_up = sign(), sign()
+    with locked(server):
+        assert ask(server, given_up, "other").status == 408
+        form = urllib.parse.urlencode({"grant_type": EXCHANGE, "subject_token": hung_up, "subject_token_type": TYPE + "access_token"}).encode()
+        host, port = urllib.parse.urlsplit(server.issuer).netloc.split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            head = (f"POST /token HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: {basic('other')['Authorization']}\r\n"
+                    f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n\r\n")
+            connection.sendall(head.encode() + form)
+            # It has to wait for the store, so that there is no answer yet.
+            connection.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        assert not minted_for(given_up) and not minted_for(hung_up)
+    for subject in (given_up, hung_up):
+        until(lambda subject=subject: len(minted_for(subject)) == 1, "a record of the token")
+        refused(ask(server, subject, "other"), 400, "invalid_request", "used before")

@@ -492,7 +492,7 @@ def test_without_credentials_the_answer_is_503_and_the_log_says_why(start):
         vending.lasts = None
         server = start(config, vending.variables)
         answer = ask(server, {"data": {"sub": "a"}})
-        assert answer.status == 503 and answer.json()["error"] == "temporarily_unavailable" and answer.headers["retry-after"] == "1"
+        assert answer.status == 503 and answer.json()["error"] == "temporarily_unavailable" and answer.headers["retry-after"] == "5"
         assert "credentials" not in answer.json()["error_description"], "that is the operator's business"
         assert ask(server, {"data": {"sub": "a"}}, path="/sign").status == 200, "other tokens need none"
         assert "there are no AWS credentials to sign with: the AWS credentials could not be had" in server.log and "a-secret" not in server.log

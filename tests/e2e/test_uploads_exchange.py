@@ -133,6 +133,41 @@ def test_a_client_gets_one_for_itself(server):
     assert answer.json()["token_type"] == "Bearer"
 
 
+def explained(server, id, *arguments, sub="alice", code=0):
+    (server.folder / "shown").write_text(ALICE.sign("my-app", iss=LOGIN, sub=sub, team="red") + "\n")
+    done = server.run("exchange", "--explain", "--json", "--client", id, *arguments, "shown", check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def test_an_explanation_says_what_would_be_minted_and_has_no_form_that_could_be_used(server):
+    done = explained(server, "app", "--upload", json.dumps({"content_type": "image/png", "bytes": 7}))
+    said = json.loads(done.stdout)["would_mint"]
+    real = permitted(ask(server, upload={"content_type": "image/png", "bytes": 7}))
+    assert set(said) == set(real) and {"fields"} == set(real["upload"]) - set(said["upload"])
+    assert (said["sub"], said["aud"]) == (real["sub"], real["aud"])
+    same = set(said["upload"]) - {"expires"}
+    assert {name: said["upload"][name] for name in same} == {name: real["upload"][name] for name in same}
+    assert not any(word in done.stdout.lower() for word in ("signature", "x-amz", "policy\":"))
+    # What the endpoint refuses is refused here, for the same reason.
+    for id, upload, error, says in [
+        ("two", None, "invalid_target", "say which"), ("two", {"to": "nowhere"}, "invalid_target", "say which"),
+        ("app", {"to": "team"}, "invalid_target", "gives no token for this"),
+        ("app", {"content_type": "text/html"}, "invalid_request", "`upload.content_type` must be one of"),
+        ("app", {"bytes": 5000}, "invalid_request", "`upload.bytes`: 5000"),
+    ]:
+        arguments = () if upload is None else ("--upload", json.dumps(upload))
+        [only] = json.loads(explained(server, id, *arguments, code=1).stdout)["rules"]
+        assert only["accepts"] and says in only["refused"], only
+        refused(ask(server, id, upload), 400, error, says)
+    # A client with rules of two kinds says which is meant.
+    assert "--requested-token-type" in explained(server, "both", code=2).stdout
+    assert json.loads(explained(server, "both", "--requested-token-type", "access_token").stdout)["would_mint"]["sub"] == "tokens:alice"
+    assert json.loads(explained(server, "both", "--requested-token-type", "upload").stdout)["would_mint"]["sub"] == "uploads:alice"
+    assert "another type is asked for" in explained(
+        server, "both", "--requested-token-type", "access_token", "--upload", "{}", code=2).stdout
+
+
 def test_it_is_worth_nothing_in_an_exchange(server, start):
     """At another authority, which trusts this one for the same audience."""
     token = permitted_token(ask(server))

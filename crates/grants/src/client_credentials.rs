@@ -5,6 +5,7 @@ use crate::{
     request::{Asked, Request},
     upload,
 };
+use countersign_issuer::UPLOAD_PROFILE;
 
 /// What the client may have: the scope it asks for, or its default.
 pub(crate) fn ask(request: &Request<'_>) -> Result<Asked, TokenError> {
@@ -12,7 +13,7 @@ pub(crate) fn ask(request: &Request<'_>) -> Result<Asked, TokenError> {
         if request.scope()?.is_some() {
             return Err(TokenError::Unacceptable("a token for an upload has no `scope`; leave it out"));
         }
-        let (profile, issued_token_type) = (Some(upload::PROFILE), Some(upload::TYPE));
+        let (profile, issued_token_type) = (Some(UPLOAD_PROFILE), Some(upload::TYPE));
         return Ok(Asked { profile, issued_token_type, ..Asked::default() });
     }
     let scope = request.scope()?.or_else(|| request.own.default_scope.clone());

@@ -2,7 +2,9 @@
 //!
 //! Order of the first: method, kind and size of the body, parameters, who is asking, per-client rate, the DPoP proof, the
 //! grant, what is used up by it (`spend`), policy, signature. As at `POST /sign`, a caller that does not prove who it is has its address
-//! charged, and there is one audit record for every request, whatever became of it.
+//! charged, and there is one audit record for every request, whatever became of it: from its body on a request runs to its end in
+//! a task of its own (`to_the_end`), so that one that is given up has not used anything up for nothing. Pinned by
+//! tests/hung_up.rs.
 
 use crate::{
     client_auth, client_credentials,
@@ -11,32 +13,30 @@ use crate::{
     form::Form,
     introspect, jwt_bearer,
     refresh::{self, Begun, Families, Found, RefreshError, RefreshToken},
-    request::{Asked, Refresh},
+    request::{Asked, Refresh, Said},
     revocation::{Owner, Published, Revocations},
     revoke,
     seen::Seen,
     settings::Grants,
-    target, token_exchange, upload,
+    target,
+    to_the_end::ToTheEnd,
+    token_exchange, upload,
 };
 use axum::{
-    body::Body,
-    http::{HeaderName, HeaderValue, Method, Request, header, request::Parts},
+    body::{Body, Bytes},
+    http::{HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use countersign_issuer::{
-    AudienceRequest, Caller, Client, GrantType, Granted, INTROSPECT_PATH, IdJag, Ids, Issuer, MintError,
-    Minted, REVOKE_PATH, RefusedRequest, RequestError, Scope, ShownToken, ShownTokens, SignRequest,
-    TOKEN_PATH, UploadRequest,
-    http::{HttpError, Peer, RateLimiters, is_form, read_body},
+    AudienceRequest, Caller, Client, GrantType, INTROSPECT_PATH, Ids, Issuer, Minted, REVOKE_PATH,
+    RefusedRequest, Scope, ShownToken, TOKEN_PATH,
+    http::{HttpError, Peer, RateLimiters, error_response, is_form, read_body},
 };
-use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, json::Object};
+use countersign_jose::Timestamp;
 use countersign_keyring::StoredKeyring;
 use countersign_store::Store;
 use countersign_verifier::{REVOCATIONS_PATH, dpop::Proven};
-use std::{borrow::Cow, sync::Arc};
-
-/// The profile of what grants mint, where a rule of exchange does not name another.
-pub(crate) const ACCESS_TOKEN_PROFILE: &str = "access_token";
+use std::{borrow::Cow, mem, sync::Arc};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -52,6 +52,7 @@ pub struct TokenRoute {
     revocations: Revocations,
     published: Published,
     proofs: Proofs,
+    under_way: ToTheEnd,
 }
 
 /// What is asked, by its path.
@@ -80,9 +81,10 @@ impl Place {
     }
 }
 
-/// A request, but for its body.
+/// A request that has come whole.
 struct Incoming<'a> {
     parts: &'a Parts,
+    body: &'a Bytes,
     peer: Peer,
     ids: &'a Ids,
 }
@@ -135,7 +137,8 @@ impl TokenRoute {
         let revocations = Revocations::new(Arc::clone(&store), keyring, longest);
         issuer.metrics().expect_refusals(TokenError::CODES);
         let (seen, published) = (Seen::new(store, limits.skew), Published::default());
-        Self { grants, issuer, rates, seen, families, revocations, published, proofs }
+        let under_way = ToTheEnd::default();
+        Self { grants, issuer, rates, seen, families, revocations, published, proofs, under_way }
     }
 
     /// Whether a request for this path is answered here.
@@ -149,28 +152,64 @@ impl TokenRoute {
         found.map(|(_, place)| place)
     }
 
-    /// Answers one request from `peer`.
-    pub async fn answer(&self, request: Request<Body>, peer: Peer) -> Response {
+    /// Answers one request from `peer`. Given up while the body comes in, it leaves nothing behind; later, it runs to its end.
+    pub async fn answer(self: &Arc<Self>, request: Request<Body>, peer: Peer) -> Response {
         let ids = match Ids::random() {
             Ok(ids) => ids,
             Err(why) => return HttpError::Mint(why).into_response(),
         };
         let (parts, body) = request.into_parts();
+        let place = self.place(parts.uri.path()).unwrap_or(Place::Token);
+        if place == Place::Revoked {
+            let (method, headers) = (&parts.method, &parts.headers);
+            return self.published.answer(&self.issuer, &self.revocations, method, headers).await;
+        }
+        let body = self.body(&parts, body).await;
+        let own = Arc::clone(self);
+        let answering = async move { own.answer_whole(place, &parts, body, peer, ids).await };
+        self.under_way.run(answering).await.unwrap_or_else(|| {
+            error_response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "the server is stopping",
+            )
+        })
+    }
+
+    async fn body(&self, parts: &Parts, body: Body) -> Result<Bytes, TokenError> {
+        if parts.method != Method::POST {
+            return Err(HttpError::MethodNotAllowed.into());
+        }
+        if !is_form(&parts.headers) {
+            return Err(TokenError::NotAForm);
+        }
+        Ok(read_body(body, self.issuer.settings().limits.body_bytes).await?)
+    }
+
+    async fn answer_whole(
+        &self,
+        place: Place,
+        parts: &Parts,
+        body: Result<Bytes, TokenError>,
+        peer: Peer,
+        ids: Ids,
+    ) -> Response {
         let mut progress = Progress::default();
-        let asked = Incoming { parts: &parts, peer, ids: &ids };
-        let outcome = match self.place(parts.uri.path()) {
-            Some(Place::Revoked) => {
-                let (method, headers) = (&parts.method, &parts.headers);
-                return self.published.answer(&self.issuer, &self.revocations, method, headers).await;
-            }
-            Some(Place::Revoke) => self.revoke(&asked, body, &mut progress).await,
-            Some(Place::Introspect) => self.introspect(&asked, body, &mut progress).await,
-            Some(Place::Token) | None => {
-                self.grant(&asked, body, &mut progress).await.map(|answer| success(&answer))
+        let outcome = match &body {
+            Err(why) => Err(why.clone()),
+            Ok(body) => {
+                let asked = Incoming { parts, body, peer, ids: &ids };
+                match place {
+                    Place::Revoke => self.revoke(&asked, &mut progress).await,
+                    Place::Introspect => self.introspect(&asked, &mut progress).await,
+                    Place::Token | Place::Revoked => {
+                        self.grant(&asked, &mut progress).await.map(|answer| success(&answer))
+                    }
+                }
             }
         };
         // A nonce for the next proof goes with each answer to one, and where one was missing (RFC 9449 §8.2).
-        let proves = self.place(parts.uri.path()) == Some(Place::Token) && Proofs::is_shown(&parts.headers)
+        let proves = place == Place::Token && Proofs::is_shown(&parts.headers)
             || matches!(outcome, Err(TokenError::Dpop(_)));
         let mut response = match outcome {
             Ok(response) => response,
@@ -212,18 +251,10 @@ impl TokenRoute {
         &self,
         place: Place,
         asked: &Incoming<'_>,
-        body: Body,
         progress: &mut Progress,
     ) -> Result<(Form, Arc<Client>, Timestamp), TokenError> {
-        let Incoming { parts, .. } = asked;
-        if parts.method != Method::POST {
-            return Err(HttpError::MethodNotAllowed.into());
-        }
-        if !is_form(&parts.headers) {
-            return Err(TokenError::NotAForm);
-        }
-        let body = read_body(body, self.issuer.settings().limits.body_bytes).await?;
-        let form = Form::parse(&body)?;
+        let Incoming { parts, body, .. } = asked;
+        let form = Form::parse(body)?;
         let required = form.require(place.requires())?;
         if place == Place::Token {
             progress.grant = GrantType::named(required);
@@ -244,13 +275,8 @@ impl TokenRoute {
         Ok((form, client, now))
     }
 
-    async fn revoke(
-        &self,
-        asked: &Incoming<'_>,
-        body: Body,
-        progress: &mut Progress,
-    ) -> Result<Response, TokenError> {
-        let (form, client, now) = self.authenticated(Place::Revoke, asked, body, progress).await?;
+    async fn revoke(&self, asked: &Incoming<'_>, progress: &mut Progress) -> Result<Response, TokenError> {
+        let (form, client, now) = self.authenticated(Place::Revoke, asked, progress).await?;
         if !self.grants.clients.contains_key(client.id.as_str()) {
             return Err(TokenError::UnauthorizedClient);
         }
@@ -268,10 +294,9 @@ impl TokenRoute {
     async fn introspect(
         &self,
         asked: &Incoming<'_>,
-        body: Body,
         progress: &mut Progress,
     ) -> Result<Response, TokenError> {
-        let (form, client, now) = self.authenticated(Place::Introspect, asked, body, progress).await?;
+        let (form, client, now) = self.authenticated(Place::Introspect, asked, progress).await?;
         // RFC 7662 §2.1: a client has to prove who it is.
         if progress.is_public {
             return Err(HttpError::InvalidClient.into());
@@ -289,13 +314,8 @@ impl TokenRoute {
         Ok((headers, body).into_response())
     }
 
-    async fn grant(
-        &self,
-        asked: &Incoming<'_>,
-        body: Body,
-        progress: &mut Progress,
-    ) -> Result<Answer, TokenError> {
-        let (form, client, now) = self.authenticated(Place::Token, asked, body, progress).await?;
+    async fn grant(&self, asked: &Incoming<'_>, progress: &mut Progress) -> Result<Answer, TokenError> {
+        let (form, client, now) = self.authenticated(Place::Token, asked, progress).await?;
         let (peer, ids) = (asked.peer, asked.ids);
         let grant = progress.grant.filter(|grant| self.grants.offers(*grant));
         let grant = grant.ok_or(TokenError::UnsupportedGrantType)?;
@@ -335,37 +355,12 @@ impl TokenRoute {
                 self.end_replayed(outcome, &client, now).await?
             }
         };
-        let Asked { subject, scope, longest, audience: bound, refresh, issued_token_type, .. } = outcome;
-        let Asked { claims, actors, rule, id_jag, profile, destination, shown, spends, .. } = outcome;
-        let id_jag =
-            id_jag.as_ref().map(|asked| IdJag { client_id: &asked.client_id, resources: &asked.resources });
-        let granted = Granted {
-            grant,
-            profile: profile.unwrap_or(ACCESS_TOKEN_PROFILE),
-            subject: subject.as_deref(),
-            scope: scope.as_ref(),
-            longest,
-            jkt,
-            actors: &actors,
-            rule: rule.as_deref(),
-            shown: ShownTokens {
-                client: progress.client_token.as_ref(),
-                subject: shown.first().and_then(Option::as_ref),
-                actor: shown.last().and_then(Option::as_ref),
-            },
-            id_jag,
-        };
-        let mut request = SignRequest::by_grant(granted, bound.or(audience));
-        if let Some(claims) = &claims {
-            request.data = rule_claims(claims)?;
-        }
-        request.upload = upload.map(|asked| {
-            let to = destination.map(Cow::Owned).or(asked.to);
-            UploadRequest { to, ..asked }
-        });
-        let refresh = Refreshed::prepare(refresh, now)?;
+        let mut outcome = outcome;
+        let refresh = Refreshed::prepare(mem::take(&mut outcome.refresh), now)?;
+        let client_token = progress.client_token.as_ref();
+        let request = outcome.of_mint(grant, Said { jkt, client_token, audience, upload })?;
         let ids = refresh.ids(ids);
-        let taken = spends.take(proof.as_ref(), grant, &self.seen).await?;
+        let taken = outcome.spends.take(proof.as_ref(), grant, &self.seen).await?;
         let minted = self.issuer.mint(Caller::Client(&client), &request, now, &ids, Some(peer.0)).await;
         let minted = match minted {
             Ok(minted) => minted,
@@ -383,12 +378,13 @@ impl TokenRoute {
                 return Err(why);
             }
         };
-        let kind = match (profile, jkt) {
+        let kind = match (outcome.profile, jkt) {
             // RFC 8693 §2.2.1: it is not an access token.
             (Some(_), _) => "N_A",
             (None, Some(_)) => "DPoP",
             (None, None) => "Bearer",
         };
+        let Asked { scope, issued_token_type, .. } = outcome;
         Ok(Answer { minted, kind, scope, issued_token_type, refresh })
     }
 
@@ -452,12 +448,6 @@ impl Refreshed {
         };
         Cow::Owned(Ids { request: ids.request.clone(), token: format!("{family}.{}", ids.token) })
     }
-}
-
-/// What a rule has made is JSON that was read strictly, or nested too deeply for a token.
-fn rule_claims(text: &str) -> Result<Object<'_>, TokenError> {
-    let malformed = |why| HttpError::Mint(MintError::Request(RequestError::Json(why)));
-    Ok(Object::parse_text(text, MAX_CLAIMS_DEPTH).map_err(malformed)?)
 }
 
 /// RFC 6749 §5.1. The scope is told whether it was asked for or is the client's default.

@@ -27,6 +27,7 @@ mod seen;
 mod settings;
 mod spend;
 mod target;
+mod to_the_end;
 mod token_exchange;
 mod upload;
 mod upstream;
@@ -44,6 +45,7 @@ pub use exchange::{
 pub use refresh::RefreshLimits;
 pub use revocation::{Entry as Revocation, Owner, Reach, Revocations, RevocationsError};
 pub use settings::{ClientGrants, ClientKind, Grants};
+pub use token_exchange::RequestedType;
 pub use upload::UploadTerms;
 pub use upstream::{ApplicationSecret, Upstream, UpstreamPreset, UpstreamSettings, UpstreamSettingsError};
 pub use workload::{Workload, WorkloadSubject, WorkloadTokens, WorkloadTyp, Workloads};

@@ -10,10 +10,16 @@ use crate::{
     settings::ClientGrants,
     spend::Spends,
 };
-use countersign_issuer::{AudienceRequest, Issuer, Names, RefusedRequest, Scope, ShownToken, UploadRequest};
-use countersign_jose::Timestamp;
+use countersign_issuer::{
+    AudienceRequest, GrantType, Granted, IdJag, Issuer, MintError, Names, RefusedRequest, RequestError,
+    Scope, ShownToken, ShownTokens, SignRequest, UploadRequest, http::HttpError,
+};
+use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, json::Object};
 use countersign_verifier::dpop::Proven;
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
+
+/// The profile of what grants mint, where a rule of exchange does not name another.
+const ACCESS_TOKEN_PROFILE: &str = "access_token";
 
 /// A request of a client that has proved who it is and has the grant.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +99,56 @@ pub(crate) struct Asked {
     pub(crate) profile: Option<&'static str>,
     /// To which destination somebody may upload with it, where the grant says so.
     pub(crate) destination: Option<String>,
+}
+
+/// What the request says of the token, where the grant does not.
+#[derive(Debug, Default)]
+pub(crate) struct Said<'a> {
+    /// The key that the client proves to hold.
+    pub(crate) jkt: Option<&'a str>,
+    /// The token by which the client has proved who it is.
+    pub(crate) client_token: Option<&'a ShownToken>,
+    pub(crate) audience: Option<AudienceRequest>,
+    pub(crate) upload: Option<UploadRequest<'a>>,
+}
+
+impl Asked {
+    /// The request to the mint.
+    pub(crate) fn of_mint<'a>(
+        &'a self,
+        grant: GrantType,
+        said: Said<'a>,
+    ) -> Result<SignRequest<'a>, TokenError> {
+        let [subject, actor] = &self.shown;
+        let id_jag = self.id_jag.as_ref();
+        let granted = Granted {
+            grant,
+            profile: self.profile.unwrap_or(ACCESS_TOKEN_PROFILE),
+            subject: self.subject.as_deref(),
+            scope: self.scope.as_ref(),
+            longest: self.longest,
+            jkt: said.jkt,
+            actors: &self.actors,
+            rule: self.rule.as_deref(),
+            shown: ShownTokens {
+                client: said.client_token,
+                subject: subject.as_ref(),
+                actor: actor.as_ref(),
+            },
+            id_jag: id_jag.map(|asked| IdJag { client_id: &asked.client_id, resources: &asked.resources }),
+        };
+        let mut request = SignRequest::by_grant(granted, self.audience.clone().or(said.audience));
+        if let Some(claims) = &self.claims {
+            // What a rule has made is JSON that was read strictly, or nested too deeply for a token.
+            let malformed = |why| HttpError::Mint(MintError::Request(RequestError::Json(why)));
+            request.data = Object::parse_text(claims, MAX_CLAIMS_DEPTH).map_err(malformed)?;
+        }
+        request.upload = said.upload.map(|asked| {
+            let to = self.destination.as_deref().map(Cow::Borrowed).or(asked.to);
+            UploadRequest { to, ..asked }
+        });
+        Ok(request)
+    }
 }
 
 /// What becomes of refresh tokens when an access token was minted.

@@ -13,7 +13,7 @@ use crate::{
     request::{Asked, Request},
     upload,
 };
-use countersign_issuer::{GrantType, IdJagProfile, MeetingService};
+use countersign_issuer::{GrantType, IdJagProfile, MeetingService, UPLOAD_PROFILE};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -21,22 +21,61 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 /// An authorization code. It is not a token, so the type is one of our own.
 const CODE: &str = "urn:countersign:params:oauth:token-type:authorization_code";
 
-/// An assertion for another authorization server, by a rule that has `id_jags`.
-const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
-
-/// What is given in place of an access token, by rules that say so: its type, and the profile that mints it. A rule is
+/// What may be asked for (`requested_token_type`): an access token, or what is given in its place by rules that say so. A rule is
 /// asked only for what it gives, so that nobody gets one kind for the other.
-const IN_PLACE: [(&str, &str); 4] = [
-    (ID_JAG, IdJagProfile::NAME),
-    ("urn:countersign:params:oauth:token-type:jaas", MeetingService::Jaas.profile()),
-    ("urn:countersign:params:oauth:token-type:jitsi", MeetingService::Jitsi.profile()),
-    (upload::TYPE, upload::PROFILE),
-];
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestedType {
+    /// An access token.
+    AccessToken,
+    /// An assertion for another authorization server, by a rule that has `id_jags`.
+    IdJag,
+    /// A token for a meeting of 8x8 JaaS.
+    Jaas,
+    /// A token for a meeting of a Jitsi server.
+    Jitsi,
+    /// A token for an upload.
+    Upload,
+}
+
+impl RequestedType {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::AccessToken, Self::IdJag, Self::Jaas, Self::Jitsi, Self::Upload];
+
+    /// How a request names it.
+    const fn urn(self) -> &'static str {
+        match self {
+            Self::AccessToken => ACCESS_TOKEN,
+            Self::IdJag => "urn:ietf:params:oauth:token-type:id-jag",
+            Self::Jaas => "urn:countersign:params:oauth:token-type:jaas",
+            Self::Jitsi => "urn:countersign:params:oauth:token-type:jitsi",
+            Self::Upload => upload::TYPE,
+        }
+    }
+
+    /// The same without what stands in front of all of them.
+    pub fn name(self) -> &'static str {
+        self.urn().rsplit(':').next().unwrap_or_default()
+    }
+
+    /// The profile that mints it, where it is no access token.
+    pub(crate) const fn profile(self) -> Option<&'static str> {
+        match self {
+            Self::AccessToken => None,
+            Self::IdJag => Some(IdJagProfile::NAME),
+            Self::Jaas => Some(MeetingService::Jaas.profile()),
+            Self::Jitsi => Some(MeetingService::Jitsi.profile()),
+            Self::Upload => Some(UPLOAD_PROFILE),
+        }
+    }
+
+    fn named(urn: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.urn() == urn)
+    }
+}
 
 /// The profile that is asked for in place of an access token.
 pub(crate) fn profile(form: &Form) -> Option<&'static str> {
-    let wanted = form.get("requested_token_type")?;
-    IN_PLACE.into_iter().find(|(name, _)| *name == wanted).map(|(_, profile)| profile)
+    RequestedType::named(form.get("requested_token_type")?)?.profile()
 }
 
 /// What a subject token is worth.
@@ -91,11 +130,10 @@ fn actor(form: &Form) -> Result<Option<Presented<'_>>, TokenError> {
 /// An access token, which is a JWT (RFC 9068): it is called what it was asked for as.
 fn issued(form: &Form) -> Result<&'static str, TokenError> {
     match form.get("requested_token_type") {
-        None | Some(ACCESS_TOKEN) => Ok(ACCESS_TOKEN),
+        None => Ok(ACCESS_TOKEN),
         Some(JWT) => Ok(JWT),
         Some(wanted) => {
-            let found = IN_PLACE.into_iter().find(|(name, _)| *name == wanted).map(|(name, _)| name);
-            found.ok_or(TokenError::Unacceptable(
+            RequestedType::named(wanted).map(RequestedType::urn).ok_or(TokenError::Unacceptable(
                 "`requested_token_type` must be access_token, jwt or id-jag, or jaas, jitsi or upload of urn:countersign",
             ))
         }

@@ -10,9 +10,6 @@ use countersign_issuer::{GrantType, UploadRequest, http::HttpError};
 /// What such a token is called (RFC 8693 §3).
 pub(crate) const TYPE: &str = "urn:countersign:params:oauth:token-type:upload";
 
-/// The profile that mints them.
-pub(crate) const PROFILE: &str = "upload";
-
 /// What is asked for, where that is an upload.
 pub(crate) fn asked(form: &Form, grant: GrantType) -> Result<Option<UploadRequest<'_>>, TokenError> {
     let is_wanted = form.get("requested_token_type") == Some(TYPE);

@@ -15,7 +15,11 @@ use countersign_issuer::{GrantType, Issuer};
 use countersign_jose::{Algorithm, KeySize, Policy, SigningKey, Unverified};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use support::{Entry, NOW, SECRET, claims, route, scope_names, send, signed};
 
 static LOGIN: LazyLock<SigningKey> =
@@ -93,7 +97,7 @@ fn hop() -> impl Strategy<Value = Hop> {
     })
 }
 
-fn ask(route: &TokenRoute, token: &str, hop: &Hop) -> (StatusCode, Value) {
+fn ask(route: &Arc<TokenRoute>, token: &str, hop: &Hop) -> (StatusCode, Value) {
     let mut body = format!(
         "grant_type={}&subject_token={token}&subject_token_type=urn:ietf:params:oauth:token-type:jwt",
         GrantType::TokenExchange.name()

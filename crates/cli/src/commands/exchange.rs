@@ -51,7 +51,9 @@ pub(super) async fn run(context: &Context<'_>, args: &ExchangeArgs) -> Outcome<E
     let code = args.redirect_uri.as_deref().zip(verifier.as_deref());
     let code = code.map(|(redirect_uri, verifier)| AskedCode { verifier, redirect_uri });
     let (actor, room) = (actor.as_deref(), args.room.as_deref());
-    let asking = Asking { client: &client, grant, token: &token, code, rule, actor, scope, audience, room };
+    let (requested, upload) = (args.requested_token_type, args.upload.as_deref());
+    let (client, token) = (&client, token.as_str());
+    let asking = Asking { client, grant, token, code, rule, actor, requested, scope, audience, room, upload };
     let explained = grants.explain(&asking, &issuer, &revocations, now).await.map_err(usage)?;
     // The first rule that accepts the token decides, whatever becomes of it then.
     let deciding = explained.iter().find(|rule| rule.accepts && !rule.tried);

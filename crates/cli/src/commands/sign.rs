@@ -11,7 +11,8 @@ use crate::{
 };
 use countersign_issuer::{
     AudienceRequest, Caller, Clients, Ids, Issuer, IssuerSettings, IssuerUrl, JwksCertificates, MintPolicy,
-    Patience, RequestError, RequestLimits, SignRequest, SignatureLimits, UploadRequest, http::RateLimits,
+    Patience, RequestError, RequestLimits, SignRequest, SignatureLimits, UPLOAD_PROFILE, UploadRequest,
+    http::RateLimits,
 };
 use countersign_jose::MAX_TOKEN_BYTES;
 use countersign_keyring::{LoadedKeyring, RingName};
@@ -51,7 +52,7 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
         )));
     }
     request.audience = match args.audience.as_slice() {
-        [] if args.profile.as_deref().is_none_or(|p| matches!(p, "jwt" | "upload")) => {
+        [] if args.profile.as_deref().is_none_or(|p| matches!(p, "jwt" | UPLOAD_PROFILE)) => {
             let none = || usage("--audience is needed: no client in the configuration has an audience");
             Some(AudienceRequest::one(first_audience.ok_or_else(none)?))
         }

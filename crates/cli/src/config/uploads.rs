@@ -9,7 +9,7 @@ use super::{
 };
 use crate::failure::Outcome;
 use countersign_grants::UploadTerms;
-use countersign_issuer::GrantType;
+use countersign_issuer::{GrantType, UPLOAD_PROFILE};
 use countersign_settings::duration;
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -17,9 +17,6 @@ use std::{ops::RangeInclusive, time::Duration};
 pub(super) use built_in::profile;
 #[cfg(not(feature = "uploads"))]
 pub(super) use left_out::profile;
-
-/// The name of the profile in a client's `profiles`.
-const PROFILE: &str = "upload";
 
 /// The uploads for which a rule of exchange gives tokens, within what each of its clients may have.
 pub(super) fn terms(rule: &RawExchange, about: &str, raw: &RawConfig) -> Outcome<Option<UploadTerms>> {
@@ -79,17 +76,20 @@ fn check_clients(raw: &RawConfig, check: impl Fn(&RawClient) -> Outcome) -> Outc
         if let Some(name) = client.uploads.iter().find(|name| !known(name)) {
             return fail("uploads", format!("there is no `uploads.{name}` in this configuration"));
         }
-        let named = client.profiles.iter().any(|profile| profile == PROFILE);
+        let named = client.profiles.iter().any(|profile| profile == UPLOAD_PROFILE);
         let has_profile = named || client.profiles.iter().any(|profile| profile == "*");
         match (client.uploads.is_empty(), has_profile) {
             (true, _) if named => {
-                return fail("uploads", format!("profile {PROFILE} needs one: name what it may upload to"));
+                return fail(
+                    "uploads",
+                    format!("profile {UPLOAD_PROFILE} needs one: name what it may upload to"),
+                );
             }
             (true, _) => {}
             (false, false) => {
                 return fail(
                     "uploads",
-                    format!("has no effect without profile {PROFILE}; add it to `profiles`"),
+                    format!("has no effect without profile {UPLOAD_PROFILE}; add it to `profiles`"),
                 );
             }
             (false, true) if client.audiences.is_empty() => {

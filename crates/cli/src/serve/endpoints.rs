@@ -24,7 +24,7 @@ use std::{net::IpAddr, sync::Arc};
 pub(super) struct Endpoints {
     routes: Routes,
     /// `POST /token`, where a client has a grant.
-    token: Option<TokenRoute>,
+    token: Option<Arc<TokenRoute>>,
     /// `POST /webhooks/jaas`, where events are taken.
     webhook: Option<Arc<JaasWebhook>>,
     resource: Option<Resource>,
@@ -43,7 +43,7 @@ impl Endpoints {
         let routes = Routes::new(Arc::clone(issuer), Arc::new(may_read_metrics));
         let token = grants.map(|grants| {
             let (rates, keyring) = (routes.rates(), authority.keyring.clone());
-            TokenRoute::new(grants, Arc::clone(issuer), rates, authority.store(), keyring)
+            Arc::new(TokenRoute::new(grants, Arc::clone(issuer), rates, authority.store(), keyring))
         });
         let webhook = webhook.map(|settings| {
             Arc::new(JaasWebhook::new(settings, Arc::clone(issuer), routes.rates(), authority.store()))

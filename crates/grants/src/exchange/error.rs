@@ -2,7 +2,7 @@
 //! in it.
 
 use super::expression::EvaluationError;
-use crate::{revocation::RevocationsError, seen::SeenError, upstream::UpstreamError};
+use crate::{refresh::RefreshError, revocation::RevocationsError, seen::SeenError, upstream::UpstreamError};
 use countersign_verifier::{Fault, VerifyError};
 use std::time::Duration;
 
@@ -108,6 +108,8 @@ pub(crate) enum ExchangeError {
         "the rule (`exchange.upload`) gives no token for this destination, or has several: say which (`upload.to`)"
     )]
     Destination,
+    #[error("{0}")]
+    Family(RefreshError),
     #[error("the rule {0} would take it, and is only tried (`mode = \"audit\"`)")]
     OnlyTried(String),
 }
@@ -121,6 +123,7 @@ impl ExchangeError {
             Self::Upstream(why) => why.is_temporary(),
             Self::Actor(why) => why.is_temporary(),
             Self::Revocations(_) => true,
+            Self::Family(why) => why.is_temporary(),
             Self::NoRule
             | Self::NoSuchRule
             | Self::WhichRule

@@ -4,20 +4,23 @@
 //! `countersign exchange --explain` prints it, to somebody who can read the configuration and holds the token.
 
 use super::{
-    id_jag::{self, IdJagTarget},
     judge::{Exchanged, Judging, Tokens, judge},
     rule::{Holder, Mode},
-    select,
     source::{Presented, PresentedKind},
+    wanted::{Holds, Wanted},
 };
-use crate::{endpoint::ACCESS_TOKEN_PROFILE, revocation::Revocations, settings::Grants};
+use crate::{
+    request::{Asked, Said},
+    revocation::Revocations,
+    settings::Grants,
+    token_exchange::RequestedType,
+};
 use countersign_issuer::{
-    AudienceRequest, Caller, Client, GrantType, Granted, IdJag, Ids, Issuer, MintError, Scope, ShownTokens,
-    SignRequest,
+    AudienceRequest, Caller, Client, GrantType, Ids, Issuer, MintError, Scope, UploadRequest,
 };
-use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, json::Object};
+use countersign_jose::Timestamp;
 use countersign_verifier::dpop::Binding;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What would be asked for.
 #[derive(Debug)]
@@ -34,12 +37,16 @@ pub struct Asking<'a> {
     pub rule: Option<&'a str>,
     /// The token of who acts.
     pub actor: Option<&'a str>,
+    /// What is to be given for it; if none, what all rules of the client give by this grant.
+    pub requested: Option<RequestedType>,
     /// The scope; the client's default if none.
     pub scope: Option<Scope>,
-    /// For whom; the client's first audience if none.
+    /// For whom (`audience`); the client's first audience if none.
     pub audience: Option<AudienceRequest>,
     /// For which room, where a rule gives tokens for meetings.
     pub room: Option<&'a str>,
+    /// What is to be uploaded (`upload`, a JSON object), where a rule gives tokens for that.
+    pub upload: Option<&'a str>,
 }
 
 /// How an authorization code was asked for.
@@ -77,14 +84,17 @@ impl Asking<'_> {
     }
 }
 
-/// What the request needs beside the token, where that is bound to a key.
-fn proof_needed(exchanged: &Exchanged<'_>) -> Option<String> {
+/// What the request needs beside the token, which nobody can show here.
+fn proof_needed(exchanged: &Exchanged<'_>, wanted: &Wanted<'_>) -> Option<String> {
     let is_bound = !matches!(Binding::in_claims(exchanged.shown.claims.as_bytes()), Ok(None));
-    let needed = is_bound && exchanged.rule.holder() != Holder::Other;
-    needed.then(|| {
+    let needed = if is_bound && wanted.holder(exchanged.rule) != Holder::Other {
         "it is bound to a key (`cnf`): the request needs a DPoP proof of it, which is not looked at here"
-            .to_owned()
-    })
+    } else if wanted.own.dpop_bound {
+        "the client gets no token without a DPoP proof (`dpop_bound_access_tokens`), which is not looked at here"
+    } else {
+        return None;
+    };
+    Some(needed.to_owned())
 }
 
 impl Grants {
@@ -92,7 +102,8 @@ impl Grants {
     ///
     /// # Errors
     ///
-    /// If no rule is asked, because the token could be of several providers.
+    /// If no rule is asked: the client does not have the grant, the token could be of several providers, or it is not said
+    /// what is to be given for it.
     pub async fn explain(
         &self,
         asking: &Asking<'_>,
@@ -102,22 +113,53 @@ impl Grants {
     ) -> Result<Vec<Explained>, String> {
         let client = asking.client.id.as_str();
         let (rules, grant) = (self.rules.as_slice(), asking.grant);
+        let own = self.clients.get(client).filter(|own| own.has(grant));
+        let own = own.ok_or_else(|| format!("{client} does not have the grant {}", grant.name()))?;
+        let requested = match asking.requested {
+            Some(requested) => requested,
+            None => self.only_type(client, grant)?,
+        };
+        let upload = match (requested, asking.upload) {
+            (RequestedType::Upload, asked) => {
+                Some(asked.map_or(Ok(UploadRequest::default()), UploadRequest::parse))
+            }
+            (_, Some(_)) => {
+                return Err("`upload` says what is to be uploaded, and another type is asked for".to_owned());
+            }
+            (_, None) => None,
+        };
+        let upload = upload.transpose().map_err(|why| why.to_string())?;
+        let wanted = Wanted {
+            client,
+            own,
+            scopes: &asking.client.policy.scopes,
+            grant,
+            profile: requested.profile(),
+            scope: asking.scope.clone(),
+            audience: asking.audience.clone(),
+            audiences: asking.audience.iter().flat_map(|asked| asked.names()).cloned().collect(),
+            resources: Vec::new(),
+            room: asking.room,
+            destination: upload.as_ref().and_then(|upload| upload.to.as_deref()),
+            holds: Holds::Whichever,
+            backdate: issuer.settings().backdate,
+        };
         let judging = Judging { rules, client, grant, issuer, revocations, now };
         let tokens = asking.tokens();
-        let asked = rules.iter().filter(|rule| rule.is_for(client, grant));
         let mut all = Vec::new();
-        for rule in select(asked, &tokens.subject).map_err(|why| why.to_string())? {
+        for rule in wanted.rules(rules, &tokens.subject).map_err(|why| why.to_string())? {
             let (mut passed, mut accepts) = (Vec::new(), false);
             let judged = judge(rule, &judging, &tokens, &mut passed).await;
             let ends = judged.as_ref().is_err_and(|why| why.ends_the_search());
             let outcome = match judged {
-                Ok(mut exchanged) => {
+                Ok(exchanged) => {
                     accepts = true;
-                    passed.extend(proof_needed(&exchanged));
-                    let data = rule.meeting().map(|meeting| meeting.data(&exchanged, asking.room));
-                    let data = data.transpose().map_err(|why| why.to_string());
-                    let data = data.map(|data| exchanged.claims = data.or(exchanged.claims.take()));
-                    data.and_then(|()| self.would_mint(&exchanged, &judging, asking, &mut passed))
+                    passed.extend(proof_needed(&exchanged, &wanted));
+                    let asked = wanted.settled(exchanged).and_then(|exchanged| wanted.of_mint(&exchanged));
+                    match asked {
+                        Ok(asked) => would_mint(&asked, asking, &judging, &mut passed).await,
+                        Err(why) => Err(why.to_string()),
+                    }
                 }
                 Err(why) => Err(why.to_string()),
             };
@@ -130,74 +172,44 @@ impl Grants {
         Ok(all)
     }
 
-    fn would_mint(
-        &self,
-        exchanged: &Exchanged<'_>,
-        judging: &Judging<'_>,
-        asking: &Asking<'_>,
-        passed: &mut Vec<String>,
-    ) -> Result<String, String> {
-        let own = self.clients.get(judging.client);
-        let (mut audience, mut default) =
-            (asking.audience.clone(), own.and_then(|own| own.default_scope.clone()));
-        if exchanged.rule.takes_id_jags() {
-            audience = id_jag::audience(&exchanged.shown, audience.clone())
-                .map_err(|why| why.to_string())?
-                .or(audience);
-            default = id_jag::scope(&exchanged.shown, &asking.client.policy.scopes);
+    /// What the rules of a client give by a grant, where that is one kind.
+    fn only_type(&self, client: &str, grant: GrantType) -> Result<RequestedType, String> {
+        let own = self.rules.iter().filter(|rule| rule.is_for(client, grant));
+        let given: BTreeSet<_> = own.map(|rule| rule.profile()).collect();
+        let mut given = RequestedType::ALL.into_iter().filter(|kind| given.contains(&kind.profile()));
+        match (given.next(), given.next()) {
+            (None, _) => Ok(RequestedType::AccessToken),
+            (Some(only), None) => Ok(only),
+            (Some(one), Some(other)) => Err(format!(
+                "{client} has rules that give {} and {}; say which is asked for (--requested-token-type)",
+                one.name(),
+                other.name()
+            )),
         }
-        let scope = exchanged.scope(judging.grant, asking.scope.clone(), default.as_ref());
-        let scope = scope.map_err(|why| why.to_string())?;
-        passed.push(match &scope {
-            Some(scope) => format!("the scope is {}", scope.as_str()),
-            None => "there is no scope".to_owned(),
-        });
-        // An ID-JAG is for one authorization server: the one that is asked for, or the first.
-        let targets = exchanged.rule.id_jags();
-        let asked = |target: &&IdJagTarget| {
-            asking.audience.as_ref().is_some_and(|asked| asked.names() == [target.audience.clone()])
-        };
-        let target = targets.iter().find(asked).or(targets.first());
-        if let Some(target) = target {
-            let one = AudienceRequest::one(target.audience.clone());
-            audience = Some(one.map_err(|why| why.to_string())?);
-        }
-        let id_jag = target.map(|target| IdJag {
-            client_id: target.client_id.as_deref().unwrap_or(asking.client.id.as_str()),
-            resources: &target.resources,
-        });
-        let granted = Granted {
-            grant: judging.grant,
-            profile: exchanged.rule.profile().unwrap_or(ACCESS_TOKEN_PROFILE),
-            subject: Some(&exchanged.subject),
-            scope: scope.as_ref(),
-            longest: Some(match id_jag {
-                Some(_) => exchanged.longest.min(id_jag::LIFETIME),
-                None => exchanged.longest,
-            }),
-            // The one who asks shows the key with a proof, and here is nobody to do so.
-            jkt: None,
-            actors: &exchanged.actors,
-            rule: Some(exchanged.rule.name()),
-            shown: ShownTokens::default(),
-            id_jag,
-        };
-        if let Some(upload) = exchanged.rule.upload() {
-            // A form is signed for a file, and an explanation has no file.
-            passed.push(format!("it gives tokens for uploads to {}", upload.to.join(", ")));
-            let claims = serde_json::json!({ "sub": exchanged.subject, "upload": { "to": upload.to } });
-            return Ok(claims.to_string());
-        }
-        let mut request = SignRequest::by_grant(granted, audience);
-        if let Some(claims) = &exchanged.claims {
-            let parsed = Object::parse_text(claims, MAX_CLAIMS_DEPTH);
-            request.data = parsed.map_err(|why| why.to_string())?;
-        }
-        let ids = Ids { request: "command-line".to_owned(), token: "of-its-own".to_owned() };
-        let caller = Caller::Client(asking.client);
-        let claims = judging.issuer.preview(caller, &request, judging.now, &ids);
-        let claims = claims.map_err(|why: MintError| why.to_string())?;
-        passed.push(format!("the policy of {} allows it", judging.client));
-        String::from_utf8(claims).map_err(|why| why.to_string())
     }
+}
+
+async fn would_mint(
+    asked: &Asked,
+    asking: &Asking<'_>,
+    judging: &Judging<'_>,
+    passed: &mut Vec<String>,
+) -> Result<String, String> {
+    passed.push(match &asked.scope {
+        Some(scope) => format!("the scope is {}", scope.as_str()),
+        None => "there is no scope".to_owned(),
+    });
+    let upload = asking.upload.map_or(Ok(UploadRequest::default()), UploadRequest::parse);
+    let upload = upload.map_err(|why| why.to_string())?;
+    let is_upload = asked.destination.is_some();
+    // The one who asks shows the key with a proof, and here is nobody to do so.
+    let said =
+        Said { audience: asking.audience.clone(), upload: is_upload.then_some(upload), ..Said::default() };
+    let request = asked.of_mint(judging.grant, said).map_err(|why| why.to_string())?;
+    let ids = Ids { request: "command-line".to_owned(), token: "of-its-own".to_owned() };
+    let caller = Caller::Client(asking.client);
+    let preview = judging.issuer.preview(caller, &request, judging.now, &ids).await;
+    let preview = preview.map_err(|why: MintError| why.to_string())?;
+    passed.push(format!("the policy of {} allows it", judging.client));
+    String::from_utf8(preview.claims().to_vec()).map_err(|why| why.to_string())
 }

@@ -9,8 +9,8 @@
 //! In the other direction, rules that have `id_jags` give one for a subject token, for one of these authorization servers
 //! and the APIs that the rule names there (§4.3). Such a rule gives no access tokens. Pinned by `tests/e2e/test_id_jag.py`; decision 0053.
 
-use super::{error::ExchangeError, shown::Shown};
-use crate::request::{GrantedIdJag, Request};
+use super::{error::ExchangeError, shown::Shown, wanted::Wanted};
+use crate::request::GrantedIdJag;
 use countersign_issuer::{AudienceRequest, Names, Scope};
 use countersign_jose::{
     MAX_CLAIMS_DEPTH,
@@ -41,19 +41,16 @@ pub struct IdJagTarget {
 /// What is asked for, within what the rule has: one authorization server, and of its APIs those that are named, or all.
 pub(super) fn issue(
     targets: &[IdJagTarget],
-    request: &Request<'_>,
+    wanted: &Wanted<'_>,
 ) -> Result<(AudienceRequest, GrantedIdJag), ExchangeError> {
-    let mut audiences = request.form.all("audience");
-    let (Some(audience), None) = (audiences.next(), audiences.next()) else {
-        return Err(ExchangeError::Target);
-    };
-    let target = targets.iter().find(|target| target.audience == audience).ok_or(ExchangeError::Target)?;
-    let asked: Vec<String> = request.form.all("resource").map(str::to_owned).collect();
+    let [audience] = wanted.audiences.as_slice() else { return Err(ExchangeError::Target) };
+    let target = targets.iter().find(|target| target.audience == *audience).ok_or(ExchangeError::Target)?;
+    let asked = wanted.resources.clone();
     if !asked.iter().all(|resource| target.resources.contains(resource)) {
         return Err(ExchangeError::Target);
     }
     let resources = if asked.is_empty() { target.resources.clone() } else { asked };
-    let client_id = target.client_id.clone().unwrap_or_else(|| request.client.to_owned());
+    let client_id = target.client_id.clone().unwrap_or_else(|| wanted.client.to_owned());
     let audience = AudienceRequest::one(target.audience.clone()).map_err(|_| ExchangeError::Target)?;
     Ok((audience, GrantedIdJag { client_id, resources }))
 }

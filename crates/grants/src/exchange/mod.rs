@@ -3,7 +3,7 @@
 //! A rule (`rule`) trusts one source for this purpose alone: what opens the gate is not thereby worth a token here. The
 //! source (`source`) judges what is shown and says what it is (`shown`); everything after that is the same for all of them
 //! (`judge`): the condition and the claims of the rule (`terms`, in `expression`s), who acts (`delegation`), lifetime and
-//! scope. The tokens of a source must be made for this issuer (or whom the rule names), be about somebody, and expire
+//! scope (`wanted`). The tokens of a source must be made for this issuer (or whom the rule names), be about somebody, and expire
 //! within a day. The subject of what is minted is the rule's provider, a colon and the token's `sub`: no two providers, and
 //! no client, can have the same. Rules that are too wide are found by `lint` at the start; `explain` says what a rule makes
 //! of a token. Decisions 0040, 0047 and 0048.
@@ -20,6 +20,7 @@ mod rule;
 mod shown;
 mod source;
 mod terms;
+mod wanted;
 
 pub use delegation::{Delegation, MAX_ACTORS};
 pub(crate) use error::ExchangeError;
@@ -38,12 +39,11 @@ pub use terms::{RESERVED, Terms};
 use crate::{
     refresh::Granting,
     request::{Asked, Refresh, Request},
-    spend::Spends,
     target, token_exchange,
 };
 use countersign_issuer::{GrantType, Judged, Scope};
-use countersign_verifier::dpop::{Binding, UnknownBinding};
 use judge::{Exchanged, Silent, judge};
+use wanted::{Holds, Wanted};
 
 /// What a token is worth to the client that shows it.
 pub(crate) async fn ask(
@@ -52,101 +52,44 @@ pub(crate) async fn ask(
     tokens: &Tokens<'_>,
     scope: Option<Scope>,
 ) -> Result<Asked, ExchangeError> {
-    let exchanged = accepted(request, grant, tokens).await?;
-    if exchanged.longest <= request.backdate {
-        return Err(ExchangeError::Ending);
-    }
-    let actor = exchanged.actor.as_ref().and_then(|actor| actor.shown.token.clone());
-    let shown = [exchanged.shown.token.clone(), actor];
-    let spends = Spends { subject: exchanged.shown.single.clone(), actor: exchanged.actor_single() };
-    let (mut audience, mut default) = (None, request.own.default_scope.clone());
-    if exchanged.rule.takes_id_jags() {
-        let asked = target::audience(request.form).map_err(|_| ExchangeError::Resource)?;
-        audience = id_jag::audience(&exchanged.shown, asked)?;
-        default = id_jag::scope(&exchanged.shown, request.scopes);
-    }
-    let scope = exchanged.scope(grant, scope, default.as_ref())?;
-    let profile = exchanged.rule.profile();
-    if profile.is_some() && !exchanged.actors.is_empty() {
-        // None of them has a place for who acts.
-        return Err(ExchangeError::TooManyActors(0));
-    }
-    if !exchanged.rule.id_jags().is_empty() {
-        let (audience, id_jag) = id_jag::issue(exchanged.rule.id_jags(), request)?;
-        return Ok(Asked {
-            subject: Some(exchanged.subject),
-            scope,
-            longest: Some(exchanged.longest.min(id_jag::LIFETIME)),
-            audience: Some(audience),
-            id_jag: Some(id_jag),
-            profile,
-            rule: Some(exchanged.rule.name().to_owned()),
-            shown,
-            spends,
-            ..Asked::default()
-        });
-    }
-    let upload = exchanged.rule.upload();
-    let destination = upload.map(|upload| upload.destination(asked_destination(request))).transpose()?;
-    let bound = Request { audience: audience.as_ref().or(request.audience), ..*request };
-    let refresh = family(&exchanged, &bound, grant, scope.as_ref());
-    Ok(Asked {
-        subject: Some(exchanged.subject),
+    let form = request.form;
+    let texts = |name: &str| form.all(name).map(str::to_owned).collect();
+    let wanted = Wanted {
+        client: request.client,
+        own: request.own,
+        scopes: request.scopes,
+        grant,
+        profile: if grant == GrantType::TokenExchange { token_exchange::profile(form) } else { None },
         scope,
-        longest: Some(exchanged.longest),
-        audience,
-        refresh,
-        claims: exchanged.claims,
-        actors: exchanged.actors,
-        rule: Some(exchanged.rule.name().to_owned()),
-        shown,
-        spends,
-        profile,
-        destination: destination.map(str::to_owned),
-        ..Asked::default()
-    })
-}
-
-fn asked_destination<'a>(request: &Request<'a>) -> Option<&'a str> {
-    request.upload.and_then(|upload| upload.to.as_deref())
-}
-
-/// Of a token that is bound to a key (RFC 7800), that the client holds it, as the request's DPoP proof says. Where the rule
-/// says so by name, a subject token may be bound to the key of a third party, who has shown it to the client; but an
-/// assertion may not, nor what is shown by a client that anyone can be.
-fn check_holder(
-    rule: &ExchangeRule,
-    claims: &str,
-    request: &Request<'_>,
-    grant: GrantType,
-) -> Result<(), ExchangeError> {
-    let holder = if grant == GrantType::JwtBearer || request.own.is_public() {
-        rule.holder().without_others()
-    } else {
-        rule.holder()
+        audience: target::audience(form).map_err(|_| ExchangeError::Resource)?,
+        audiences: texts("audience"),
+        resources: texts("resource"),
+        room: form.get("room"),
+        destination: request.upload.and_then(|upload| upload.to.as_deref()),
+        holds: Holds::Key(request.jkt()),
+        backdate: request.backdate,
     };
-    match (holder, Binding::in_claims(claims.as_bytes())) {
-        (Holder::Other, _) | (Holder::Client, Ok(None)) => Ok(()),
-        (Holder::ClientAlways, Ok(None)) => Err(ExchangeError::NotBound),
-        (_, Ok(Some(binding))) if request.jkt().is_some_and(|jkt| binding.is_to(jkt)) => Ok(()),
-        (_, Ok(Some(_)) | Err(UnknownBinding)) => Err(ExchangeError::NotTheHolder),
+    let exchanged = accepted(request, &wanted, tokens).await?;
+    let asked = wanted.of_mint(&exchanged)?;
+    if !exchanged.rule.id_jags().is_empty() {
+        return Ok(asked);
     }
+    let bound = Request { audience: asked.audience.as_ref().or(request.audience), ..*request };
+    let refresh = family(&exchanged, &bound, grant, asked.scope.as_ref())?;
+    Ok(Asked { refresh, ..asked })
 }
 
 /// What the first rule of this client that accepts a token says of it. It is used up later, when nothing else refuses the
 /// request (`spend`).
 async fn accepted<'r>(
     request: &Request<'r>,
-    grant: GrantType,
+    wanted: &Wanted<'_>,
     tokens: &Tokens<'_>,
 ) -> Result<Exchanged<'r>, ExchangeError> {
     let Request { rules, client, issuer, revocations, now, .. } = *request;
-    let judging = Judging { rules, client, grant, issuer, revocations, now };
+    let judging = Judging { rules, client, grant: wanted.grant, issuer, revocations, now };
     let mut refusal = ExchangeError::NoRule;
-    let wanted = if grant == GrantType::TokenExchange { token_exchange::profile(request.form) } else { None };
-    let of_kind = |rule: &&ExchangeRule| rule.profile() == wanted;
-    let own = rules.iter().filter(|rule| rule.is_for(client, grant)).filter(of_kind);
-    for rule in select(own, &tokens.subject)? {
+    for rule in wanted.rules(rules, &tokens.subject)? {
         let outcome = judge(rule, &judging, tokens, &mut Silent).await;
         if rule.mode() == Mode::Audit {
             record(request, rule, &outcome);
@@ -160,21 +103,7 @@ async fn accepted<'r>(
             // A rule that cannot judge now may be narrower than the next one.
             Err(why) if why.ends_the_search() => return Err(why),
             Err(why) => refusal = why,
-            Ok(mut exchanged) => {
-                check_holder(rule, &exchanged.shown.claims, request, grant)?;
-                if let Some(meeting) = rule.meeting() {
-                    let data = meeting.data(&exchanged, request.form.get("room"))?;
-                    exchanged.claims = Some(data);
-                }
-                if let Some(upload) = rule.upload() {
-                    upload.destination(asked_destination(request))?;
-                }
-                if let Some(actor) = &exchanged.actor {
-                    let holds = check_holder(actor.rule, &actor.shown.claims, request, grant);
-                    holds.map_err(|why| ExchangeError::Actor(Box::new(why)))?;
-                }
-                return Ok(exchanged);
-            }
+            Ok(exchanged) => return wanted.settled(exchanged),
         }
     }
     Err(refusal)
@@ -222,41 +151,25 @@ fn record(request: &Request<'_>, rule: &ExchangeRule, outcome: &Result<Exchanged
     request.issuer.judged(&request.record, &judged);
 }
 
-impl Exchanged<'_> {
-    /// The scope: what is asked for, if all of it is allowed; else what is allowed of the client's default.
-    fn scope(
-        &self,
-        grant: GrantType,
-        asked: Option<Scope>,
-        default: Option<&Scope>,
-    ) -> Result<Option<Scope>, ExchangeError> {
-        match asked {
-            Some(asked) if asked.names().all(|name| self.allows(grant, name)) => Ok(Some(asked)),
-            Some(_) => Err(ExchangeError::Scope),
-            None => Ok(default.and_then(|default| {
-                let kept: Vec<&str> = default.names().filter(|name| self.allows(grant, name)).collect();
-                Scope::parse(&kept.join(" ")).ok()
-            })),
-        }
-    }
-}
-
 /// The family of refresh tokens that begins with what is minted, where rule and client say so.
 fn family(
     exchanged: &Exchanged<'_>,
     request: &Request<'_>,
     grant: GrantType,
     scope: Option<&Scope>,
-) -> Refresh {
+) -> Result<Refresh, ExchangeError> {
     let has_grant = request.own.grants.contains(&GrantType::RefreshToken);
     let gives = has_grant && exchanged.rule.gives_refresh_tokens();
-    let Some(audience) = request.audience.filter(|_| gives) else { return Refresh::No };
+    let (Some(audience), Some(families)) = (request.audience.filter(|_| gives), request.families) else {
+        return Ok(Refresh::No);
+    };
+    let remembered = |rule: &ExchangeRule| families.remembered(rule.trust()).map_err(ExchangeError::Family);
     let of_actor = exchanged.actor.as_ref().and_then(|actor| actor.rule.longest());
     let longest = [exchanged.rule.longest(), of_actor].into_iter().flatten().min();
-    Refresh::Begin(Box::new(Granting {
+    Ok(Refresh::Begin(Box::new(Granting {
         client: request.client.to_owned(),
         provider: exchanged.rule.provider().to_owned(),
-        trust: exchanged.rule.trust().to_owned(),
+        trust: remembered(exchanged.rule)?,
         grant: grant.name().to_owned(),
         rule: Some(exchanged.rule.name().to_owned()),
         subject: exchanged.subject.clone(),
@@ -266,7 +179,7 @@ fn family(
         claims: exchanged.claims.clone(),
         actors: exchanged.actors.clone(),
         actor_rule: exchanged.actor.as_ref().map(|actor| actor.rule.name().to_owned()),
-        actor_trust: exchanged.actor.as_ref().map(|actor| actor.rule.trust().to_owned()),
+        actor_trust: exchanged.actor.as_ref().map(|actor| remembered(actor.rule)).transpose()?,
         longest: longest.map(|longest| longest.as_secs()),
-    }))
+    })))
 }

@@ -10,12 +10,9 @@ use super::{
     source::{RuleSource, Source},
     terms::Terms,
 };
-use crate::{
-    refresh::Granting,
-    upload::{self, UploadTerms},
-};
+use crate::{refresh::Granting, upload::UploadTerms};
 use aws_lc_rs::digest::{SHA256, digest};
-use countersign_issuer::{GrantType, IdJagProfile, Names};
+use countersign_issuer::{GrantType, IdJagProfile, Names, UPLOAD_PROFILE};
 use countersign_jose::base64url;
 use countersign_verifier::TrustError;
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
@@ -110,6 +107,14 @@ pub enum Holder {
 }
 
 impl Holder {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::ClientAlways => "client, always",
+            Self::Other => "other",
+        }
+    }
+
     /// The same where nobody may show what another holds.
     pub(super) fn without_others(self) -> Self {
         if self == Self::Other { Self::Client } else { self }
@@ -161,7 +166,7 @@ impl ExchangeRule {
         let RuleSettings { source, refresh, impersonation, delegation, holder, id_jags, .. } = settings;
         let (meeting, upload) = (settings.meeting, settings.upload);
         let source = Source::new(source)?;
-        let trust = trust(&source, terms.when.as_ref());
+        let trust = trust(&source, terms.when.as_ref(), holder);
         Ok(Self {
             name,
             clients,
@@ -240,10 +245,11 @@ impl ExchangeRule {
         &self.trust
     }
 
-    /// The rule of this name that judges actors for it.
-    pub(crate) fn actor_rule<'r>(&self, name: &str, rules: &'r [Self]) -> Option<&'r Self> {
+    /// The rule that has judged who acts in a family, if it judges actors for this one still.
+    pub(crate) fn actor_of<'r>(&self, family: &Granting, rules: &'r [Self]) -> Option<&'r Self> {
+        let name = family.actor_rule.as_ref()?;
         let is_named = self.delegation.as_ref()?.actors.iter().any(|actor| actor == name);
-        rules.iter().find(|rule| is_named && rule.judges_actors() && rule.name == name)
+        rules.iter().find(|rule| is_named && rule.judges_actors() && rule.name == *name)
     }
 
     /// Whether it gives the claim of this name.
@@ -263,7 +269,7 @@ impl ExchangeRule {
     /// The profile of what it gives in place of access tokens.
     pub(super) fn profile(&self) -> Option<&'static str> {
         let id_jag = (!self.id_jags.is_empty()).then_some(IdJagProfile::NAME);
-        let upload = self.upload.as_ref().map(|_| upload::PROFILE);
+        let upload = self.upload.as_ref().map(|_| UPLOAD_PROFILE);
         id_jag.or(self.meeting().map(|meeting| meeting.service.profile())).or(upload)
     }
 
@@ -287,14 +293,11 @@ impl ExchangeRule {
         self.refresh == Refreshes::ByClients
     }
 
-    /// Whether it is the rule by which a family was granted, and would grant it still: its name, its source with all that a token
-    /// is believed by, its condition, who may use it and who may act. `rules` are all there are.
+    /// Whether it may be the rule by which a family was granted, and would grant it still: its name and provider, who may use it and
+    /// who may act. Whether it believes what it did is `trust`'s to say. `rules` are all there are.
     pub(crate) fn refreshes(&self, family: &Granting, rules: &[Self]) -> bool {
         let may_act = match &family.actor_rule {
-            Some(name) => {
-                let actor = self.actor_rule(name, rules);
-                actor.is_some_and(|actor| family.actor_trust.as_ref() == Some(&actor.trust))
-            }
+            Some(_) => self.actor_of(family, rules).is_some(),
             None => {
                 family.grant() != Some(GrantType::TokenExchange)
                     || self.impersonation == Impersonation::Allowed
@@ -305,7 +308,6 @@ impl ExchangeRule {
             && self.mode == Mode::Enforce
             && family.rule.as_ref().is_none_or(|name| *name == self.name)
             && self.provider() == family.provider
-            && self.trust == family.trust
             && family.grant().is_some_and(|grant| self.is_for(&family.client, grant))
     }
 
@@ -318,10 +320,11 @@ impl ExchangeRule {
     }
 }
 
-/// A source and a condition, as they stand in a family: the source's name, and a digest of all of it.
-fn trust(source: &Source, when: Option<&Expression>) -> String {
+/// What makes a rule believe a token: a source, a condition and who holds the token's key. The source's name, and a digest of all
+/// of it, which may have been made of shared secrets: it stays in memory.
+fn trust(source: &Source, when: Option<&Expression>, holder: Holder) -> String {
     let name = source.name();
-    let binds = serde_json::json!([source.trust(), when.map(Expression::text)]);
+    let binds = serde_json::json!([source.trust(), when.map(Expression::text), holder.name()]);
     let digest = digest(&SHA256, binds.to_string().as_bytes());
     format!("{name} sha256:{}", base64url::encode(digest.as_ref()))
 }

@@ -174,7 +174,9 @@ impl Source {
                 issuers.collect::<Vec<_>>().join(" ")
             }
             Self::Upstream(upstream) => upstream.trust().to_owned(),
-            Self::Own(_) => OWN.to_owned(),
+            Self::Own(OwnTokens { audiences, clients }) => {
+                format!("{OWN} {}", serde_json::json!([audiences, clients]))
+            }
         }
     }
 

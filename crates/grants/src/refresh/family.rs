@@ -35,7 +35,7 @@ pub(crate) struct Granting {
     pub(crate) client: String,
     /// The provider of the rule by which it was granted.
     pub(crate) provider: String,
-    /// Whose token was shown for it, with a digest of everything by which it was believed.
+    /// A tag over everything by which the token that was shown for it was believed (`Families::remembered`).
     pub(crate) trust: String,
     /// The grant by which it was shown.
     pub(crate) grant: String,
@@ -60,7 +60,7 @@ pub(crate) struct Granting {
     /// The rule that judged who acts now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) actor_rule: Option<String>,
-    /// What that rule believed.
+    /// The same of what that rule believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) actor_trust: Option<String>,
     /// The longest life, in seconds, of what its rules gave: no later rule gives more.

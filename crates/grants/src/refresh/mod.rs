@@ -57,8 +57,8 @@ pub(crate) async fn ask(
     if revoked.revokes_family(&family) || revoked.revokes_issued(subject, client, Some(found.family.began)) {
         return Err(RefreshError::Revoked.into());
     }
-    let rule = granted_by(granting, request.rules).ok_or(RefreshError::NoRule)?;
-    let actor_rule = granting.actor_rule.as_ref().and_then(|name| rule.actor_rule(name, request.rules));
+    let rule = granted_by(families, granting, request.rules).await?.ok_or(RefreshError::NoRule)?;
+    let actor_rule = rule.actor_of(granting, request.rules);
     let allows = |name: &str| {
         let actor = actor_rule.is_none_or(|actor| actor.scopes().allows(name));
         actor && rule.scopes().allows(name) && request.scopes.allows(name)
@@ -89,29 +89,57 @@ pub(crate) async fn ask(
         actors: granting.actors.clone(),
         rule: Some(rule.name().to_owned()),
         audience: Some(granting.audience(audience).ok_or(RefreshError::Audience)?),
-        refresh: Refresh::Turn(Box::new(found), token),
+        refresh: Refresh::Turn(Box::new(families.renewed(found, rule, actor_rule)?), token),
         ..Asked::default()
     })
 }
 
 /// The rule by which a family was granted, if it would grant it still. A family that does not know its rule's name has to
 /// have one alone: which of several it was, nobody can tell.
-fn granted_by<'r>(family: &Granting, rules: &'r [ExchangeRule]) -> Option<&'r ExchangeRule> {
-    let mut fitting = rules.iter().filter(|rule| rule.refreshes(family, rules));
-    let first = fitting.next()?;
-    (family.rule.is_some() || fitting.next().is_none()).then_some(first)
+async fn granted_by<'r>(
+    families: &Families,
+    family: &Granting,
+    rules: &'r [ExchangeRule],
+) -> Result<Option<&'r ExchangeRule>, RefreshError> {
+    let mut found = None;
+    for rule in rules.iter().filter(|rule| rule.refreshes(family, rules)) {
+        if !families.remembers(&family.trust, rule.trust()).await? {
+            continue;
+        }
+        if let Some(actor) = rule.actor_of(family, rules) {
+            let remembered = family.actor_trust.as_deref().unwrap_or_default();
+            if !families.remembers(remembered, actor.trust()).await? {
+                continue;
+            }
+        }
+        match found {
+            None => found = Some(rule),
+            Some(_) if family.rule.is_none() => return Ok(None),
+            Some(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::exchange::{
-        Holder, Impersonation, Mode, OwnTokens, Refreshes, RuleSettings, RuleSource, Terms,
+        Expression, Holder, Impersonation, Mode, Once, OwnTokens, Refreshes, RuleSettings, RuleSource, Terms,
     };
     use countersign_issuer::GrantType;
+    use countersign_jose::{Algorithm, SymmetricKey, Timestamp};
+    use countersign_keyring::{SealingKey, StoredKeyring};
+    use countersign_store::{ManualClock, MemoryStore, Store};
+    use countersign_verifier::{KeySource, TrustedIssuer, TrustedIssuerBuilder};
+    use std::{sync::Arc, time::Duration};
 
     fn rule(name: &str) -> ExchangeRule {
-        ExchangeRule::new(RuleSettings {
+        ExchangeRule::new(settings(name)).unwrap()
+    }
+
+    fn settings(name: &str) -> RuleSettings {
+        RuleSettings {
             name: name.to_owned(),
             clients: ["app".to_owned()].into(),
             grants: [GrantType::TokenExchange].into(),
@@ -131,16 +159,23 @@ mod tests {
             id_jags: Vec::new(),
             meeting: None,
             upload: None,
-        })
-        .unwrap()
+        }
     }
 
-    #[test]
-    fn a_family_that_does_not_know_its_rule_is_refreshed_by_the_only_one_that_fits() {
-        let family = |named: Option<&str>| Granting {
+    /// Families of a store in memory, and what one of them remembers.
+    fn families() -> Families {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000)));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock));
+        let keyring = StoredKeyring::new(Arc::clone(&store), Arc::new(SealingKey::generate().unwrap().0));
+        let hour = Duration::from_secs(3600);
+        Families::new(store, keyring, RefreshLimits { grace: hour, idle: hour, absolute: hour, skew: hour })
+    }
+
+    fn family(families: &Families, of: &ExchangeRule, named: Option<&str>) -> Granting {
+        Granting {
             client: "app".to_owned(),
             provider: String::new(),
-            trust: rule("narrow").trust().to_owned(),
+            trust: families.remembered(of.trust()).unwrap(),
             grant: GrantType::TokenExchange.name().to_owned(),
             rule: named.map(str::to_owned),
             subject: "login:alice".to_owned(),
@@ -152,12 +187,117 @@ mod tests {
             actor_rule: None,
             actor_trust: None,
             longest: None,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_family_that_does_not_know_its_rule_is_refreshed_by_the_only_one_that_fits() {
+        let families = families();
+        let family = |named: Option<&str>| family(&families, &rule("narrow"), named);
         let rules = [rule("narrow"), rule("wide")];
-        let of = |granting, rules| granted_by(&granting, rules).map(ExchangeRule::name);
-        assert_eq!(of(family(None), &rules[..1]), Some("narrow"));
-        assert_eq!(of(family(None), &rules), None);
-        assert_eq!(of(family(Some("wide")), &rules), Some("wide"));
-        assert_eq!(of(family(Some("other")), &rules), None);
+        let of = async |granting, rules| {
+            let found = granted_by(&families, &granting, rules).await.unwrap();
+            found.map(|rule| rule.name().to_owned())
+        };
+        assert_eq!(of(family(None), &rules[..1]).await.as_deref(), Some("narrow"));
+        assert_eq!(of(family(None), &rules).await, None);
+        assert_eq!(of(family(Some("wide")), &rules).await.as_deref(), Some("wide"));
+        assert_eq!(of(family(Some("other")), &rules).await, None);
+    }
+
+    /// Each of them believes another token than the one that the family was granted for.
+    #[tokio::test]
+    async fn a_family_ends_with_a_change_of_anything_that_its_token_was_believed_by() {
+        let families = families();
+        let own = |audiences: &[&str], clients: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            RuleSource::Own(OwnTokens { audiences: names(audiences), clients: names(clients) })
+        };
+        let jwt = |changed: fn(TrustedIssuerBuilder) -> TrustedIssuerBuilder| {
+            let issuer = TrustedIssuer::builder("https://login.example")
+                .algorithms([Algorithm::HS256])
+                .audiences(["us"])
+                .keys(KeySource::HmacSecret(SymmetricKey::new(vec![1; 32].into())));
+            RuleSource::Jwt(Box::new(changed(issuer).build().unwrap()), Once::GivenUp)
+        };
+        let same: fn(TrustedIssuerBuilder) -> TrustedIssuerBuilder = |issuer| issuer;
+        let made = |source, holder, when: Option<&str>| {
+            let when = when.map(|text| Expression::compile(text).unwrap());
+            let terms = Terms { when, ..Terms::default() };
+            ExchangeRule::new(RuleSettings { source, holder, terms, ..settings("it") }).unwrap()
+        };
+        for (before, after, kept) in [
+            (
+                made(own(&["a"], &[]), Holder::Client, None),
+                made(own(&["a"], &[]), Holder::Client, None),
+                true,
+            ),
+            (
+                made(own(&["a"], &[]), Holder::Client, None),
+                made(own(&["a"], &[]), Holder::Other, None),
+                false,
+            ),
+            (
+                made(own(&["a"], &[]), Holder::Other, None),
+                made(own(&["a"], &[]), Holder::Client, None),
+                false,
+            ),
+            (
+                made(own(&["a"], &[]), Holder::Client, None),
+                made(own(&["a"], &[]), Holder::ClientAlways, None),
+                false,
+            ),
+            (
+                made(own(&["a"], &[]), Holder::Client, None),
+                made(own(&["b"], &[]), Holder::Client, None),
+                false,
+            ),
+            (
+                made(own(&["a"], &[]), Holder::Client, None),
+                made(own(&["a", "b"], &[]), Holder::Client, None),
+                false,
+            ),
+            (
+                made(own(&["a"], &[]), Holder::Client, None),
+                made(own(&["a"], &["c"]), Holder::Client, None),
+                false,
+            ),
+            (
+                made(own(&["a"], &[]), Holder::Client, None),
+                made(own(&["a"], &[]), Holder::Client, Some("true")),
+                false,
+            ),
+            (made(jwt(same), Holder::Client, None), made(jwt(same), Holder::Client, None), true),
+            (
+                made(jwt(same), Holder::Client, None),
+                made(jwt(|issuer| issuer.accept_fractional_dates()), Holder::Client, None),
+                false,
+            ),
+            (
+                made(jwt(same), Holder::Client, None),
+                made(
+                    jwt(|issuer| issuer.keys(KeySource::HmacSecret(SymmetricKey::new(vec![2; 32].into())))),
+                    Holder::Client,
+                    None,
+                ),
+                false,
+            ),
+        ] {
+            let granting = family(&families, &before, Some("it"));
+            let rules = [after];
+            let found = granted_by(&families, &granting, &rules).await.unwrap();
+            assert_eq!(found.is_some(), kept, "{} and {}", before.trust(), rules[0].trust());
+        }
+    }
+
+    /// Who reads the store has no key to try words with.
+    #[test]
+    fn what_a_family_remembers_is_another_text_under_another_sealing_key_and_names_nothing() {
+        let rule = rule("it");
+        let [one, other] =
+            [families(), families()].map(|families| families.remembered(rule.trust()).unwrap());
+        assert_ne!(one, other);
+        let digest = rule.trust().rsplit(':').next().unwrap();
+        assert!(!one.contains(digest) && digest.len() == 43, "{one}");
     }
 }

@@ -10,7 +10,7 @@ use super::{
     family::{Family, Granting, RefreshLimits, Worth},
     token::{FamilyId, FamilySecret, RefreshToken},
 };
-use crate::error::TokenError;
+use crate::{error::TokenError, exchange::ExchangeRule};
 use countersign_jose::Timestamp;
 use countersign_keyring::{DocumentTag, StoredKeyring};
 use countersign_store::{Expect, Key, Store, StoreError, Version};
@@ -19,6 +19,8 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 const LABEL: &str = "countersign refresh family";
+/// Of what its tokens were believed by.
+const TRUST_LABEL: &str = "countersign refresh trust";
 const FORMAT: u32 = 1;
 /// How often a change is tried again after somebody else's came in between.
 const ATTEMPTS: usize = 20;
@@ -76,6 +78,33 @@ impl Begun {
 impl Families {
     pub(crate) fn new(store: Arc<dyn Store>, keyring: StoredKeyring, limits: RefreshLimits) -> Self {
         Self { store, keyring, limits }
+    }
+
+    /// What a family remembers of what its token was believed by. That may have shared secrets in it, on which nobody who reads
+    /// the store is to try words: so it is a tag, which the sealing key alone can make.
+    pub(crate) fn remembered(&self, trust: &str) -> Result<String, RefreshError> {
+        let tag = self.keyring.tag(TRUST_LABEL, FORMAT, trust.as_bytes());
+        let tag = tag.map_err(|why| RefreshError::Keyring(why.to_string()))?;
+        serde_json::to_string(&tag).map_err(|_| RefreshError::Altered)
+    }
+
+    /// Whether that is what a family remembers. What families of earlier versions do is nothing that is believed now.
+    pub(crate) async fn remembers(&self, remembered: &str, trust: &str) -> Result<bool, RefreshError> {
+        let Ok(tag) = serde_json::from_str::<DocumentTag>(remembered) else { return Ok(false) };
+        let known = self.keyring.authenticates(TRUST_LABEL, FORMAT, trust.as_bytes(), &tag).await;
+        known.map_err(|why| RefreshError::Keyring(why.to_string()))
+    }
+
+    /// The same family with tags by the key that seals now, so that they last as long as the family does.
+    pub(crate) fn renewed(
+        &self,
+        mut found: Found,
+        rule: &ExchangeRule,
+        actor: Option<&ExchangeRule>,
+    ) -> Result<Found, RefreshError> {
+        found.family.granting.trust = self.remembered(rule.trust())?;
+        found.family.granting.actor_trust = actor.map(|actor| self.remembered(actor.trust())).transpose()?;
+        Ok(found)
     }
 
     /// Writes a family that was begun; its first token.

@@ -18,7 +18,7 @@ use countersign_jose::{
     Algorithm, Header, KeySet, KeySize, Policy, SigningInput, SigningKey, Timestamp, Unverified,
 };
 use countersign_keyring::{LoadedKeyring, LocalSigner, SealingKey, StoredKeyring};
-use countersign_store::{ManualClock, MemoryStore};
+use countersign_store::{ManualClock, MemoryStore, Store};
 use countersign_verifier::{KeySource, TrustedIssuer};
 use proptest::prelude::*;
 use serde_json::{Map, Value, value::to_raw_value};
@@ -120,9 +120,25 @@ impl Entry {
 pub(crate) fn route(
     clients: &[(&str, &Entry)],
     rules: Vec<ExchangeRule>,
-) -> (Arc<Issuer>, Option<TokenRoute>) {
+) -> (Arc<Issuer>, Option<Arc<TokenRoute>>) {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let (store, grants) = (Arc::new(MemoryStore::new(Arc::clone(&clock) as _)), grants(clients, rules));
+    route_on(store, clock, clients, grants)
+}
+
+/// What these clients may do by these rules.
+pub(crate) fn grants(clients: &[(&str, &Entry)], rules: Vec<ExchangeRule>) -> Option<Grants> {
     let grants = clients.iter().map(|(id, entry)| ((*id).to_owned(), entry.grants()));
-    let grants = Grants::new(grants.collect::<BTreeMap<_, _>>(), None, None, rules, LIMITS, DPOP);
+    Grants::new(grants.collect::<BTreeMap<_, _>>(), None, None, rules, LIMITS, DPOP)
+}
+
+/// The same, on this store.
+pub(crate) fn route_on(
+    store: Arc<dyn Store>,
+    clock: Arc<ManualClock>,
+    clients: &[(&str, &Entry)],
+    grants: Option<Grants>,
+) -> (Arc<Issuer>, Option<Arc<TokenRoute>>) {
     let (ring, meetings) = (|| "default".parse().unwrap(), || "meetings".parse().unwrap());
     let profiles: Vec<Arc<dyn Profile>> = vec![
         Arc::new(JwtProfile { ring: ring() }),
@@ -154,24 +170,17 @@ pub(crate) fn route(
         signatures: SignatureLimits { at_once: 1, waiting: 1024 },
         token_endpoint: None,
     };
-    let clock = Arc::new(ManualClock::at(NOW));
-    let issuer = Arc::new(Issuer::new(settings, KEYS.clone(), Arc::clone(&clock) as _).unwrap());
+    let issuer = Arc::new(Issuer::new(settings, KEYS.clone(), clock).unwrap());
     let rates = Routes::new(Arc::clone(&issuer), Arc::new(|_| false)).rates();
-    let store = Arc::new(MemoryStore::new(clock));
     let sealing = Arc::new(SealingKey::generate().unwrap().0);
-    let keyring = StoredKeyring::new(Arc::clone(&store) as _, sealing);
-    let route = grants.map(|grants| TokenRoute::new(grants, Arc::clone(&issuer), rates, store, keyring));
+    let keyring = StoredKeyring::new(Arc::clone(&store), sealing);
+    let route = |grants| Arc::new(TokenRoute::new(grants, Arc::clone(&issuer), rates, store, keyring));
+    let route = grants.map(route);
     (issuer, route)
 }
 
-pub(crate) fn send(route: &TokenRoute, credentials: &str, body: String) -> (StatusCode, Value) {
-    use base64::Engine;
-    let basic = base64::engine::general_purpose::STANDARD.encode(credentials);
-    let request = Request::post("/token")
-        .header(header::AUTHORIZATION, format!("Basic {basic}"))
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Body::from(body))
-        .unwrap();
+pub(crate) fn send(route: &Arc<TokenRoute>, credentials: &str, body: String) -> (StatusCode, Value) {
+    let request = request(credentials, body);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let response = route.answer(request, Peer("127.0.0.1".parse().unwrap())).await;
@@ -180,6 +189,17 @@ pub(crate) fn send(route: &TokenRoute, credentials: &str, body: String) -> (Stat
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
     })
+}
+
+/// A request of the client with these credentials.
+pub(crate) fn request(credentials: &str, body: String) -> Request<Body> {
+    use base64::Engine;
+    let basic = base64::engine::general_purpose::STANDARD.encode(credentials);
+    Request::post("/token")
+        .header(header::AUTHORIZATION, format!("Basic {basic}"))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(body))
+        .unwrap()
 }
 
 /// A rule of the client `mine` for everything it has, which gives nothing but what it is changed to.

@@ -2,7 +2,8 @@
 //!
 //! Two descriptions with one fingerprint believe the same tokens. Keys at an address are that address, so that an issuer may
 //! change its keys; keys in the configuration are those keys. How keys are fetched and how far clocks may differ is not in
-//! it. What was granted for a token is not to outlive this: `countersign-grants` keeps it in families of refresh tokens.
+//! it. What was granted for a token is not to outlive this: families of refresh tokens in `countersign-grants` remember it, by a tag
+//! under a key, because a digest of a shared secret is not for a store.
 
 use super::TrustedIssuerBuilder;
 use crate::source::KeySource;
@@ -28,6 +29,7 @@ impl TrustedIssuerBuilder {
             "required": self.required.iter().cloned().collect::<BTreeMap<String, Option<Value>>>(),
             "max_subject_chars": self.max_subject_chars,
             "ignore_expiry": self.ignore_expiry,
+            "fractional_dates": self.fractional_dates,
         });
         hash(binds.to_string().as_bytes())
     }
@@ -107,6 +109,7 @@ mod tests {
             described().max_subject_chars(3).fingerprint(),
             described().tenants(["t"]).fingerprint(),
             described().dangerously_ignore_expiry().fingerprint(),
+            described().accept_fractional_dates().fingerprint(),
             described().dangerously_accept_any_audience().fingerprint(),
         ];
         let all: BTreeSet<_> = others.iter().chain([&same]).collect();

@@ -119,7 +119,8 @@ impl TrustedIssuer {
     }
 
     /// Stands for everything by which a token of it is believed: its names, its keys (or their address), and what its tokens
-    /// must say. Another description has another one. A SHA-256 in base64url.
+    /// must say. Another description has another one. A SHA-256 in base64url, of shared secrets too: words can be tried on it, so it is
+    /// not for logs and stores.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
