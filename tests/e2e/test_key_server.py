@@ -146,7 +146,10 @@ def test_a_cluster_is_a_workloads_platform_and_the_gates_issuer_with_them(author
 
 @pytest.mark.parametrize("keys, says", [
     ('keys_url = "https://a.example/k", keys_ca = "file:none.pem"', "keys_ca: there is no file"),
-    ('keys_url = "https://a.example/k", keys_ca = "x"', "1 to 32 certificates"),
+    ('keys_url = "https://a.example/k", keys_ca = "shared-file:none.pem"', "keys_ca: there is no file"),
+    ('keys_url = "https://a.example/k", keys_ca = "x"', "keys_ca: it is neither PEM (-----BEGIN CERTIFICATE-----) nor a reference to a file"),
+    ('keys_url = "https://a.example/k", keys_ca = "env:CA"', "write file:PATH"),
+    ('keys_url = "https://a.example/k", keys_ca = "-----BEGIN PUBLIC KEY-----"', "1 to 32 certificates"),
     ('keys_url = "https://a.example/k", keys_bearer = "file:none"', "keys_bearer: there is no file"),
     ('keys_url = "https://a.example/k", keys_bearer = "env:TOKEN"', "read again each time"),
     ('keys_url = "https://a.example/k", keys_bearer = "the-token-itself"', "read again each time"),

@@ -4,7 +4,7 @@
 //! else: whatever the issuer needs has no business here. Without a file, `COUNTERSIGN_…` variables or the four of the authorizer
 //! this replaces are enough.
 
-use countersign_gateway::settings::{GateConfig, RawGate, RawTrust, Surroundings, choose, resolve};
+use countersign_gateway::settings::{GateConfig, RawGate, RawTrust, Surroundings, resolve_chosen};
 use countersign_lambda::runtime;
 use countersign_settings::{
     Environment, load,
@@ -32,10 +32,9 @@ pub(crate) fn read(environment: &Environment) -> Result<GateConfig, String> {
         None => countersign_settings::from_environment(environment).map_err(|why| why.to_string())?,
     };
     log::start_below(&raw.log, &runtime::LOG).map_err(|why| why.to_string())?;
-    let (trust, gate) = choose(raw.trust, raw.gate, environment).map_err(|why| why.to_string())?;
     let folder = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
     let around = Surroundings { folder, environment, key_cache: Some(Path::new(KEY_CACHE)) };
-    resolve(&trust, &gate, around).map_err(|why| why.to_string())
+    resolve_chosen(raw.trust, raw.gate, around)
 }
 
 fn file(environment: &Environment) -> Option<PathBuf> {

@@ -134,10 +134,10 @@ pub(crate) fn client_entry(client: &NewClient<'_>) -> String {
         _ => "[]".to_owned(),
     };
     let mut text = format!(
-        "[[clients]]\nid = {:?}\nsecret_hashes = {hashes}\naudiences = {}\nmax_lifetime = {:?}\n",
-        client.id,
+        "[[clients]]\nid = {}\nsecret_hashes = {hashes}\naudiences = {}\nmax_lifetime = {}\n",
+        Value::from(client.id),
         list(client.audiences),
-        client.more.lifetime,
+        Value::from(client.more.lifetime),
     );
     let mut add = |line: String| {
         text.push_str(&line);
@@ -215,10 +215,11 @@ fn rule(text: &mut String, id: &str, grants: &NewGrants<'_>) {
     // Writing to a String does not fail.
     let _ = write!(
         text,
-        "\n[[exchange]]\nclients = [{id:?}]\ngrants = {}\nprovider = {:?}\nscopes = {}\n{impersonate}{refresh}\n\
+        "\n[[exchange]]\nclients = [{}]\ngrants = {}\nprovider = {}\nscopes = {}\n{impersonate}{refresh}\n\
          [exchange.trust]\nissuer = {}\n",
+        Value::from(id),
         Value::from(names),
-        grants.provider,
+        Value::from(grants.provider),
         list(grants.scopes),
         Value::from(grants.issuer),
     );

@@ -135,6 +135,12 @@ impl Failure {
         self
     }
 
+    /// The same in other words.
+    pub(crate) fn in_words(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.message = words(&self.message);
+        self
+    }
+
     /// The message with what to do behind it.
     pub(crate) fn and(mut self, more: &str) -> Self {
         self.message.push_str(more);

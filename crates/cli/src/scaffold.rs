@@ -117,25 +117,26 @@ fn text(plan: &Plan<'_>, secret: &ClientSecret, environment: &Environment) -> St
     let mut text = format!(
         r#"# Countersign. Every setting: docs/configuration.md, or `countersign config schema --markdown`.
 
-issuer = {issuer:?}
+issuer = {issuer}
 
 [server]
 listen = "{listen}"
 
 [store]
-url = {store:?}
+url = {store}
 
 [sealing]
 # Anyone who has this file and the store has your private keys. Keep a backup of both, apart.
-key = {sealing:?}
+key = {sealing}
 
 [rings.default]
 algorithm = "{algorithm}"
 "#,
-        issuer = plan.issuer,
+        issuer = toml::Value::from(plan.issuer.as_str()),
+        store = toml::Value::from(store),
         listen = plan.listen,
         algorithm = plan.algorithm,
-        sealing = said("COUNTERSIGN_SEALING__KEY", "file:sealing.key"),
+        sealing = toml::Value::from(said("COUNTERSIGN_SEALING__KEY", "file:sealing.key")),
     );
     if plan.clients == FirstClients::One {
         text.push_str(&first_client(secret));

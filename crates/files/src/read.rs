@@ -61,7 +61,7 @@ fn not_text(bytes: &[u8]) -> &'static str {
              for PKCS#12: openssl pkcs12 -in FILE -nodes -out key.pem"
         }
         [0x1f, 0x8b, ..] => "it is compressed (gzip); unpack it first",
-        _ => "it is not UTF-8 text",
+        _ => "it is not UTF-8 text; save it as UTF-8, or name the file that was meant",
     }
 }
 

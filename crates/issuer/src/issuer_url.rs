@@ -23,7 +23,7 @@ pub enum HttpIssuer {
 }
 
 /// Why a text is not an issuer identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerUrlError {
     /// Not an absolute URL.
     #[error("the issuer must be a URL, like https://tokens.example.com or https://example.com/jwt")]
@@ -36,6 +36,11 @@ pub enum IssuerUrlError {
         "scheme and host of the issuer must be in lower case, without blanks around them, as every URL library writes them"
     )]
     NotLowerCase,
+    /// A host in letters that are not ASCII; holds its ASCII form.
+    #[error(
+        "the host of the issuer has letters that are not ASCII; write it in its ASCII form, {0} (RFC 5891), as it stands in tokens"
+    )]
+    International(String),
     /// The port that the scheme has anyway.
     #[error(
         "the issuer must be without the port that its scheme has anyway (:443, or :80 for http), because URL libraries drop it"
@@ -96,6 +101,9 @@ impl IssuerUrl {
         let normal = url.as_str();
         if text != normal && Some(text) != normal.strip_suffix('/') {
             let (authority, normal) = (authority(text), authority(normal));
+            if !authority.is_ascii() {
+                return Err(IssuerUrlError::International(host.to_string()));
+            }
             return Err(match authority.strip_prefix(normal) {
                 Some("") => IssuerUrlError::Path,
                 Some(":443" | ":80") => IssuerUrlError::DefaultPort,
@@ -193,6 +201,9 @@ mod tests {
             ("HTTPS://a.example", NotLowerCase),
             ("https://A.example", NotLowerCase),
             ("https://a.example ", NotLowerCase),
+            ("https://bücher.example", International("xn--bcher-kva.example".to_owned())),
+            ("https://BÜCHER.example/x", International("xn--bcher-kva.example".to_owned())),
+            ("https://a.example/ü", Path),
             ("https://a.example:443", DefaultPort),
             ("http://127.0.0.1:80/x", DefaultPort),
             ("https://a.example/a/../b", Path),

@@ -35,6 +35,9 @@ pub(crate) fn over<T: DeserializeOwned>(table: Table, environment: &Environment)
         if let Some(why) = wrong(value.clone()) {
             // What looks like a number, and is wanted as text, is text: its reader says what is wrong with it.
             let text = Value::String(text_of(&variables, name));
+            if let Some(why) = broken(&text) {
+                return Err(SettingsError::Variable { name: format!("{PREFIX}{name}"), why }.into());
+            }
             if value.is_str() || wrong(text.clone()).is_some() {
                 return Err(why.of(name).into());
             }
@@ -272,6 +275,16 @@ fn set(table: &mut Table, name: &str, value: Value) {
         at = next;
     }
     at.insert(last.to_owned(), value);
+}
+
+/// Why a text that begins like a list or a table is neither. What was typed is not repeated.
+fn broken(text: &Value) -> Option<String> {
+    let text = text.as_str().filter(|text| text.trim_start().starts_with(['[', '{']))?;
+    let why = format!("value = {text}").parse::<Table>().err()?;
+    let why = cut(why.message());
+    Some(format!(
+        "is not TOML: {why}; write a list like [\"a\", \"b\"], a table like {{ a = \"b\" }} and not {{ \"a\": \"b\" }}"
+    ))
 }
 
 fn typed(value: &str) -> Value {

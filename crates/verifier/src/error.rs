@@ -43,10 +43,12 @@ pub enum VerifyError {
         why: RevocationError,
     },
     /// The issuer's keys could not be had, and none recent enough are at hand.
-    #[error("the keys of {issuer} cannot be had: {why}")]
+    #[error("the keys of {issuer} cannot be had: {asked}: {why}")]
     KeysUnavailable {
         /// The configured name of the issuer.
         issuer: Arc<str>,
+        /// The address that was asked last: that of the keys or of the discovery document, without a query.
+        asked: Arc<str>,
         /// What went wrong the last time.
         why: FetchError,
     },

@@ -150,6 +150,12 @@ impl KeyUrl {
         self.url.as_str()
     }
 
+    /// The address for messages: a query may hold a key of some service.
+    pub(crate) fn without_query(&self) -> &str {
+        let text = self.url.as_str();
+        text.split_once(['?', '#']).map_or(text, |(address, _)| address)
+    }
+
     /// The address as a document fetched from `from` names it. What is on the operator's own machine
     /// may be named by a document from there, or from the very host the operator named.
     pub(crate) fn named_in_document_from(self, from: &Self) -> Result<Self, KeyUrlError> {

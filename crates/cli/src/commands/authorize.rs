@@ -17,7 +17,7 @@ use crate::{
 use countersign_gateway::{
     Decision, Refusal,
     lambda::{self, Authorizer, Reply},
-    settings::{GateConfig, RawGate, RawTrust, Surroundings, choose, resolve},
+    settings::{GateConfig, RawGate, RawTrust, Surroundings, resolve_chosen},
 };
 use countersign_jose::shown_json;
 use countersign_settings::{Environment, log, log::RawLog};
@@ -90,9 +90,8 @@ fn of_parts(
     folder: &Path,
     environment: &Environment,
 ) -> Outcome<Authorizer> {
-    let (trust, gate) = choose(trust, gate, environment).map_err(configuration)?;
     let around = Surroundings { folder, environment, key_cache: None };
-    Ok(started(resolve(&trust, &gate, around).map_err(configuration)?))
+    Ok(started(resolve_chosen(trust, gate, around).map_err(configuration)?))
 }
 
 fn started(gate: GateConfig) -> Authorizer {

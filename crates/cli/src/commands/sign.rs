@@ -66,7 +66,7 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
     let ids = Ids { request: "command-line".to_owned(), ..Ids::random()? };
     let minted = issuer.mint(Caller::Operator(&policy), &request, clock.now(), &ids, None).await;
     let minted = minted.map_err(|why| {
-        let why = Failure::from(why);
+        let why = Failure::from(why).in_words(in_options);
         let option = option_for(why.message());
         if option.is_empty() { why } else { why.and(option) }
     })?;
@@ -84,6 +84,13 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
         output::line(&minted.token);
     }
     Ok(())
+}
+
+/// A message about the members of a request, in the words of the command line.
+fn in_options(message: &str) -> String {
+    let message =
+        message.replace("`metadata.audience`", "--audience").replace("`metadata.duration`", "--lifetime");
+    message.replace("`data.", "`").replace("`data`", "--claims")
 }
 
 /// The option that a claim is set by, where a refusal is about one.

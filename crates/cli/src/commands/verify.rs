@@ -17,15 +17,21 @@ use countersign_jose::{
 use countersign_settings::SecretRef;
 use countersign_store::{Clock, SystemClock};
 use countersign_verifier::{
-    Fault, FetchError, FetchLimits, KeySource, MAX_KEY_BYTES, TrustedIssuer, TrustedIssuerBuilder, Verifier,
-    VerifyError,
+    Check, Fault, FetchError, FetchLimits, KeySource, MAX_KEY_BYTES, TrustedIssuer, TrustedIssuerBuilder,
+    Verifier, VerifyError,
 };
 use serde_json::value::RawValue;
 
 pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
     let asked = Asked::read(context, args).await?;
-    let accepted = asked.verifier.verify(&asked.token, SystemClock.now()).await;
-    let accepted = accepted.map_err(|why| refusal(&why))?;
+    let now = SystemClock.now();
+    let accepted = match asked.verifier.verify(&asked.token, now).await {
+        Ok(accepted) => accepted,
+        Err(why) => {
+            let checks = asked.verifier.explain(&asked.token, now).await.checks;
+            return Err(refusal(&why).and(&both_values(&why, &checks)));
+        }
+    };
     asked.tell_of_what_was_around();
     print(context, accepted.verified(), &asked.unchecked)
 }
@@ -210,6 +216,22 @@ pub(super) fn refusal(why: &VerifyError) -> Failure {
         Fault::Token => refused(code(why), format!("refused: {why}")).with("valid", false),
         Fault::Keys => refused(code(why), why),
     }
+}
+
+/// What was expected and what was found, cut and quoted, where the reason is that they differ: for the holder of the token.
+fn both_values(why: &VerifyError, checks: &[Check]) -> String {
+    let Some(check) = checks.iter().find(|check| check.failed()) else { return String::new() };
+    let differ = ["issuer", "kid", "iss", "aud", "sub", "typ", "exp", "nbf", "iat", "age"]
+        .contains(&check.name.as_ref());
+    if why.fault() != Fault::Token || !differ || check.found.is_empty() {
+        return String::new();
+    }
+    let (expected, found) = (&check.expected, &check.found);
+    let hint = match expected.trim_end_matches(['/', '"']) == found.trim_end_matches(['/', '"']) {
+        true => "; they differ in the slash at the end",
+        false => "; `countersign explain` shows every check",
+    };
+    format!(": expected {expected}, found {found}{hint}")
 }
 
 /// The names scripts know the reasons by. With one issuer to expect, another one is a claim that does not match.

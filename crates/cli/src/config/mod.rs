@@ -11,6 +11,7 @@ mod grants;
 mod id_jags;
 mod location;
 mod meetings;
+mod place;
 mod raw;
 mod reference;
 mod resolve;
@@ -68,7 +69,8 @@ async fn load_at(
     let is_remote = remote::is_remote(path);
     let raw = read(location, path, environment).await?;
     let folder = if is_remote { environment.folder.clone() } else { folder_of(path) };
-    let config = resolve(raw, folder, environment, http).await.map_err(|why| why.about(path.display()))?;
+    let config = resolve(raw, folder, environment, http).await;
+    let config = config.map_err(|why| place::of(why, &path.display().to_string(), environment))?;
     if !is_remote
         && environment.get("COUNTERSIGN_STORE__URL").is_none()
         && stores::holds_secret(&config.raw.store.url)
@@ -114,7 +116,7 @@ pub(crate) fn load_file(path: &Path, environment: &Environment, http: HttpIssuer
 pub(crate) async fn from_environment(environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
     let raw = countersign_settings::from_environment(environment)?;
     let config = resolve(raw, environment.folder.clone(), environment, http).await;
-    config.map_err(|why| why.about("the variables COUNTERSIGN_…"))
+    config.map_err(|why| place::of(why, "the variables COUNTERSIGN_…", environment))
 }
 
 /// Checks entries to paste, of clients and rules, as far as nothing has to be read for it.

@@ -517,18 +517,25 @@ fn kms_replicas(name: &str, ring: &RawRing) -> Outcome<Vec<String>> {
     Ok(ring.kms_replicas.clone())
 }
 
+/// `docker --env-file` and some panels keep the quotation marks that a shell would take off.
+fn without_quotes(text: &str) -> &str {
+    let text = text.trim();
+    let inside = |mark: char| text.strip_prefix(mark)?.strip_suffix(mark);
+    inside('"').or_else(|| inside('\'')).unwrap_or(text)
+}
+
 impl JaasKey {
     /// The three variables of the Lambda function this replaces: they are enough, without any file.
     pub(crate) fn from_environment(environment: &Environment) -> Outcome<Option<Self>> {
         let Some(app_id) = environment.get("JAAS_APP_ID") else { return Ok(None) };
         let need = |name: &str| {
             environment.get(name).ok_or_else(|| {
-                configuration(format!(
-                    "JAAS_APP_ID is set but {name} is not; profile jaas needs both, and PRIVATE_KEY"
-                ))
+                let missing = environment.why_missing(name);
+                at(name, format!("{missing}, and JAAS_APP_ID is; profile jaas needs JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY"))
             })
         };
         let (kid, pem) = (need("JAAS_API_KID")?, need("PRIVATE_KEY")?);
+        let (app_id, kid) = (without_quotes(app_id), without_quotes(kid));
         let elsewhere = pem.parse().ok().filter(SecretRef::is_remote);
         let pem = match elsewhere {
             Some(reference) => {
@@ -537,8 +544,16 @@ impl JaasKey {
             None => Zeroizing::new(pem.to_owned()),
         };
         if !is_jaas_kid(kid, app_id) {
+            // A private key may stand there by mistake, so nothing of it is repeated.
+            let found = match kid.split_once('/') {
+                None => "found no slash in it",
+                Some((app, _)) if app != app_id => {
+                    "found another AppID than that of JAAS_APP_ID in front of the slash"
+                }
+                Some(_) => "found no plain key id behind the slash",
+            };
             let why = "must be the AppID (JAAS_APP_ID), a slash and the key id, as the JaaS console shows it under API keys";
-            return Err(at("JAAS_API_KID", why));
+            return Err(at("JAAS_API_KID", format!("{why}; {found}")));
         }
         let key = PrivateKey::from_pem(&pem).map_err(|why| at("PRIVATE_KEY", why))?;
         let key = SigningKey::new(&key, Algorithm::RS256).map_err(|why| at("PRIVATE_KEY", why))?;

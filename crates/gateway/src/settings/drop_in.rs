@@ -6,7 +6,10 @@
 //! `*`, or not set, for the API that asks). `JWT_ISSUER` pins the issuer; without it, any issuer's
 //! tokens that these keys sign are accepted, and a warning says so.
 
-use super::raw::{RawGate, RawTrust};
+use super::{
+    raw::{RawGate, RawTrust},
+    resolve::{GateConfig, Surroundings, resolve},
+};
 use countersign_jose::Algorithm;
 use countersign_settings::Environment;
 
@@ -46,6 +49,33 @@ pub fn choose(
         tracing::warn!("{KEYS} is set, but the configuration has [[trust]]; the variable is not used");
     }
     Ok((trust, gate))
+}
+
+/// The gate of the settings that count. What is wrong with a variable is said of the variable.
+pub fn resolve_chosen(
+    trust: Vec<RawTrust>,
+    gate: RawGate,
+    around: Surroundings<'_>,
+) -> Result<GateConfig, String> {
+    let is_drop_in = trust.is_empty();
+    let (trust, gate) = choose(trust, gate, around.environment).map_err(|why| why.to_string())?;
+    resolve(&trust, &gate, around).map_err(|why| match variable(&why.key).filter(|_| is_drop_in) {
+        Some(name) if around.environment.get(name).is_some() => {
+            format!("the environment variable {name}: {}", why.why)
+        }
+        _ => why.to_string(),
+    })
+}
+
+/// The variable that a setting has come from.
+fn variable(key: &str) -> Option<&'static str> {
+    match key {
+        "gate.authorized_apis" => Some("AUTHORIZED_APIS"),
+        "trust[0].issuer" => Some("JWT_ISSUER"),
+        "trust[0].audiences" => Some(AUDIENCES),
+        "trust[0]" | "trust[0].keys_url" => Some(KEYS),
+        _ => None,
+    }
 }
 
 /// The issuer these variables stand for; `None` if `JWT_ISSUER_JWKS_URI` is not set.

@@ -7,6 +7,6 @@ mod drop_in;
 mod raw;
 mod resolve;
 
-pub use drop_in::{DropInError, choose, drop_in};
+pub use drop_in::{DropInError, choose, drop_in, resolve_chosen};
 pub use raw::{RawCredentials, RawGate, RawGateDpop, RawProxies, RawResource, RawRoute, RawTrust};
 pub use resolve::{GateConfig, SettingError, Surroundings, resolve, trusted};

@@ -330,14 +330,26 @@ fn key_server(
             text.map_err(|why| format!("{key}: {why}"))
         })
     };
-    let authorities = raw.keys_ca.as_ref().map(|text| match text.strip_prefix("file:") {
-        // Certificates are no secret.
-        Some(path) => reread("keys_ca", SecretRef::SharedFile(path.into())),
-        None => {
+    let authorities = match &raw.keys_ca {
+        None => None,
+        Some(text) if text.contains("-----BEGIN") => {
             let text = text.clone();
-            Arc::new(move || Ok(text.clone().into()))
+            let reader: Reread = Arc::new(move || Ok(text.clone().into()));
+            Some(reader)
         }
-    });
+        Some(text) => match text.parse() {
+            // Certificates are no secret.
+            Ok(SecretRef::File(path) | SecretRef::SharedFile(path)) => {
+                Some(reread("keys_ca", SecretRef::SharedFile(path)))
+            }
+            _ => {
+                return Err(at(
+                    of("keys_ca"),
+                    "it is neither PEM (-----BEGIN CERTIFICATE-----) nor a reference to a file; write file:PATH, which is read again each time",
+                ));
+            }
+        },
+    };
     let bearer = match &raw.keys_bearer {
         None => None,
         Some(text) => match text.parse() {

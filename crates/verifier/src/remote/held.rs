@@ -69,13 +69,17 @@ pub(super) struct State {
     /// Failures in a row.
     pub(super) failures: u32,
     pub(super) last_failure: Option<(FetchError, Timestamp)>,
+    /// The address of the last request.
+    pub(super) asked: Option<KeyUrl>,
     pub(super) unknown_kid_at: Option<Timestamp>,
     pub(super) jwks_uri: Option<(KeyUrl, Timestamp)>,
 }
 
 impl State {
-    pub(super) fn why(&self) -> FetchError {
-        self.last_failure.as_ref().map_or(FetchError::Interrupted, |(why, _)| why.clone())
+    /// What was asked last and why it did not lead to keys.
+    pub(super) fn why(&self, location: &Location) -> (Arc<str>, FetchError) {
+        let why = self.last_failure.as_ref().map_or(FetchError::Interrupted, |(why, _)| why.clone());
+        (self.asked.as_ref().unwrap_or(location.url()).without_query().into(), why)
     }
 
     /// Whether failures allow to ask again. While no keys are at hand that could be used meanwhile,

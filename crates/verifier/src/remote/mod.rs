@@ -68,7 +68,8 @@ impl RemoteKeys {
     }
 
     /// The keys to verify with now. Needs a tokio runtime.
-    pub(crate) async fn current(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, FetchError> {
+    /// An error says which address was asked.
+    pub(crate) async fn current(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, (Arc<str>, FetchError)> {
         if let Some(held) = self.0.current.load().as_ref().filter(|held| held.is_fresh(now)) {
             if held.wants_renewal(now) {
                 self.renew_in_background(now);
@@ -89,7 +90,7 @@ impl RemoteKeys {
                 (Some(_), Some(flight)) => (flight, Some(PATIENCE)),
                 (None, Some(flight)) => (flight, None),
                 (Some(held), None) => return Ok(held.keys.clone()),
-                (None, None) => return Err(state.why()),
+                (None, None) => return Err(state.why(&self.0.subject.location)),
             }
         };
         match flight {
@@ -98,7 +99,7 @@ impl RemoteKeys {
         }
         match self.0.usable(now) {
             Some(held) => Ok(held.keys.clone()),
-            None => Err(self.0.lock().why()),
+            None => Err(self.0.lock().why(&self.0.subject.location)),
         }
     }
 
@@ -232,8 +233,9 @@ impl Shared {
 
     fn failed(&self, why: FetchError, at: Timestamp) {
         let issuer = &*self.subject.issuer;
-        tracing::warn!(issuer, code = why.code(), "the keys of an issuer could not be fetched: {why}");
         let mut state = self.lock();
+        let asked = state.asked.as_ref().unwrap_or(self.subject.location.url()).without_query();
+        tracing::warn!(issuer, asked, code = why.code(), "the keys of an issuer could not be fetched: {why}");
         state.failures = state.failures.saturating_add(1);
         state.last_failure = Some((why, at));
         state.jwks_uri = None;
@@ -248,6 +250,7 @@ impl Shared {
                 &discovered
             }
         };
+        self.lock().asked = Some(url.clone());
         let answer = self.fetch.fetch(url).await?;
         let keys = LoadedKeys::parse(self.subject.format, &answer.body, &self.subject.algorithms)?;
         let time_to_live = self.subject.policy.time_to_live(answer.fresh_for);
@@ -261,6 +264,7 @@ impl Shared {
         {
             return Ok(uri);
         }
+        self.lock().asked = Some(url.clone());
         let document = self.fetch.fetch(url).await?;
         let uri = discovery::jwks_uri(&document.body, issuer, url)?;
         self.lock().jwks_uri = Some((uri.clone(), now));

@@ -233,7 +233,7 @@ impl Watch {
             IssuerKeys::Fixed(keys) => return Ok(Arc::clone(keys)),
             IssuerKeys::Remote(remote) => remote,
         };
-        let keys = remote.current(now).await?;
+        let keys = remote.current(now).await.map_err(|(_, why)| why)?;
         if keys.select(token).is_err_and(|why| keys::may_be_new(token, &why))
             && let Some(newer) = remote.newer_than(&keys, now).await
         {

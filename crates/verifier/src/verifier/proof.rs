@@ -234,8 +234,11 @@ impl Trusted {
     }
 
     pub(super) async fn keys(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, VerifyError> {
-        let unavailable =
-            |why: FetchError| VerifyError::KeysUnavailable { issuer: self.issuer.name.clone(), why };
+        let unavailable = |(asked, why): (Arc<str>, FetchError)| VerifyError::KeysUnavailable {
+            issuer: self.issuer.name.clone(),
+            asked,
+            why,
+        };
         match &self.keys {
             IssuerKeys::Fixed(keys) => Ok(keys.clone()),
             IssuerKeys::Remote(remote) => remote.current(now).await.map_err(unavailable),
