@@ -218,6 +218,8 @@ def guarded(kind, start, folder, more=""):
         ports = {"8080": tap.server_address[1], "9000": service.server_address[1], "8000": port}
         process = start_proxy(kind, copy_example(kind, folder, ports), ports["8000"])
         try:
+            # Traefik listens before it has its routes.
+            until(lambda: wire.get(f"http://127.0.0.1:{port}", "/health").status == 200, f"{kind} answers")
             yield Guarded(kind, gate, tap, service, f"http://127.0.0.1:{ports['8000']}")
         finally:
             process.terminate()
