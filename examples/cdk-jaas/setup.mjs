@@ -1,8 +1,9 @@
 // Once, and again whenever the key changes: the private key of .env goes to Parameter Store as a SecureString, and the
 // client "meetings" gets a secret, which is shown here and nowhere else. Its hash is for the stack.
 import { PutParameterCommand, SSMClient } from "@aws-sdk/client-ssm";
-import { createHash, createPrivateKey, randomBytes } from "node:crypto";
-import { existsSync, writeFileSync } from "node:fs";
+import { createPrivateKey } from "node:crypto";
+import { existsSync } from "node:fs";
+import { hasClient, makeClient } from "./client.mjs";
 
 const PARAMETER = "/countersign-jaas/private-key";
 
@@ -14,13 +15,15 @@ try {
   console.error(`PRIVATE_KEY of .env is not a private key in PEM: ${why.message}`);
   process.exit(1);
 }
+let isThere;
+try {
+  isThere = hasClient();
+} catch (why) {
+  console.error(why.message);
+  process.exit(1);
+}
 const ssm = new SSMClient();
 const Tier = key.length > 4096 ? "Advanced" : "Standard";
 await ssm.send(new PutParameterCommand({ Name: PARAMETER, Type: "SecureString", Value: key, Overwrite: true, Tier }));
 console.log(`the private key is in Parameter Store as ${PARAMETER}; .env needs it no more`);
-if (!existsSync("client.hash")) {
-  const secret = `cssec_${randomBytes(32).toString("base64url")}`;
-  writeFileSync("client.hash", `sha256:${createHash("sha256").update(secret).digest("base64url")}\n`);
-  writeFileSync("client.secret", `${secret}\n`, { mode: 0o600 });
-  console.log("client meetings: its secret is in client.secret, its hash in client.hash; keep the former, commit the latter");
-}
+if (!isThere) makeClient();
