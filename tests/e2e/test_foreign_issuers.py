@@ -253,17 +253,18 @@ def test_while_dex_rotates_new_tokens_are_taken_and_when_its_keys_are_lost_old_o
     provider = dex("1s")
     server, later = taking(authority, provider), taking(authority, provider)
     old, known = provider.id_token(), provider.kids()
-    minted(exchange(server, old, "id_token"))
+    for each in (server, later):
+        minted(exchange(each, old, "id_token"))
     # It signs with a key from the moment on that it publishes it, so that nobody can have read it before.
     until(lambda: provider.kids() != known, "Dex rotates, as it does each half minute")
     new = provider.id_token()
     assert header(new)["kid"] not in known and header(old)["kid"] in known
     until(lambda: exchange(server, new, "id_token").status == 200, "the new key is known")
     assert minted(exchange(server, old, "id_token"))["sub"] == minted(exchange(server, new, "id_token"))["sub"]
-    # All of its keys are others, and none of the tokens has expired. The other server has not
-    # looked for an unknown key before, which it does at most once in half a minute.
-    for token in (old, new):
+    # The other server has not looked for an unknown key before, which it does at most once in half a minute: it finds this one at once.
+    for token in (new, old):
         minted(exchange(later, token, "id_token"))
+    # All of its keys are others, and none of the tokens has expired.
     provider.stop()
     provider.start()
     assert not provider.kids() & {header(old)["kid"], header(new)["kid"]}
