@@ -12,6 +12,7 @@ use crate::grant::{ShownToken, ShownTokens};
 use crate::upload::ObjectName;
 use async_trait::async_trait;
 use aws_lc_rs::digest;
+use countersign_jose::hex;
 use std::{fmt::Debug, net::IpAddr};
 
 /// The log that the audit goes to, as far as minting depends on it.
@@ -117,7 +118,7 @@ impl AuditEvent<'_> {
             client_token = self.shown.client.map(named),
             subject_token = self.shown.subject.map(named),
             actor_token = self.shown.actor.map(named),
-            token_sha256 = std::str::from_utf8(&hash).unwrap_or_default(),
+            token_sha256 = hash,
         );
     }
 
@@ -205,15 +206,4 @@ fn named(token: &ShownToken) -> String {
     let known =
         names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), cut(value.as_ref()?).into())));
     serde_json::Value::Object(known.collect()).to_string()
-}
-
-/// A SHA-256 in hexadecimal.
-fn hex(bytes: &[u8]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-    let mut text = [0; 64];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-    }
-    text
 }

@@ -6,7 +6,7 @@
 use crate::{GrantType, IssuerUrl, freshness, http::AUTHORIZE};
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use countersign_jose::{Algorithm, KeyKind, PublicJwk, base64url};
+use countersign_jose::{Algorithm, KeyKind, PublicJwk, base64url, hex};
 use countersign_keyring::{Certificate, PublishedKey};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
@@ -161,9 +161,7 @@ pub fn x509_map<'a>(keys: impl IntoIterator<Item = (&'a PublicJwk, &'a Certifica
 
 /// Where Jitsi's Prosody looks for a key: the SHA-256 of the `kid` in hexadecimal (jitsi-meet, `asap_key_server`).
 fn asap_path(kid: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, kid.as_bytes());
-    let name: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("/asap/{name}.pem")
+    format!("/asap/{}.pem", hex(digest::digest(&digest::SHA256, kid.as_bytes()).as_ref()))
 }
 
 /// The grants of `/token`. Where it has none the list must not be empty (Discovery §4.2, RFC 8414 §3.2), and its absence means

@@ -26,6 +26,7 @@ mod algorithm;
 pub mod base64url;
 mod claims;
 mod explain;
+mod hex;
 pub mod json;
 mod key;
 mod keyset;
@@ -39,6 +40,7 @@ pub use claims::{
     RegisteredClaims, Verified, check_registered_claim, scopes,
 };
 pub use explain::{Check, Verdict, excerpt, quoted, shown_instant, shown_json};
+pub use hex::hex;
 pub use key::{
     Instead, Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
     Skipped, SymmetricKey, Weakness, check_kid,

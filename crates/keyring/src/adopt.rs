@@ -14,7 +14,7 @@ use crate::{
     stored::Found,
 };
 use aws_lc_rs::digest;
-use countersign_jose::{Algorithm, Timestamp};
+use countersign_jose::{Algorithm, Timestamp, hex};
 use countersign_store::{Document, Store};
 use serde::Deserialize;
 use std::{
@@ -190,7 +190,7 @@ impl Old {
             hash.update(&(bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         }
-        hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finish().as_ref())
     }
 
     fn parsed(&self) -> Result<OldKeyring, KeyringError> {

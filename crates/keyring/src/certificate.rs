@@ -9,7 +9,7 @@
 use crate::ecdsa;
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use countersign_jose::{Algorithm, KeyError, PublicJwk, PublicKey, SigningKey, Timestamp, base64url};
+use countersign_jose::{Algorithm, KeyError, PublicJwk, PublicKey, SigningKey, Timestamp, base64url, hex};
 use der::{
     Any, AnyRef, Decode, Encode, Sequence,
     asn1::{BitString, ObjectIdentifier, OctetString, SetOfVec, Utf8StringRef},
@@ -232,8 +232,7 @@ fn common_name(kid: &str) -> Result<Name, CertificateError> {
     let name = if kid.len() <= MAX_COMMON_NAME {
         kid.to_owned()
     } else {
-        let hash = digest::digest(&digest::SHA256, kid.as_bytes());
-        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(digest::digest(&digest::SHA256, kid.as_bytes()).as_ref())
     };
     let value = Any::from(AnyRef::from(Utf8StringRef::new(&name)?));
     Ok(vec![SetOfVec::try_from([AttributeTypeAndValue { oid: COMMON_NAME, value }])?])

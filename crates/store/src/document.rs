@@ -4,9 +4,7 @@
 //! a hash of the content, so "the version I read is still there" always means "nobody touched it since": a
 //! document deleted and made again with the same bytes has another version.
 
-use std::fmt::Write;
-
-use countersign_jose::Timestamp;
+use countersign_jose::{Timestamp, hex};
 
 use crate::{Key, StoreError};
 
@@ -67,10 +65,7 @@ impl Version {
             place: place.to_owned(),
             reason: format!("the operating system gives no random numbers: {error}"),
         })?;
-        Ok(Self(bits.iter().fold(String::with_capacity(32), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}"); // writing to a String does not fail
-            text
-        })))
+        Ok(Self(hex(&bits)))
     }
 }
 

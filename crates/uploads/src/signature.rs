@@ -2,7 +2,7 @@
 //! Version 4; S3 API reference, "Calculating a signature" of POST). Pinned by botocore in `tests/e2e/test_uploads.py`.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
-use countersign_jose::Timestamp;
+use countersign_jose::{Timestamp, hex};
 
 /// `x-amz-algorithm`.
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -36,7 +36,7 @@ impl Signed {
         for part in [&self.day, region, "s3", "aws4_request"] {
             key = Key::new(HMAC_SHA256, sign(&key, part.as_bytes()).as_ref());
         }
-        sign(&key, policy.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(sign(&key, policy.as_bytes()).as_ref())
     }
 }
 

@@ -15,6 +15,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
+use countersign_jose::hex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -140,7 +141,7 @@ impl SealingKey {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(b"countersign sealing key id\0");
         hash.update(bytes);
-        let id = hash.finish().as_ref().iter().take(6).map(|b| format!("{b:02x}")).collect();
+        let id = hex(hash.finish().as_ref().get(..6).unwrap_or_default());
         let info: &[&[u8]] = &[AUTHENTICATION];
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(bytes);
         let authentication = secret.expand(info, hmac::HMAC_SHA256).map_err(|_| SealError::Crypto)?.into();

@@ -86,10 +86,15 @@ impl Database {
 
     /// The commands of one name that came here so far.
     pub(crate) async fn seen(&self, command: &str) -> Vec<Document> {
+        let all = self.all_seen().await.into_iter();
+        all.filter(|one| one.keys().next().unwrap() == command).collect()
+    }
+
+    /// All commands that came here so far, in order.
+    pub(crate) async fn all_seen(&self) -> Vec<Document> {
         let question = doc! { "countersignTest": 1, "db": &self.name, "seen": true };
         let answer = self.client.database("admin").run_command(question).await.unwrap();
-        let all = answer.get_array("seen").unwrap().iter().map(|one| one.as_document().unwrap().clone());
-        all.filter(|one| one.keys().next().unwrap() == command).collect()
+        answer.get_array("seen").unwrap().iter().map(|one| one.as_document().unwrap().clone()).collect()
     }
 }
 

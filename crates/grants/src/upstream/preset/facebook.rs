@@ -13,8 +13,7 @@ use crate::upstream::{
     profile::{Bound, Profile, subject},
 };
 use aws_lc_rs::hmac;
-use countersign_jose::Timestamp;
-use std::fmt::Write;
+use countersign_jose::{Timestamp, hex};
 use zeroize::Zeroizing;
 
 pub(in crate::upstream) const TOKEN_URL: &str = "https://graph.facebook.com/oauth/access_token";
@@ -87,10 +86,7 @@ impl Facebook {
 
     fn proof(&self, token: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.application.secret.expose().as_bytes());
-        hmac::sign(&key, token.as_bytes()).as_ref().iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(hmac::sign(&key, token.as_bytes()).as_ref())
     }
 }
 
