@@ -126,7 +126,9 @@ fn layer(text: &str) -> Option<(String, String)> {
         && name.len() <= 64
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     let value = value.trim().trim_end_matches([',', ';']);
-    (is_name && value.contains('.')).then(|| (value.to_owned(), format!("`{name}` in front")))
+    // A header with padding behind it is no name: the claims would be left.
+    (is_name && value.contains('.') && !value.starts_with('.'))
+        .then(|| (value.to_owned(), format!("`{name}` in front")))
 }
 
 /// The likeliest token in an answer, there or one level below (`AuthenticationResult` of Cognito).
@@ -183,6 +185,7 @@ mod tests {
             "{\"access_token\":5}",
             "x: y",
             "see a.b.c there",
+            "eyJh=.eyJz.c2ln",
             "e. g. this",
         ] {
             let pasted = Pasted::of(left);

@@ -30,6 +30,18 @@ pub enum InvalidBase64Url {
         /// Which character, from 1.
         at: usize,
     },
+    /// `Bearer ` or another scheme of the header `Authorization`.
+    #[error("a scheme like `Bearer ` stands in front of it; send the token alone")]
+    Scheme,
+    /// A name, as in a file of variables or in JSON.
+    #[error("a name with `:` or `=` stands in front of it, up to character {at}; send the token alone")]
+    Name {
+        /// Which character, from 1.
+        at: usize,
+    },
+    /// JSON.
+    #[error("it begins with a brace, so it is JSON and not a token; send what is in it")]
+    Json,
     /// Something else that is not in the alphabet.
     #[error("character {at} is not in the alphabet of base64url")]
     Character {
@@ -61,11 +73,18 @@ pub fn decode(text: &str) -> Result<Vec<u8>, InvalidBase64Url> {
 }
 
 fn reason(text: &str) -> InvalidBase64Url {
+    let scheme = |name: &str| text.get(..name.len()).is_some_and(|front| front.eq_ignore_ascii_case(name));
+    if ["Bearer ", "DPoP ", "JWT "].into_iter().any(scheme) {
+        return InvalidBase64Url::Scheme;
+    }
     let inner = text.trim_end_matches('=');
     let in_alphabet = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     match inner.chars().enumerate().find(|(_, c)| !in_alphabet(*c)) {
         Some((at, '+' | '/')) => InvalidBase64Url::StandardAlphabet { at: at + 1 },
         Some((at, '"' | '\'' | '\u{201c}' | '\u{201d}')) => InvalidBase64Url::Quote { at: at + 1 },
+        Some((0, '{')) => InvalidBase64Url::Json,
+        // `{` in base64url is `ey` or `ew`: what begins so is a token, with padding in its middle.
+        Some((at, ':' | '=')) if at >= 3 && !inner.starts_with("ey") => InvalidBase64Url::Name { at: at + 1 },
         Some((at, c)) if c.is_whitespace() => InvalidBase64Url::WhiteSpace { at: at + 1 },
         Some((at, _)) => InvalidBase64Url::Character { at: at + 1 },
         None if inner.len() < text.len() => InvalidBase64Url::Padding,
@@ -90,7 +109,9 @@ mod tests {
 
     #[test]
     fn each_mistake_has_its_own_reason_and_place() {
-        use InvalidBase64Url::{Character, Cut, Padding, Quote, StandardAlphabet, WhiteSpace};
+        use InvalidBase64Url::{
+            Character, Cut, Json, Name, Padding, Quote, Scheme, StandardAlphabet, WhiteSpace,
+        };
         for (text, why) in [
             ("AQ==", Padding),
             ("AQ+B", StandardAlphabet { at: 3 }),
@@ -101,6 +122,12 @@ mod tests {
             ("AQ\u{e4}B", Character { at: 3 }),
             ("A=QB", Character { at: 2 }),
             ("A", Cut),
+            ("Bearer eyJh", Scheme),
+            ("dpop eyJh", Scheme),
+            ("Authorization: Bearer eyJh", Name { at: 14 }),
+            ("TOKEN=eyJh", Name { at: 6 }),
+            ("eyJh=AQ", Character { at: 5 }),
+            ("{\"a\":1}", Json),
         ] {
             assert_eq!(decode(text), Err(why), "{text:?}");
         }

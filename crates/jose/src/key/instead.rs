@@ -52,7 +52,9 @@ pub enum Instead {
     )]
     Body,
     /// Base64 without a frame.
-    #[error("it is base64 without the -----BEGIN and -----END lines; paste the whole file")]
+    #[error(
+        "it is base64 without the -----BEGIN and -----END lines; paste the whole file, or put them around it (for an element of x5c: CERTIFICATE)"
+    )]
     Bare,
     /// JSON.
     #[error("it is JSON and not PEM")]
@@ -70,7 +72,7 @@ pub enum Instead {
     Path,
     /// Something else.
     #[error(
-        "expected PEM with PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY, PUBLIC KEY or RSA PUBLIC KEY, or that as base64"
+        "expected PEM with PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY, PUBLIC KEY or RSA PUBLIC KEY, or that as base64; a shared secret has settings of its own (--secret, hmac_secret)"
     )]
     Unknown,
 }

@@ -164,14 +164,19 @@ impl LoadedKeys {
         self.usable
     }
 
-    /// Which keys were passed over and why, behind a semicolon; empty where none was.
-    pub(crate) fn skipped_in_words(&self) -> String {
+    /// Which keys were passed over and why, or are for other algorithms, each behind a semicolon; empty where none is.
+    pub(crate) fn skipped_in_words(&self, allowed: &[Algorithm]) -> String {
         let Keys::Set(set) = &self.keys else { return String::new() };
         let one = |Skipped { kid, why }: &Skipped| match kid {
             Some(kid) => format!("; key {} was passed over: {why}", quoted(kid)),
             None => format!("; a key was passed over: {why}"),
         };
-        set.skipped().iter().take(MOST_SKIPPED_SHOWN).map(one).collect()
+        let others = set.keys().iter().filter(|key| !allowed.contains(&key.algorithm()));
+        let others = others.map(|key| match key.kid() {
+            Some(kid) => format!("; key {} is for {}", quoted(kid), key.algorithm()),
+            None => format!("; a key is for {}", key.algorithm()),
+        });
+        set.skipped().iter().map(one).chain(others).take(MOST_SKIPPED_SHOWN).collect()
     }
 
     /// How many keys there are.

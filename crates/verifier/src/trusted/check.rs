@@ -168,9 +168,10 @@ impl TrustedIssuerBuilder {
                     return keys.map(|keys| Source::Fixed(Arc::new(keys))).map_err(unusable);
                 }
                 match LoadedKeys::of_json(&text, &self.algorithms) {
-                    Ok(keys) if !keys.are_usable() => {
-                        Err(TrustError::NoUsableKey { issuer, skipped: keys.skipped_in_words() })
-                    }
+                    Ok(keys) if !keys.are_usable() => Err(TrustError::NoUsableKey {
+                        issuer,
+                        skipped: keys.skipped_in_words(&self.algorithms),
+                    }),
                     Ok(keys) => Ok(Source::Fixed(Arc::new(keys))),
                     Err(FetchError::NotJson(why)) => Err(unusable(KeyError::Json(why))),
                     Err(FetchError::NotAKeySet(why)) => Err(unusable(why)),

@@ -194,8 +194,8 @@ fn keys_step<L: Listener>(
 ) -> Result<Arc<LoadedKeys>, VerifyError> {
     listener.step(Step::Keys, held, |keys| {
         let found = keys.map(|keys| match keys.count() {
-            1 => format!("1 key{}", keys.skipped_in_words()),
-            many => format!("{many} keys{}", keys.skipped_in_words()),
+            1 => format!("1 key{}", keys.skipped_in_words(&Algorithm::ALL)),
+            many => format!("{many} keys{}", keys.skipped_in_words(&Algorithm::ALL)),
         });
         Words::new(format!("the keys of {}", excerpt(&trusted.issuer.name)), found.unwrap_or_default())
     })
