@@ -13,7 +13,8 @@ events {}
 http {
   access_log off;
   client_body_temp_path @FOLDER@/t1; proxy_temp_path @FOLDER@/t2; fastcgi_temp_path @FOLDER@/t3; uwsgi_temp_path @FOLDER@/t4; scgi_temp_path @FOLDER@/t5;
-  server { @LISTEN@ root @FOLDER@/site; default_type application/json; }
+  types { application/x-pem-file pem; }
+  server { @LISTEN@ root @FOLDER@/site; default_type application/json; add_header Cache-Control "public, max-age=300"; }
 }
 """
 TLS = "listen 127.0.0.1:@PORT@ ssl; ssl_certificate @FOLDER@/tls.pem; ssl_certificate_key @FOLDER@/tls.key;"

@@ -47,7 +47,8 @@ class Prepared:
         public = world.done("keys", "export", "--public")
         (world.file.parent / "keys.json").write_text(public)
         (world.folder / "jwks.json").write_text(public)
-        world.configure(CONFIG + client("tests") + GATE + EXCHANGING, PORT)
+        secrets = '\n[rings.secrets]\nalgorithm = "HS256"\n'
+        world.configure(CONFIG + secrets + client("tests") + GATE + EXCHANGING, PORT)
         for name, token in [("good", self.token), ("bad", self.foreign)]:
             (world.folder / f"{name}.json").write_text(json.dumps({
                 "type": "TOKEN", "authorizationToken": f"Bearer {token}",
@@ -141,12 +142,17 @@ COMMANDS = [
     ("keys generate", plain("keys", "generate", "--jaas", "--out", "new.pem"), 1),
     ("keys generate", plain("keys", "generate", "--jaas", "--rsa-bits", "1024"), 2),
     ("keys prepare", plain("keys", "prepare"), 0),
+    ("keys prepare", plain("keys", "prepare", "--ring", "secrets"), 1),
+    ("keys prepare", plain("keys", "prepare", "--ring", "secrets", "--show-secret"), 0),
+    ("keys prepare", plain("keys", "prepare", "--show-secret"), 2),
     ("keys publish", step("publish"), 0),
     ("keys publish", plain("keys", "publish", "unknown"), 1),
     ("keys activate", step("activate", "--force"), 0),
     ("keys retire", step("retire"), 0),
     ("keys revoke", plain("keys", "revoke", "@active"), 0),
     ("keys rotate", plain("keys", "rotate", "--once"), 0),
+    ("keys rotate", plain("keys", "rotate", "--publish", "site"), 0),
+    ("keys rotate", plain("keys", "rotate", "--publish", "site", "--check"), 1),
     ("keys export", plain("keys", "export", "--public"), 0),
     ("keys export", plain("keys", "export", "--public", "--format", "pem"), 0),
     ("keys export", plain("keys", "export", "--public", "--format", "x509"), 0),

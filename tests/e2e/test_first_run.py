@@ -193,3 +193,18 @@ def test_a_configuration_elsewhere_is_named_by_flag_or_variable(world):
     by_flag = world.done("keys", "list", "--json", "--config", "here/my.toml")
     by_variable = world.done("keys", "list", "--json", env={"COUNTERSIGN_CONFIG": "here/my.toml"})
     assert by_flag == by_variable and len(json.loads(by_flag)["keys"]) == 1
+
+
+def test_init_with_a_key_makes_it_sign_or_says_that_another_one_does(world, pem):
+    """A store that is there already: its keys stay, and --key would only be published."""
+    store = {"COUNTERSIGN_STORE__URL": f"sqlite:{world.folder}/store.db", "COUNTERSIGN_SEALING__KEY": f"file:{world.folder}/sealing.key"}
+    world.done("init", "--config", "one/c.toml", "--key", pem["rsa"], "--kid", "first", env=store)
+    keys = lambda: json.loads(world.done("keys", "list", "--json", "--config", "one/c.toml", env=store))["keys"]  # noqa: E731
+    before = keys()
+    assert [(key["kid"], key["state"]) for key in before] == [("first", "active")]
+    why = world.fails(1, 'the store has keys already, and "first" signs in ring default', "init", "--config", "two/c.toml", "--key", pem["ec"], env=store)
+    assert "countersign keys import FILE --activate" in why and "COUNTERSIGN_STORE__URL" in why
+    assert keys() == before and not (world.folder / "two/c.toml").exists()
+    # The same key again is no other.
+    world.done("init", "--config", "two/c.toml", "--key", pem["rsa"], "--kid", "first", env=store)
+    assert keys() == before

@@ -46,5 +46,6 @@ def test_a_check_of_what_is_published_has_a_row_for_each_document(world):
     world.done("keys", "init")
     said = json.loads(world.run("publish", "--check", "--json").stdout)
     assert said["error"] == "published_unreachable", said
-    assert len(said["documents"]) > 5 and {row["problem"] for row in said["documents"]} == {"unreachable"}
-    assert all(row["url"].startswith("http://127.0.0.1:") and row["why"] for row in said["documents"])
+    assert len(said["documents"]) > 5 and {row["cause"] for row in said["documents"]} == {"fetch_connection"}
+    assert all(row["url"].startswith("http://127.0.0.1:") and row["message"] for row in said["documents"])
+    validator("checked documents").validate(said["documents"])

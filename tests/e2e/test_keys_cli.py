@@ -310,7 +310,6 @@ def test_a_new_key_is_in_use_by_a_running_server_within_seconds(world, pem):
 #: How a key of each kind of ring comes in, and what is said of one that signs at once.
 KINDS = {
     "published": ("default", "ES256", "verifiers that read the keys before this one was there refuse its tokens, for up to "),
-    "secret": ("default", "HS256", "it is in no JWKS, so every verifier that was not given it refuses its tokens until it is"),
     "secret-ring": ("secrets", "HS256", "it is in no JWKS, so every verifier that was not given it refuses its tokens until it is"),
     "unpublished": ("private", "ES256", "it is in no JWKS, so every verifier that was not given it refuses its tokens until it is"),
     "jaas": ("jaas", "RS256", "8x8 refuses its tokens until its public key is in the JaaS console, under API keys"),
@@ -349,6 +348,11 @@ def test_what_is_said_of_a_key_that_signs_at_once_is_true_for_its_kind_of_ring(w
     assert f"signs at once: {says}" in told, told
     assert ("countersign keys activate" in told) == (kind == "published"), told
     kid, _ = bring(3)
+    if kind == "jaas":
+        # 8x8 has a key that it has named.
+        done = world.run("keys", "activate", kid)
+        assert done.returncode == 0 and "refuses" not in done.stderr, done
+        return
     refused = world.fails(1, kid, "keys", "activate", kid)
     assert ("not seen at the public address" in refused) == (kind == "published"), refused
     assert ("is in no JWKS" in refused and "use --force" in refused) == (kind != "published"), refused

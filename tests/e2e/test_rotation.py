@@ -257,7 +257,6 @@ def test_a_turn_fails_where_the_key_that_signs_is_not_in_public(world):
         ('rotate_every = "5s"', "rotate_every 5s is shorter than a key takes to become known"),
         ('consumers = ["nobody"]', "is not a known consumer"),
         ('longest_token = "2s"', "tokens of client \"tests\" may live 3s"),
-        ('rotate_every = "12s"\npublish = false', "the ring is not published"),
         ('max_stale_signing = "2s"', "store.max_stale_signing: 2s is less than three times store.refresh"),
     ],
 )

@@ -155,7 +155,7 @@ pub(crate) struct VerifyArgs {
     /// The algorithm of keys that name none (PEM files, some JWKs) [default: RS256, the curve's own, or EdDSA]
     #[arg(long, value_name = "A", value_parser = algorithm())]
     pub(crate) algorithm: Option<Algorithm>,
-    /// Verify with a shared secret (HS256, or --algorithm): env:NAME or file:PATH
+    /// Verify with a shared secret, as text or JWK (HS256, or --algorithm): env:NAME or file:PATH
     #[arg(long, value_name = "env:NAME|file:PATH", conflicts_with = "jwks")]
     pub(crate) secret: Option<String>,
     /// How far the clocks of issuer and verifier may differ, 10m at most
@@ -190,11 +190,14 @@ pub(crate) enum KeysCommand {
     },
     /// Set times that lie in the future to now; only on a machine whose clock is right
     CorrectTimes,
-    /// Make the next key of a ring, shown to nobody yet
+    /// Make the next key of a ring; verifiers learn it later, or where a ring is not published, are given it now
     Prepare {
         /// The ring
         #[arg(long, default_value = "default")]
         ring: countersign_keyring::RingName,
+        /// Print the secret of a ring of HS256, HS384 or HS512: this once, and never again
+        #[arg(long)]
+        show_secret: bool,
     },
     /// Show a prepared key to verifiers (the documents are written by `countersign publish`)
     Publish {
@@ -238,12 +241,8 @@ pub(crate) enum KeysCommand {
         #[arg(long, value_name = "SHA256")]
         digest: Option<String>,
     },
-    /// Look at the JWKS as the world sees it and take the rotation steps that are due
-    Rotate {
-        /// One turn, which is what it does anyway; a running server takes turns by itself
-        #[arg(long)]
-        once: bool,
-    },
+    /// Look at the JWKS as the world sees it and take the rotation steps that are due; for a scheduler, also publish and check
+    Rotate(RotateArgs),
     /// Print public keys
     Export {
         /// Public keys, which is what it does anyway; private keys are never exported
@@ -285,6 +284,25 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         activate: bool,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RotateArgs {
+    /// One turn, which is what it does anyway; a running server takes turns by itself
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Then write the public documents there, as `countersign publish` does, whatever became of the turn
+    #[arg(long, value_name = "DIR|s3://BUCKET/PREFIX")]
+    pub(crate) publish: Option<PathBuf>,
+    /// The CloudFront distribution in front of the bucket: what has changed is taken out of its caches
+    #[arg(long, value_name = "DISTRIBUTION", requires = "publish")]
+    pub(crate) cloudfront: Option<String>,
+    /// Wait until CloudFront says that it is done, 10 minutes at most
+    #[arg(long, requires = "cloudfront")]
+    pub(crate) wait: bool,
+    /// Last compare what the issuer's URL serves with what it should, as `countersign publish --check` does
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -149,6 +149,15 @@ impl Authority {
                 "made the first key of this ring; if it had keys before, stop every server and restore the store from a backup"
             );
         }
+        let signs = |ring: &RingName| keyring.ring(ring).is_some_and(|ring| ring.active().is_some());
+        let empty = config.rings.iter().map(|ring| &ring.spec).filter(|spec| !signs(&spec.name));
+        for spec in empty.filter(|spec| spec.algorithm.is_symmetric()) {
+            tracing::warn!(
+                ring = spec.name.as_str(),
+                "has no key to sign with: `countersign keys prepare --ring {} --show-secret` makes a secret, and shows it for its verifiers",
+                spec.name
+            );
+        }
         Ok(keyring)
     }
 

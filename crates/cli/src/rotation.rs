@@ -11,7 +11,7 @@ use crate::{
 use countersign_issuer::JWKS_PATH;
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
 use countersign_keyring::{
-    Done, Keyring, KeyringError, LoadedKeyring, Look, RingName, Step, StoredKeyring, WentBack,
+    Done, Keyring, KeyringError, LoadedKeyring, Look, Ring, RingName, Step, StoredKeyring, WentBack,
 };
 use countersign_store::Clock;
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
@@ -63,7 +63,9 @@ impl Rotation {
 
     /// How long it is until the documents will be others, as far as that is planned.
     pub(crate) fn until_change(&self, keyring: &Keyring, now: Timestamp) -> Option<Duration> {
-        let changes = self.rings.iter().filter(|ring| ring.spec.make_first_key).filter_map(|ring| {
+        let shown = |ring: &&RingConfig| !self.unpublished.contains(&ring.spec.name);
+        let rings = self.rings.iter().filter(|ring| ring.spec.make_first_key).filter(shown);
+        let changes = rings.filter_map(|ring| {
             keyring.ring(&ring.spec.name)?.next_change(&ring.rotation, now).map(|at| at.since(now))
         });
         changes.min()
@@ -94,7 +96,8 @@ impl Rotation {
             tracing::error!(ring = ring.as_str(), kid, "this key signs and is not in {}", self.address);
         }
         let found = public.as_ref().ok().map(|public| (ours(&keyring, &public.keys), public.began));
-        let look = if somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
+        let look =
+            if self.somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
         let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
             // One ring that cannot go on holds up no other, and what was done before it failed was done.
@@ -115,6 +118,14 @@ impl Rotation {
             (due < now && !seen.contains(&active.kid)).then(|| (ring.spec.name.clone(), active.kid.clone()))
         });
         missing.collect()
+    }
+
+    /// Whether a published key waits until verifiers know it.
+    fn somebody_waits(&self, keyring: &Keyring) -> bool {
+        let waits = |ring: &Ring| {
+            ring.successor().is_some_and(|key| key.state.is_public() && key.public_key().is_some())
+        };
+        keyring.rings().any(|(name, ring)| !self.unpublished.contains(name) && waits(ring))
     }
 
     async fn look(
@@ -172,12 +183,6 @@ fn ours(keyring: &Keyring, keys: &[(String, PublicKey)]) -> BTreeSet<String> {
     keys.iter().filter(is_ours).map(|(kid, _)| kid.clone()).collect()
 }
 
-/// Whether a published key waits until verifiers know it.
-fn somebody_waits(keyring: &Keyring) -> bool {
-    let mut rings = keyring.rings();
-    rings.any(|(_, ring)| ring.successor().is_some_and(|key| key.state.is_public()))
-}
-
 /// What a turn came to, for programs.
 pub(crate) fn report(turn: &Turn) -> serde_json::Value {
     let done = turn
@@ -207,7 +212,7 @@ pub(crate) fn name(step: &Step) -> &'static str {
 mod tests {
     use super::*;
     use countersign_jose::{Algorithm, KeySize};
-    use countersign_keyring::{KeyPlace, RingSpec, Sealing, SealingKey};
+    use countersign_keyring::{Distribution, KeyPlace, RingSpec, Sealing, SealingKey};
     use countersign_store::{ManualClock, MemoryStore};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -231,7 +236,7 @@ mod tests {
             place: KeyPlace::Here,
         };
         keyring.ensure(std::slice::from_ref(&spec), start).await.unwrap();
-        let kid = keyring.prepare(&spec, start).await.unwrap().kid;
+        let kid = keyring.prepare(&spec, Distribution::Published, start).await.unwrap().kid;
         keyring.publish(&kid, start).await.unwrap();
         let stored = keyring.read().await.unwrap();
         let keys: Vec<_> =

@@ -5,7 +5,7 @@
 use crate::{
     authority::Authority,
     config::{self, RawConfig},
-    failure::{Outcome, configuration, internal, unwritable},
+    failure::{Outcome, configuration, internal, refused, unwritable},
     files::{self, Created, Draft},
     stores,
 };
@@ -93,6 +93,7 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     let authority = Authority::open_new(&config, environment).await?;
     if let Some(key) = &plan.key {
         let ring: RingName = "default".parse().map_err(internal)?;
+        refuse_to_only_publish(&authority, &ring, key).await?;
         let keys = std::slice::from_ref(key);
         authority.keyring.import(&ring, keys, Activation::IfRingHasNone, authority.clock.now()).await?;
     }
@@ -105,6 +106,21 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
         }
         Created::AlreadyThere => Ok(None),
     }
+}
+
+/// In a store whose ring has a key that signs, another one would be published and not sign, which is not what `--key` is for.
+async fn refuse_to_only_publish(authority: &Authority, ring: &RingName, key: &ImportedKey) -> Outcome {
+    let keyring = authority.keyring.read().await?;
+    let Some(active) = keyring.ring(ring).and_then(|ring| ring.active()) else { return Ok(()) };
+    if active.public_key() == key.public() && key.kid.as_ref().is_none_or(|kid| *kid == active.kid) {
+        return Ok(());
+    }
+    let why = format!(
+        "the store has keys already, and {:?} signs in ring {ring}, so --key would be published and not sign; leave --key out, and then run \
+         `countersign keys import FILE --activate`, or name another store (COUNTERSIGN_STORE__URL); nothing was changed",
+        active.kid
+    );
+    Err(refused("ring_has_a_key", why))
 }
 
 /// The file. What variables say of the store and the sealing key is written into it, so that it holds without them, too.

@@ -30,6 +30,14 @@ pub fn refusing(algorithm: &str, consumers: &[&Consumer]) -> Vec<&'static str> {
     lines.filter_map(refuses).collect()
 }
 
+/// The algorithms that a consumer takes; `None` where nothing is known of it.
+pub fn taken_by(consumer: &Consumer) -> Option<Vec<&'static str>> {
+    let mut lines = TABLE.lines().map(|line| line.split(','));
+    let algorithms = lines.next()?.skip(ABOUT);
+    let row = lines.find(|row| row.clone().nth(1) == Some(consumer.name))?.skip(ABOUT);
+    Some(algorithms.zip(row).filter_map(|(name, taken)| (taken == "yes").then_some(name)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +80,26 @@ mod tests {
         assert_eq!(refusing("EdDSA", &named(&["kubernetes", "jose", "countersign"])), ["Kubernetes"]);
         assert_eq!(refusing("ES256", &named(&["kubernetes"])), [""; 0]);
         assert_eq!(refusing("EdDSA", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn says_what_a_consumer_takes_where_that_is_known() {
+        let taken = |name: &str| taken_by(Consumer::named(name).unwrap());
+        assert_eq!(taken("aws-http-api"), Some(vec!["RS256", "RS384", "RS512"]));
+        assert_eq!(taken("aws-alb"), Some(vec!["RS256"]));
+        assert_eq!((taken("other"), taken("aws-cognito")), (None, None));
+        // Both are read from the same rows.
+        for consumer in crate::CONSUMERS.iter().filter(|consumer| consumer.name != "other") {
+            let taken = taken_by(consumer);
+            for algorithm in TABLE.lines().next().unwrap().split(',').skip(ABOUT) {
+                let refused = !refusing(algorithm, &named(&[consumer.name])).is_empty();
+                assert_eq!(
+                    refused,
+                    taken.as_ref().is_some_and(|taken| !taken.contains(&algorithm)),
+                    "{algorithm}"
+                );
+            }
+        }
     }
 
     #[test]

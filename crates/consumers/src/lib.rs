@@ -8,7 +8,7 @@
 
 mod algorithms;
 
-pub use algorithms::refusing;
+pub use algorithms::{refusing, taken_by};
 
 use std::time::Duration;
 

@@ -5,12 +5,13 @@
 //! Called by `countersign keys`.
 
 use crate::{
-    Activation, Change, KeyChange, Keyring, KeyringError, LifecycleError, Outcome, Replaced, RevokedKey,
-    Ring, RingSpec, RotationPolicy, StoredKeyring, What,
+    Activation, Change, Distribution, KeyChange, Keyring, KeyringError, LifecycleError, Outcome, Replaced,
+    RevokedKey, Ring, RingSpec, RotationPolicy, StoredKeyring, What,
     journal::REVOKED,
+    material::Material,
     stored::{Next, SealWith},
 };
-use countersign_jose::Timestamp;
+use countersign_jose::{SymmetricKey, Timestamp};
 use std::time::Duration;
 
 /// Whether a key may be activated that verifiers may not know yet.
@@ -22,13 +23,22 @@ pub enum Force {
     Yes,
 }
 
-/// A key that waits for its turn unseen.
+/// A key that waits for its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     /// Its name.
     pub kid: String,
     /// Whether it was made now.
     pub made: bool,
+}
+
+/// A shared secret that was made, for who gives it to its verifiers. Nothing else in this crate gives out a private key or secret.
+#[derive(Debug)]
+pub struct MadeSecret {
+    /// Its name.
+    pub kid: String,
+    /// The secret, this one time; `None` where a key waits already, and none was made.
+    pub secret: Option<SymmetricKey>,
 }
 
 /// What a revocation came to, step by step. It counts if either of the first two was done.
@@ -77,14 +87,22 @@ impl StoredKeyring {
         Ok(accepted)
     }
 
-    /// Makes a key that waits for its turn unseen. Where one waits already, that one is it.
-    pub async fn prepare(&self, spec: &RingSpec, now: Timestamp) -> Result<Prepared, KeyringError> {
-        let waiting = |keyring: &Keyring| {
-            keyring.ring(&spec.name).and_then(Ring::successor).map(|waiting| waiting.kid.clone())
-        };
+    /// Makes a key that waits for its turn: unseen, or where keys are given by hand, ready to be given. Where one waits already,
+    /// that one is it.
+    pub async fn prepare(
+        &self,
+        spec: &RingSpec,
+        distribution: Distribution,
+        now: Timestamp,
+    ) -> Result<Prepared, KeyringError> {
+        let waiting = |keyring: &Keyring| waiting(keyring, spec);
         if let Some(kid) = waiting(&self.read().await?) {
             return Ok(Prepared { kid, made: false });
         }
+        let activation = match distribution {
+            Distribution::Published => Activation::Later,
+            Distribution::ByHand => Activation::IfRingHasNone,
+        };
         let mut kid = String::new();
         let made = self
             .add_keys(SealWith::Current, now, |attempt| {
@@ -94,10 +112,33 @@ impl StoredKeyring {
                 }
                 let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
                 kid = key.kid.clone();
-                Ok(attempt.keyring.with_key(&spec.name, key, Activation::Later, now)?.into())
+                Ok(attempt.keyring.with_key(&spec.name, key, activation, now)?.into())
             })
             .await?;
         Ok(Prepared { kid, made: made.was_made() })
+    }
+
+    /// Makes a shared secret, and gives it to who asks, which is the only time that anybody sees it. It signs at once in a ring
+    /// without an active key, and else waits until verifiers were given it.
+    ///
+    /// # Errors
+    ///
+    /// If the algorithm of the ring takes key pairs, or the keyring cannot be read or written; then nothing was made.
+    pub async fn make_secret(&self, spec: &RingSpec, now: Timestamp) -> Result<MadeSecret, KeyringError> {
+        let (made, secret) = Material::generated_secret(spec)?;
+        let mut kid = made.kid.clone();
+        let change = self
+            .add_keys(SealWith::Current, now, |attempt| {
+                if let Some(waiting) = waiting(attempt.keyring, spec) {
+                    kid = waiting;
+                    return Ok(Next::Unchanged);
+                }
+                kid.clone_from(&made.kid);
+                let key = made.sealed(&spec.name, attempt.sealing)?;
+                Ok(attempt.keyring.with_key(&spec.name, &key, Activation::IfRingHasNone, now)?.into())
+            })
+            .await?;
+        Ok(MadeSecret { kid, secret: change.was_made().then_some(secret) })
     }
 
     /// Shows a prepared key to verifiers.
@@ -197,6 +238,11 @@ impl StoredKeyring {
         }
         Ok(active(&self.read().await?))
     }
+}
+
+/// The key of a ring that waits for its turn.
+fn waiting(keyring: &Keyring, spec: &RingSpec) -> Option<String> {
+    keyring.ring(&spec.name).and_then(Ring::successor).map(|waiting| waiting.kid.clone())
 }
 
 fn ring_of<'k>(keyring: &'k Keyring, kid: &str) -> Option<&'k Ring> {

@@ -8,8 +8,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a suite of tests says what it expects by failing")]
 
 use crate::{
-    Activation, Force, ImportedKey, ImportedMaterial, KeyPlace, KeyringError, LoadedKeyring, Needs, Reloaded,
-    RingName, RingSpec, RotationPolicy, SealingKey, StoredKeyring, document,
+    Activation, Distribution, Force, ImportedKey, ImportedMaterial, KeyPlace, KeyringError, LoadedKeyring,
+    Needs, Reloaded, RingName, RingSpec, RotationPolicy, SealingKey, StoredKeyring, document,
 };
 use countersign_jose::{Algorithm, KeySize, PrivateKey, Timestamp};
 use countersign_store::{Expect, Store};
@@ -90,6 +90,7 @@ fn spec() -> RingSpec {
 
 fn policy() -> RotationPolicy {
     let policy = RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: None,
         propagation: Duration::ZERO,
         longest_token: HOUR,
@@ -136,9 +137,9 @@ impl Scene {
         let loaded = server.load_to_mint(&needs(), NOW).await.unwrap();
         scene.first = signs(&loaded).unwrap();
         scene.before_rotation = scene.bytes().await;
-        let next = server.prepare(&spec(), NOW).await.unwrap().kid;
+        let next = server.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
         server.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
-        let waiting = server.prepare(&spec(), NOW).await.unwrap().kid;
+        let waiting = server.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
         server.publish(&waiting, NOW).await.unwrap();
         let key = PrivateKey::generate(Algorithm::EdDSA, KeySize::default()).unwrap();
         let leaked = ImportedKey {

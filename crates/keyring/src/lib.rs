@@ -36,7 +36,7 @@ mod stored;
 mod times;
 
 pub use adopt::{Adoptable, AdoptableKey};
-pub use by_hand::{Force, Prepared, Revocation};
+pub use by_hand::{Force, MadeSecret, Prepared, Revocation};
 pub use certificate::{Certificate, CertificateError, UnsignedCertificate};
 pub use continuity::{Continuity, Known, WentBack};
 pub use error::KeyringError;
@@ -52,7 +52,9 @@ pub use record::{
     RingNameError,
 };
 pub use reseal::{DataKey, Resealed};
-pub use rotation::{Look, Observations, Obstacle, Planned, PolicyError, RotationPolicy, Sighting, Step};
+pub use rotation::{
+    Distribution, Look, Observations, Obstacle, Planned, PolicyError, RotationPolicy, Sighting, Step,
+};
 pub use rotator::{Done, Needs};
 pub use sealing::{DataKeyRecord, DataKeyService, SealError, SealedKey, Sealing, SealingKey, WrappedKey};
 pub use service::{KeyService, RemoteKey, ServiceError};

@@ -106,13 +106,7 @@ impl Material {
     pub(crate) fn generated(spec: &RingSpec) -> Result<Self, KeyringError> {
         let algorithm = spec.algorithm;
         let (kid, public, secret) = match algorithm.key_kind() {
-            KeyKind::Oct { .. } => {
-                let key = SymmetricKey::generate(algorithm)?;
-                // A secret has no public thumbprint; its name must tell nothing about it.
-                let kid = SymmetricKey::generate(Algorithm::HS256)?;
-                let kid = base64url::encode(kid.expose_secret());
-                (kid, None, Zeroizing::new(key.expose_secret().to_vec()))
-            }
+            KeyKind::Oct { .. } => return Ok(Self::generated_secret(spec)?.0),
             KeyKind::Rsa | KeyKind::Ec(_) | KeyKind::Ed25519 => {
                 let key = PrivateKey::generate(algorithm, spec.size)?;
                 let public = key.public_key();
@@ -120,6 +114,19 @@ impl Material {
             }
         };
         Ok(Self { kid, algorithm, origin: KeyOrigin::Generated, public, private: Private::Here(secret) })
+    }
+
+    /// A new shared secret, and what is to be given to verifiers. It is text, as many take secrets as nothing else: so many random
+    /// bytes as the hash has, in base64url.
+    pub(crate) fn generated_secret(spec: &RingSpec) -> Result<(Self, SymmetricKey), KeyringError> {
+        let algorithm = spec.algorithm;
+        let random = SymmetricKey::generate(algorithm)?;
+        let text = Zeroizing::new(base64url::encode(random.expose_secret()).into_bytes());
+        // A secret has no public thumbprint; its name must tell nothing about it.
+        let kid = base64url::encode(SymmetricKey::generate(Algorithm::HS256)?.expose_secret());
+        let origin = KeyOrigin::Generated;
+        let secret = SymmetricKey::new(text.clone());
+        Ok((Self { kid, algorithm, origin, public: None, private: Private::Here(text) }, secret))
     }
 
     /// A new key, made by a service.

@@ -5,7 +5,7 @@
 //! service, and never anything else. A revoked key has no record: only its name stays, so that it never
 //! comes back. What may happen to a keyring is in `lifecycle`.
 
-use crate::{Certificate, Observations, SealedKey, sealing::DataKeyRecord};
+use crate::{Certificate, Distribution, Observations, SealedKey, sealing::DataKeyRecord};
 use countersign_jose::{Algorithm, Jwk, PublicJwk, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -149,7 +149,7 @@ pub struct KeyRecord {
     pub origin: KeyOrigin,
     /// When it came into the keyring.
     pub created_at: Timestamp,
-    /// When verifiers were first shown it, if they have been.
+    /// When verifiers were first shown it, if they have been; of a key that is given to them by hand, since when it could be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<Timestamp>,
     /// When it first signed, if it has.
@@ -275,7 +275,8 @@ impl RevokedKey {
     }
 }
 
-/// Where a key is in its life. A revoked key is not in the keyring any more. Keys in `Published`, `Active` and `Retired` are in the JWKS.
+/// Where a key is in its life. A revoked key is not in the keyring any more. Keys in `Published`, `Active` and `Retired` are in the
+/// JWKS, or where keys are given by hand ([`Distribution::ByHand`]), verifiers have them or are being given them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
@@ -297,6 +298,14 @@ impl KeyState {
             Self::Published => "published",
             Self::Active => "active",
             Self::Retired => "retired",
+        }
+    }
+
+    /// The word for it where keys come to verifiers so.
+    pub const fn name_in(self, distribution: Distribution) -> &'static str {
+        match (self, distribution) {
+            (Self::Published, Distribution::ByHand) => "handed-out",
+            (state, _) => state.name(),
         }
     }
 

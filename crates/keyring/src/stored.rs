@@ -37,7 +37,8 @@ pub struct RingSpec {
     pub algorithm: Algorithm,
     /// The size of RSA keys made for it.
     pub size: KeySize,
-    /// Whether a first key is made when the ring has none. Not so where the consumer names the key (JaaS).
+    /// Whether keys are made without anybody asking: the first one of a ring that has none, and the next one. Not so where the
+    /// consumer names the key (JaaS), nor where somebody has to be given it (shared secrets).
     pub make_first_key: bool,
     /// Where its keys are made.
     pub place: KeyPlace,
@@ -168,6 +169,8 @@ impl StoredKeyring {
             })
             .await?;
         }
+        // A keyring whose keys are all brought or asked for is one, too, and is not missed the next time.
+        self.change_states(now, |keyring| Ok((!keyring.is_stored()).then(|| keyring.clone()))).await?;
         self.load().await
     }
 

@@ -6,8 +6,9 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, SigningKey, Timestamp};
 use countersign_keyring::{
-    DataKeyService, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Needs, RemoteKey,
-    RingName, RingSpec, RotationPolicy, Sealing, SealingKey, ServiceError, StoredKeyring, WrappedKey,
+    DataKeyService, Distribution, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Needs,
+    RemoteKey, RingName, RingSpec, RotationPolicy, Sealing, SealingKey, ServiceError, StoredKeyring,
+    WrappedKey,
 };
 use countersign_store::{Expect, Key, ManualClock, MemoryStore, Store};
 use proptest::prelude::*;
@@ -32,6 +33,7 @@ fn spec(place: KeyPlace) -> RingSpec {
 
 fn policy() -> RotationPolicy {
     RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: None,
         propagation: Duration::ZERO,
         longest_token: HOUR,
@@ -124,11 +126,11 @@ impl Scene {
         let mut scene = Self { store, sealing, service: Service::new(), kids: Vec::new() };
         let keyring = scene.keyring();
         keyring.ensure(&[spec(KeyPlace::Here)], NOW).await.unwrap();
-        let second = keyring.prepare(&spec(KeyPlace::Here), NOW).await.unwrap().kid;
+        let second = keyring.prepare(&spec(KeyPlace::Here), Distribution::Published, NOW).await.unwrap().kid;
         keyring.activate(&second, &policy(), Force::Yes, NOW).await.unwrap();
         let other = RingSpec { name: "remote".parse().unwrap(), ..spec(KeyPlace::Service) };
         keyring.ensure(&[other], NOW).await.unwrap();
-        keyring.prepare(&spec(KeyPlace::Here), NOW).await.unwrap();
+        keyring.prepare(&spec(KeyPlace::Here), Distribution::Published, NOW).await.unwrap();
         let read = keyring.read().await.unwrap();
         scene.kids = read.rings().flat_map(|(_, ring)| ring.keys()).map(|key| key.kid.clone()).collect();
         scene

@@ -4,7 +4,8 @@
 
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    KeyPlace, KeyringError, LoadedKeyring, Look, Needs, RingSpec, SealingKey, StoredKeyring, WentBack,
+    Distribution, KeyPlace, KeyringError, LoadedKeyring, Look, Needs, RingSpec, SealingKey, StoredKeyring,
+    WentBack,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -46,12 +47,12 @@ async fn a_process_that_saw_the_newer_document_keeps_its_keys_when_the_store_goe
     let running = process();
     running.ensure(&[spec()], NOW).await.unwrap();
     let old = document(&store).await.bytes;
-    running.prepare(&spec(), NOW).await.unwrap();
+    running.prepare(&spec(), Distribution::Published, NOW).await.unwrap();
     let fork = {
         // Another history of the same keyring: with the same number, other content.
         let newest = document(&store).await.bytes;
         put(&store, &old).await;
-        process().prepare(&spec(), NOW).await.unwrap();
+        process().prepare(&spec(), Distribution::Published, NOW).await.unwrap();
         let fork = document(&store).await.bytes;
         put(&store, &newest).await;
         fork
@@ -73,7 +74,10 @@ async fn a_process_that_saw_the_newer_document_keeps_its_keys_when_the_store_goe
         let why = problem(&running, &loaded).await.unwrap();
         assert!(matches!(&why, KeyringError::WentBack(found) if *found == expected), "{why}");
         // It does not build on it either; one that saw nothing cannot know.
-        assert_eq!(running.prepare(&spec(), NOW).await.unwrap_err().code(), "keyring_went_back");
+        assert_eq!(
+            running.prepare(&spec(), Distribution::Published, NOW).await.unwrap_err().code(),
+            "keyring_went_back"
+        );
         process().load().await.unwrap();
     }
     put(&store, &other).await;
@@ -101,7 +105,7 @@ async fn a_look_at_the_public_address_is_a_new_sequence_and_not_a_change_of_the_
     let seen = running.reload(&loaded, &Needs::new(), NOW).await.keys.unwrap();
     assert_eq!((seen.records().sequence(), seen.records().keys_sequence()), (2, 1));
     assert!(seen.records().observations().of(&kid).is_some());
-    other.prepare(&spec(), NOW).await.unwrap();
+    other.prepare(&spec(), Distribution::Published, NOW).await.unwrap();
     let changed = running.reload(&seen, &Needs::new(), NOW).await.keys.unwrap();
     assert_eq!((changed.records().sequence(), changed.records().keys_sequence()), (3, 3));
     assert_eq!(changed.records().id(), loaded.records().id());

@@ -9,8 +9,8 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, PrivateKey, PublicJwk, PublicKey, Timestamp};
 use countersign_keyring::{
-    KeyPlace, KeyService, KeyringError, LoadedKeyring, Needs, RemoteKey, RingName, RingSpec, SealingKey,
-    ServiceError, StoredKeyring,
+    Distribution, KeyPlace, KeyService, KeyringError, LoadedKeyring, Needs, RemoteKey, RingName, RingSpec,
+    SealingKey, ServiceError, StoredKeyring,
 };
 use countersign_store::{Expect, Key, ManualClock, MemoryStore, Store};
 use proptest::prelude::*;
@@ -74,12 +74,12 @@ impl Scene {
         let keyring = scene.process();
         keyring.ensure(&[spec()], NOW).await.unwrap();
         scene.keep().await;
-        let leaked = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+        let leaked = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
         keyring.publish(&leaked, NOW).await.unwrap();
         scene.keep().await;
         keyring.revoke(&leaked, NOW).await.unwrap();
         scene.keep().await;
-        keyring.prepare(&spec(), NOW).await.unwrap();
+        keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap();
         scene.keep().await;
         scene
     }
@@ -225,7 +225,7 @@ async fn nothing_that_the_store_is_given_without_the_sealing_key_reaches_verifie
         assert!(reloaded.keys.is_none() && reloaded.problem.is_some(), "{name}: {reloaded:?}");
         // Nothing is written over it either.
         for outcome in [
-            running.prepare(&spec(), NOW).await.map(|_| ()),
+            running.prepare(&spec(), Distribution::Published, NOW).await.map(|_| ()),
             scene.process().ensure(&[spec()], NOW).await.map(|_| ()),
             scene.process().publish("x", NOW).await.map(|_| ()),
         ] {

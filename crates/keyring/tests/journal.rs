@@ -5,8 +5,9 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, PrivateKey, Timestamp};
 use countersign_keyring::{
-    Activation, DataKey, Force, ImportedKey, ImportedMaterial, Journal, KeyChange, KeyPlace, KeyringError,
-    Look, Needs, Outcome, RingName, RingSpec, RotationPolicy, Sealing, SealingKey, StoredKeyring, What,
+    Activation, DataKey, Distribution, Force, ImportedKey, ImportedMaterial, Journal, KeyChange, KeyPlace,
+    KeyringError, Look, Needs, Outcome, RingName, RingSpec, RotationPolicy, Sealing, SealingKey,
+    StoredKeyring, What,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
 use std::{
@@ -110,6 +111,7 @@ fn world() -> (Arc<Losing>, Arc<SealingKey>, Arc<Notes>, StoredKeyring) {
 
 fn policy() -> RotationPolicy {
     RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: Some(24 * HOUR),
         propagation: HOUR,
         keep_retired: HOUR,
@@ -132,7 +134,7 @@ async fn everything_that_people_do_to_keys_is_told_once_for_each_key() {
     keyring.activate("b", &policy(), Force::Yes, NOW).await.unwrap();
     assert_eq!(notes.told(), ["state a active retired", "state b published active"]);
 
-    let made = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    let made = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     assert_eq!(notes.told(), [format!("added {made} - prepared")]);
     keyring.publish(&made, NOW).await.unwrap();
     assert_eq!(notes.told(), [format!("state {made} prepared published")]);

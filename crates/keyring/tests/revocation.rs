@@ -5,9 +5,9 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, PrivateKey, SigningKey, Timestamp};
 use countersign_keyring::{
-    Activation, Change, DataKeyService, ImportedKey, ImportedMaterial, KeyPlace, KeyService, KeyringError,
-    LifecycleError, LoadedKeyring, Needs, RemoteKey, Replaced, RingName, RingSpec, Sealing, SealingKey,
-    ServiceError, StoredKeyring, WrappedKey,
+    Activation, Change, DataKeyService, Distribution, ImportedKey, ImportedMaterial, KeyPlace, KeyService,
+    KeyringError, LifecycleError, LoadedKeyring, Needs, RemoteKey, Replaced, RingName, RingSpec, Sealing,
+    SealingKey, ServiceError, StoredKeyring, WrappedKey,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
 use proptest::prelude::*;
@@ -317,7 +317,7 @@ async fn a_key_is_revoked_whatever_else_is_broken() {
             "the key is with a service that is away" => scene.kms.away.store(true, Ordering::SeqCst),
             "another key is with a service that is away"
             | "another key is with a service that this program does not have" => {
-                command.prepare(&with_service, NOW).await.unwrap();
+                command.prepare(&with_service, Distribution::Published, NOW).await.unwrap();
                 scene.kms.away.store(true, Ordering::SeqCst);
                 if broken.ends_with("does not have") {
                     command = StoredKeyring::new(scene.store.clone(), Arc::clone(&scene.sealing));
@@ -445,7 +445,7 @@ async fn a_mark_that_was_seen_counts_although_it_is_taken_away_again() {
 #[tokio::test]
 async fn what_waits_takes_over_from_a_revoked_key_in_the_same_change() {
     let mut scene = Scene::new().await;
-    let next = scene.command().prepare(&spec(), NOW).await.unwrap().kid;
+    let next = scene.command().prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     let revocation = scene.command().revoke(&scene.kid, NOW).await.unwrap();
     assert_eq!(revocation.active.as_ref(), Some(&next));
     assert!(!scene.trusts().await && trusts(&scene.loaded, &next));
@@ -467,7 +467,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut scene = Scene::new().await;
-            scene.command().prepare(&spec(), NOW).await.unwrap();
+            scene.command().prepare(&spec(), Distribution::Published, NOW).await.unwrap();
             let leaked = imported(Some("leaked"));
             scene.command().import(&ring(), &[leaked], Activation::IfRingHasNone, NOW).await.unwrap();
             scene.command().revoke("leaked", NOW).await.unwrap();

@@ -5,9 +5,9 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Change, Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Look, Needs, Obstacle,
-    PolicyError, Prepared, RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey, ServiceError, Step,
-    StoredKeyring,
+    Change, Distribution, Done, Force, KeyPlace, KeyService, KeyState, KeyringError, LifecycleError, Look,
+    Needs, Obstacle, PolicyError, Prepared, RemoteKey, RingName, RingSpec, RotationPolicy, SealingKey,
+    ServiceError, Step, StoredKeyring,
 };
 use countersign_store::{ManualClock, MemoryStore};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -38,6 +38,7 @@ fn spec() -> RingSpec {
 
 fn policy() -> RotationPolicy {
     RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: Some(DAY * 30),
         propagation: HOUR * 2,
         longest_token: HOUR,
@@ -163,9 +164,10 @@ async fn looks_on_clocks_that_differ_by_the_skew_add_up() {
 async fn by_hand_a_key_is_prepared_published_and_activated_and_twice_is_once() {
     let keyring = keyring();
     let first = advance(&keyring, NOW).await[0].kid.clone();
-    let Prepared { kid: second, made } = keyring.prepare(&spec(), NOW).await.unwrap();
+    let Prepared { kid: second, made } =
+        keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap();
     assert!(made);
-    let again = keyring.prepare(&spec(), NOW).await.unwrap();
+    let again = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap();
     assert_eq!(again, Prepared { kid: second.clone(), made: false });
     assert_eq!(states(&keyring).await, [KeyState::Active, KeyState::Prepared]);
     assert!(
@@ -254,7 +256,7 @@ async fn revoking_is_at_once_and_the_next_key_signs_at_once() {
     assert_eq!(keyring.replace(&spec(), NOW).await.unwrap(), Some(second.clone()), "it has one that signs");
 
     // With one waiting, that one takes over.
-    let third = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    let third = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     assert_eq!(keyring.revoke(&second, NOW).await.unwrap().active, Some(third));
     for refused in [
         keyring.activate(&first, &policy(), Force::Yes, NOW).await,
@@ -346,7 +348,7 @@ async fn no_change_of_the_configuration_removes_a_key_while_its_tokens_live() {
         let keyring = keyring();
         let old = advance(&keyring, NOW).await[0].kid.clone();
         keyring.load_to_mint(&needs(first.least_keep_retired()), NOW).await.unwrap();
-        let new = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+        let new = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
         keyring.activate(&new, &short, Force::Yes, NOW).await.unwrap();
         // A server with the other configuration starts.
         keyring.load_to_mint(&needs(then.least_keep_retired()), NOW).await.unwrap();
@@ -379,7 +381,7 @@ async fn a_longer_need_is_noted_before_the_keys_are_handed_out_and_never_shorten
     }
     // Another key became active meanwhile: who reloads notes it for that one, before it is used.
     let known = keyring.load().await.unwrap();
-    let next = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    let next = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     keyring.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
     let reloaded = keyring.reload(&known, &needs(DAY * 9), NOW).await.keys.unwrap();
     assert_eq!(reloaded.records().find(&next).unwrap().1.keep_after, DAY * 9);
@@ -389,7 +391,7 @@ async fn a_longer_need_is_noted_before_the_keys_are_handed_out_and_never_shorten
 async fn when_a_key_first_signed_is_kept_and_its_turn_counts_from_the_last_time() {
     let keyring = keyring();
     let first = advance(&keyring, NOW).await[0].kid.clone();
-    let second = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    let second = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     keyring.activate(&second, &policy(), Force::Yes, NOW.plus(HOUR)).await.unwrap();
     keyring.activate(&first, &policy(), Force::Yes, NOW.plus(DAY)).await.unwrap();
     let stored = keyring.read().await.unwrap();

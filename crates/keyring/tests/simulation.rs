@@ -18,8 +18,8 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    KeyPlace, Keyring, LoadedKeyring, Look, Needs, Reloaded, RingName, RingSpec, RotationPolicy, SealingKey,
-    StoredKeyring,
+    Distribution, KeyPlace, Keyring, LoadedKeyring, Look, Needs, Reloaded, RingName, RingSpec,
+    RotationPolicy, SealingKey, StoredKeyring,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
 use std::{
@@ -246,6 +246,7 @@ struct World {
 
 fn policy() -> RotationPolicy {
     let policy = RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: Some(Duration::from_secs(30 * DAY)),
         // The slowest verifier, and the network between.
         propagation: Duration::from_secs(2 * HOUR + MAX_AGE + LATE),
@@ -263,6 +264,7 @@ fn another_policy(dice: &mut Dice) -> RotationPolicy {
     let seconds = |dice: &mut Dice, from: u64, to: u64| Duration::from_secs(from + dice.below(to - from));
     let good = policy();
     let policy = RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: Some(seconds(dice, 20 * DAY, 40 * DAY)),
         propagation: good.propagation + seconds(dice, 0, HOUR),
         longest_token: seconds(dice, HOUR, 4 * DAY),

@@ -3,8 +3,8 @@
 
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Force, KeyPlace, LoadedKeyring, Needs, Reloaded, RingName, RingSpec, RotationPolicy, SealingKey,
-    StoredKeyring, conformance,
+    Distribution, Force, KeyPlace, LoadedKeyring, Needs, Reloaded, RingName, RingSpec, RotationPolicy,
+    SealingKey, StoredKeyring, conformance,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, SqliteConfig, SqliteStore, Store};
 use std::{
@@ -39,6 +39,7 @@ fn spec() -> RingSpec {
 
 fn policy() -> RotationPolicy {
     let policy = RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: None,
         propagation: Duration::ZERO,
         longest_token: HOUR,
@@ -81,9 +82,9 @@ async fn server(world: &World) -> (StoredKeyring, LoadedKeyring) {
     let keyring = world.keyring();
     keyring.ensure(&[spec()], NOW).await.unwrap();
     keyring.load_to_mint(&needs(), NOW).await.unwrap();
-    let next = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    let next = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     keyring.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
-    let waiting = keyring.prepare(&spec(), NOW).await.unwrap().kid;
+    let waiting = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     keyring.publish(&waiting, NOW).await.unwrap();
     let loaded = keyring.load_to_mint(&needs(), NOW).await.unwrap();
     (keyring, loaded)
@@ -100,7 +101,7 @@ async fn another_authority(world: &World, changes: usize) {
     let other = world.keyring();
     other.ensure(&[spec()], NOW).await.unwrap();
     for _ in 0..changes {
-        let made = other.prepare(&spec(), NOW).await.unwrap().kid;
+        let made = other.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
         other.remove(&made, Duration::ZERO, NOW).await.unwrap();
     }
 }

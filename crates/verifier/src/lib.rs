@@ -51,7 +51,7 @@ pub use countersign_jose::{Check, Verdict};
 pub use error::{Fault, VerifyError};
 pub use fetch::{
     Fetch, FetchError, FetchLimits, Fetched, HttpsClient, HttpsFetch, KeyServer, Lookups, MAX_KEY_BYTES,
-    Reread, https_client,
+    Reread, Stated, https_client,
 };
 pub use keys::public_key;
 pub use preset::Preset;

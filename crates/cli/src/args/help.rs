@@ -91,7 +91,14 @@ const EXAMPLES: [(&str, &[&str], &str); 43] = [
     ("keys init", &["countersign keys init"], "stores.md"),
     ("keys accept-loss", &["countersign keys accept-loss --sequence 7 lost-kid"], "stores.md"),
     ("keys correct-times", &["countersign keys correct-times"], "operations.md"),
-    ("keys prepare", &["countersign keys prepare", "countersign keys prepare --ring jaas"], "keys.md"),
+    (
+        "keys prepare",
+        &[
+            "countersign keys prepare",
+            "countersign keys prepare --ring hs --show-secret --json | jq -r .secret",
+        ],
+        "keys.md",
+    ),
     ("keys publish", &["countersign keys publish k2"], "keys.md"),
     ("keys activate", &["countersign keys activate k2", "countersign keys activate k2 --force"], "keys.md"),
     ("keys retire", &["countersign keys retire k2"], "keys.md"),
@@ -102,7 +109,14 @@ const EXAMPLES: [(&str, &[&str], &str); 43] = [
         "keys.md",
     ),
     ("keys adopt", &["countersign keys adopt", "countersign keys adopt --digest SHA256"], "stores.md"),
-    ("keys rotate", &["countersign keys rotate; countersign publish s3://my-bucket"], "keys.md"),
+    (
+        "keys rotate",
+        &[
+            "countersign keys rotate --publish site --check",
+            "countersign keys rotate --publish s3://my-bucket --cloudfront E2QW --check",
+        ],
+        "scheduler.md",
+    ),
     (
         "keys export",
         &["countersign keys export > jwks.json", "countersign keys export --format pem --ring default"],

@@ -12,7 +12,7 @@ use crate::{
     pasted::Pasted,
 };
 use countersign_jose::{
-    Algorithm, KeyError, KeySet, SymmetricKey, Verified, VerifyingKey, quoted, shown_json,
+    Algorithm, Jwk, KeyError, KeySet, SymmetricKey, Verified, VerifyingKey, quoted, shown_json,
 };
 use countersign_settings::SecretRef;
 use countersign_store::{Clock, SystemClock};
@@ -128,16 +128,25 @@ impl Keys {
         issuer: Option<String>,
         algorithm: Option<Algorithm>,
     ) -> Outcome<Self> {
-        let algorithm = algorithm.unwrap_or(Algorithm::HS256);
-        if !algorithm.is_symmetric() {
-            return Err(usage(format!("--secret is for HS256, HS384 and HS512, and not for {algorithm}")));
-        }
         let about = |why: &dyn std::fmt::Display| usage(format!("--secret: {why}"));
         let parsed: SecretRef = reference.parse().map_err(|why| about(&why))?;
         let secret =
             parsed.read(&context.environment.folder, context.environment).map_err(|why| about(&why))?;
         // An editor puts a line end behind a secret, which is not part of it.
-        let secret = SymmetricKey::new(secret.trim_end_matches(['\r', '\n']).as_bytes().to_vec().into());
+        let text = secret.trim_end_matches(['\r', '\n']);
+        let (secret, own) = match text.trim_start().starts_with('{') {
+            true => {
+                let jwk = Jwk::parse(text.as_bytes()).map_err(|why| about(&why))?;
+                let own = jwk.algorithm();
+                let none = "this JWK holds no shared secret (`kty` `oct`); give keys with --jwks";
+                (jwk.into_symmetric_key().ok_or_else(|| about(&none))?, own)
+            }
+            false => (SymmetricKey::new(text.as_bytes().to_vec().into()), None),
+        };
+        let algorithm = algorithm.or(own).unwrap_or(Algorithm::HS256);
+        if !algorithm.is_symmetric() {
+            return Err(usage(format!("--secret is for HS256, HS384 and HS512, and not for {algorithm}")));
+        }
         let (source, from) = (KeySource::HmacSecret(secret), reference.to_owned());
         Ok(Self { source, from, issuer, algorithms: vec![algorithm] })
     }

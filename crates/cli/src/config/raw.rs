@@ -334,7 +334,8 @@ impl Default for RawLimits {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawRing {
-    /// The algorithm of keys made for this ring. RS256 is what every consumer takes.
+    /// The algorithm of keys made for this ring. RS256 is what every consumer takes. The keys of HS256, HS384 and HS512 are secrets, which
+    /// are made on request and shown once (`countersign keys prepare --show-secret`; see keys.md).
     #[schemars(with = "String")]
     pub(crate) algorithm: Algorithm,
     /// The size of RSA keys made for this ring: 2048, 3072 or 4096.
@@ -348,14 +349,17 @@ pub(crate) struct RawRing {
     /// Whether its public keys are in the JWKS. Default: yes, but not for the ring of profile `jaas`, whose key 8x8 is
     /// given by hand.
     pub(crate) publish: Option<bool>,
-    /// How long a key signs before the next one takes over, like `90days`. Not set: by hand, with `countersign keys`.
+    /// How long a key signs before the next one takes over, like `90days`. Not set: by hand, with `countersign keys`. In a ring that is
+    /// not published only with `propagation`, and never with secrets or the ring of profile `jaas`.
     pub(crate) rotate_every: Option<String>,
-    /// Who verifies its tokens; a new key waits until the slowest of them knows it: `aws-http-api`, `aws-rest-api`, `aws-alb`,
+    /// Who verifies its tokens; each has to take the algorithm, and a new key waits until the slowest of them
+    /// knows it: `aws-http-api`, `aws-rest-api`, `aws-alb`,
     /// `aws-iam`, `aws-cognito`, `aws-appsync`, `aws-verified-permissions`, `envoy`, `jitsi`, `countersign`, `jose`, `pyjwt`,
     /// `aws-jwt-verify`, `kubernetes`, or `other` (a day).
     pub(crate) consumers: Vec<String>,
     /// How long a new key must be seen in public before it signs. Default: the longest key cache of the consumers, and
-    /// `jwks.max_age`.
+    /// `jwks.max_age`. For secrets and rings that are not published: how long it takes until every verifier was
+    /// given a new key. Default: the longest key cache of the consumers, and nothing for the ring of profile `jaas`, as 8x8 has every key that it has named.
     pub(crate) propagation: Option<String>,
     /// The longest lifetime of a token it signs. Default: the longest `max_lifetime` of a client, and a day at least.
     pub(crate) longest_token: Option<String>,

@@ -245,7 +245,12 @@ pub(super) fn resolve(
             unpublished_rings.insert(spec.name.clone());
         }
         let consumers = consumers::of(name, ring)?;
-        let rotation = rotation::policy(&raw, name, ring, &consumers, published)?;
+        let reach = match published {
+            _ if jaas_rings.contains(&spec.name) => rotation::Reach::Jaas,
+            true => rotation::Reach::Published,
+            false => rotation::Reach::ByHand,
+        };
+        let rotation = rotation::policy(&raw, name, ring, &consumers, reach)?;
         specs.push(RingConfig { spec, consumers, rotation });
     }
     let issuer = IssuerUrl::parse(&raw.issuer, http).map_err(|why| at("issuer", why))?;
@@ -478,8 +483,12 @@ fn ring_spec(name: &str, ring: &RawRing, jaas_rings: &BTreeSet<RingName>) -> Out
         4096 => KeySize::Rsa4096,
         other => return Err(at(&key, format!("rsa_bits {other} is not 2048, 3072 or 4096"))),
     };
-    // 8x8 names the key of a JaaS ring, so it can only be imported.
-    let make_first_key = !jaas_rings.contains(&name);
+    if ring.algorithm.is_symmetric() && ring.publish == Some(true) {
+        let why = format!("keys for {} are secrets, which are never published; leave it out", ring.algorithm);
+        return Err(at(&format!("{key}.publish"), why));
+    }
+    // 8x8 names the key of a JaaS ring, so it can only be imported, and somebody has to be given a secret.
+    let make_first_key = !jaas_rings.contains(&name) && !ring.algorithm.is_symmetric();
     let place = match ring.signer {
         RawSigner::Local => KeyPlace::Here,
         RawSigner::Kms => {

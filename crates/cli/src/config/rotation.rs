@@ -7,7 +7,7 @@ use super::{
 };
 use crate::failure::Outcome;
 use countersign_consumers::Consumer;
-use countersign_keyring::{Needs, RotationPolicy};
+use countersign_keyring::{Distribution, Needs, RotationPolicy};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -21,32 +21,51 @@ impl Config {
     }
 }
 
+/// How verifiers come to the keys of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// By the public documents.
+    Published,
+    /// They are given them.
+    ByHand,
+    /// 8x8 has every key that has a name, because it gives it the name.
+    Jaas,
+}
+
 /// The policy of one ring, checked.
 pub(super) fn policy(
     raw: &RawConfig,
     name: &str,
     ring: &RawRing,
     consumers: &[&Consumer],
-    published: bool,
+    reach: Reach,
 ) -> Outcome<RotationPolicy> {
     let key = |setting: &str| format!("rings.{name}.{setting}");
     let given = |setting: &str, text: &Option<String>| {
         text.as_ref().map(|text| duration(&key(setting), text)).transpose()
     };
     let rotate_every = given("rotate_every", &ring.rotate_every)?;
-    if rotate_every.is_some() && !published {
-        return Err(at(
-            &key("rotate_every"),
-            "the ring is not published, so nobody can see its keys; rotate it by hand",
-        ));
+    if rotate_every.is_some()
+        && let Some(why) = not_by_itself(name, ring, reach)
+    {
+        return Err(at(&key("rotate_every"), why));
     }
     let slowest = consumers.iter().map(|consumer| consumer.key_cache).max().unwrap_or_default();
-    let max_age = duration("jwks.max_age", &raw.jwks.max_age)?;
+    let usual = match reach {
+        Reach::Published if ring.algorithm.is_symmetric() => slowest,
+        Reach::Published => slowest.saturating_add(duration("jwks.max_age", &raw.jwks.max_age)?),
+        Reach::ByHand => slowest,
+        Reach::Jaas => Duration::ZERO,
+    };
     let max_stale = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
     let refresh = duration("store.refresh", &raw.store.refresh)?;
     let mut policy = RotationPolicy {
+        distribution: match reach {
+            Reach::Published => Distribution::Published,
+            Reach::ByHand | Reach::Jaas => Distribution::ByHand,
+        },
         rotate_every,
-        propagation: given("propagation", &ring.propagation)?.unwrap_or(slowest.saturating_add(max_age)),
+        propagation: given("propagation", &ring.propagation)?.unwrap_or(usual),
         longest_token: given("longest_token", &ring.longest_token)?.unwrap_or(longest_token(raw)?),
         skew: duration("rotation.skew", &raw.rotation.skew)?,
         signer_lag: max_stale.saturating_add(refresh),
@@ -66,6 +85,28 @@ pub(super) fn policy(
         }
     }
     Ok(policy)
+}
+
+/// Why the keys of a ring cannot take turns without anybody doing something, and what to do instead.
+fn not_by_itself(name: &str, ring: &RawRing, reach: Reach) -> Option<String> {
+    let algorithm = ring.algorithm;
+    match reach {
+        Reach::Jaas => Some(
+            "8x8 names the keys of this ring, so none can be made without the JaaS console; leave it out, and rotate by hand \
+             (docs/jaas.md)"
+                .to_owned(),
+        ),
+        _ if algorithm.is_symmetric() => Some(format!(
+            "keys for {algorithm} are secrets that verifiers have to be given, and nobody would be given one that is made without \
+             anybody asking; leave it out, and rotate by hand with `countersign keys prepare --ring {name} --show-secret`"
+        )),
+        Reach::ByHand if ring.propagation.is_none() => Some(format!(
+            "the ring is not published, so nobody can see when verifiers have its next key; say with rings.{name}.propagation how \
+             long it takes until all of them were given what `countersign keys export --ring {name}` prints, or leave \
+             rotate_every out and rotate by hand"
+        )),
+        Reach::ByHand | Reach::Published => None,
+    }
 }
 
 fn longest_token(raw: &RawConfig) -> Outcome<Duration> {

@@ -5,7 +5,7 @@
 //! later change of the configuration removes a key whose tokens live. Pinned by tests/rotation.rs and
 //! tests/simulation.rs.
 
-use super::{Observations, RotationPolicy};
+use super::{Distribution, Observations, RotationPolicy};
 use crate::{KeyRecord, KeyState, Ring};
 use countersign_jose::Timestamp;
 
@@ -80,7 +80,8 @@ impl Ring {
         waiting(KeyState::Published).or_else(|| waiting(KeyState::Prepared))
     }
 
-    /// When a key may become active: after it was seen for as long as the slowest consumer needs.
+    /// When a key may become active: after it was seen for as long as the slowest consumer needs. Of a key that is given by hand
+    /// nothing is ever seen, so that time begins when it could be given.
     pub fn known_at(
         &self,
         kid: &str,
@@ -88,8 +89,14 @@ impl Ring {
         seen: &Observations,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let since = seen.seen_since(kid, policy.longest_gap(), policy.skew, now)?;
-        // The process that saw it first may have been behind.
+        let key = self.keys().iter().find(|key| key.kid == kid)?;
+        let since = match key.distribution(policy) {
+            Distribution::Published => seen.seen_since(kid, policy.longest_gap(), policy.skew, now)?,
+            // Where nobody needs time for it, it is known by whom it is for.
+            Distribution::ByHand if policy.propagation.is_zero() => return Some(key.published_at?.min(now)),
+            Distribution::ByHand => key.published_at?,
+        };
+        // The process whose time that is may have been behind.
         Some(since.plus(policy.propagation.saturating_add(policy.skew)))
     }
 
@@ -122,5 +129,12 @@ impl Ring {
     fn removal(&self, key: &KeyRecord, policy: &RotationPolicy, now: Timestamp) -> Option<Planned> {
         let at = self.removable_at(key, policy.keep_retired, policy.skew, now)?;
         Some(Planned { step: Step::Remove(key.kid.clone()), at, obstacle: None })
+    }
+}
+
+impl KeyRecord {
+    /// How verifiers come to this key of a ring under `policy`.
+    pub fn distribution(&self, policy: &RotationPolicy) -> Distribution {
+        if self.public.is_some() { policy.distribution } else { Distribution::ByHand }
     }
 }

@@ -2,13 +2,24 @@
 
 use std::time::Duration;
 
+/// How verifiers come to the keys of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distribution {
+    /// They read the public JWKS, where it can be seen what they read.
+    Published,
+    /// Somebody gives them each key, and nothing can be seen of it. Shared secrets are never published, whatever their ring says.
+    ByHand,
+}
+
 /// How one ring rotates. All of it in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotationPolicy {
+    /// How verifiers come to its keys.
+    pub distribution: Distribution,
     /// How long a key signs before the next one takes over; `None` for rotation by hand.
     pub rotate_every: Option<Duration>,
     /// How long a key must have been seen in public before it may sign: the longest time any consumer goes on with keys it has
-    /// read, and any cache in between.
+    /// read, and any cache in between. Where keys are given by hand, how long after it was made all consumers have it.
     pub propagation: Duration,
     /// The longest lifetime of a token this ring signs.
     pub longest_token: Duration,

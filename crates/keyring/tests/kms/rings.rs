@@ -3,8 +3,8 @@
 use crate::place::{ISSUER, NOW, Place, keyring, ring, spec, store, token};
 use countersign_jose::{Algorithm, KeySize};
 use countersign_keyring::{
-    Activation, Force, Imported, ImportedKey, ImportedMaterial, Keyring, KeyringError, Prepared,
-    RotationPolicy, Sealing, SealingKey, ServiceError, StoredKeyring,
+    Activation, Distribution, Force, Imported, ImportedKey, ImportedMaterial, Keyring, KeyringError,
+    Prepared, RotationPolicy, Sealing, SealingKey, ServiceError, StoredKeyring,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -60,12 +60,14 @@ async fn a_ring_in_kms_is_rotated_by_new_keys_and_its_certificates_are_signed_on
     let spec = spec(Algorithm::ES256);
     keyring.ensure(std::slice::from_ref(&spec), NOW).await.unwrap();
     assert_eq!(place.asked("Sign").len(), 1, "the certificate");
-    let Prepared { kid: next, made: is_new } = keyring.prepare(&spec, NOW).await.unwrap();
+    let Prepared { kid: next, made: is_new } =
+        keyring.prepare(&spec, Distribution::Published, NOW).await.unwrap();
     assert!(is_new);
-    let again = keyring.prepare(&spec, NOW).await.unwrap();
+    let again = keyring.prepare(&spec, Distribution::Published, NOW).await.unwrap();
     assert_eq!(again, Prepared { kid: next.clone(), made: false });
     assert_eq!(place.asked("CreateKey").len(), 2);
     let policy = RotationPolicy {
+        distribution: Distribution::Published,
         rotate_every: None,
         propagation: Duration::ZERO,
         longest_token: Duration::from_secs(60),

@@ -4,8 +4,8 @@ use crate::place::{ISSUER, NOW, Place, bytes, config, store};
 use aws_sdk_kms::primitives::Blob;
 use countersign_jose::{Algorithm, KeySize};
 use countersign_keyring::{
-    DataKey, DataKeyService, KeyPlace, KeyringError, RingSpec, Sealing, SealingKey, ServiceError,
-    StoredKeyring, WrappedKey,
+    DataKey, DataKeyService, Distribution, KeyPlace, KeyringError, RingSpec, Sealing, SealingKey,
+    ServiceError, StoredKeyring, WrappedKey,
     kms::{Kms, KmsDataKeys},
 };
 use std::sync::Arc;
@@ -100,7 +100,7 @@ async fn a_running_server_needs_kms_no_more_and_one_that_starts_without_it_says_
     let running = start();
     running.ensure(&[spec()], NOW).await.unwrap();
     place.client.disable_key().key_id(&arn).send().await.unwrap();
-    running.prepare(&spec(), NOW).await.unwrap();
+    running.prepare(&spec(), Distribution::Published, NOW).await.unwrap();
     let why = start().load().await.unwrap_err();
     let said = why.to_string();
     assert!(matches!(&why, KeyringError::DataKey { why: ServiceError::Unusable(_), .. }), "{said}");

@@ -3,10 +3,10 @@
 //! Guarantees: one GET, no redirect followed, no cookie sent, and no credential but what the operator gave for this one address
 //! (`key_server`); the body is streamed and dropped as soon
 //! as it exceeds the cap, whatever `Content-Length` said; one time limit for the connection and one for everything,
-//! so a server that drips a byte a second is cut off too. The content type is not looked at.
+//! so a server that drips a byte a second is cut off too. The content type changes nothing.
 
 use super::{
-    Fetch, FetchError, Fetched, HttpsClient, KeyServer, Lookups, cache_control,
+    Fetch, FetchError, Fetched, HttpsClient, KeyServer, Lookups, Stated, cache_control,
     outgoing::{client, of_system},
     resolve::{LeadsHere, Resolver},
 };
@@ -156,11 +156,12 @@ impl HttpsFetch {
             status => return Err(FetchError::Status(status.as_u16())),
         }
         let fresh_for = cache_control::fresh_for(response.headers());
+        let stated = Stated::of(response.headers());
         let max_bytes = self.limits.max_bytes;
         let body = Limited::new(response.into_body(), max_bytes).collect().await.map_err(|why| {
             if why.is::<LengthLimitError>() { FetchError::TooLarge(max_bytes) } else { connection(&*why) }
         })?;
-        Ok(Fetched { body: body.to_bytes(), fresh_for })
+        Ok(Fetched { body: body.to_bytes(), fresh_for, stated })
     }
 }
 

@@ -11,6 +11,7 @@ mod lookups;
 mod outgoing;
 mod resolve;
 
+pub use cache_control::Stated;
 pub use https::{FetchLimits, HttpsFetch, MAX_KEY_BYTES};
 pub use key_server::{KeyServer, Reread};
 pub use lookups::Lookups;
@@ -36,6 +37,8 @@ pub struct Fetched {
     pub body: Bytes,
     /// How long the answer says it stays fresh (RFC 9111 §4.2: `max-age` less `Age`); `None` if it does not say.
     pub fresh_for: Option<Duration>,
+    /// What else the answer says of itself. Nothing here believes it; it is for who looks whether a document is served as it should be.
+    pub stated: Stated,
 }
 
 /// Why an issuer's keys could not be had.

@@ -9,12 +9,12 @@
 use super::{
     Context,
     key_texts::{self, Read},
-    reached::Reached,
+    reached::{self, Reached},
 };
 use crate::{
     args::KeySource,
     authority::Authority,
-    config::Config,
+    config::{Config, RingConfig},
     failure::{Failure, Outcome, refused, usage},
     files, kms, output,
 };
@@ -134,6 +134,8 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         let algorithm = algorithm.ok_or_else(no_algorithm)?;
         let key = ImportedKey { kid: kid.clone().or(read.kid), algorithm, material: read.material };
         let signer = key.signer().map_err(|why| refused(why.code(), why))?;
+        refuse_another_kind(config.ring(&ring)?, algorithm)?;
+        config.ring(&ring)?.check_taken(algorithm)?;
         // A key that the ring's profile cannot sign with would stop the next start.
         for profile in config.profiles.iter().filter(|profile| *profile.ring() == ring) {
             profile.check_signer(signer.as_ref()).map_err(|why| refused("profile_refuses_key", why))?;
@@ -176,7 +178,10 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         tracing::warn!(ring = ring.as_str(), "signs at once: {refuses}{instead}");
     }
     let keyring = authority.keyring.read().await?;
-    let state = |kid: &str| keyring.find(kid).map(|(_, key)| key.state.name()).unwrap_or_default();
+    let state = |kid: &str| {
+        let found = keyring.find(kid);
+        found.map(|(ring, key)| reached::state(&config, ring, key)).unwrap_or_default()
+    };
     if context.json {
         let rows = report.iter().map(|Imported { kid, changed }| {
             serde_json::json!({ "ring": ring, "kid": kid, "state": state(kid), "changed": changed })
@@ -189,6 +194,23 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
         output::line(&format!("{verb}: key {kid} in ring {ring}, {}", state(kid)));
     }
     Ok(())
+}
+
+/// A ring has key pairs or shared secrets. One among the other would come to verifiers in another way than the ring says, or not at all.
+fn refuse_another_kind(ring: &RingConfig, algorithm: Algorithm) -> Outcome {
+    let (name, rings) = (&ring.spec.name, ring.spec.algorithm);
+    let why = match (algorithm.is_symmetric(), rings.is_symmetric()) {
+        (true, false) => format!(
+            "a shared secret ({algorithm}) does not go into ring {name}, whose keys are key pairs ({rings}): it would be published \
+             nowhere; declare a ring for it, [rings.NAME] with algorithm = \"{algorithm}\", and name that with --ring"
+        ),
+        (false, true) => format!(
+            "a key pair ({algorithm}) does not go into ring {name}, whose keys are shared secrets ({rings}); name a ring of key \
+             pairs with --ring"
+        ),
+        _ => return Ok(()),
+    };
+    Err(refused("ring_of_another_kind", why))
 }
 
 /// A name is one key's; which two entries have it can be said here alone.
@@ -214,7 +236,7 @@ fn refuse_two_of_one_name(keys: &[ImportedKey]) -> Outcome {
 
 /// The ring's algorithm if the key fits it, else the usual one of its kind.
 fn usual(config: &Config, ring: &RingName, key: &ImportedMaterial) -> Option<Algorithm> {
-    let ImportedMaterial::Private(key) = key else { return None };
     let ring = config.rings.iter().find(|r| r.spec.name == *ring).map(|r| r.spec.algorithm);
+    let ImportedMaterial::Private(key) = key else { return ring.filter(|ring| ring.is_symmetric()) };
     ring.filter(|a| a.key_kind() == key.kind()).or_else(|| Algorithm::default_for(key.kind()))
 }

@@ -6,6 +6,7 @@
 use super::Context;
 use crate::{
     authority::{Authority, FirstKey},
+    config::RingConfig,
     failure::Outcome,
     output,
 };
@@ -13,7 +14,7 @@ use crate::{
 pub(super) async fn run(context: &Context<'_>) -> Outcome {
     let config = context.load().await?;
     let authority = Authority::open_new(&config, context.environment).await?;
-    let (_, made) = authority.load_and_tell(&config).await?;
+    let (keyring, made) = authority.load_and_tell(&config).await?;
     if context.json {
         let made: Vec<_> = made
             .iter()
@@ -24,6 +25,13 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
     }
     for FirstKey { ring, kid } in &made {
         output::line(&format!("made key {kid}, the first of ring {ring}"));
+    }
+    let signs = |ring: &RingConfig| keyring.ring(&ring.spec.name).is_some_and(|ring| ring.active().is_some());
+    for ring in config.rings.iter().filter(|ring| ring.spec.algorithm.is_symmetric() && !signs(ring)) {
+        output::line(&format!(
+            "ring {0} has no key yet: `countersign keys prepare --ring {0} --show-secret` makes a secret and shows it",
+            ring.spec.name
+        ));
     }
     if made.is_empty() {
         output::line("every ring that makes its own keys has one already; nothing was changed");

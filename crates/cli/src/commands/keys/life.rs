@@ -1,28 +1,30 @@
-//! Moving keys along by hand: prepare, publish, activate, retire, revoke, and one turn of the rotation. All of it twice is once.
+//! Moving keys along by hand: publish, activate, retire, remove. All of it is idempotent.
 
-use super::{Context, reached::Reached};
+use super::{
+    Context,
+    reached::{self, Reached},
+};
 use crate::{
     authority::Authority,
     config::{Config, RingConfig},
     failure::{Failure, Outcome, refused},
     journal, output,
-    rotation::{self, Rotation, Turn},
 };
 use countersign_keyring::{Change, Force, KeyringError, LifecycleError, RingName};
 
-struct Opened {
-    config: Config,
-    authority: Authority,
+pub(super) struct Opened {
+    pub(super) config: Config,
+    pub(super) authority: Authority,
 }
 
 impl Opened {
-    async fn new(context: &Context<'_>) -> Outcome<Self> {
+    pub(super) async fn new(context: &Context<'_>) -> Outcome<Self> {
         let config = context.load().await?;
         let authority = Authority::open(&config, context.environment).await?;
         Ok(Self { config, authority })
     }
 
-    fn ring(&self, name: &RingName) -> Outcome<&RingConfig> {
+    pub(super) fn ring(&self, name: &RingName) -> Outcome<&RingConfig> {
         self.config.ring(name)
     }
 
@@ -39,9 +41,10 @@ fn unknown(kid: &str) -> Failure {
 }
 
 /// Says what became of a key.
-async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, change: Change) -> Outcome {
+pub(super) async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, change: Change) -> Outcome {
     let keyring = opened.authority.keyring.read().await?;
-    let living = keyring.find(kid).map(|(ring, key)| (ring.to_string(), key.state.name()));
+    let state = |ring, key| reached::state(&opened.config, ring, key);
+    let living = keyring.find(kid).map(|(ring, key)| (ring.to_string(), state(ring, key)));
     let revoked = || keyring.revocation(kid).map(|key| (key.ring.to_string(), "revoked"));
     let (ring, state) = living.or_else(revoked).unwrap_or_default();
     if context.json {
@@ -53,24 +56,6 @@ async fn tell(context: &Context<'_>, opened: &Opened, kid: &str, change: Change)
         output::line(&format!("key {kid} in ring {ring} is {state}{already}"));
     }
     Ok(())
-}
-
-pub(super) async fn prepare(context: &Context<'_>, ring: &RingName) -> Outcome {
-    let opened = Opened::new(context).await?;
-    let ring = opened.ring(ring)?;
-    let spec = &ring.spec;
-    if !spec.make_first_key {
-        return Err(refused(
-            "ring_imports",
-            "the keys of this ring are made elsewhere; use `countersign keys import`",
-        ));
-    }
-    let key = opened.authority.keyring.prepare(spec, opened.authority.clock.now()).await?;
-    let change = if key.made { Change::Made } else { Change::AlreadySo };
-    if key.made {
-        ring.warn_of_refusals(spec.algorithm);
-    }
-    tell(context, &opened, &key.kid, change).await
 }
 
 pub(super) async fn publish(context: &Context<'_>, kid: &str) -> Outcome {
@@ -96,8 +81,11 @@ pub(super) async fn activate(context: &Context<'_>, kid: &str, force: bool) -> O
         }
     }
     let change = keyring.activate(kid, policy, if force { Force::Yes } else { Force::No }, now).await;
-    let change = change.map_err(|why| match (&why, reached.not_to_be_seen()) {
-        (KeyringError::Lifecycle(LifecycleError::NotKnown { .. }), Some(advice)) => {
+    let change = change.map_err(|why| match &why {
+        KeyringError::Lifecycle(LifecycleError::NotKnown { known_at, .. })
+            if reached != Reached::Published =>
+        {
+            let advice = reached.not_yet(&ring.spec.name, policy.propagation, *known_at);
             refused(why.code(), format!("key {kid:?} {advice}"))
         }
         _ => why.into(),
@@ -132,50 +120,4 @@ pub(super) async fn remove(context: &Context<'_>, kid: &str, signed_nothing: boo
         output::line(&format!("key {kid} is removed from ring {ring}"));
     }
     Ok(())
-}
-
-pub(super) async fn rotate(context: &Context<'_>) -> Outcome {
-    let opened = Opened::new(context).await?;
-    let rotation = Rotation::new(&opened.config, &opened.authority);
-    let turn = rotation.turn(opened.authority.clock.now()).await?;
-    let outcome = unseen(&turn, &rotation.address);
-    if context.json {
-        let mut report = rotation::report(&turn);
-        if let (Some(members), Some(Ok(seen))) = (report.as_object_mut(), &turn.look) {
-            members.insert("seen_keys".into(), seen.iter().cloned().collect());
-        }
-        if outcome.is_ok() {
-            output::line(&report.to_string());
-        }
-        return outcome.map_err(|why| why.with("turn", report));
-    }
-    match &turn.look {
-        None => {}
-        Some(Ok(seen)) => {
-            let kids = seen.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            output::line(&format!(
-                "seen {} at {}: {kids}",
-                output::counted(seen.len(), "key"),
-                rotation.address
-            ));
-        }
-        Some(Err(why)) => output::line(&format!("nothing seen at {}: {why}", rotation.address)),
-    }
-    for done in &turn.done {
-        output::line(&format!("{} key {} in ring {}", rotation::name(&done.step), done.kid, done.ring));
-    }
-    if turn.done.is_empty() && outcome.is_ok() {
-        output::line("nothing is due");
-    }
-    outcome
-}
-
-/// Whether the world can verify what is signed.
-fn unseen(turn: &Turn, address: &str) -> Outcome {
-    let Some((ring, kid)) = turn.unseen.first() else { return Ok(()) };
-    let why = format!(
-        "key {kid:?} signs in ring {ring} and is not at {address}, so that verifiers refuse its tokens; \
-         run `countersign publish`, or see what stands at that address"
-    );
-    Err(refused("active_key_not_public", why))
 }

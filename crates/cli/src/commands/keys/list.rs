@@ -1,6 +1,6 @@
 //! `countersign keys list`: every key, its state, what happens next and when, and a picture of all of it in time.
 
-use super::Context;
+use super::{Context, reached};
 use crate::{
     authority::{self, Authority},
     config::RingConfig,
@@ -9,7 +9,7 @@ use crate::{
 };
 use countersign_jose::Timestamp;
 use countersign_keyring::{
-    KeyRecord, KeyState, Keyring, Planned, RevokedKey, Ring, RingName, RotationPolicy, Step,
+    Distribution, KeyRecord, KeyState, Keyring, Planned, RevokedKey, Ring, RingName, RotationPolicy, Step,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,10 +29,18 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
     let mut rows = Vec::new();
     let mut pictures = Vec::new();
     for (name, ring) in keyring.rings() {
-        let Some(policy) = policy(name) else { continue };
+        let Some(policy) = policy(name).filter(|_| !ring.keys().is_empty()) else { continue };
         let plan = ring.plan(&policy, keyring.observations(), now);
-        rows.extend(ring.keys().iter().map(|key| Row { ring: name, key, next: next(ring, key, &plan) }));
-        pictures.push(picture(name, ring, &policy, &plan, now));
+        rows.extend(ring.keys().iter().map(|key| Row {
+            ring: name,
+            key,
+            state: reached::state(&config, name, key),
+            next: next(ring, key, &plan),
+            waits: ring.successor().is_some_and(|waiting| waiting.kid == key.kid),
+        }));
+        let waiting = ring.keys().iter().find(|key| key.state == KeyState::Published);
+        let shown = waiting.or(ring.active()).map(|key| key.distribution(&policy));
+        pictures.push(picture(name, ring, &policy, shown.unwrap_or(policy.distribution), &plan, now));
     }
     if context.json {
         let revoked = keyring.revoked().iter().map(revoked_json);
@@ -78,7 +86,11 @@ fn sealing(ids: Vec<String>, keyring: &Keyring) -> Vec<String> {
 struct Row<'k> {
     ring: &'k RingName,
     key: &'k KeyRecord,
+    /// The word for its state.
+    state: &'static str,
     next: Option<Planned>,
+    /// Whether its turn is the next one, whenever that comes.
+    waits: bool,
 }
 
 /// The planned step that is about this key; making the next one is the active key's business.
@@ -92,9 +104,9 @@ fn next(ring: &Ring, key: &KeyRecord, plan: &[Planned]) -> Option<Planned> {
 
 impl Row<'_> {
     fn json(&self) -> serde_json::Value {
-        let Self { ring, key, next } = self;
+        let Self { ring, key, state, next, .. } = self;
         serde_json::json!({
-            "ring": ring, "kid": key.kid, "algorithm": key.algorithm, "state": key.state,
+            "ring": ring, "kid": key.kid, "algorithm": key.algorithm, "state": state,
             "origin": key.origin, "created_at": key.created_at, "published_at": key.published_at,
             "activated_at": key.activated_at, "retired_at": key.retired_at,
             "needed_until": key.needed_until, "revoked_at": null,
@@ -108,20 +120,24 @@ impl Row<'_> {
     }
 
     fn cells(&self, now: Timestamp) -> [String; 8] {
-        let Self { ring, key, next } = self;
-        let next = next.as_ref().map_or_else(String::new, |planned| {
-            let when = match planned.obstacle {
-                Some(_) => "once it was seen".to_owned(),
-                None if planned.at <= now => "now".to_owned(),
-                None => format!("in {}", rough(planned.at.since(now))),
-            };
-            let what =
-                if planned.step == Step::Make { "make the next" } else { rotation::name(&planned.step) };
-            format!("{what} {when}")
-        });
+        let Self { ring, key, state, next, waits } = self;
+        let unplanned = if *waits { "activate by hand" } else { "" };
+        let next = next.as_ref().map_or_else(
+            || unplanned.to_owned(),
+            |planned| {
+                let when = match planned.obstacle {
+                    Some(_) => "once it was seen".to_owned(),
+                    None if planned.at <= now => "now".to_owned(),
+                    None => format!("in {}", rough(planned.at.since(now))),
+                };
+                let what =
+                    if planned.step == Step::Make { "make the next" } else { rotation::name(&planned.step) };
+                format!("{what} {when}")
+            },
+        );
         [
             ring.to_string(),
-            key.state.name().to_owned(),
+            (*state).to_owned(),
             key.algorithm.to_string(),
             key.created_at.to_string(),
             key.origin.name().to_owned(),
@@ -173,19 +189,25 @@ fn picture(
     name: &RingName,
     ring: &Ring,
     policy: &RotationPolicy,
+    distribution: Distribution,
     plan: &[Planned],
     now: Timestamp,
 ) -> Vec<String> {
     let begin = ring.keys().iter().map(|key| key.created_at).min().unwrap_or(now);
     let ends =
         plan.iter().map(|planned| planned.at).filter(|at| at.since(now) < Duration::from_secs(400 * 86_400));
-    let end = ends.chain([now]).max().unwrap_or(now).plus(Duration::from_secs(60));
+    // So far beyond now that a key which has just come shows its state, too.
+    let beyond = now.plus((now.since(begin) / 8).max(Duration::from_secs(60)));
+    let end = ends.chain([now]).max().unwrap_or(now).plus(Duration::from_secs(60)).max(beyond);
     let span = end.since(begin).as_secs().max(1);
     let place = |at: Timestamp| at.since(begin).as_secs().saturating_mul(COLUMNS) / span;
     let mut lines = vec![
         String::new(),
         format!("{name}: {begin} to {end}"),
-        "  | now  \u{b7} unseen  - published  # signing  = retired".to_owned(),
+        format!(
+            "  | now  \u{b7} unseen  - {}  # signing  = retired",
+            KeyState::Published.name_in(distribution)
+        ),
     ];
     for key in ring.keys() {
         let columns = (0..=COLUMNS).map(|column| {

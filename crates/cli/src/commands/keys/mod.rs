@@ -9,9 +9,11 @@ mod init;
 mod key_texts;
 mod life;
 mod list;
+mod prepare;
 mod reached;
 mod reseal;
 mod revoke;
+mod rotate;
 
 use super::Context;
 use crate::{
@@ -31,14 +33,14 @@ pub(super) async fn run(context: &Context<'_>, command: KeysCommand) -> Outcome 
         KeysCommand::Init => init::run(context).await,
         KeysCommand::AcceptLoss { kids, sequence } => accept_loss::run(context, &kids, sequence).await,
         KeysCommand::CorrectTimes => correct_times::run(context).await,
-        KeysCommand::Prepare { ring } => life::prepare(context, &ring).await,
+        KeysCommand::Prepare { ring, show_secret } => prepare::run(context, &ring, show_secret).await,
         KeysCommand::Publish { kid } => life::publish(context, &kid).await,
         KeysCommand::Activate { kid, force } => life::activate(context, &kid, force).await,
         KeysCommand::Retire { kid } => life::retire(context, &kid).await,
         KeysCommand::Revoke { kid } => revoke::run(context, &kid).await,
         KeysCommand::Remove { kid, signed_nothing } => life::remove(context, &kid, signed_nothing).await,
         KeysCommand::Adopt { digest } => adopt::run(context, digest.as_deref()).await,
-        KeysCommand::Rotate { once: _ } => life::rotate(context).await,
+        KeysCommand::Rotate(args) => rotate::run(context, &args).await,
         KeysCommand::Export { public: _, format, ring } => export(context, format, ring.as_ref()).await,
         KeysCommand::Reseal { new_data_key } => reseal::run(context, new_data_key).await,
         KeysCommand::Generate(args) => generate::run(context, &args).await,

@@ -1,14 +1,14 @@
 //! How verifiers come to a key, and what follows from that: who refuses its tokens and until when
 //! once it signs, and what is left to do when it is revoked.
 //!
-//! A key that is in no JWKS is never seen, never waited for, and never withdrawn by anything that
-//! is done here, so nothing that is said of it has a time in it. Asked by `import`, `life` and
-//! `revoke`, so that all of them say the same. Pinned by the tests below,
+//! A key that is in no JWKS is never seen, and never withdrawn by anything that is done here. It waits
+//! as long as its ring says that giving it to its verifiers takes, and 8x8 has every key that has a
+//! name. Asked by all that tell of keys, so that all of them say the same. Pinned by the tests below,
 //! tests/e2e/test_keys_cli.py and tests/e2e/test_revoke.py.
 
 use crate::config::Config;
-use countersign_jose::Algorithm;
-use countersign_keyring::RingName;
+use countersign_jose::{Algorithm, Timestamp};
+use countersign_keyring::{Distribution, KeyRecord, RingName};
 use std::time::Duration;
 
 /// How verifiers come to a key.
@@ -53,19 +53,39 @@ impl Reached {
         }
     }
 
-    /// Why there is nothing to wait for before the key signs, and what to do; `None` where waiting helps.
-    pub(super) fn not_to_be_seen(self) -> Option<&'static str> {
-        match self {
-            Self::Published => None,
-            Self::Jaas => Some(
-                "is in no JWKS, so nobody sees whether 8x8 knows it; add its public key in the JaaS console, under API \
-                 keys, then use --force",
+    /// Why a key that is in no JWKS does not sign yet, and what to do. `known_at` is when its verifiers have had the time that
+    /// they need, if it began.
+    pub(super) fn not_yet(
+        self,
+        ring: &RingName,
+        propagation: Duration,
+        known_at: Option<Timestamp>,
+    ) -> String {
+        let who = match self {
+            Self::Published => "verifiers",
+            Self::Jaas => "8x8, in the JaaS console under API keys,",
+            Self::ByHand => "every verifier",
+        };
+        match known_at {
+            Some(at) => format!(
+                "is in no JWKS: give it to {who} until {at}, which is {} after it could be given (rings.{ring}.propagation), and \
+                 activate it then; or if they have it, use --force",
+                humantime::format_duration(propagation)
             ),
-            Self::ByHand => Some(
-                "is in no JWKS, so nobody sees whether verifiers know it; give it to each of them, then use --force",
+            None => format!(
+                "is in no JWKS, and {who} may not have it: begin with `countersign keys publish`, which says that it is being \
+                 given out; or if they have it, use --force"
             ),
         }
     }
+}
+
+/// The word for a key's state.
+pub(super) fn state(config: &Config, ring: &RingName, key: &KeyRecord) -> &'static str {
+    key.state.name_in(match Reached::of(config, ring, Some(key.algorithm)) {
+        Reached::Published => Distribution::Published,
+        Reached::Jaas | Reached::ByHand => Distribution::ByHand,
+    })
 }
 
 /// What is left to do when a key is revoked; `None` where its ring is not known.
@@ -158,7 +178,23 @@ app_id = "vpaas-magic-cookie-1"
             let text = reached.who_refuses(hour);
             assert!(text.contains(says), "{text}");
             assert_eq!((text.contains("for up to"), text.contains("1h")), (waits, waits), "{text}");
-            assert_eq!(reached.not_to_be_seen().is_none(), waits, "{reached:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_in_no_jwks_is_told_when_it_may_sign_and_what_its_verifiers_need() {
+        let (ring, day) = ("given".parse().unwrap(), Duration::from_secs(24 * 3600));
+        for (reached, who) in [(Reached::Jaas, "8x8"), (Reached::ByHand, "every verifier")] {
+            let at = Timestamp::from_unix_seconds(1_800_000_000);
+            let text = reached.not_yet(&ring, day, Some(at));
+            for part in [who, "until 2027-01-15T08:00:00Z", "1day", "rings.given.propagation", "--force"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            let text = reached.not_yet(&ring, day, None);
+            assert!(
+                text.contains(who) && text.contains("countersign keys publish") && !text.contains("1day"),
+                "{text}"
+            );
         }
     }
 

@@ -143,6 +143,10 @@ fn now_signs(
         (None, None, Some(ring)) if ring.spec.make_first_key => {
             format!("Ring {} has no key to sign with now; a running server makes one.", ring.spec.name)
         }
+        (None, None, Some(ring)) if ring.spec.algorithm.is_symmetric() => format!(
+            "Ring {0} has no key to sign with now; `countersign keys prepare --ring {0} --show-secret` makes one, which signs at once.",
+            ring.spec.name
+        ),
         (None, None, Some(ring)) => {
             format!("Ring {} has no key to sign with now; import one.", ring.spec.name)
         }

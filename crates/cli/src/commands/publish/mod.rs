@@ -4,74 +4,155 @@
 //! run again after it was cut off, by two at once, or every minute. Documents of keys that are gone are removed last. What was
 //! changed, even by a run that failed on the way, is then taken out of CloudFront's caches if there is one.
 //!
-//! `target` is where documents go, `cloudfront` the caches. Pinned by tests/e2e/test_publish.py and test_publish_bucket.py.
+//! `target` is where documents go, `cloudfront` the caches, `check` the look from outside. Pinned by
+//! tests/e2e/test_publish.py and test_publish_bucket.py.
 
+mod check;
 mod cloudfront;
 mod older;
 mod target;
 
-use self::target::Target;
+use self::{check::Report, target::Target};
 use super::Context;
 use crate::{
     args::PublishArgs,
     authority::{self, Authority},
-    failure::{Outcome, configuration, refused, usage},
+    failure::{Outcome, usage},
     output,
 };
 #[cfg(feature = "lambda")]
 use crate::{config::RawPublish, remote};
 use countersign_issuer::{Document, Issuer, JWKS_PATH, PublicDocuments};
-use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-/// The paths that were changed.
+/// A document that was written.
+#[derive(Debug)]
+struct Written {
+    path: String,
+    /// What was there before, which caches may show a while longer.
+    before: Option<Vec<u8>>,
+}
+
+/// What was changed.
 #[derive(Debug, Default)]
 struct Changes {
-    written: Vec<String>,
+    written: Vec<Written>,
     removed: Vec<String>,
 }
 
 impl Changes {
     fn paths(&self) -> impl Iterator<Item = &str> {
-        self.written.iter().chain(&self.removed).map(String::as_str)
+        self.written.iter().map(|written| &written.path).chain(&self.removed).map(String::as_str)
+    }
+
+    fn has_written(&self, path: &str) -> bool {
+        self.written.iter().any(|written| written.path == path)
     }
 }
 
 pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
     // What cannot be done is told before anything is opened.
-    let target = match &args.target {
-        Some(typed) => Some(Target::parse(typed).await?),
-        None => None,
-    };
-    let caches = match &args.cloudfront {
-        Some(_) if !target.as_ref().is_some_and(Target::is_bucket) => {
-            return Err(usage("--cloudfront goes with a bucket: `publish s3://BUCKET/PREFIX`"));
-        }
-        Some(distribution) => Some(cloudfront::Distribution::connect(distribution, args.wait).await?),
+    let site = match &args.target {
+        Some(target) => Some(Site::connect(target, args.cloudfront.as_deref(), args.wait).await?),
         None => None,
     };
     let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
-    let Some(target) = target else { return check(context, &issuer).await };
-    let documents = in_order(&issuer.documents());
+    let Some(site) = site else { return check::run(context.json, &issuer).await };
     let newer = if args.replace_newer_keys { NewerKeys::Replace } else { NewerKeys::Refuse };
-    let (changes, invalidation) = bring(&issuer, &documents, &target, caches.as_ref(), newer).await?;
-    report(context, &target, &documents, &changes, invalidation.as_deref());
+    let (changes, invalidation) = site.bring(&issuer, newer).await?;
+    report(context, &site.target, &in_order(&issuer.documents()), &changes, invalidation.as_deref());
     Ok(())
+}
+
+/// Where documents go, and the caches in front of it.
+#[derive(Debug)]
+pub(super) struct Site {
+    target: Target,
+    caches: Option<cloudfront::Distribution>,
+}
+
+/// What became of documents that were brought there.
+#[derive(Debug)]
+pub(super) struct Brought {
+    changes: Changes,
+    invalidation: Option<String>,
+    to: String,
+    of: usize,
+}
+
+impl Site {
+    /// From what is typed. Nothing is asked for anything yet but who may ask.
+    pub(super) async fn connect(target: &Path, cloudfront: Option<&str>, wait: bool) -> Outcome<Self> {
+        let target = Target::parse(target).await?;
+        let caches = match cloudfront {
+            Some(_) if !target.is_bucket() => {
+                return Err(usage("--cloudfront goes with a bucket: s3://BUCKET/PREFIX"));
+            }
+            Some(distribution) => Some(cloudfront::Distribution::connect(distribution, wait).await?),
+            None => None,
+        };
+        Ok(Self { target, caches })
+    }
+
+    /// Brings every document there, unless what is there is newer.
+    pub(super) async fn publish(&self, issuer: &Issuer) -> Outcome<Brought> {
+        let (changes, invalidation) = self.bring(issuer, NewerKeys::Refuse).await?;
+        let (to, of) = (self.target.to_string(), issuer.documents().iter().count());
+        Ok(Brought { changes, invalidation, to, of })
+    }
+
+    /// Brings documents to their target, and tells the caches in front of it.
+    async fn bring(&self, issuer: &Issuer, newer: NewerKeys) -> Outcome<(Changes, Option<String>)> {
+        let Self { target, caches } = self;
+        let documents = in_order(&issuer.documents());
+        if newer == NewerKeys::Refuse {
+            older::refuse(issuer.documents().get(JWKS_PATH), target).await?;
+        }
+        let mut changes = Changes::default();
+        let outcome = publish(&documents, target, &mut changes).await;
+        let invalidation = match caches {
+            Some(caches) => {
+                let prefix = issuer.settings().issuer.path();
+                caches.forget(changes.paths().map(|path| format!("{prefix}{path}")).collect()).await
+            }
+            None => Ok(None),
+        };
+        // What could not be written goes before what could not be forgotten.
+        outcome?;
+        Ok((changes, invalidation?))
+    }
+}
+
+impl Brought {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let Self { changes, invalidation, to, of } = self;
+        let invalidation = invalidation
+            .as_ref()
+            .map_or_else(String::new, |id| format!("; invalidation {id} of CloudFront's caches"));
+        format!("{} of {of} documents written to {to}{invalidation}", changes.written.len())
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let written = self.changes.written.iter().map(|written| &written.path).collect::<Vec<_>>();
+        serde_json::json!({ "written": written, "removed": self.changes.removed, "invalidation": self.invalidation })
+    }
+}
+
+/// Compares what the world is served with what it should be, after documents may have been brought there.
+pub(super) async fn check(issuer: &Issuer, brought: Option<&Brought>) -> Outcome<Report> {
+    check::look(issuer, brought.map(|brought| brought.changes.written.as_slice()).unwrap_or_default()).await
 }
 
 /// Publishes as the configuration says. Returns how many documents were written.
 #[cfg(feature = "lambda")]
 pub(crate) async fn as_configured(publish: &RawPublish, issuer: &Issuer) -> Outcome<usize> {
-    let target = Target::parse(publish.target.as_ref()).await?;
-    let caches = match &publish.cloudfront {
-        Some(distribution) => Some(cloudfront::Distribution::connect(distribution, false).await?),
-        None => None,
-    };
-    let documents = in_order(&issuer.documents());
-    let (changes, _) = bring(issuer, &documents, &target, caches.as_ref(), NewerKeys::Refuse).await?;
+    let site = Site::connect(publish.target.as_ref(), publish.cloudfront.as_deref(), false).await?;
+    let (changes, _) = site.bring(issuer, NewerKeys::Refuse).await?;
     if let Some(parameter) = &publish.key_id {
         tell_key_id(parameter, issuer).await?;
     }
@@ -96,31 +177,6 @@ enum NewerKeys {
     Replace,
 }
 
-/// Brings documents to their target, and tells the caches in front of it.
-async fn bring(
-    issuer: &Issuer,
-    documents: &[(String, Document)],
-    target: &Target,
-    caches: Option<&cloudfront::Distribution>,
-    newer: NewerKeys,
-) -> Outcome<(Changes, Option<String>)> {
-    if newer == NewerKeys::Refuse {
-        older::refuse(issuer.documents().get(JWKS_PATH), target).await?;
-    }
-    let mut changes = Changes::default();
-    let outcome = publish(documents, target, &mut changes).await;
-    let invalidation = match caches {
-        Some(caches) => {
-            let prefix = issuer.settings().issuer.path();
-            caches.forget(changes.paths().map(|path| format!("{prefix}{path}")).collect()).await
-        }
-        None => Ok(None),
-    };
-    // What could not be written goes before what could not be forgotten.
-    outcome?;
-    Ok((changes, invalidation?))
-}
-
 /// Discovery, which refers to the others, comes last.
 fn in_order(documents: &PublicDocuments) -> Vec<(String, Document)> {
     let mut all: Vec<_> =
@@ -134,8 +190,9 @@ fn in_order(documents: &PublicDocuments) -> Vec<(String, Document)> {
 async fn publish(documents: &[(String, Document)], target: &Target, changes: &mut Changes) -> Outcome {
     for (path, document) in documents {
         if !target.holds(path, document).await? {
+            let before = target.read(path).await?;
             target.write(path, document).await?;
-            changes.written.push(path.clone());
+            changes.written.push(Written { path: path.clone(), before });
         }
     }
     for path in target.key_documents().await? {
@@ -158,7 +215,7 @@ fn report(
         let rows = documents.iter().map(|(path, document)| {
             serde_json::json!({
                 "path": path, "content_type": document.content_type, "cache_control": document.cache_control,
-                "written": changes.written.contains(path),
+                "written": changes.has_written(path),
             })
         });
         let report = serde_json::json!({
@@ -179,52 +236,4 @@ fn report(
             changes.paths().count()
         ));
     }
-}
-
-/// What may be wrong with a document in public.
-const DIFFERS: &str = "differs";
-const NEWER: &str = "newer";
-const UNREACHABLE: &str = "unreachable";
-
-/// Compares what the world is served with what it should be.
-async fn check(context: &Context<'_>, issuer: &Issuer) -> Outcome {
-    let fetch = HttpsFetch::new(FetchLimits::default());
-    let mut wrong = Vec::new();
-    let documents = issuer.documents();
-    for (path, document) in documents.iter() {
-        let url = issuer.settings().issuer.join(path);
-        let parsed = KeyUrl::parse(&url).map_err(|why| configuration(format!("{url}: {why}")))?;
-        let problem = match fetch.fetch(&parsed).await {
-            Ok(answer) if answer.body == document.body => None,
-            Ok(answer) => match older::objection(&answer.body, document) {
-                Some(why) if path == JWKS_PATH => {
-                    let why =
-                        format!("is newer than the keyring: {why}; the store went back or is another one");
-                    Some((NEWER, why))
-                }
-                _ => Some((DIFFERS, "is not what it should be".to_owned())),
-            },
-            Err(why) => Some((UNREACHABLE, why.to_string())),
-        };
-        if let Some((problem, why)) = problem {
-            wrong.push((problem, url, why));
-        }
-    }
-    if !wrong.is_empty() {
-        // What cannot be had at all is another case than what is wrong.
-        let nothing = wrong.iter().all(|(problem, ..)| *problem == UNREACHABLE);
-        let code = if nothing { "published_unreachable" } else { "published_differs" };
-        let lines: Vec<_> = wrong.iter().map(|(_, url, why)| format!("{url}: {why}")).collect();
-        let rows = wrong
-            .iter()
-            .map(|(problem, url, why)| serde_json::json!({ "url": url, "problem": problem, "why": why }));
-        return Err(refused(code, lines.join("; ")).with("documents", rows.collect::<Vec<_>>()));
-    }
-    let count = documents.iter().count();
-    if context.json {
-        output::line(&serde_json::json!({ "checked": count }).to_string());
-    } else {
-        output::line(&format!("{count} documents at {} are what they should be", issuer.settings().issuer));
-    }
-    Ok(())
 }

@@ -48,6 +48,13 @@ pub(super) async fn refuse(new: Option<&Document>, target: &Target) -> Outcome {
     Err(refused("published_newer", what))
 }
 
+/// How many changes of the keyring are behind the new document and the one that was found, where both say so.
+pub(super) fn sequences(found: &[u8], new: &Document) -> Option<(u64, u64)> {
+    let sequence =
+        |bytes| Published::parse(bytes).map(|set| set.countersign_sequence).filter(|number| *number > 0);
+    Some((sequence(&new.body)?, sequence(found)?))
+}
+
 /// Why the JWKS that was found should not be replaced by `new`.
 pub(super) fn objection(found: &[u8], new: &Document) -> Option<String> {
     Published::parse(found)?.objection(&Published::parse(&new.body)?)

@@ -1,7 +1,7 @@
 //! A fetch without a network, for virtual time and for addresses that must not be asked by a test.
 
 use async_trait::async_trait;
-use countersign_verifier::{Fetch, FetchError, Fetched, KeyUrl};
+use countersign_verifier::{Fetch, FetchError, Fetched, KeyUrl, Stated};
 use std::{
     collections::HashMap,
     sync::{
@@ -25,7 +25,8 @@ pub(crate) struct FakeFetch {
 impl FakeFetch {
     pub(crate) fn on(&self, url: &str, body: &str, fresh_for: Option<u64>) {
         let fresh_for = fresh_for.map(Duration::from_secs);
-        let answer = Ok(Fetched { body: body.to_owned().into(), fresh_for });
+        let stated = Stated::default();
+        let answer = Ok(Fetched { body: body.to_owned().into(), fresh_for, stated });
         self.answers.lock().unwrap().insert(url.into(), answer);
     }
 

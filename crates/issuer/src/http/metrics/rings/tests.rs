@@ -3,7 +3,7 @@
 use super::*;
 use countersign_jose::{Algorithm, KeySize};
 use countersign_keyring::{
-    Force, KeyPlace, LoadedKeyring, Look, RingSpec, Sealing, SealingKey, StoredKeyring,
+    Distribution, Force, KeyPlace, LoadedKeyring, Look, RingSpec, Sealing, SealingKey, StoredKeyring,
 };
 use countersign_store::{ManualClock, MemoryStore};
 use prometheus_client::encoding::text::encode;
@@ -33,6 +33,7 @@ impl World {
         let keyring = StoredKeyring::new(store, sealing);
         keyring.ensure(std::slice::from_ref(&spec), NOW).await.unwrap();
         let policy = RotationPolicy {
+            distribution: Distribution::Published,
             rotate_every: Some(24 * HOUR),
             propagation: HOUR,
             longest_token: HOUR,
@@ -91,7 +92,7 @@ async fn a_ring_shows_its_keys_by_state_the_age_of_the_one_that_signs_and_the_ne
         )
         .await;
     let old = world.kid().await;
-    let prepared = world.keyring.prepare(&world.spec, NOW).await.unwrap().kid;
+    let prepared = world.keyring.prepare(&world.spec, Distribution::Published, NOW).await.unwrap().kid;
     world.keyring.publish(&prepared, NOW).await.unwrap();
     world.has(NOW.plus(HOUR), &[r#"next_step_seconds{ring="default",step="activate"} 82800.0"#]).await;
     // Nobody has seen it, so it waits however late it is.
