@@ -1,6 +1,9 @@
 """Where the configuration is: a file that is named has to be there, two are one too many, and variables alone are enough."""
 
 import json
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from e2e import wire
@@ -65,6 +68,41 @@ def test_variables_alone_are_a_configuration(world):
     assert {"keys.db", "sealing"} <= set(snapshot(world.folder)) and not (world.folder / "countersign").exists()
     world.environment["COUNTERSIGN_SERVER__LISTEN"] = ":8080"
     assert "no address in front of the port" in world.fails(78, "COUNTERSIGN", "config", "check")
+
+
+def test_the_pages_variables_alone_are_a_server_with_a_client(full_world, postgres):
+    """The block of docs/operations.md, with addresses of this machine; what `client new` says is set as it says it."""
+    world, page = full_world, (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"test_configuration_place.py runs this -->\n```sh\n(.*?)```", page, re.DOTALL)
+    port = free_port()
+    for found, here in {"https://id.example.com": f"http://127.0.0.1:{port}", "0.0.0.0:8080": f"127.0.0.1:{port}"}.items():
+        assert found in block
+        block = block.replace(found, here)
+    sealing = subprocess.run(["openssl", "rand", "-base64", "32"], capture_output=True, text=True, check=True).stdout.strip()
+    (world.folder / "bin").mkdir()
+    (world.folder / "bin" / "countersign").symlink_to(world.binary)
+    del world.environment["COUNTERSIGN_STORE__FIRST_KEYS"]
+    world.environment |= {
+        "DATABASE_URL": postgres.database(), "SEALING_KEY": sealing, "PATH": f"{world.folder}/bin:{world.environment['PATH']}",
+    }
+
+    def shell(script):
+        done = subprocess.run(["bash", "-euc", script], cwd=world.folder, env=world.environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    said = shell(block)
+    secret = re.search(r"client_secret: (\S+)", said)[1]
+    [clients] = re.findall(r"^export COUNTERSIGN_CLIENTS=.*$", said, re.MULTILINE)
+    settings = "\n".join(line for line in block.splitlines() if line.startswith("export ")) + f"\n{clients}\n"
+    assert "the environment is good" in shell(settings + "countersign config check")
+    variables = shell(settings + "env -0")
+    world.environment |= dict(pair.split("=", 1) for pair in variables.split("\0") if pair.startswith("COUNTERSIGN_"))
+    issuer = world.serve().printed["issuer"]
+    headers = {"Authorization": wire.basic("backend", secret), "Content-Type": "application/json"}
+    answer = wire.ask(issuer, "POST", "/sign", headers, b'{"data":{"sub":"a"}}')
+    assert answer.status == 200 and json.loads(wire.claims(answer.json()["access_token"]))["iss"] == issuer
+    assert {path.name for path in world.folder.iterdir()} == {"bin", "log"}, "no file was made"
 
 
 def test_a_file_may_leave_the_issuer_to_a_variable_and_without_either_it_is_asked_for(world):

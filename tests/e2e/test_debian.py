@@ -107,19 +107,30 @@ def test_an_upgrade_keeps_what_was_changed_and_a_purge_keeps_the_keys(package, s
     assert (system / "var/lib/countersign/sealing.key").exists() and "was left in place" in purged.stderr + purged.stdout
 
 
+def complaints(unit, folder, program):
+    """What systemd says of a unit. It looks for the program where the unit says it is; and at what the unit depends on, here."""
+    file = folder / "countersign.service"
+    file.write_text(re.sub(r"^ExecStart=/\S+", f"ExecStart={program}", unit, flags=re.MULTILINE))
+    done = run("systemd-analyze", "verify", "--man=no", file, code=None)
+    return [line for line in done.stderr.splitlines() if "countersign" in line]
+
+
 def test_the_unit_is_one_and_does_not_start_without_a_configuration(package, tmp_path):
     run("dpkg-deb", "--extract", package, tmp_path)
     unit = (tmp_path / UNIT).read_text()
     assert "ConditionPathExists=/etc/countersign/countersign.toml" in unit and "User=countersign" in unit
-    # systemd looks for the program where the unit says it is.
-    here = tmp_path / "countersign.service"
-    here.write_text(unit.replace("/usr/bin/countersign", str(tmp_path / "usr/bin/countersign")))
-    verify = lambda: run("systemd-analyze", "verify", "--man=no", here, code=None)  # noqa: E731
-    # It also looks at what the unit depends on, on this machine.
-    complaints = lambda done: [line for line in done.stderr.splitlines() if "countersign" in line]  # noqa: E731
-    assert complaints(verify()) == []
-    here.write_text(here.read_text().replace("ProtectSystem=strict", "ProtectSystem=very\nColour=red"))
-    assert len(complaints(verify())) == 2
+    program = tmp_path / "usr/bin/countersign"
+    assert complaints(unit, tmp_path, program) == []
+    assert len(complaints(unit.replace("ProtectSystem=strict", "ProtectSystem=very\nColour=red"), tmp_path, program)) == 2
+
+
+def test_the_short_unit_of_the_page_says_nothing_that_the_packages_does_not(full_binary, tmp_path):
+    root = Path(__file__).parents[2]
+    [shown] = re.findall(r"test_debian.py runs this -->\n```ini\n(.*?)```", (root / "docs/operations.md").read_text(), re.DOTALL)
+    packaged = (root / "deploy/debian/countersign.service").read_text().replace("/usr/bin/countersign", "/usr/local/bin/countersign")
+    assert set(shown.strip().splitlines()) <= set(packaged.splitlines())
+    assert complaints(shown, tmp_path, full_binary) == []
+    assert len(complaints(shown + "Colour=red\n", tmp_path, full_binary)) == 1
 
 
 def test_the_example_is_a_configuration_and_each_of_its_paths_is_the_package_s(package, full_world, tmp_path):

@@ -15,6 +15,10 @@ from e2e.stores import kid, sign
 SAYS = "there is no keyring, and nothing was changed"
 
 
+#: What is said of an SQLite file that has no log beside it.
+NO_LOG = "there is no write-ahead log beside this file"
+
+
 @pytest.fixture
 def strict(world):
     """The program as it is for a person: nothing of `store.first_keys` in its environment."""
@@ -157,6 +161,9 @@ def test_a_copy_of_the_file_of_a_running_server_has_its_keys(strict):
     strict.done("keys", "prepare")
     copy = strict.folder / "copy.db"
     shutil.copy(strict.file.parent / "countersign.db", copy)
-    assert "1 keyring with 2 keys (every key opens)" in strict.done("store", "check", f"sqlite:{copy}")
+    said = strict.done("store", "check", f"sqlite:{copy}")
+    assert "1 keyring with 2 keys (every key opens)" in said and NO_LOG in said
+    # The file that is in use has its log.
+    assert NO_LOG not in strict.done("store", "check")
     assert kid(token) in strict.done("keys", "list")
     assert wire.get(issuer, "/readyz").status == 200

@@ -198,7 +198,7 @@ fn with_secret(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
         "client_id:     {id}\nclient_secret: {}   (shown only once)\n\n{}\n\n{}",
         secret.expose(),
         where_to_add(context),
-        entry.trim_end(),
+        as_added(context, &entry),
     ));
     Ok(())
 }
@@ -220,7 +220,11 @@ fn without_secret(context: &Context<'_>, args: &NewClientArgs, how: &str, entry:
         output::line(&serde_json::json!({ "client_id": id.as_str(), "toml": entry }).to_string());
         return;
     }
-    output::line(&format!("client_id: {id}\n\n{how} {}\n\n{}", where_to_add(context), entry.trim_end(),));
+    output::line(&format!(
+        "client_id: {id}\n\n{how} {}\n\n{}",
+        where_to_add(context),
+        as_added(context, entry)
+    ));
 }
 
 /// What is to be done with the entry.
@@ -228,13 +232,27 @@ fn where_to_add(context: &Context<'_>) -> String {
     let shown = context.location.shown();
     match context.has_configuration() {
         true if context.location.is_environment() => {
-            "Add this to a configuration file, since variables alone hold no entry like it:".to_owned()
+            "Set this, with the entries that are in the lists already, and restart the server:".to_owned()
         }
         true => format!("Add this to {shown} and reload the server (SIGHUP), or start it:"),
         false => format!(
             "There is no configuration yet; make one with `countersign init`, and add this to {shown}:"
         ),
     }
+}
+
+/// The entry as it goes into the configuration there is: into a file as it was made, into variables as lists for a shell.
+fn as_added(context: &Context<'_>, entry: &str) -> String {
+    let tables = entry.parse::<toml::Table>().ok().filter(|_| {
+        // Without a file to add to.
+        context.has_configuration() && context.location.is_environment()
+    });
+    let Some(tables) = tables else { return entry.trim_end().to_owned() };
+    let variables = tables.into_iter().map(|(name, list)| {
+        let list = list.to_string().replace('\'', "'\\''");
+        format!("export COUNTERSIGN_{}='{list}'", name.to_uppercase())
+    });
+    variables.collect::<Vec<_>>().join("\n")
 }
 
 /// Which tokens are the client's. Whether that is narrow enough is checked with the entry.
