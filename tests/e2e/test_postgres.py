@@ -132,7 +132,7 @@ def test_check_names_what_is_damaged(full_world, postgres, url):
         (b'{"format":99,"rings":{}}', "format 99"),
     ]:
         postgres.run(f"UPDATE countersign.documents SET bytes = decode('{damaged.hex()}', 'hex')", database)
-        assert "1 of 1 documents damaged: keyring: " in full_world.fails(1, says, "store", "check", url)
+        assert "1 of 1 document damaged: keyring: " in full_world.fails(1, says, "store", "check", url)
     postgres.run(f"UPDATE countersign.documents SET bytes = decode('{good}', 'hex')", database)
     postgres.run("UPDATE countersign.documents SET key = '../up'", database)
     full_world.fails(1, "was written by something else", "store", "check")
