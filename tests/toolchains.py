@@ -7,6 +7,7 @@ had, is `Missing`; a program that does not compile is an error.
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -62,6 +63,43 @@ def go(folder, package=".", cgo=False, tags="", quick=False):
             done = run("build", "-tags", tags, "-ldflags=-s -w", *faster, "-o", draft / "program", package)
             assert done.returncode == 0, done.stderr
     return TOOLS / "go" / name / "program"
+
+
+def go_inside(folder, module, *kept):
+    """The program of `main.go` in `folder`, built inside a copy of a Go module whose packages are internal; go.mod and go.sum there
+    say which. Its folder, with the files `kept` of the module beside it."""
+    compiler = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if not compiler:
+        raise Missing("there is no Go on this machine")
+    folder = Path(folder)
+    own = {"GOFLAGS": "-mod=readonly -buildvcs=false -trimpath", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off"}
+
+    def run(*arguments, cwd):
+        return subprocess.run(
+            [compiler, *arguments], cwd=cwd, env=os.environ | own, capture_output=True, text=True, timeout=BUILD_WITHIN)
+
+    sources = [folder / name for name in ("main.go", "go.mod", "go.sum")]
+    name = digest(sources, folder, run("version", cwd=folder).stdout, module, *kept)
+    with built(TOOLS / "go" / name) as draft:
+        if draft:
+            had = run("mod", "download", "-json", module, cwd=folder)
+            if had.returncode:
+                raise Missing(f"Go cannot have its modules: {(had.stderr + had.stdout)[-300:]}")
+            copy = draft.parent / "copy"
+            # Modules are kept without write permission.
+            shutil.copytree(json.loads(had.stdout)["Dir"], copy, copy_function=shutil.copyfile)
+            for path in [copy, *copy.rglob("*")]:
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            (copy / "cmd/inside").mkdir(parents=True)
+            shutil.copy(folder / "main.go", copy / "cmd/inside")
+            had = run("list", "-deps", "./cmd/inside", cwd=copy)
+            if had.returncode:
+                raise Missing(f"Go cannot have its modules: {had.stderr[-300:]}")
+            done = run("build", "-ldflags=-s -w", "-o", draft / "program", "./cmd/inside", cwd=copy)
+            assert done.returncode == 0, done.stderr
+            for file in kept:
+                shutil.copy(copy / file, draft / Path(file).name)
+    return TOOLS / "go" / name
 
 
 def rust(folder, program):

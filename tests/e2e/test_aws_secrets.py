@@ -2,7 +2,9 @@
 
 import base64
 import json
+import time
 
+import jwt
 import pytest
 from e2e import aws
 from e2e.program import client
@@ -177,6 +179,30 @@ def test_nothing_is_asked_where_nothing_refers_to_aws(spoiled_world, relay):
     signs(spoiled_world)
     spoiled_world.done("config", "check")
     assert relay.asked == []
+
+
+def test_authorize_reads_a_configuration_once_and_what_it_refers_to(spoiled_world, ministack, relay, name):
+    secret(ministack, f"{name}/hmac", SecretString="h" * 32)
+    trust = f"""
+[[trust]]
+issuer = "https://other.example"
+audiences = ["a"]
+algorithms = ["HS256"]
+hmac_secret = "secretsmanager:{name}/hmac"
+"""
+    now = int(time.time())
+    claims = {"iss": "https://other.example", "aud": "a", "sub": "alice", "exp": now + 300}
+    arn = "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET/orders"
+    event = {"type": "TOKEN", "authorizationToken": jwt.encode(claims, "h" * 32, "HS256"), "methodArn": arn}
+    # Of an authority, and of a gate alone.
+    for kind, text in [("authority", configuration("file:sealing.key") + trust), ("gate", trust)]:
+        parameter(ministack, f"{name}/{kind}", text, "String")
+        relay.asked.clear()
+        where = ("--config", f"ssm:{name}/{kind}")
+        reply = json.loads(spoiled_world.done(*where, "authorize", "--event", "-", input=json.dumps(event)))
+        assert reply["principalId"] == "alice", kind
+        targets = [headers["x-amz-target"] for _, _, headers in relay.asked]
+        assert targets == ["AmazonSSM.GetParameter", "secretsmanager.GetSecretValue"], kind
 
 
 def test_requests_are_signed_with_the_credentials_and_region_of_the_reference(spoiled_world, ministack, relay, name):

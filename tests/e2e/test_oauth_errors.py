@@ -458,6 +458,10 @@ ROWS = [
     at_gate(R6750, "of another key", called(forged, scheme="Bearer"), "invalid_token", scheme="Bearer"),
     at_gate(R6750, "without the scope", called("free", scheme="Bearer", path="/admin/7"),
             "insufficient_scope", status=403, scheme="Bearer"),
+    at_gate(R6750, "of another key, with the scheme DPoP", called(forged, for_call()), "invalid_token"),
+    at_gate(R6750, "without the scope, with the scheme DPoP",
+            called("bound", for_call(url="https://api.example/admin/7"), path="/admin/7"),
+            "insufficient_scope", status=403),
     # Refresh tokens.
     Row("/token", R6749, "a refresh token that was never made", refresh(refresh_token="csref_" + "A" * 91), "invalid_grant"),
     Row("/token", R6749, "a refresh token of another client", refresh("other"), "invalid_grant"),

@@ -24,6 +24,7 @@ import jwt
 from authority import AUDIENCE, CLIENT, clean_environment, until
 from cryptography.hazmat.primitives.asymmetric import rsa
 from e2e import wire
+from servers import ingress_nginx
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 #: How each README starts its proxy.
@@ -32,6 +33,10 @@ COMMANDS = {
     "caddy": ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"],
     "envoy": ["envoy", "-c", "envoy.yaml", "--disable-hot-restart"],
 }
+#: The same, and what is not started by a README: ingress-nginx needs a cluster, and here is a configuration for nginx.
+STARTED = COMMANDS | {"ingress-nginx": COMMANDS["nginx"]}
+#: Those that are nginx.
+NGINXES = ("nginx", "ingress-nginx")
 #: Debian has nginx where only root looks for it; envoy is beside the Python that runs the tests.
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
 #: The headers in which each kind of proxy says what it asks about.
@@ -39,6 +44,7 @@ ORIGINAL = {
     "nginx": ("X-Original-Method", "X-Original-URI"),
     "caddy": ("X-Forwarded-Method", "X-Forwarded-Uri"),
     "traefik": ("X-Forwarded-Method", "X-Forwarded-Uri"),
+    "ingress-nginx": ("X-Original-Method", "X-Original-URL"),
 }
 OTHER_AUDIENCE = "api://other"
 #: The issuer whose keys the tests have, and the one whose keys cannot be had: nothing listens on port 9.
@@ -185,7 +191,8 @@ class Guarded:
 def ask_gate(gate, kind, method, target, headers=(), source="127.0.0.1"):
     """What the gate says when a proxy of this kind, at the address `source`, asks about a request."""
     if kind in ORIGINAL:
-        own = list(zip(ORIGINAL[kind], (method, target)))
+        said = f"http://service.example{target}" if kind == "ingress-nginx" else target
+        own = list(zip(ORIGINAL[kind], (method, said)))
         method, target = "GET", "/gate"
     else:
         own, target = [], "/gate" + target
@@ -216,7 +223,11 @@ def guarded(kind, start, folder, more=""):
     address = gate.issuer.removeprefix("http://").split(":")
     with served(load_upstream().Upstream(0)) as service, served(Tap((address[0], int(address[1])))) as tap:
         ports = {"8080": tap.server_address[1], "9000": service.server_address[1], "8000": port}
-        process = start_proxy(kind, copy_example(kind, folder, ports), ports["8000"])
+        copied = copy_example(kind, folder, ports)
+        if kind == "ingress-nginx":
+            made = ingress_nginx.for_nginx(copied / "ingress.yaml", port, f"127.0.0.1:{ports['9000']}")
+            (copied / "nginx.conf").write_text(made, encoding="utf-8")
+        process = start_proxy(kind, copied, ports["8000"])
         try:
             # Traefik listens before it has its routes.
             until(lambda: wire.get(f"http://127.0.0.1:{port}", "/health").status == 200, f"{kind} answers")
@@ -232,7 +243,7 @@ def free_port():
 
 
 def start_proxy(kind, folder, port):
-    command = [part.replace("@FOLDER@", str(folder)) for part in COMMANDS[kind]]
+    command = [part.replace("@FOLDER@", str(folder)) for part in (STARTED | COMMANDS)[kind]]
     program = shutil.which(command[0], path=PATH)
     assert program, f"{command[0]} is not installed; scripts/test installs it"
     # Caddy keeps files of its own in the user's folders.

@@ -149,6 +149,9 @@ pub(crate) struct VerifyArgs {
     /// The issuer the token must be from; its keys are found by discovery unless --jwks is given
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
+    /// The load balancer of AWS whose `x-amzn-oidc-data` the token is, by its ARN; --audience is then the client id
+    #[arg(long, value_name = "ARN", requires = "issuer", conflicts_with_all = ["secret", "algorithm"])]
+    pub(crate) alb: Option<String>,
     /// An audience the token must be for; may be given more than once, one must match
     #[arg(long, value_name = "A")]
     pub(crate) audience: Vec<String>,

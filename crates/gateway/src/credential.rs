@@ -1,5 +1,5 @@
 //! The one credential of a request: a bearer token from the `Authorization` header, a query parameter, a cookie, or
-//! `Sec-WebSocket-Protocol`; or a token under the scheme `DPoP` from the header alone (RFC 9449 §7.1).
+//! `Sec-WebSocket-Protocol`, or `x-amzn-oidc-data`; or a token under the scheme `DPoP` from the header alone (RFC 9449 §7.1).
 //!
 //! All sources that are switched on are looked at, and every occurrence in them. The same token twice is one; two different
 //! ones are refused, because the service behind the gate could look at the other (RFC 6750 §2 allows one method only).
@@ -18,16 +18,19 @@ pub struct CredentialSources {
     pub cookie: Option<String>,
     /// The entry of `Sec-WebSocket-Protocol` behind which the token stands.
     pub websocket_marker: Option<String>,
+    /// The header `x-amzn-oidc-data`, in which a load balancer of AWS says who has logged in.
+    pub load_balancer: bool,
 }
 
 impl Default for CredentialSources {
-    /// The header, the query parameter `authorization` and the WebSocket marker `bearer`; no cookie.
+    /// The header, the query parameter `authorization` and the WebSocket marker `bearer`; no cookie and no load balancer.
     fn default() -> Self {
         Self {
             authorization: true,
             query: Some("authorization".to_owned()),
             cookie: None,
             websocket_marker: Some("bearer".to_owned()),
+            load_balancer: false,
         }
     }
 }
@@ -107,6 +110,11 @@ impl CredentialSources {
                 if protocol == marker {
                     found.add(one_token(protocols.next().unwrap_or_default()).map(as_bearer))?;
                 }
+            }
+        }
+        if self.load_balancer {
+            for value in facts.header("x-amzn-oidc-data") {
+                found.add(one_token(value.trim()).map(as_bearer))?;
             }
         }
         found.0.unwrap_or(Err(CredentialError::Missing))

@@ -2,7 +2,12 @@
 //!
 //! A [`Grant`] can only be made by `gate`, and holds a verified token unless a public rule let the request in.
 
-use crate::{credential::CredentialError, dpop::DpopRefusal, path::PathError, route::Unmet};
+use crate::{
+    credential::{CredentialError, Scheme},
+    dpop::DpopRefusal,
+    path::PathError,
+    route::Unmet,
+};
 use countersign_verifier::{Accepted, Fault, VerifyError, dpop::Binding};
 
 /// The answer to one request.
@@ -71,8 +76,17 @@ impl Grant {
 pub struct Denial {
     /// Whose request it is, where that was proven.
     pub caller: Option<Accepted>,
+    /// How its one token was shown, good or not; a challenge names the same scheme.
+    pub shown: Option<Scheme>,
     /// Why.
     pub refusal: Refusal,
+}
+
+impl Denial {
+    /// Before any token was looked at.
+    pub(crate) fn of(refusal: Refusal) -> Self {
+        Self { caller: None, shown: None, refusal }
+    }
 }
 
 /// Why a request is kept out. For the log; a caller is told no more than [`Refusal::kind`].

@@ -10,7 +10,7 @@ mod explanation;
 
 use crate::{
     claims::Claims,
-    credential::{Credential, CredentialSources},
+    credential::{Credential, CredentialSources, Scheme},
     decision::{Decision, Denial, Grant, Refusal, RefusalKind},
     dpop::Dpop,
     facts::RequestFacts,
@@ -38,11 +38,13 @@ impl Gate {
 
     /// Judges one request at the instant `now`, which must be the present.
     pub async fn decide(&self, facts: &RequestFacts<'_>, now: Timestamp) -> Decision {
-        let caller = match self.sources.select(facts) {
+        let selected = self.sources.select(facts);
+        let shown = selected.ok().map(|credential| credential.scheme);
+        let caller = match selected {
             Ok(credential) => self.accept(&credential, facts, now).await,
             Err(why) => Err(why.into()),
         };
-        self.conclude(facts, target(facts), caller)
+        self.conclude(facts, target(facts), shown, caller)
     }
 
     async fn accept(
@@ -98,9 +100,10 @@ impl Gate {
         &self,
         facts: &RequestFacts<'_>,
         target: Result<Target<'_>, Refusal>,
+        shown: Option<Scheme>,
         caller: Result<Accepted, Refusal>,
     ) -> Decision {
-        let deny = |caller, refusal| Decision::Deny(Denial { caller, refusal });
+        let deny = |caller, refusal| Decision::Deny(Denial { caller, shown, refusal });
         let target = match (target, &caller) {
             (Ok(target), _) => target,
             // Whose request it is cannot be told now; any other answer would be remembered for a good token.

@@ -4,7 +4,10 @@
 //! varied without changing what it says. What is refused is told apart, because each is another mistake of whoever
 //! wrote or copied the text.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
+};
 
 /// Why a text is not canonical base64url without padding. Says where, and repeats nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +51,9 @@ pub enum InvalidBase64Url {
         /// Which character, from 1.
         at: usize,
     },
+    /// Its padding is not what belongs to it.
+    #[error("it does not end in the padding (`=`) that belongs to it")]
+    NotPadded,
     /// Every character is right, and together they are no whole bytes.
     #[error("it is cut short, or its last character is wrong")]
     Cut,
@@ -70,6 +76,14 @@ pub fn encode_into(bytes: &[u8], out: &mut String) {
 /// What makes it something else, and where.
 pub fn decode(text: &str) -> Result<Vec<u8>, InvalidBase64Url> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| reason(text))
+}
+
+/// Decodes canonical base64url with its padding, as one sender has it against RFC 7515 (`LoadBalancerToken`).
+pub(crate) fn decode_padded(text: &str) -> Result<Vec<u8>, InvalidBase64Url> {
+    URL_SAFE.decode(text).map_err(|_| match reason(text.trim_end_matches('=')) {
+        InvalidBase64Url::Cut if decode(text.trim_end_matches('=')).is_ok() => InvalidBase64Url::NotPadded,
+        why => why,
+    })
 }
 
 fn reason(text: &str) -> InvalidBase64Url {
@@ -105,6 +119,18 @@ mod tests {
         // "AQA" is the canonical form of [1, 0]; "AQB" has non-zero trailing bits.
         assert_eq!(decode("AQA"), Ok(vec![1, 0]));
         assert_eq!(decode("AQB"), Err(InvalidBase64Url::Cut));
+    }
+
+    #[test]
+    fn padded_texts_have_exactly_the_padding_that_belongs_to_them() {
+        assert_eq!(decode_padded("AQAB"), Ok(vec![1, 0, 1]));
+        assert_eq!(decode_padded("AQ=="), Ok(vec![1]));
+        for text in ["AQ", "AQ=", "AQ===", "AQAB=", "AQA", "AQA=="] {
+            assert_eq!(decode_padded(text), Err(InvalidBase64Url::NotPadded), "{text}");
+        }
+        assert_eq!(decode_padded("AR=="), Err(InvalidBase64Url::Cut));
+        assert_eq!(decode_padded("A=Q="), Err(InvalidBase64Url::Character { at: 2 }));
+        assert_eq!(decode_padded("+/8="), Err(InvalidBase64Url::StandardAlphabet { at: 1 }));
     }
 
     #[test]

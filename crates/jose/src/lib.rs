@@ -49,6 +49,6 @@ pub use keyset::KeySet;
 pub use sign::{EncodedHeader, Header, SigningInput, SigningKey};
 pub use time::Timestamp;
 pub use verify::{
-    MAX_CLAIMS_DEPTH, MAX_TOKEN_BYTES, SelfSigned, SelfSignedError, Signed, TokenError, TokenPart,
-    Unverified, VerifyingKey,
+    LoadBalancerHeader, LoadBalancerToken, MAX_CLAIMS_DEPTH, MAX_TOKEN_BYTES, SelfSigned, SelfSignedError,
+    Signed, TokenError, TokenPart, Unverified, VerifyingKey,
 };

@@ -5,9 +5,11 @@
 //! `typ` are read, `crit`, `b64` and encryption are refused, and `jwk`, `jku`, `x5u`, `x5c` are never looked at.
 //! Specifications: RFC 7515 §4, §5.2 and appendix A; RFC 8725. Pinned by `tests/rfc_vectors.rs`, `tests/attacks.rs`.
 
+mod load_balancer;
 mod self_signed;
 mod signed;
 
+pub use load_balancer::{LoadBalancerHeader, LoadBalancerToken};
 pub use self_signed::{SelfSigned, SelfSignedError};
 pub use signed::Signed;
 
@@ -89,6 +91,16 @@ impl<'a> Unverified<'a> {
         }
         let header = base64url::decode(header).map_err(TokenPart::Header.not_base64url())?;
         let header = Object::parse(&header, MAX_CLAIMS_DEPTH).map_err(TokenError::Header)?;
+        Self::of_parts(signing_input, &header, base64url::decode(payload), signature)
+    }
+
+    /// With a header that was read, from parts that were taken apart.
+    fn of_parts(
+        signing_input: &'a str,
+        header: &Object<'_>,
+        payload: Result<Vec<u8>, InvalidBase64Url>,
+        signature: &'a str,
+    ) -> Result<Self, TokenError> {
         // Every parameter that changes how a token is to be read; none is understood here (RFC 7515 §4.1.11).
         if ["crit", "b64", "enc", "zip"].iter().any(|name| header.get(name).is_some()) {
             return Err(TokenError::CriticalHeader);
@@ -97,7 +109,6 @@ impl<'a> Unverified<'a> {
         let algorithm = text("alg")?.ok_or(TokenError::NoAlgorithm)?.parse()?;
         let kid = text("kid")?.map(|kid| kid.into_owned());
         let typ = text("typ")?.map(|typ| typ.into_owned());
-        let payload = base64url::decode(payload);
         Ok(Self { signing_input, payload, signature, algorithm, kid, typ })
     }
 
@@ -247,6 +258,16 @@ impl fmt::Display for TokenPart {
     }
 }
 
+/// Who sends padded tokens.
+fn whose_is_padded(why: InvalidBase64Url) -> &'static str {
+    match why {
+        InvalidBase64Url::Padding => {
+            "; tokens of an AWS load balancer (`x-amzn-oidc-data`) are padded, and are accepted by the preset `aws-alb` alone"
+        }
+        _ => "",
+    }
+}
+
 fn parts_in_words(parts: usize) -> String {
     match parts {
         1 => "is one".to_owned(),
@@ -271,7 +292,7 @@ pub enum TokenError {
     #[error("the token is not signed")]
     Unsigned,
     /// A part is not canonical base64url.
-    #[error("the {part} of the token is not base64url: {why}")]
+    #[error("the {part} of the token is not base64url: {why}{}", whose_is_padded(*.why))]
     NotBase64Url {
         /// Which part.
         part: TokenPart,

@@ -4,7 +4,7 @@
 //! change. It is used only while the keys that verified it are still the issuer's current ones, and before `exp`
 //! (leeway does not count here) and the end of the key's certificate. The oldest entries make room for new ones.
 
-use crate::verifier::Accepted;
+use crate::verifier::{Accepted, IssuerKeys};
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_jose::Timestamp;
 use std::{
@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) accepted: Accepted,
     /// Which of the verifier's issuers accepted it, and so under which policy.
     pub(crate) issuer: usize,
+    /// Where its keys come from.
+    pub(crate) source: IssuerKeys,
     /// The keys it was verified with.
     pub(crate) keys: [u8; 32],
     pub(crate) from: Timestamp,

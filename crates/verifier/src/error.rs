@@ -19,6 +19,9 @@ pub enum VerifyError {
     /// The token's `iss` is not a trusted issuer. Nothing was fetched.
     #[error("the token's issuer is not trusted here")]
     UnknownIssuer,
+    /// The load balancer that has signed the token is not a trusted one. Nothing was fetched.
+    #[error("the load balancer that has signed the token (`signer`) is not trusted here")]
+    UnknownSigner,
     /// The header's `alg` is not among those the issuer may use. Nothing was fetched.
     #[error("{algorithm} is not an algorithm of this issuer")]
     AlgorithmNotAllowed {
@@ -70,6 +73,7 @@ impl VerifyError {
             Self::Token(token) => token.code(),
             Self::NoIssuer => "issuer_missing",
             Self::UnknownIssuer => "issuer_unknown",
+            Self::UnknownSigner => "signer_unknown",
             Self::AlgorithmNotAllowed { .. } => "algorithm_not_allowed",
             Self::CertificateNotValid => "certificate_not_valid",
             Self::KeyOfAnotherIssuer => "key_of_another_issuer",
@@ -86,6 +90,7 @@ impl VerifyError {
             Self::Token(_)
             | Self::NoIssuer
             | Self::UnknownIssuer
+            | Self::UnknownSigner
             | Self::AlgorithmNotAllowed { .. }
             | Self::CertificateNotValid
             | Self::Revoked

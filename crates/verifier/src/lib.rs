@@ -31,6 +31,7 @@
 //! With the feature `tower`, `tower::RequireBearer` is a layer for axum and every other tower service; see
 //! `examples/axum_layer.rs`.
 
+mod by_kid;
 mod cache;
 mod discovery;
 pub mod dpop;

@@ -12,8 +12,7 @@ use countersign_jose::Algorithm::{ES256, ES384, ES512, EdDSA, PS256, RS256};
 use serde_json::Value;
 use std::str::FromStr;
 
-pub(crate) const NAMES: &str =
-    "firebase, cognito, auth0, okta, entra, google, github-actions, aws-sts, kubernetes, countersign";
+pub(crate) const NAMES: &str = "firebase, cognito, auth0, okta, entra, google, github-actions, aws-sts, aws-alb, kubernetes, countersign";
 
 /// A well-known kind of issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +34,9 @@ pub enum Preset {
     GithubActions,
     /// AWS STS `GetWebIdentityToken`; the id is the account's issuer URL. Needs audiences.
     AwsSts,
+    /// What an Application Load Balancer sends as `x-amzn-oidc-data`; the id is its ARN. Needs the issuer
+    /// ([`TrustedIssuerBuilder::load_balancer_issuer`]) and audiences: the client ids of its action.
+    AwsAlb,
     /// Kubernetes service accounts; the id is the cluster's issuer URL. Needs audiences.
     Kubernetes,
     /// Another Countersign; the id is its issuer URL. Needs audiences.
@@ -43,7 +45,7 @@ pub enum Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Firebase,
         Self::Cognito,
         Self::Auth0,
@@ -52,6 +54,7 @@ impl Preset {
         Self::Google,
         Self::GithubActions,
         Self::AwsSts,
+        Self::AwsAlb,
         Self::Kubernetes,
         Self::Countersign,
     ];
@@ -67,6 +70,7 @@ impl Preset {
             Self::Google => "google",
             Self::GithubActions => "github-actions",
             Self::AwsSts => "aws-sts",
+            Self::AwsAlb => "aws-alb",
             Self::Kubernetes => "kubernetes",
             Self::Countersign => "countersign",
         }
@@ -83,6 +87,7 @@ impl Preset {
             Self::Google => google(id),
             Self::GithubActions => github_actions(id),
             Self::AwsSts => discovered(id).map(|b| b.algorithms([RS256, ES384]).require("sub")),
+            Self::AwsAlb => aws_alb(id),
             Self::Kubernetes => {
                 discovered(id).map(|b| b.algorithms([RS256, ES256, ES384, ES512]).require("sub"))
             }
@@ -95,6 +100,31 @@ impl Preset {
         })
     }
 
+    /// Adds the regions to which a user pool is replicated: the original form of its issuer there, with the keys there.
+    ///
+    /// # Errors
+    ///
+    /// If the preset is another one, or what is named is no other region.
+    pub fn replicas(
+        self,
+        builder: TrustedIssuerBuilder,
+        id: &str,
+        regions: &[String],
+    ) -> Result<TrustedIssuerBuilder, TrustError> {
+        regions.iter().try_fold(builder, |builder, region| {
+            let is_other = !id.starts_with(&format!("{region}_"));
+            let region =
+                word(region, "-").filter(|_| is_other && self == Self::Cognito).ok_or_else(|| {
+                    let expected =
+                        "a region like us-west-2 to which a user pool is replicated, other than its own";
+                    TrustError::PresetId { preset: self.name(), id: without_credentials(region), expected }
+                })?;
+            let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{id}");
+            let keys = KeySource::JwksUrl(format!("{issuer}/.well-known/jwks.json"));
+            Ok(builder.also_issues_as(issuer, keys))
+        })
+    }
+
     const fn expected(self) -> &'static str {
         match self {
             Self::Firebase => "a Firebase project id",
@@ -103,6 +133,9 @@ impl Preset {
             Self::Okta => "the issuer URL of a custom authorization server (https://…/oauth2/…)",
             Self::Entra => "a tenant id (a GUID in lower case), `organizations` or `common`",
             Self::Google => "an OAuth client id",
+            Self::AwsAlb => {
+                "the ARN of an Application Load Balancer (arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID)"
+            }
             Self::GithubActions => "the numeric id of a repository owner (names can be taken over)",
             Self::AwsSts | Self::Kubernetes | Self::Countersign => "an https issuer URL",
         }
@@ -134,14 +167,19 @@ fn firebase(project: &str) -> Option<TrustedIssuerBuilder> {
     )
 }
 
-/// Cognito developer guide, "Verifying JSON web tokens": access tokens have `client_id` and no `aud`; `token_use` keeps
+/// Cognito API reference, `IssuerConfigurationType`: a pool has one of two issuers, the updated one with the region of its first
+/// copy, and either may be in a token while it is changed. Each has its keys at its own address, and that of the updated one does
+/// not exist before a pool has it. Developer guide, "Verifying JSON web tokens": access tokens have `client_id` and no `aud`; `token_use` keeps
 /// ID tokens from passing as access tokens (`.token_use("id")` to accept those instead).
 fn cognito(pool: &str) -> Option<TrustedIssuerBuilder> {
     let (region, rest) = pool.split_once('_')?;
     let (region, _) = (word(region, "-")?, word(rest, "")?);
-    let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
-    let keys = KeySource::JwksUrl(format!("{issuer}/.well-known/jwks.json"));
+    let [issuer, updated] = ["cognito-idp", "issuer-cognito-idp"]
+        .map(|host| format!("https://{host}.{region}.amazonaws.com/{pool}"));
+    let keys = |issuer: &str| KeySource::JwksUrl(format!("{issuer}/.well-known/jwks.json"));
+    let (keys, keys_updated) = (keys(&issuer), keys(&updated));
     let builder = TrustedIssuer::builder(issuer).keys(keys).algorithms([RS256]);
+    let builder = builder.also_issues_as(updated, keys_updated);
     Some(builder.audience_fallback(AudienceFallback::ClientId).token_use("access"))
 }
 
@@ -207,6 +245,36 @@ fn github_actions(owner_id: &str) -> Option<TrustedIssuerBuilder> {
 fn discovered(issuer: &str) -> Option<TrustedIssuerBuilder> {
     KeyUrl::discovery_of(issuer).ok()?;
     Some(TrustedIssuer::builder(issuer).keys(KeySource::Discovery))
+}
+
+/// Elastic Load Balancing, "Authenticate users using an Application Load Balancer", "User claims encoding and signature
+/// verification": ES256, `signer` is the ARN, keys as PEM below an address of the region; GovCloud has its own. Of the other
+/// partitions none is documented, so their keys need `keys_url`.
+fn aws_alb(arn: &str) -> Option<TrustedIssuerBuilder> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let [
+        "arn",
+        partition @ ("aws" | "aws-us-gov" | "aws-cn"),
+        "elasticloadbalancing",
+        region,
+        account,
+        resource,
+    ] = parts.as_slice()
+    else {
+        return None;
+    };
+    word(region, "-")?;
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let (name, id) = resource.strip_prefix("loadbalancer/app/")?.split_once('/')?;
+    (word(name, "-")?, word(id, "")?);
+    let builder = TrustedIssuerBuilder::of_load_balancer(arn).algorithms([ES256]);
+    let keys = match *partition {
+        "aws" => Some(format!("https://public-keys.auth.elb.{region}.amazonaws.com")),
+        "aws-us-gov" => Some(format!("https://s3-{region}.amazonaws.com/aws-elb-public-keys-prod-{region}")),
+        _ => None,
+    };
+    let builder = keys.into_iter().fold(builder, |builder, url| builder.keys(KeySource::PemByKid(url)));
+    is_account.then_some(builder)
 }
 
 /// An id that can be part of a host or a path without changing its shape.

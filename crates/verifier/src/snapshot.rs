@@ -126,6 +126,7 @@ fn form(format: Format) -> &'static str {
         Format::Jwks => "jwks",
         Format::X509Map => "x509",
         Format::KeyDocument => "key-document",
+        Format::Pem => "pem",
     }
 }
 

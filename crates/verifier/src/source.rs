@@ -21,6 +21,9 @@ pub enum KeySource {
     /// One or the other at this address, told apart by the document: an object with an array `keys` is a JWK Set. For
     /// settings that people fill with either.
     KeyDocument(String),
+    /// One PEM public key for each `kid`, below this address under that name, as AWS has those of its load balancers. For
+    /// issuers that are described so ([`Preset::AwsAlb`](crate::Preset::AwsAlb)) alone.
+    PemByKid(String),
     /// A JWK Set as text. Private members in it are not read.
     InlineJwks(String),
     /// One public key (or the public half of a private one) as PEM, for one algorithm; the token's `kid` is not looked at.
@@ -41,6 +44,7 @@ impl fmt::Debug for KeySource {
             Self::JwksUrl(url) => f.debug_tuple("JwksUrl").field(&without_credentials(url)).finish(),
             Self::X509Map(url) => f.debug_tuple("X509Map").field(&without_credentials(url)).finish(),
             Self::KeyDocument(url) => f.debug_tuple("KeyDocument").field(&without_credentials(url)).finish(),
+            Self::PemByKid(url) => f.debug_tuple("PemByKid").field(&without_credentials(url)).finish(),
             Self::InlineJwks(_) => f.write_str("InlineJwks(..)"),
             Self::InlinePem(_) => f.write_str("InlinePem(..)"),
             Self::Keys(_) => f.write_str("Keys(..)"),
@@ -168,6 +172,15 @@ impl KeyUrl {
         Ok(Self { named_by: NamedBy::Document, ..self })
     }
 
+    /// The address of this name below it. The name has to be of letters, digits and hyphens, so that it stays below.
+    pub(crate) fn below(&self, name: &str) -> Result<Self, KeyUrlError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if name.is_empty() || !name.bytes().all(is_plain) || self.url.query().is_some() {
+            return Err(KeyUrlError::Malformed);
+        }
+        Self::parse(&format!("{}/{name}", self.as_str().trim_end_matches('/')))
+    }
+
     /// Who has named it.
     pub(crate) fn named_by(&self) -> NamedBy {
         self.named_by
@@ -218,6 +231,19 @@ mod tests {
         for other in ["https://keys.example:444/a", "https://a.keys.example/a", "http://127.0.0.1/a"] {
             assert!(!is_there(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_name_stays_below_its_address() {
+        for base in ["https://keys.example", "https://keys.example/", "https://keys.example/a/"] {
+            let below = KeyUrl::parse(base).unwrap().below("a-1").unwrap();
+            assert_eq!(below.as_str(), format!("{}/a-1", base.trim_end_matches('/')));
+        }
+        let keys = KeyUrl::parse("https://keys.example/a").unwrap();
+        for name in ["", "..", ".", "a/b", "a?b", "a#b", "%2e%2e", "a\\b", "a b", "\u{e4}", "//b.example"] {
+            assert_eq!(keys.below(name), Err(KeyUrlError::Malformed), "{name}");
+        }
+        assert!(KeyUrl::parse("https://keys.example/a?b").unwrap().below("c").is_err());
     }
 
     #[test]

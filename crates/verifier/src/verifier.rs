@@ -16,6 +16,7 @@ pub use builder::VerifierBuilder;
 pub use explanation::Explanation;
 
 use crate::{
+    by_kid::KeysByKid,
     cache::{self, Entry, TokenCache},
     error::VerifyError,
     keys::LoadedKeys,
@@ -33,15 +34,27 @@ pub struct Verifier {
     trusted: Vec<Trusted>,
     /// Exact `iss` → which issuer, and which of its identities.
     by_iss: HashMap<String, (usize, usize)>,
+    /// ARN of a load balancer → which issuer.
+    by_signer: HashMap<String, usize>,
     cache: Option<TokenCache>,
 }
 
 #[derive(Debug)]
 struct Trusted {
     issuer: TrustedIssuer,
-    keys: IssuerKeys,
+    keys: TrustedKeys,
+    /// Those of identities that have their own.
+    own_keys: Vec<IssuerKeys>,
     /// What it has revoked, where that is asked.
     revocations: Option<Arc<Watch>>,
+}
+
+#[derive(Debug)]
+enum TrustedKeys {
+    /// For every token of the issuer.
+    All(IssuerKeys),
+    /// For tokens that name them.
+    ByKid(KeysByKid),
 }
 
 #[derive(Debug, Clone)]
@@ -91,7 +104,7 @@ impl Verifier {
         if let Some(entry) = cache.find(&name, now)
             && let Some(trusted) = self.trusted.get(entry.issuer)
         {
-            if trusted.keys(now).await?.fingerprint() == &entry.keys {
+            if trusted.current(&entry.source, now).await?.fingerprint() == &entry.keys {
                 trusted.check_revoked(entry.accepted.verified(), now).await?;
                 return Ok(entry.accepted.clone());
             }
@@ -102,7 +115,8 @@ impl Verifier {
         if let Some(exp) = verified.registered().exp {
             let until = proof.keys.not_after(verified.kid()).map_or(exp, |end| end.min(exp));
             let (issuer, keys) = (proof.issuer, *proof.keys.fingerprint());
-            cache.insert(name, Entry { accepted: proof.accepted.clone(), issuer, keys, from: now, until });
+            let (accepted, source) = (proof.accepted.clone(), proof.source);
+            cache.insert(name, Entry { accepted, issuer, source, keys, from: now, until });
         }
         Ok(proof.accepted)
     }
@@ -111,7 +125,8 @@ impl Verifier {
     pub async fn warm(&self, now: Timestamp) -> Vec<KeyStatus> {
         let mut fetches = tokio::task::JoinSet::new();
         for trusted in &self.trusted {
-            if let IssuerKeys::Remote(keys) = &trusted.keys {
+            // Those of identities with their own wait for a token: an issuer need not have all its names.
+            if let TrustedKeys::All(IssuerKeys::Remote(keys)) = &trusted.keys {
                 let keys = keys.clone();
                 fetches.spawn(async move { keys.current(now).await.is_ok() });
             }
@@ -126,8 +141,9 @@ impl Verifier {
     /// What is known about each issuer's keys, without asking anybody.
     pub fn status(&self, now: Timestamp) -> Vec<KeyStatus> {
         let of = |trusted: &Trusted| match &trusted.keys {
-            IssuerKeys::Remote(keys) => keys.status(now),
-            IssuerKeys::Fixed(keys) => KeyStatus {
+            TrustedKeys::ByKid(keys) => keys.status(now),
+            TrustedKeys::All(IssuerKeys::Remote(keys)) => keys.status(now),
+            TrustedKeys::All(IssuerKeys::Fixed(keys)) => KeyStatus {
                 issuer: trusted.issuer.name.clone(),
                 keys: keys.count(),
                 fetched_at: None,

@@ -54,6 +54,7 @@ const EXAMPLES: [(&str, &[&str], &str); 43] = [
             "countersign verify \"$TOKEN\" --issuer https://id.example.com --audience api",
             "countersign verify @token.txt --jwks jwks.json",
             "countersign verify - --jwks https://id.example.com/.well-known/jwks.json",
+            "countersign verify @data.txt --alb \"$ALB\" --issuer https://id.example.com",
         ],
         "verify.md",
     ),

@@ -12,7 +12,7 @@ use crate::{
     args::AuthorizeArgs,
     checks, config,
     failure::{Exit, Outcome, configuration, internal, usage},
-    files, output,
+    files, output, remote,
 };
 use countersign_gateway::{
     Decision, Refusal,
@@ -70,13 +70,16 @@ fn reply(outcome: &lambda::Outcome) -> Outcome<Box<RawValue>> {
 
 async fn authorizer(context: &Context<'_>) -> Outcome<Authorizer> {
     let environment = context.environment;
-    let Some((raw, folder)) = config::gate_alone(&context.location, environment).await? else {
-        let config = context.load().await?;
+    let read = config::at_hand(&context.location, environment).await?;
+    if !read.is_gate_alone() {
+        let config = context.started(read.resolve(environment, context.http).await?)?;
         if let Some(gate) = config.gate {
             return Ok(started(gate));
         }
         return of_parts(config.raw.trust, config.raw.gate, &config.folder, environment);
-    };
+    }
+    let config::AsRead { raw, folder, .. } = read;
+    remote::fetch_references(&raw, environment).await;
     let level =
         if context.location.has_file() { raw.log } else { RawLog { level: "warn".into(), ..raw.log } };
     log::start_below(&level, &CARRIERS)?;

@@ -51,7 +51,11 @@ impl Context<'_> {
     /// The configuration, with logging started as it says. Somebody at a terminal sees the result of a command and not its records,
     /// unless they are asked for; anywhere else they are written.
     pub(crate) async fn load(&self) -> Outcome<Config> {
-        let config = crate::config::load(&self.location, self.environment, self.http).await?;
+        self.started(crate::config::load(&self.location, self.environment, self.http).await?)
+    }
+
+    /// A configuration that was read, with logging started as it says.
+    pub(crate) fn started(&self, config: Config) -> Outcome<Config> {
         let mut log = config.raw.log.clone();
         log.level = self.quiet_level(&log.level);
         log::start_below(&log, &CARRIERS)?;

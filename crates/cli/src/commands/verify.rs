@@ -17,8 +17,8 @@ use countersign_jose::{
 use countersign_settings::SecretRef;
 use countersign_store::{Clock, SystemClock};
 use countersign_verifier::{
-    Check, Fault, FetchError, FetchLimits, KeySource, MAX_KEY_BYTES, TrustedIssuer, TrustedIssuerBuilder,
-    Verifier, VerifyError,
+    Check, Fault, FetchError, FetchLimits, KeySource, MAX_KEY_BYTES, Preset, TrustedIssuer,
+    TrustedIssuerBuilder, Verifier, VerifyError,
 };
 use serde_json::value::RawValue;
 
@@ -50,11 +50,18 @@ impl Asked {
     /// What the arguments ask.
     pub(super) async fn read(context: &Context<'_>, args: &VerifyArgs) -> Outcome<Self> {
         let pasted = Pasted::read(&args.token)?;
-        let keys = Keys::of(context, args).await?;
-        let unchecked = [("iss", keys.issuer.is_none()), ("aud", args.audience.is_empty())];
+        let (described, any_issuer) = match &args.alb {
+            Some(arn) => (load_balancer(context, arn, args).await?, false),
+            None => {
+                let keys = Keys::of(context, args).await?;
+                let any_issuer = keys.issuer.is_none();
+                (described(keys, args), any_issuer)
+            }
+        };
+        let unchecked = [("iss", any_issuer), ("aud", args.audience.is_empty())];
         let unchecked = unchecked.into_iter().filter_map(|(claim, open)| open.then_some(claim)).collect();
         let limits = FetchLimits { max_bytes: MAX_KEY_BYTES, ..FetchLimits::default() };
-        let trusted = described(keys, args).build().map_err(usage)?;
+        let trusted = described.build().map_err(usage)?;
         let verifier = Verifier::builder().trust(trusted).fetch_limits(limits).build().map_err(usage)?;
         Ok(Self { token: pasted.token, around: pasted.around, verifier, unchecked })
     }
@@ -75,7 +82,25 @@ fn described(keys: Keys, args: &VerifyArgs) -> TrustedIssuerBuilder {
         Some(issuer) => TrustedIssuer::builder(issuer),
         None => TrustedIssuer::dangerously_of_any_issuer(keys.from),
     };
-    let builder = builder.keys(keys.source).algorithms(keys.algorithms).leeway(args.leeway);
+    with_audiences(builder.keys(keys.source).algorithms(keys.algorithms), args)
+}
+
+/// A load balancer, with its own keys or those that are given.
+async fn load_balancer(context: &Context<'_>, arn: &str, args: &VerifyArgs) -> Outcome<TrustedIssuerBuilder> {
+    let builder = Preset::AwsAlb.builder(arn).map_err(|why| usage(format!("--alb: {why}")))?;
+    let builder = builder.load_balancer_issuer(args.issuer.clone().unwrap_or_default());
+    let builder = match &args.jwks {
+        None => builder,
+        Some(_) => {
+            let Keys { source, .. } = Keys::of(context, args).await?;
+            builder.keys(source)
+        }
+    };
+    Ok(with_audiences(builder, args))
+}
+
+fn with_audiences(builder: TrustedIssuerBuilder, args: &VerifyArgs) -> TrustedIssuerBuilder {
+    let builder = builder.leeway(args.leeway);
     if args.audience.is_empty() {
         return builder.dangerously_accept_any_audience();
     }
@@ -247,7 +272,7 @@ fn both_values(why: &VerifyError, checks: &[Check]) -> String {
 pub(super) fn code(why: &VerifyError) -> &'static str {
     match why {
         VerifyError::NoIssuer => "claim_missing",
-        VerifyError::UnknownIssuer => "claim_mismatch",
+        VerifyError::UnknownIssuer | VerifyError::UnknownSigner => "claim_mismatch",
         VerifyError::AlgorithmNotAllowed { .. } => "token_algorithm_mismatch",
         VerifyError::KeysUnavailable { why, .. } => match why {
             FetchError::NotJson(_) | FetchError::NotAKeySet(_) | FetchError::ErrorDocument => {
@@ -263,6 +288,7 @@ pub(super) fn code(why: &VerifyError) -> &'static str {
             | FetchError::Status(_)
             | FetchError::Redirect
             | FetchError::TooLarge(_)
+            | FetchError::ManyUnknownKids
             | FetchError::Interrupted => "keys_unavailable",
         },
         VerifyError::Token(_)

@@ -49,61 +49,73 @@ pub(crate) async fn load(
     http: HttpIssuer,
 ) -> Outcome<Config> {
     location.check()?;
-    if location.is_environment() {
-        return from_environment(environment, http).await;
-    }
-    load_at(location, location.file(), environment, http).await
+    let file = (!location.is_environment()).then(|| location.file());
+    read(location, file, environment).await?.resolve(environment, http).await
 }
 
 /// The same from a file that is not yet in its place.
 pub(crate) async fn load_draft(path: &Path, environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
-    load_at(&Location::find(Some(path), environment), path, environment, http).await
+    let location = Location::find(Some(path), environment);
+    read(&location, Some(path), environment).await?.resolve(environment, http).await
 }
 
-async fn load_at(
-    location: &Location,
-    path: &Path,
-    environment: &Environment,
-    http: HttpIssuer,
-) -> Outcome<Config> {
-    let is_remote = remote::is_remote(path);
-    let raw = read(location, path, environment).await?;
-    let folder = if is_remote { environment.folder.clone() } else { folder_of(path) };
-    let config = resolve(raw, folder, environment, http).await;
-    let config = config.map_err(|why| place::of(why, &path.display().to_string(), environment))?;
-    if !is_remote
-        && environment.get("COUNTERSIGN_STORE__URL").is_none()
-        && stores::holds_secret(&config.raw.store.url)
-    {
-        check_private(path)?;
+/// The configuration at hand, of an authority or of a gate alone, as the authorizer on Lambda has it. It is read once.
+pub(crate) async fn at_hand(location: &Location, environment: &Environment) -> Outcome<AsRead> {
+    location.check()?;
+    read(location, location.has_file().then(|| location.file()), environment).await
+}
+
+/// A configuration as it was read, and nothing of it resolved.
+#[derive(Debug)]
+pub(crate) struct AsRead {
+    pub(crate) raw: RawConfig,
+    /// Where relative paths in it begin.
+    pub(crate) folder: PathBuf,
+    /// The file it was in; none for variables alone.
+    file: Option<PathBuf>,
+}
+
+impl AsRead {
+    /// Whether it says only whose tokens are accepted: without an issuer of one's own.
+    pub(crate) fn is_gate_alone(&self) -> bool {
+        self.raw.issuer.is_empty()
     }
-    Ok(config)
+
+    /// Fetches what it refers to on AWS, and resolves it.
+    pub(crate) async fn resolve(self, environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
+        let Self { raw, folder, file } = self;
+        let shown = file
+            .as_ref()
+            .map_or("the variables COUNTERSIGN_…".to_owned(), |file| file.display().to_string());
+        let config = resolve(raw, folder, environment, http).await;
+        let config = config.map_err(|why| place::of(why, &shown, environment))?;
+        if let Some(file) = file.filter(|file| !remote::is_remote(file))
+            && environment.get("COUNTERSIGN_STORE__URL").is_none()
+            && stores::holds_secret(&config.raw.store.url)
+        {
+            check_private(&file)?;
+        }
+        Ok(config)
+    }
 }
 
-async fn read(location: &Location, path: &Path, environment: &Environment) -> Outcome<RawConfig> {
+/// What a file says, or the variables alone.
+async fn read(location: &Location, file: Option<&Path>, environment: &Environment) -> Outcome<AsRead> {
+    let Some(path) = file else {
+        let raw = countersign_settings::from_environment(environment)?;
+        return Ok(AsRead { raw, folder: environment.folder.clone(), file: None });
+    };
+    let file = Some(path.to_owned());
     if remote::is_remote(path) {
         let text = remote::configuration_text(path, environment).await?;
-        return Ok(countersign_settings::load_text(path, &text, environment)?);
+        let raw = countersign_settings::load_text(path, &text, environment)?;
+        return Ok(AsRead { raw, folder: environment.folder.clone(), file });
     }
-    countersign_settings::load(path, environment).map_err(|why| match why {
+    let raw = countersign_settings::load(path, environment).map_err(|why| match why {
         SettingsError::Missing { .. } => location.missing(),
         why => why.into(),
-    })
-}
-
-/// Only what says whose tokens are accepted, as the authorizer on Lambda has it: without an issuer of one's own. With the
-/// folder that relative paths in it begin in; `None` where the configuration has an issuer.
-pub(crate) async fn gate_alone(
-    location: &Location,
-    environment: &Environment,
-) -> Outcome<Option<(RawConfig, PathBuf)>> {
-    location.check()?;
-    let (raw, folder): (RawConfig, _) = if location.has_file() {
-        (read(location, location.file(), environment).await?, folder_of(location.file()))
-    } else {
-        (countersign_settings::from_environment(environment)?, environment.folder.clone())
-    };
-    Ok(raw.issuer.is_empty().then_some((raw, folder)))
+    })?;
+    Ok(AsRead { raw, folder: folder_of(path), file })
 }
 
 /// The same for a file that refers to nothing on AWS.
@@ -115,8 +127,7 @@ pub(crate) fn load_file(path: &Path, environment: &Environment, http: HttpIssuer
 /// The same from variables alone.
 pub(crate) async fn from_environment(environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
     let raw = countersign_settings::from_environment(environment)?;
-    let config = resolve(raw, environment.folder.clone(), environment, http).await;
-    config.map_err(|why| place::of(why, "the variables COUNTERSIGN_…", environment))
+    AsRead { raw, folder: environment.folder.clone(), file: None }.resolve(environment, http).await
 }
 
 /// Checks entries to paste, of clients and rules, as far as nothing has to be read for it.

@@ -4,7 +4,8 @@
 //! schemes, they are in one field, because some proxies pass on one.
 
 use crate::{
-    decision::{Refusal, RefusalKind},
+    credential::Scheme,
+    decision::{Denial, Refusal, RefusalKind},
     dpop::{Dpop, DpopRefusal},
     route::Unmet,
 };
@@ -22,15 +23,9 @@ pub struct Challenges {
     pub resource_metadata: Option<String>,
 }
 
-/// The scheme that a caller should have used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Bearer,
-    Dpop,
-}
-
 impl Challenges {
-    pub(super) fn refuse(&self, refusal: &Refusal, dpop: &Dpop) -> Response<String> {
+    pub(super) fn refuse(&self, denial: &Denial, dpop: &Dpop) -> Response<String> {
+        let refusal = &denial.refusal;
         let (status, error) = match refusal.kind() {
             RefusalKind::Unauthenticated => (StatusCode::UNAUTHORIZED, None),
             RefusalKind::InvalidToken => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
@@ -60,7 +55,7 @@ impl Challenges {
                 Some(format!("{}, {}", self.bearer(None, refusal), self.dpop(None, refusal)))
             }
             (StatusCode::UNAUTHORIZED, None) => Some(self.bearer(None, refusal)),
-            (_, Some(error)) => Some(match scheme(refusal) {
+            (_, Some(error)) => Some(match scheme(denial) {
                 Scheme::Bearer => self.bearer(Some(error), refusal),
                 Scheme::Dpop => self.dpop(Some(error), refusal),
             }),
@@ -117,13 +112,14 @@ fn proof_error(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// How the caller has to show its token, or the next one.
-fn scheme(refusal: &Refusal) -> Scheme {
-    match refusal {
+/// How the caller has to show its token, or the next one: as it showed this one, unless that is what is wrong
+/// (RFC 9449 §7.1).
+fn scheme(denial: &Denial) -> Scheme {
+    match &denial.refusal {
         // One that is not bound is good as a bearer token.
         Refusal::Dpop(DpopRefusal::NotBound) => Scheme::Bearer,
         Refusal::Dpop(_) | Refusal::Unmet(Unmet::Dpop) => Scheme::Dpop,
-        _ => Scheme::Bearer,
+        _ => denial.shown.unwrap_or(Scheme::Bearer),
     }
 }
 

@@ -76,10 +76,9 @@ impl ForwardAuth {
     pub async fn answer(&self, request: &Parts, rest: &str, connection: IpAddr, now: Timestamp) -> Answer {
         let decided = self.decide(request, rest, connection, now).await;
         let decided = match decided {
-            Decision::Allow(grant) => self
-                .identity(&grant)
-                .map(|headers| (grant, headers))
-                .map_err(|refusal| Denial { caller: None, refusal }),
+            Decision::Allow(grant) => {
+                self.identity(&grant).map(|headers| (grant, headers)).map_err(Denial::of)
+            }
             Decision::Deny(denial) => Err(denial),
         };
         match decided {
@@ -95,7 +94,7 @@ impl ForwardAuth {
             }
             Err(denial) => {
                 log(&denial, connection);
-                let mut response = self.challenges.refuse(&denial.refusal, self.gate.dpop());
+                let mut response = self.challenges.refuse(&denial, self.gate.dpop());
                 if denial.refusal.kind() == RefusalKind::InvalidProof {
                     self.add_nonce(&mut response, now);
                 }
@@ -113,7 +112,7 @@ impl ForwardAuth {
     }
 
     async fn decide(&self, request: &Parts, rest: &str, connection: IpAddr, now: Timestamp) -> Decision {
-        let deny = |refusal| Decision::Deny(Denial { caller: None, refusal });
+        let deny = |refusal| Decision::Deny(Denial::of(refusal));
         let Some(proxies) = self.proxies.iter().find(|proxies| proxies.contains(connection)) else {
             return deny(Refusal::UnknownProxy);
         };

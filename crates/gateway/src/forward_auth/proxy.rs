@@ -13,6 +13,8 @@ use std::{net::IpAddr, str::FromStr};
 pub enum ProxyKind {
     /// nginx `auth_request`, with `X-Original-Method` and `X-Original-URI` set by its configuration.
     Nginx,
+    /// The Ingress controller ingress-nginx, with the annotation `auth-url`: `X-Original-Method`, `X-Original-URL`.
+    IngressNginx,
     /// Traefik `ForwardAuth`: `X-Forwarded-Method`, `X-Forwarded-Uri`.
     Traefik,
     /// Caddy `forward_auth`: `X-Forwarded-Method`, `X-Forwarded-Uri`.
@@ -23,41 +25,36 @@ pub enum ProxyKind {
 
 impl ProxyKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Nginx, Self::Traefik, Self::Caddy, Self::Envoy];
+    pub const ALL: [Self; 5] = [Self::Nginx, Self::IngressNginx, Self::Traefik, Self::Caddy, Self::Envoy];
 
     /// The name in configurations.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
+            Self::IngressNginx => "ingress-nginx",
             Self::Traefik => "traefik",
             Self::Caddy => "caddy",
             Self::Envoy => "envoy",
         }
     }
 
-    /// The headers that carry method and URI of the original request.
-    const fn headers(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::Nginx => Some(("x-original-method", "x-original-uri")),
-            Self::Traefik | Self::Caddy => Some(("x-forwarded-method", "x-forwarded-uri")),
-            Self::Envoy => None,
-        }
-    }
-
     /// The request the proxy asks about. `rest` is what of the path follows `/gate`.
     pub(super) fn facts<'r>(self, request: &'r Parts, rest: &'r str) -> Result<RequestFacts<'r>, Refusal> {
-        let (method, uri) = match self.headers() {
-            Some((method, uri)) => (
-                one(&request.headers, method).ok_or(Refusal::Proxy(method))?,
-                one(&request.headers, uri).ok_or(Refusal::Proxy(uri))?,
-            ),
-            None => (request.method.as_str(), rest),
+        let headers = &request.headers;
+        let said = |name: &'static str| one(headers, name).ok_or(Refusal::Proxy(name));
+        let (method, target) = match self {
+            Self::Nginx => (said("x-original-method")?, said("x-original-uri")?),
+            Self::IngressNginx => (said("x-original-method")?, target_of_url(headers)?),
+            Self::Traefik | Self::Caddy => (said("x-forwarded-method")?, said("x-forwarded-uri")?),
+            Self::Envoy => (request.method.as_str(), rest),
         };
         // A fragment never reaches a server (RFC 9110 §7.1). In a header its sign is refused with the path; in the target
         // of the request itself, which is how Envoy asks, the HTTP library has cut it off, and Envoy answers 400 to it.
         let (path, query) = match self {
-            Self::Envoy => (uri, request.uri.query().unwrap_or_default()),
-            Self::Nginx | Self::Traefik | Self::Caddy => uri.split_once('?').unwrap_or((uri, "")),
+            Self::Envoy => (target, request.uri.query().unwrap_or_default()),
+            Self::Nginx | Self::IngressNginx | Self::Traefik | Self::Caddy => {
+                target.split_once('?').unwrap_or((target, ""))
+            }
         };
         let mut facts = RequestFacts { method: method.into(), path: path.into(), ..RequestFacts::default() };
         facts.add_raw_query(query);
@@ -75,6 +72,24 @@ impl FromStr for ProxyKind {
     fn from_str(name: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(())
     }
+}
+
+/// The target in `X-Original-URL`, which ingress-nginx puts together from the scheme, the header `Host` and the target. `Host`
+/// is the client's, so a name in it that could end early in another reading is refused: `a?b` would make the path a query.
+/// `X-Original-URI` is set with the annotation `auth-method` alone, and is the client's without it: if it is there, it agrees.
+fn target_of_url(headers: &HeaderMap) -> Result<&str, Refusal> {
+    const URL: Refusal = Refusal::Proxy("x-original-url");
+    let url = one(headers, "x-original-url").ok_or(URL)?;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).ok_or(URL)?;
+    let (host, target) = rest.split_at(rest.find('/').ok_or(URL)?);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if host.is_empty() || !host.bytes().all(is_plain) {
+        return Err(URL);
+    }
+    if headers.contains_key("x-original-uri") && one(headers, "x-original-uri") != Some(target) {
+        return Err(Refusal::Proxy("x-original-uri that agrees with x-original-url"));
+    }
+    Ok(target)
 }
 
 /// The one value of a header.

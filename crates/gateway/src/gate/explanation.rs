@@ -21,6 +21,7 @@ impl Gate {
         let target = target(facts);
         let route = target.as_ref().ok().map(|target| self.route(facts, target));
         let credential = self.sources.select(facts);
+        let shown = credential.ok().map(|credential| credential.scheme);
         let mut checks = vec![path(facts, target.as_ref())];
         checks.extend(route.map(of_route));
         checks.push(of_credential(&self.sources, credential));
@@ -38,7 +39,7 @@ impl Gate {
         if let Some(Some((_, Route { access: Access::Token(requirement), .. }))) = route {
             checks.extend(requirements(requirement, caller.as_ref().ok()));
         }
-        (self.conclude(facts, target, caller), checks)
+        (self.conclude(facts, target, shown, caller), checks)
     }
 }
 
@@ -92,6 +93,7 @@ fn of_credential(sources: &CredentialSources, credential: Result<Credential<'_>,
     places.extend(
         sources.websocket_marker.as_ref().map(|m| format!("Sec-WebSocket-Protocol behind {}", quoted(m))),
     );
+    places.extend(sources.load_balancer.then(|| "x-amzn-oidc-data".to_owned()));
     let expected = format!("one token, in {}", places.join(", "));
     let found = credential.map(|one| format!("a token of {} bytes", one.token.len())).unwrap_or_default();
     check("credential", expected, found, credential.err().map(Refusal::from))

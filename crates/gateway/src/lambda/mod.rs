@@ -153,8 +153,7 @@ impl Authorizer {
         match recognised {
             Ok((event, shape)) => self.answer(&event, shape, now, checks).await,
             Err(why) => {
-                let refusal = Refusal::Event(why);
-                let decision = Decision::Deny(Denial { caller: None, refusal });
+                let decision = Decision::Deny(Denial::of(Refusal::Event(why)));
                 let outcome = Outcome { reply: Reply::Unauthorized, decision, shape: None };
                 log(&outcome, None);
                 outcome
@@ -184,7 +183,7 @@ impl Authorizer {
         let decided = match (&arn, &mut checks) {
             (None, _) if shape != Shape::AppSync => {
                 let refusal = Refusal::Event("its ARN is not one of execute-api".to_owned());
-                Decision::Deny(Denial { caller: None, refusal })
+                Decision::Deny(Denial::of(refusal))
             }
             (_, None) => self.gate.decide(&facts, now).await,
             (_, Some(checks)) => {
@@ -252,7 +251,7 @@ impl Authorizer {
     fn narrow(&self, decision: Decision, arn: Option<&str>, shape: Shape, form: Form) -> Decision {
         let Decision::Allow(grant) = &decision else { return decision };
         let apis = &self.settings.authorized_apis;
-        let deny = |refusal| Decision::Deny(Denial { caller: grant.caller().cloned(), refusal });
+        let deny = |refusal| Decision::Deny(Denial { caller: grant.caller().cloned(), shown: None, refusal });
         if let Some(arn) = arn
             && !apis.is_empty()
             && !apis.iter().any(|api| covers(api, arn))
@@ -285,11 +284,11 @@ impl Authorizer {
 
 /// What was let in and cannot be.
 fn refused(decision: Decision, refusal: Refusal) -> Decision {
-    let caller = match decision {
-        Decision::Allow(grant) => grant.caller().cloned(),
-        Decision::Deny(denial) => denial.caller,
+    let (caller, shown) = match decision {
+        Decision::Allow(grant) => (grant.caller().cloned(), None),
+        Decision::Deny(denial) => (denial.caller, denial.shown),
     };
-    Decision::Deny(Denial { caller, refusal })
+    Decision::Deny(Denial { caller, shown, refusal })
 }
 
 /// What the event is, as a check.

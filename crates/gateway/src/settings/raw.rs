@@ -10,20 +10,25 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields, default)]
 pub struct RawTrust {
     /// A well-known kind of issuer, which fills in what is not given here: `firebase`, `cognito`, `auth0`, `okta`, `entra`,
-    /// `google`, `github-actions`, `aws-sts`, `kubernetes` or `countersign`.
+    /// `google`, `github-actions`, `aws-sts`, `aws-alb`, `kubernetes` or `countersign`.
     pub preset: Option<String>,
-    /// What the preset is made from: project id, user pool id, domain, tenant id, client id, owner id or issuer URL.
+    /// What the preset is made from: project id, user pool id, domain, tenant id, client id, owner id, issuer URL or ARN.
     pub id: Option<String>,
-    /// Without a preset: the exact `iss` of its tokens. For many tenants it contains `{tenantid}`.
+    /// Without a preset: the exact `iss` of its tokens. For many tenants it contains `{tenantid}`. With preset `aws-alb`: the
+    /// issuer that the action of the load balancer names.
     pub issuer: Option<String>,
     /// Other exact `iss` values the same issuer uses.
     pub also_known_as: Vec<String>,
+    /// Other regions to which a user pool is replicated (preset `cognito`). The original form of its issuer names the region
+    /// that has issued the token, whose keys are at its own address.
+    pub replica_regions: Vec<String>,
     /// The tenants of a `{tenantid}` issuer (or of preset `entra` with `common` or `organizations`) whose tokens are accepted.
     pub tenants: Vec<String>,
     /// Where its discovery document is, if not at `ISSUER/.well-known/openid-configuration`, where its keys are looked for
     /// when nothing else is said.
     pub discovery_url: Option<String>,
-    /// Where its keys are: a JWK Set, or a map `{kid: PEM certificate}` as Firebase has it.
+    /// Where its keys are: a JWK Set, or a map `{kid: PEM certificate}` as Firebase has it. With preset `aws-alb`: the address
+    /// below which there is one key as PEM for each `kid`.
     pub keys_url: Option<String>,
     /// The authorities that vouch for the server of `keys_url`, in place of the system's: certificates as PEM, or `file:PATH`, which
     /// is read again each time.
@@ -39,7 +44,7 @@ pub struct RawTrust {
     pub hmac_secret: Option<String>,
     /// The algorithms it signs with. Default: the preset's, else `RS256`.
     pub algorithms: Vec<String>,
-    /// Audiences, of which a token must name one exactly.
+    /// Audiences, of which a token must name one exactly. With preset `aws-alb`: client ids, compared with `client` in the header.
     pub audiences: Vec<String>,
     /// The claim that is compared with the audiences when a token has no `aud` at all: `client_id`, `cid` or `azp`.
     pub audience_fallback: Option<String>,
@@ -219,6 +224,8 @@ pub struct RawCredentials {
     pub cookie: String,
     /// Behind this entry of `Sec-WebSocket-Protocol`, as `new WebSocket(url, ["bearer", token])` sends it; empty for none.
     pub websocket_marker: String,
+    /// In the header `x-amzn-oidc-data`, in which an Application Load Balancer of AWS says who has logged in (preset `aws-alb`).
+    pub load_balancer: bool,
 }
 
 impl Default for RawCredentials {
@@ -228,6 +235,7 @@ impl Default for RawCredentials {
             query: "authorization".to_owned(),
             cookie: String::new(),
             websocket_marker: "bearer".to_owned(),
+            load_balancer: false,
         }
     }
 }
@@ -246,7 +254,8 @@ pub struct RawRoute {
     /// Let everyone in, with or without a token.
     #[serde(default)]
     pub public: bool,
-    /// Only tokens of these issuers, by the `issuer` of their entry (of a preset: the `iss`).
+    /// Only tokens of these issuers, by the `issuer` of their entry (of a preset: the `iss`; of
+    /// `aws-alb`: the ARN).
     #[serde(default)]
     pub issuers: Vec<String>,
     /// At least one of these scopes (`scope` or `scp`).
@@ -269,7 +278,8 @@ pub struct RawRoute {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawProxies {
-    /// Which headers say what they ask about: those of `nginx`, `traefik`, `caddy` or `envoy`. No other is believed.
+    /// Which headers say what they ask about: those of `nginx`, `ingress-nginx`, `traefik`, `caddy` or
+    /// `envoy`. No other is believed.
     pub kind: String,
     /// The networks their connections come from, like `10.0.0.0/8`. Not `0.0.0.0/0`.
     pub networks: Vec<String>,

@@ -246,15 +246,12 @@ fn revocations(raw: &RawTrust, key: &str) -> Result<Option<RevocationSettings>, 
 
 /// The preset, the issuer by name, or any issuer.
 fn described(raw: &RawTrust, key: &str) -> Result<TrustedIssuerBuilder, SettingError> {
+    if raw.preset.is_none() && !raw.replica_regions.is_empty() {
+        return Err(at(format!("{key}.replica_regions"), "is for preset cognito; write also_known_as"));
+    }
     match (&raw.preset, &raw.id, &raw.issuer, raw.dangerously_accept_any_issuer) {
-        (Some(preset), Some(id), None, false) => {
-            let preset = Preset::from_str(preset).map_err(|why| at(format!("{key}.preset"), why))?;
-            preset.builder(id).map_err(|why| at(format!("{key}.id"), why))
-        }
+        (Some(preset), Some(id), issuer, false) => of_preset(preset, id, issuer.as_deref(), raw, key),
         (Some(_), None, ..) => Err(at(format!("{key}.id"), "a preset needs the id it is made from")),
-        (Some(_), Some(_), Some(_), _) => {
-            Err(at(format!("{key}.issuer"), "the preset says who the issuer is; leave it out"))
-        }
         (None, Some(_), ..) => Err(at(format!("{key}.id"), "only a preset has an id; write issuer = \"…\"")),
         (None, None, Some(issuer), false) => Ok(TrustedIssuer::builder(issuer).keys(KeySource::Discovery)),
         (None, None, None, true) => {
@@ -267,6 +264,31 @@ fn described(raw: &RawTrust, key: &str) -> Result<TrustedIssuerBuilder, SettingE
         )),
         (None, None, None, false) => Err(at(key, "name an issuer, or a preset and its id")),
     }
+}
+
+/// A well-known kind of issuer. Only a load balancer can have several issuers, and so is told which.
+fn of_preset(
+    name: &str,
+    id: &str,
+    issuer: Option<&str>,
+    raw: &RawTrust,
+    key: &str,
+) -> Result<TrustedIssuerBuilder, SettingError> {
+    let of = |name: &str| format!("{key}.{name}");
+    let preset = Preset::from_str(name).map_err(|why| at(of("preset"), why))?;
+    let builder = preset.builder(id).map_err(|why| at(of("id"), why))?;
+    let builder = match (issuer, preset) {
+        (Some(issuer), Preset::AwsAlb) => builder.load_balancer_issuer(issuer),
+        (None, Preset::AwsAlb) => {
+            let why = "preset aws-alb needs the issuer, as the action of the load balancer names it";
+            return Err(at(of("issuer"), why));
+        }
+        (Some(_), _) => {
+            return Err(at(of("issuer"), "the preset says who the issuer is; leave it out"));
+        }
+        (None, _) => builder,
+    };
+    preset.replicas(builder, id, &raw.replica_regions).map_err(|why| at(of("replica_regions"), why))
 }
 
 fn source(raw: &RawTrust, key: &str, around: Surroundings<'_>) -> Result<Option<KeySource>, SettingError> {
@@ -399,8 +421,10 @@ fn credentials(raw: &RawCredentials) -> Result<CredentialSources, SettingError> 
         query: some(&raw.query),
         cookie: token("gate.credentials.cookie", &raw.cookie)?,
         websocket_marker: token("gate.credentials.websocket_marker", &raw.websocket_marker)?,
+        load_balancer: raw.load_balancer,
     };
     let none = !sources.authorization
+        && !sources.load_balancer
         && sources.query.is_none()
         && sources.cookie.is_none()
         && sources.websocket_marker.is_none();
@@ -525,7 +549,7 @@ fn proxies(raw: &[RawProxies]) -> Result<Vec<Proxies>, SettingError> {
         let kind = raw
             .kind
             .parse()
-            .map_err(|()| at(format!("{key}.kind"), "write nginx, traefik, caddy or envoy"))?;
+            .map_err(|()| at(format!("{key}.kind"), "write nginx, ingress-nginx, traefik, caddy or envoy"))?;
         let mut networks = Vec::new();
         for text in &raw.networks {
             let network = text

@@ -90,7 +90,13 @@ fn a_query_parameter_a_cookie_or_a_websocket_protocol_will_do() {
 
 #[test]
 fn sources_that_are_off_and_other_names_are_not_looked_at() {
-    let off = CredentialSources { authorization: false, query: None, cookie: None, websocket_marker: None };
+    let off = CredentialSources {
+        authorization: false,
+        query: None,
+        cookie: None,
+        websocket_marker: None,
+        load_balancer: false,
+    };
     let headers =
         [("Authorization", "Bearer t"), ("Cookie", "session=t"), ("Sec-WebSocket-Protocol", "bearer, t")];
     assert_eq!(select(&off, &headers, &[("authorization", "t")]), Err(CredentialError::Missing));
@@ -105,6 +111,21 @@ fn sources_that_are_off_and_other_names_are_not_looked_at() {
         assert_eq!(select(&on, &[(name, value)], &[]), Err(CredentialError::Missing), "{name}: {value}");
     }
     assert_eq!(select(&on, &[], &[("Authorization", "t")]), Err(CredentialError::Missing));
+}
+
+#[test]
+fn what_a_load_balancer_says_is_looked_at_where_that_is_on() {
+    let said = ("X-Amzn-Oidc-Data", "a==.b=.c==");
+    assert_eq!(select(&with_cookie(), &[said], &[]), Err(CredentialError::Missing));
+    let on = CredentialSources { load_balancer: true, ..CredentialSources::default() };
+    assert_eq!(select(&on, &[said], &[]).as_deref(), Ok("a==.b=.c=="));
+    assert_eq!(select(&on, &[said, said], &[]).as_deref(), Ok("a==.b=.c=="));
+    for other in
+        [("x-amzn-oidc-data", "x"), ("Authorization", "Bearer x"), ("x-amzn-oidc-data", "a==.b=.c==, x")]
+    {
+        assert_eq!(select(&on, &[said, other], &[]), Err(CredentialError::Ambiguous), "{other:?}");
+    }
+    assert_eq!(select(&on, &[("x-amzn-oidc-data", "")], &[]), Err(CredentialError::Malformed));
 }
 
 #[test]

@@ -385,6 +385,17 @@ async fn challenges_say_what_is_wrong_with_a_proof_and_hand_out_a_nonce_that_is_
             (401, Some(&*challenge))
         );
     }
+    // What else is wrong with a token is told in the scheme it was shown with (RFC 9449 §7.1).
+    let forged = format!("{}AAAA", &bound[..bound.len() - 4]);
+    for (scheme, rest) in [("Bearer", String::new()), ("DPoP", format!(", {algs}"))] {
+        let authorization = format!("{scheme} {forged}");
+        let answer = ask(&gate, "nginx", &[("Authorization", &authorization)], NOW).await;
+        let challenge = format!("{scheme} error=\"invalid_token\"{rest}");
+        assert_eq!(
+            (answer.code, header(&answer, "WWW-Authenticate")),
+            ("token_bad_signature", Some(&*challenge))
+        );
+    }
     // A wrong clock is told in what a header may hold.
     let gate = forward_auth(proxied(json!({ "public_urls": ["https://api.example"] })));
     let late = proof(&bound, json!({ "iat": NOW.unix_seconds() - 600 }));

@@ -13,6 +13,7 @@ fn gate() -> Value {
             { "kind": "traefik", "networks": ["10.1.0.0/16"] },
             { "kind": "caddy", "networks": ["10.2.0.0/16", "fd00::/8"] },
             { "kind": "envoy", "networks": ["10.3.0.7"] },
+            { "kind": "ingress-nginx", "networks": ["10.4.0.0/16"] },
         ],
         "routes": [
             { "path": "/public/**", "public": true },
@@ -108,6 +109,52 @@ async fn each_kind_of_proxy_is_asked_in_its_own_way_and_no_other_is_believed() {
     assert_eq!(envoy("POST", "/gate/orders/1").await, "route_scope");
     assert_eq!(envoy("GET", "/gate").await, "path_not_absolute");
     assert_eq!(envoy("GET", "/gate/public/../orders").await, "path_dot_segment");
+}
+
+#[tokio::test]
+async fn of_ingress_nginx_one_url_is_believed_whose_host_hides_nothing() {
+    const UNCLEAR: &str = "proxy_request_unclear";
+    let good = format!("Bearer {}", token(json!({})));
+    let asked = async |more: &[(&str, &str)]| {
+        let own = [("X-Original-Method", "GET"), ("X-Auth-Request-Redirect", "/x"), ("Authorization", &good)];
+        ask("10.4.0.9", &parts("GET", "/gate", &[&own, more].concat()), "").await.code
+    };
+    for (url, expected) in [
+        ("https://orders.example/orders/1?a=b", "allow"),
+        ("http://[::1]:8080/orders/1", "allow"),
+        ("http://my_service:80/orders/1", "allow"),
+        ("https://orders.example/secret", "route_none"),
+        ("https://orders.example/public/../orders/1", "path_dot_segment"),
+        ("https://orders.example//orders/1", "path_empty_segment"),
+        ("https://orders.example/public#/orders/1", "path_character"),
+        // Of a host that could end early, nobody knows where the path begins.
+        ("https://orders.example?/orders/1", UNCLEAR),
+        ("https://orders.example#/orders/1", UNCLEAR),
+        ("https://a@orders.example/orders/1", UNCLEAR),
+        ("https://orders.example\\/orders/1", UNCLEAR),
+        ("https://orders%2eexample/orders/1", UNCLEAR),
+        ("https://a, b/orders/1", UNCLEAR),
+        ("https:///orders/1", UNCLEAR),
+        ("https://orders.example", UNCLEAR),
+        ("https://orders.example*", UNCLEAR),
+        ("HTTPS://orders.example/orders/1", UNCLEAR),
+        ("ftp://orders.example/orders/1", UNCLEAR),
+        ("/orders/1", UNCLEAR),
+        ("", UNCLEAR),
+    ] {
+        assert_eq!(asked(&[("X-Original-URL", url)]).await, expected, "{url}");
+    }
+    let url = ("X-Original-URL", "https://orders.example/orders/1?a=b");
+    let twice = [url, ("X-Original-URL", "https://orders.example/public/1")];
+    assert_eq!(asked(&twice).await, UNCLEAR);
+    // Set with `auth-method`, and the client's without: it has to agree.
+    assert_eq!(asked(&[url, ("X-Original-URI", "/orders/1?a=b")]).await, "allow");
+    assert_eq!(asked(&[("X-Original-URI", "/orders/1?a=b")]).await, UNCLEAR);
+    for other in ["/orders/1", "/public/1", "", "https://orders.example/orders/1?a=b"] {
+        assert_eq!(asked(&[url, ("X-Original-URI", other)]).await, UNCLEAR, "{other}");
+    }
+    let both = [url, ("X-Original-URI", "/orders/1?a=b"), ("X-Original-URI", "/orders/1?a=b")];
+    assert_eq!(asked(&both).await, UNCLEAR);
 }
 
 #[tokio::test]

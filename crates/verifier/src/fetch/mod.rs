@@ -83,6 +83,11 @@ pub enum FetchError {
     /// The discovery document has no `jwks_uri`, or one keys may not be fetched from.
     #[error("the discovery document's jwks_uri cannot be used: {0}")]
     JwksUri(KeyUrlError),
+    /// Keys of other names are being asked for, or were and are not there, as many as may be in a while.
+    #[error(
+        "as many unknown `kid`s were asked for lately as may be; those of good tokens are asked for again soon"
+    )]
+    ManyUnknownKids,
     /// The fetch ended without a result: the runtime is shutting down, or the implementation panicked.
     #[error("the fetch was interrupted")]
     Interrupted,
@@ -105,6 +110,7 @@ impl FetchError {
             Self::DiscoveryNotJson(_) => "discovery_not_json",
             Self::WrongIssuer => "discovery_wrong_issuer",
             Self::JwksUri(_) => "discovery_jwks_uri",
+            Self::ManyUnknownKids => "fetch_many_unknown_kids",
             Self::Interrupted => "fetch_interrupted",
         }
     }

@@ -10,8 +10,8 @@ mod x509;
 use crate::{error::VerifyError, fetch::FetchError, trusted::Identity};
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_jose::{
-    Algorithm, KeyError, KeySet, PublicKey, Skipped, Timestamp, TokenError, Unverified, VerifyingKey,
-    check_kid,
+    Algorithm, Instead, KeyError, KeySet, PublicKey, Skipped, Timestamp, TokenError, Unverified,
+    VerifyingKey, check_kid,
     json::{DEFAULT_DEPTH, Object, string},
     quoted,
 };
@@ -30,6 +30,8 @@ pub(crate) enum Format {
     X509Map,
     /// One of these, told apart by the document.
     KeyDocument,
+    /// One public key as PEM.
+    Pem,
 }
 
 impl Format {
@@ -37,7 +39,7 @@ impl Format {
     fn is_jwks(self, body: &[u8]) -> Result<bool, FetchError> {
         match self {
             Self::Jwks => Ok(true),
-            Self::X509Map => Ok(false),
+            Self::X509Map | Self::Pem => Ok(false),
             Self::KeyDocument => has_array_of_keys(body),
         }
     }
@@ -123,6 +125,9 @@ impl LoadedKeys {
     /// Reads a key document. One that is well-formed but holds no key for these algorithms is not an
     /// error: its issuer has withdrawn them all ([`LoadedKeys::are_usable`]).
     pub(crate) fn parse(format: Format, body: &[u8], allowed: &[Algorithm]) -> Result<Self, FetchError> {
+        if format == Format::Pem {
+            return Self::of_fetched_pem(body, allowed);
+        }
         let mut certificates = HashMap::new();
         let mut owners = HashMap::new();
         let set = if format.is_jwks(body)? {
@@ -143,6 +148,18 @@ impl LoadedKeys {
             return Err(FetchError::NoUsableKey);
         }
         Ok(Self { keys: Keys::Set(set), usable, fingerprint, certificates, owners })
+    }
+
+    /// The one key of an answer, which is a public key and nothing else.
+    fn of_fetched_pem(body: &[u8], allowed: &[Algorithm]) -> Result<Self, FetchError> {
+        let text = std::str::from_utf8(body).unwrap_or_default().trim();
+        let [algorithm] = allowed else { return Err(FetchError::NoUsableKey) };
+        if !text.starts_with("-----BEGIN PUBLIC KEY-----") {
+            return Err(FetchError::NotAKeySet(KeyError::NoKeyFound(Instead::of(text))));
+        }
+        let mut keys = Self::of_pem(text, *algorithm).map_err(FetchError::NotAKeySet)?;
+        keys.fingerprint.copy_from_slice(digest(&SHA256, body).as_ref());
+        Ok(keys)
     }
 
     /// Keys that never change.

@@ -11,6 +11,12 @@ use std::time::Duration;
 /// How far clocks may differ unless the description says otherwise.
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(10);
 
+/// What is said of a load balancer beside its ARN, which is the name of the issuer.
+#[derive(Debug)]
+pub(super) struct LoadBalancer {
+    pub(super) iss: Option<String>,
+}
+
 /// Describes a trusted issuer. `build` checks the description.
 #[derive(Debug)]
 #[must_use]
@@ -18,6 +24,9 @@ pub struct TrustedIssuerBuilder {
     pub(super) name: String,
     pub(super) any_issuer: bool,
     pub(super) aliases: Vec<String>,
+    /// Further names whose tokens are verified with keys of their own.
+    pub(super) siblings: Vec<(String, KeySource)>,
+    pub(super) load_balancer: Option<LoadBalancer>,
     pub(super) tenants: Vec<String>,
     pub(super) keys: Option<KeySource>,
     pub(super) key_server: Option<KeyServer>,
@@ -41,6 +50,8 @@ impl TrustedIssuerBuilder {
             name: iss,
             any_issuer: false,
             aliases: Vec::new(),
+            siblings: Vec::new(),
+            load_balancer: None,
             tenants: Vec::new(),
             keys: None,
             key_server: None,
@@ -65,8 +76,32 @@ impl TrustedIssuerBuilder {
 
     /// Another exact `iss` the same issuer uses (Google writes its own with and without `https://`).
     pub fn also_known_as(mut self, iss: impl Into<String>) -> Self {
-        self.aliases.push(iss.into());
+        let iss = iss.into();
+        // One that has keys of its own keeps them.
+        if !self.siblings.iter().any(|(sibling, _)| *sibling == iss) {
+            self.aliases.push(iss);
+        }
         self
+    }
+
+    /// Another exact `iss` of the same issuer, with an address of its own for the keys of those tokens (Cognito has two). They
+    /// are fetched when the first such token comes. Keys that replace the issuer's ([`keys`](Self::keys)) replace these too.
+    pub fn also_issues_as(mut self, iss: impl Into<String>, keys: KeySource) -> Self {
+        self.siblings.push((iss.into(), keys));
+        self
+    }
+
+    /// The `iss` of a load balancer's tokens: the issuer that its action names ([`Preset::AwsAlb`](crate::Preset::AwsAlb)).
+    pub fn load_balancer_issuer(mut self, iss: impl Into<String>) -> Self {
+        if let Some(balancer) = &mut self.load_balancer {
+            balancer.iss = Some(iss.into());
+        }
+        self
+    }
+
+    /// Tokens in the form of an AWS load balancer, which its ARN selects in place of an `iss`. Audiences are client ids.
+    pub(crate) fn of_load_balancer(arn: &str) -> Self {
+        Self { load_balancer: Some(LoadBalancer { iss: None }), ..Self::new(arn.to_owned()) }
     }
 
     /// The tenants of a multi-tenant issuer whose tokens are accepted; `tid` must agree with `iss`.
@@ -78,6 +113,9 @@ impl TrustedIssuerBuilder {
     /// Where the keys come from. Replaces what a preset filled in.
     pub fn keys(mut self, source: KeySource) -> Self {
         self.keys = Some(source);
+        for iss in std::mem::take(&mut self.siblings).into_iter().map(|(iss, _)| iss) {
+            self.aliases.push(iss);
+        }
         self
     }
 

@@ -22,12 +22,12 @@ impl TrustedIssuerBuilder {
     /// Checks the description.
     pub fn build(mut self) -> Result<TrustedIssuer, TrustError> {
         if let Some(name) =
-            std::iter::once(&self.name).chain(&self.aliases).find(|name| has_credentials(name))
+            std::iter::once(&self.name).chain(self.other_names()).find(|name| has_credentials(name))
         {
             return Err(TrustError::Credentials { name: without_credentials(name) });
         }
         let issuer = self.name.clone();
-        if issuer.is_empty() || self.aliases.iter().any(String::is_empty) {
+        if issuer.is_empty() || self.other_names().any(String::is_empty) {
             return Err(TrustError::EmptyIssuer);
         }
         self.check_lists(&issuer)?;
@@ -37,17 +37,26 @@ impl TrustedIssuerBuilder {
         if !self.refresh.is_sound() {
             return Err(TrustError::RefreshTimes { issuer });
         }
+        self.check_load_balancer()?;
         let fingerprint = self.fingerprint();
-        let source = self.source()?;
-        self.check_key_server(&source)?;
         let revocations = self.revocation_list()?;
+        let own_keys: Vec<(String, KeySource)> = std::mem::take(&mut self.siblings);
+        let keys = self.keys.take();
+        let source = self.source(keys)?;
+        self.check_key_server(&source)?;
+        let own_sources = own_keys.into_iter().map(|(iss, keys)| Ok((iss, self.source(Some(keys))?)));
+        let (siblings, own_sources) =
+            own_sources.collect::<Result<Vec<_>, TrustError>>()?.into_iter().unzip();
         let required = self.required_claims()?;
-        let identities = self.identities(&required)?;
+        let identities = self.identities(&required, siblings)?;
         let warnings = self.warnings();
+        let clients = (!self.any_audience).then(|| self.audiences.clone());
         Ok(TrustedIssuer {
             name: Arc::from(issuer),
             identities,
             source,
+            own_sources,
+            load_balancer: self.load_balancer.is_some().then_some(clients),
             key_server: self.key_server,
             refresh: self.refresh,
             revocations,
@@ -58,6 +67,32 @@ impl TrustedIssuerBuilder {
         })
     }
 
+    /// Its names beside the first.
+    fn other_names(&self) -> impl Iterator<Item = &String> {
+        self.aliases.iter().chain(self.siblings.iter().map(|(iss, _)| iss))
+    }
+
+    /// A load balancer signs with ES256 alone, for one issuer, and its tokens have neither `aud` nor what stands in for it.
+    fn check_load_balancer(&self) -> Result<(), TrustError> {
+        let Some(balancer) = &self.load_balancer else { return Ok(()) };
+        let why = if balancer.iss.as_ref().is_none_or(String::is_empty) {
+            "name the issuer, as the action of the load balancer has it"
+        } else if self.algorithms != [Algorithm::ES256] {
+            "a load balancer signs with ES256; name no other algorithm"
+        } else if !self.aliases.is_empty() || !self.tenants.is_empty() {
+            "a load balancer's tokens are of one issuer; leave out other names and tenants"
+        } else if self.fallback.is_some() {
+            "a load balancer's tokens name their client in the header; leave out audience_fallback"
+        } else if self.revocations.is_some() {
+            "a load balancer publishes no revocations"
+        } else if self.key_server.is_some() {
+            "the keys of a load balancer are public; leave out keys_ca and keys_bearer"
+        } else {
+            return Ok(());
+        };
+        Err(TrustError::LoadBalancer { issuer: self.name.clone(), why })
+    }
+
     /// What a server of keys wants is asked for where there is one: at an address of the configuration, and authorities of
     /// its own where TLS is spoken.
     fn check_key_server(&self, source: &Source) -> Result<(), TrustError> {
@@ -65,7 +100,7 @@ impl TrustedIssuerBuilder {
         let issuer = self.name.clone();
         let fits = match source {
             Source::Remote { url, .. } => server.authorities.is_none() || url.as_str().starts_with("https:"),
-            Source::Fixed(_) | Source::Discovery { .. } => false,
+            Source::Fixed(_) | Source::ByKid { .. } | Source::Discovery { .. } => false,
         };
         if !fits {
             return Err(TrustError::KeyServer { issuer });
@@ -77,7 +112,7 @@ impl TrustedIssuerBuilder {
     fn revocation_list(&self) -> Result<Option<(KeyUrl, RevocationSettings)>, TrustError> {
         let Some(settings) = &self.revocations else { return Ok(None) };
         let issuer = self.name.clone();
-        let fits = !self.any_issuer && self.tenants.is_empty() && self.aliases.is_empty();
+        let fits = !self.any_issuer && self.tenants.is_empty() && self.other_names().next().is_none();
         if !settings.is_sound() || !fits || self.algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
             return Err(TrustError::Revocations { issuer });
         }
@@ -119,9 +154,9 @@ impl TrustedIssuerBuilder {
         Ok(())
     }
 
-    fn source(&mut self) -> Result<Source, TrustError> {
+    fn source(&self, keys: Option<KeySource>) -> Result<Source, TrustError> {
         let issuer = self.name.clone();
-        let keys = self.keys.take().ok_or_else(|| TrustError::NoKeySource { issuer: issuer.clone() })?;
+        let keys = keys.ok_or_else(|| TrustError::NoKeySource { issuer: issuer.clone() })?;
         let fits = |algorithm: &Algorithm| match &keys {
             // Its keys are bound to their algorithms; a public one cannot be taken for a secret.
             KeySource::Keys(_) => true,
@@ -141,7 +176,33 @@ impl TrustedIssuerBuilder {
         let only = |key: Result<VerifyingKey, KeyError>| {
             key.map(|key| Source::Fixed(Arc::new(LoadedKeys::only(key)))).map_err(unusable)
         };
+        let by_kid = |url: &str| {
+            let url = at(url)?;
+            let why = url.below("kid").err();
+            match why {
+                None => Ok(Source::ByKid { url }),
+                Some(why) => {
+                    Err(TrustError::Url { issuer: issuer.clone(), url: url.as_str().to_owned(), why })
+                }
+            }
+        };
         match keys {
+            KeySource::PemByKid(url) | KeySource::KeyDocument(url) if self.load_balancer.is_some() => {
+                by_kid(&url)
+            }
+            KeySource::Discovery
+            | KeySource::DiscoveryAt(_)
+            | KeySource::JwksUrl(_)
+            | KeySource::X509Map(_)
+                if self.load_balancer.is_some() =>
+            {
+                let why = "the keys of a load balancer are one for each name, below keys_url";
+                Err(TrustError::LoadBalancer { issuer, why })
+            }
+            KeySource::PemByKid(_) => {
+                let why = "keys for each name are those of a load balancer, and of no other issuer";
+                Err(TrustError::LoadBalancer { issuer, why })
+            }
             KeySource::Discovery | KeySource::DiscoveryAt(_) if self.any_issuer => {
                 Err(TrustError::DiscoveryOfAnyIssuer { issuer })
             }
@@ -209,8 +270,11 @@ impl TrustedIssuerBuilder {
         self.required.iter().map(one).collect()
     }
 
-    fn identities(&self, required: &Required) -> Result<Vec<Identity>, TrustError> {
+    fn identities(&self, required: &Required, siblings: Vec<String>) -> Result<Vec<Identity>, TrustError> {
         let issuer = || self.name.clone();
+        if let Some(balancer) = &self.load_balancer {
+            return Ok(vec![self.identity(balancer.iss.clone(), None, required)?]);
+        }
         let names: Vec<&String> = std::iter::once(&self.name).chain(&self.aliases).collect();
         let templates = names.iter().filter(|name| name.contains(TENANT_PLACEHOLDER)).count();
         match (templates, self.tenants.is_empty()) {
@@ -235,6 +299,10 @@ impl TrustedIssuerBuilder {
             } else {
                 identities.push(self.identity(Some(name.clone()), None, required)?);
             }
+        }
+        for (which, iss) in siblings.into_iter().enumerate() {
+            let identity = self.identity(Some(iss), None, required)?;
+            identities.push(Identity { own_keys: Some(which), ..identity });
         }
         Ok(identities)
     }
@@ -275,7 +343,8 @@ impl TrustedIssuerBuilder {
         if self.ignore_expiry {
             policy = policy.dangerously_ignore_expiry();
         }
-        if !self.any_audience {
+        // A load balancer's token names in its header for which client it is.
+        if !self.any_audience && self.load_balancer.is_none() {
             policy = policy.audiences(self.audiences.iter().cloned());
         }
         if let Some(fallback) = self.fallback {
@@ -284,7 +353,7 @@ impl TrustedIssuerBuilder {
         if let Some(max) = self.max_subject_chars {
             policy = policy.max_subject_chars(max);
         }
-        Ok(Identity { iss, tenant, policy })
+        Ok(Identity { iss, tenant, policy, own_keys: None })
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 impl TrustedIssuerBuilder {
     /// SHA-256 of the description, in base64url.
     pub(super) fn fingerprint(&self) -> String {
-        let binds = json!({
+        let mut binds = json!({
             "issuer": self.name,
             "any_issuer": self.any_issuer,
             "aliases": sorted(&self.aliases),
@@ -31,6 +31,14 @@ impl TrustedIssuerBuilder {
             "ignore_expiry": self.ignore_expiry,
             "fractional_dates": self.fractional_dates,
         });
+        // What few have is left out where it is not there, so that the others stay what they were.
+        if !self.siblings.is_empty() {
+            let siblings = self.siblings.iter().map(|(iss, keys)| (iss, source(keys)));
+            binds["siblings"] = json!(siblings.collect::<BTreeMap<_, _>>());
+        }
+        if let Some(balancer) = &self.load_balancer {
+            binds["load_balancer"] = json!(balancer.iss);
+        }
         hash(binds.to_string().as_bytes())
     }
 }
@@ -43,6 +51,7 @@ fn source(source: &KeySource) -> [String; 2] {
         KeySource::JwksUrl(url) => ("jwks_url", url.clone()),
         KeySource::X509Map(url) => ("x509_url", url.clone()),
         KeySource::KeyDocument(url) => ("key_document", url.clone()),
+        KeySource::PemByKid(url) => ("pem_by_kid", url.clone()),
         KeySource::InlineJwks(text) => ("jwks", hash(text.as_bytes())),
         KeySource::InlinePem(text) => ("pem", hash(text.as_bytes())),
         KeySource::Keys(set) => {
@@ -93,6 +102,16 @@ mod tests {
         let others = [
             TrustedIssuer::builder("https://b.example").fingerprint(),
             described().also_known_as("a.example").fingerprint(),
+            described()
+                .also_issues_as("a.example", KeySource::JwksUrl("https://c.example".to_owned()))
+                .fingerprint(),
+            described()
+                .also_issues_as("a.example", KeySource::JwksUrl("https://d.example".to_owned()))
+                .fingerprint(),
+            TrustedIssuerBuilder::of_load_balancer("https://a.example").fingerprint(),
+            TrustedIssuerBuilder::of_load_balancer("https://a.example")
+                .load_balancer_issuer("i")
+                .fingerprint(),
             described().keys(KeySource::JwksUrl("https://b.example/keys".to_owned())).fingerprint(),
             described().keys(KeySource::KeyDocument("https://a.example/keys".to_owned())).fingerprint(),
             described().keys(KeySource::InlineJwks("{}".to_owned())).fingerprint(),

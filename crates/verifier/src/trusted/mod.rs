@@ -33,6 +33,10 @@ pub struct TrustedIssuer {
     pub(crate) name: Arc<str>,
     pub(crate) identities: Vec<Identity>,
     pub(crate) source: Source,
+    /// Where the keys of identities are that have their own.
+    pub(crate) own_sources: Vec<Source>,
+    /// The clients for which a load balancer's tokens may be, where it is one: `None` in it for any.
+    pub(crate) load_balancer: Option<Clients>,
     /// What the server of the keys wants.
     pub(crate) key_server: Option<KeyServer>,
     pub(crate) refresh: RefreshPolicy,
@@ -74,7 +78,12 @@ pub(crate) struct Identity {
     pub(crate) iss: Option<String>,
     tenant: Option<String>,
     pub(crate) policy: Policy,
+    /// Which of the issuer's `own_sources` has its keys; `None` for the issuer's.
+    pub(crate) own_keys: Option<usize>,
 }
+
+/// Client ids of which a load balancer's token has to name one; `None` for any.
+pub(crate) type Clients = Option<Vec<String>>;
 
 impl Identity {
     /// Whether a key set's `issuer` member, in which the tenant may be a placeholder, means this identity.
@@ -91,8 +100,18 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) enum Source {
     Fixed(Arc<LoadedKeys>),
-    Remote { url: KeyUrl, format: Format },
-    Discovery { url: KeyUrl, issuer: String },
+    Remote {
+        url: KeyUrl,
+        format: Format,
+    },
+    /// One key for each name, below this address.
+    ByKid {
+        url: KeyUrl,
+    },
+    Discovery {
+        url: KeyUrl,
+        issuer: String,
+    },
 }
 
 impl TrustedIssuer {

@@ -69,6 +69,8 @@ pub enum TrustError {
     KeyServer { issuer: String },
     #[error("{issuer}: what is needed to ask for the keys cannot be had: {why}")]
     KeyServerAccess { issuer: String, why: String },
+    #[error("{issuer}: {why}")]
+    LoadBalancer { issuer: String, why: &'static str },
     #[error("{issuer}: accepts any issuer, and so cannot stand beside others; name its `iss`")]
     AnyIssuerBesideOthers { issuer: String },
     #[error("{issuer}: discovery needs the issuer's exact name")]

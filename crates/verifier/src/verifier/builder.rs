@@ -1,7 +1,8 @@
 //! Puts trusted issuers together into a `Verifier`, and refuses sets in which a token's `iss` would not select one.
 
-use super::{IssuerKeys, Trusted, Verifier};
+use super::{IssuerKeys, Trusted, TrustedKeys, Verifier};
 use crate::{
+    by_kid::KeysByKid,
     cache::TokenCache,
     fetch::{Fetch, FetchLimits, HttpsFetch},
     keys::Format,
@@ -59,8 +60,14 @@ impl VerifierBuilder {
         if self.issuers.is_empty() {
             return Err(TrustError::NoIssuers);
         }
-        let mut by_iss = HashMap::new();
+        let (mut by_iss, mut by_signer) = (HashMap::new(), HashMap::new());
         for (index, issuer) in self.issuers.iter().enumerate() {
+            if issuer.load_balancer.is_some() {
+                if by_signer.insert(issuer.name.to_string(), index).is_some() {
+                    return Err(TrustError::DuplicateIssuer(issuer.name.to_string()));
+                }
+                continue;
+            }
             for (which, identity) in issuer.identities.iter().enumerate() {
                 let Some(iss) = &identity.iss else {
                     if self.issuers.len() > 1 {
@@ -84,24 +91,38 @@ impl VerifierBuilder {
                 _ => None,
             };
             let fetch = own.unwrap_or_else(|| Arc::clone(&fetch));
-            let keys = issuer_keys(&issuer, &fetch, snapshots.as_ref());
-            let revocations = issuer.revocations.clone().map(|(url, settings)| {
-                Watch::new(&issuer.name, url, settings, issuer.leeway, keys.clone(), fetch)
+            let made = |source: &Source| trusted_keys(&issuer, source, &fetch, snapshots.as_ref());
+            let own_keys = issuer.own_sources.iter().filter_map(|source| match made(source) {
+                TrustedKeys::All(keys) => Some(keys),
+                TrustedKeys::ByKid(_) => None,
             });
-            Trusted { issuer, keys, revocations }
+            let (keys, own_keys) = (made(&issuer.source), own_keys.collect());
+            let revocations = match (issuer.revocations.clone(), &keys) {
+                (Some((url, settings)), TrustedKeys::All(keys)) => {
+                    Some(Watch::new(&issuer.name, url, settings, issuer.leeway, keys.clone(), fetch))
+                }
+                (_, TrustedKeys::All(_) | TrustedKeys::ByKid(_)) => None,
+            };
+            Trusted { issuer, keys, own_keys, revocations }
         };
         let trusted = self.issuers.into_iter().map(with_keys).collect();
-        Ok(Verifier { trusted, by_iss, cache: self.cached_tokens.map(TokenCache::new) })
+        Ok(Verifier { trusted, by_iss, by_signer, cache: self.cached_tokens.map(TokenCache::new) })
     }
 }
 
-fn issuer_keys(
+fn trusted_keys(
     issuer: &TrustedIssuer,
+    source: &Source,
     fetch: &Arc<dyn Fetch>,
     snapshots: Option<&Arc<dyn Snapshots>>,
-) -> IssuerKeys {
-    let (location, format) = match &issuer.source {
-        Source::Fixed(keys) => return IssuerKeys::Fixed(keys.clone()),
+) -> TrustedKeys {
+    let (location, format) = match source {
+        Source::Fixed(keys) => return TrustedKeys::All(IssuerKeys::Fixed(keys.clone())),
+        Source::ByKid { url } => {
+            let how = (issuer.algorithms().to_vec(), issuer.refresh);
+            let (name, fetch, snapshots) = (issuer.name.clone(), fetch.clone(), snapshots.cloned());
+            return TrustedKeys::ByKid(KeysByKid::new(name, url.clone(), how, fetch, snapshots));
+        }
         Source::Remote { url, format } => (Location::Direct(url.clone()), *format),
         Source::Discovery { url, issuer } => {
             (Location::Discovery { url: url.clone(), issuer: issuer.clone() }, Format::Jwks)
@@ -114,5 +135,5 @@ fn issuer_keys(
         algorithms: issuer.algorithms().to_vec(),
         policy: issuer.refresh,
     };
-    IssuerKeys::Remote(RemoteKeys::new(subject, fetch.clone(), snapshots.cloned()))
+    TrustedKeys::All(IssuerKeys::Remote(RemoteKeys::new(subject, fetch.clone(), snapshots.cloned())))
 }

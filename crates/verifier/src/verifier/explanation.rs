@@ -114,6 +114,7 @@ fn name(step: Step) -> &'static str {
         Step::Certificate => "certificate",
         Step::Owner => "key owner",
         Step::Signature => "signature",
+        Step::LoadBalancer => "load balancer",
         Step::Revocation => "revocation",
     }
 }
@@ -126,7 +127,7 @@ fn always_expected(step: Step) -> Option<&'static str> {
         Step::Algorithm => Some("an algorithm of the issuer"),
         Step::Keys => Some("the keys of the issuer"),
         Step::Key => Some("the name of one of the keys"),
-        Step::Certificate | Step::Owner | Step::Revocation => None,
+        Step::Certificate | Step::Owner | Step::LoadBalancer | Step::Revocation => None,
         Step::Signature => Some("made with that key"),
     }
 }

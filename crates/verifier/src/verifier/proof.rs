@@ -4,17 +4,18 @@
 //! listener who wants them calls: `Nobody` costs nothing. The first step that fails ends the proof. What a token says
 //! before its signature was proven selects an issuer and a key, and nothing else.
 
-use super::{Accepted, IssuerKeys, Trusted, Verifier};
+use super::{Accepted, IssuerKeys, Trusted, TrustedKeys, Verifier};
 use crate::{
     error::VerifyError,
     fetch::FetchError,
     keys::{self, LoadedKeys},
-    trusted::Identity,
+    trusted::{Clients, Identity},
 };
 use countersign_jose::{
-    Algorithm, Policy, Signed, Timestamp, TokenError, Unverified, Verified, VerifyingKey, excerpt, quoted,
+    Algorithm, ClaimError, LoadBalancerHeader, LoadBalancerToken, Policy, Signed, Timestamp, TokenError,
+    TokenPart, Unverified, Verified, VerifyingKey, base64url::InvalidBase64Url, excerpt, quoted,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What a token was accepted by.
 pub(super) struct Proof {
@@ -22,6 +23,20 @@ pub(super) struct Proof {
     /// Which of the verifier's issuers.
     pub(super) issuer: usize,
     pub(super) keys: Arc<LoadedKeys>,
+    /// Where these come from.
+    pub(super) source: IssuerKeys,
+}
+
+/// A token, and what only a load balancer's header says.
+struct Shown<'a> {
+    token: Unverified<'a>,
+    balancer: Option<LoadBalancerHeader>,
+}
+
+/// Keys that are at hand, and where they come from.
+struct Had {
+    keys: Arc<LoadedKeys>,
+    source: IssuerKeys,
 }
 
 /// One step of a proof, in their order.
@@ -35,11 +50,12 @@ pub(super) enum Step {
     Certificate,
     Owner,
     Signature,
+    LoadBalancer,
     Revocation,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Form,
         Self::Issuer,
         Self::Algorithm,
@@ -48,6 +64,7 @@ impl Step {
         Self::Certificate,
         Self::Owner,
         Self::Signature,
+        Self::LoadBalancer,
         Self::Revocation,
     ];
 }
@@ -116,29 +133,45 @@ impl Verifier {
         listener: &mut L,
     ) -> Result<Proof, VerifyError> {
         let (text, bytes) = (token, token.len());
-        let parsed = Unverified::parse(token).map_err(VerifyError::from);
-        let token = listener.step(Step::Form, parsed, |token| {
-            Words::new("a compact JWS with a readable header", form_of(token, bytes))
+        let parsed = self.parse(token).map_err(VerifyError::from);
+        let Shown { token, balancer } = listener.step(Step::Form, parsed, |shown| {
+            Words::new(
+                "a compact JWS with a readable header",
+                form_of(shown.map(|shown| &shown.token), bytes),
+            )
         })?;
-        let (index, trusted, identity) =
-            listener.step(Step::Issuer, self.select(&token), |_| self.issuer_words(&token))?;
+        let selected = match &balancer {
+            Some(header) => self.select_by_signer(&header.signer),
+            None => self.select(&token),
+        };
+        let (index, trusted, identity) = listener.step(Step::Issuer, selected, |_| match &balancer {
+            Some(header) => self.signer_words(header),
+            None => self.issuer_words(&token),
+        })?;
         listener.claims_expected(&identity.policy);
         let algorithm = token.unverified_algorithm();
         listener.step(Step::Algorithm, trusted.issuer.check_header(&token), |_| {
             Words::new(list(trusted.issuer.algorithms().iter().map(|a| a.name())), algorithm.name())
         })?;
-        let mut keys = keys_step(trusted, trusted.keys_for(&token, now).await, listener)?;
+        let had = trusted.keys_for(identity, &token, now).await;
+        let Had { mut keys, source } = keys_step(trusted, had, listener)?;
         let mut signed = signature_steps(&keys, token, identity, now, listener);
         if let Err(VerifyError::Token(TokenError::BadSignature)) = &signed
-            && let IssuerKeys::Remote(remote) = &trusted.keys
+            && let IssuerKeys::Remote(remote) = &source
             && let Some(newer) = remote.newer_than(&keys, now).await
         {
             // Another key under the same name.
             listener.again_from(Step::Keys);
-            keys = keys_step(trusted, Ok(newer), listener)?;
-            signed = signature_steps(&keys, Unverified::parse(text)?, identity, now, listener);
+            keys = keys_step(trusted, Ok(Had { keys: newer, source: source.clone() }), listener)?.keys;
+            signed = signature_steps(&keys, self.parse(text)?.token, identity, now, listener);
         }
         let signed = signed?;
+        if let (Some(header), Some(clients)) = (&balancer, &trusted.issuer.load_balancer) {
+            let fits = balancer_fits(header, identity, clients, trusted.issuer.leeway, now);
+            listener.step(Step::LoadBalancer, fits.map_err(VerifyError::from), |_| {
+                balancer_words(header, identity, clients)
+            })?;
+        }
         listener.claims_reached(&signed, &identity.policy, now);
         let verified = Arc::new(signed.check(&identity.policy, now)?);
         if trusted.revocations.is_some() {
@@ -147,7 +180,37 @@ impl Verifier {
                 .step(Step::Revocation, revoked, |_| Words::new("not revoked by the issuer", "the token"))?;
         }
         let accepted = Accepted { issuer: trusted.issuer.name.clone(), verified };
-        Ok(Proof { accepted, issuer: index, keys })
+        Ok(Proof { accepted, issuer: index, keys, source })
+    }
+
+    /// Takes a token apart: as what a load balancer sends only where one is trusted.
+    fn parse<'t>(&self, token: &'t str) -> Result<Shown<'t>, TokenError> {
+        match LoadBalancerToken::is_padded(token) {
+            true if !self.by_signer.is_empty() => {
+                let LoadBalancerToken { token, header } = LoadBalancerToken::parse(token)?;
+                Ok(Shown { token, balancer: Some(header) })
+            }
+            // Told at once, and not when some key has been looked for.
+            true => Unverified::parse(token).and(Err(TokenError::NotBase64Url {
+                part: TokenPart::Signature,
+                why: InvalidBase64Url::Padding,
+            })),
+            false => Ok(Shown { token: Unverified::parse(token)?, balancer: None }),
+        }
+    }
+
+    /// The one load balancer of this ARN.
+    fn select_by_signer(&self, signer: &str) -> Result<(usize, &Trusted, &Identity), VerifyError> {
+        let &index = self.by_signer.get(signer).ok_or(VerifyError::UnknownSigner)?;
+        let trusted = self.trusted.get(index).ok_or(VerifyError::UnknownSigner)?;
+        let identity = trusted.issuer.identities.first().ok_or(VerifyError::UnknownSigner)?;
+        Ok((index, trusted, identity))
+    }
+
+    fn signer_words(&self, header: &LoadBalancerHeader) -> Option<Words> {
+        let mut names: Vec<&str> = self.by_signer.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        Words::new(list(names.into_iter().map(quoted)), quoted(&header.signer))
     }
 
     /// The one identity there is, where it is to be believed whatever a token's `iss` says.
@@ -189,11 +252,11 @@ impl Verifier {
 
 fn keys_step<L: Listener>(
     trusted: &Trusted,
-    held: Result<Arc<LoadedKeys>, VerifyError>,
+    had: Result<Had, VerifyError>,
     listener: &mut L,
-) -> Result<Arc<LoadedKeys>, VerifyError> {
-    listener.step(Step::Keys, held, |keys| {
-        let found = keys.map(|keys| match keys.count() {
+) -> Result<Had, VerifyError> {
+    listener.step(Step::Keys, had, |had| {
+        let found = had.map(|Had { keys, .. }| match keys.count() {
             1 => format!("1 key{}", keys.skipped_in_words(&Algorithm::ALL)),
             many => format!("{many} keys{}", keys.skipped_in_words(&Algorithm::ALL)),
         });
@@ -233,29 +296,76 @@ impl Trusted {
         }
     }
 
-    pub(super) async fn keys(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, VerifyError> {
+    /// The keys that are there now.
+    pub(super) async fn current(
+        &self,
+        source: &IssuerKeys,
+        now: Timestamp,
+    ) -> Result<Arc<LoadedKeys>, VerifyError> {
         let unavailable = |(asked, why): (Arc<str>, FetchError)| VerifyError::KeysUnavailable {
             issuer: self.issuer.name.clone(),
             asked,
             why,
         };
-        match &self.keys {
+        match source {
             IssuerKeys::Fixed(keys) => Ok(keys.clone()),
             IssuerKeys::Remote(remote) => remote.current(now).await.map_err(unavailable),
         }
     }
 
     /// The keys to look for a token's key in: newer ones than those at hand, if it is not among these.
-    async fn keys_for(&self, token: &Unverified<'_>, now: Timestamp) -> Result<Arc<LoadedKeys>, VerifyError> {
-        let keys = self.keys(now).await?;
-        if let IssuerKeys::Remote(remote) = &self.keys
+    async fn keys_for(
+        &self,
+        identity: &Identity,
+        token: &Unverified<'_>,
+        now: Timestamp,
+    ) -> Result<Had, VerifyError> {
+        let source = match (identity.own_keys, &self.keys) {
+            (Some(own), _) => self.own_keys.get(own).ok_or(VerifyError::UnknownIssuer)?,
+            (None, TrustedKeys::All(keys)) => keys,
+            (None, TrustedKeys::ByKid(keys)) => {
+                let (remote, keys) = keys.current(token.unverified_kid(), now).await?;
+                return Ok(Had { keys, source: IssuerKeys::Remote(remote) });
+            }
+        };
+        let (keys, had) = (self.current(source, now).await?, |keys| Had { keys, source: source.clone() });
+        if let IssuerKeys::Remote(remote) = source
             && keys.select(token).is_err_and(|why| keys::may_be_new(token, &why))
             && let Some(newer) = remote.newer_than(&keys, now).await
         {
-            return Ok(newer);
+            return Ok(had(newer));
         }
-        Ok(keys)
+        Ok(had(keys))
     }
+}
+
+/// What a load balancer's header has to say, once it is proven.
+fn balancer_fits(
+    header: &LoadBalancerHeader,
+    identity: &Identity,
+    clients: &Clients,
+    leeway: Duration,
+    now: Timestamp,
+) -> Result<(), TokenError> {
+    let mismatch = |name: &str| TokenError::from(ClaimError::Mismatch(name.to_owned()));
+    if identity.iss.as_ref() != Some(&header.iss) {
+        return Err(mismatch("iss"));
+    }
+    if clients.as_ref().is_some_and(|clients| !clients.contains(&header.client)) {
+        return Err(mismatch("client"));
+    }
+    if header.exp.plus(leeway) <= now {
+        return Err(ClaimError::Expired.into());
+    }
+    Ok(())
+}
+
+fn balancer_words(header: &LoadBalancerHeader, identity: &Identity, clients: &Clients) -> Option<Words> {
+    let client = clients.as_ref().map_or("any".to_owned(), |clients| list(clients.iter().map(|c| quoted(c))));
+    let iss = identity.iss.as_deref().map_or_else(String::new, quoted);
+    let found =
+        format!("`client` {}, `iss` {}, `exp` {}", quoted(&header.client), quoted(&header.iss), header.exp);
+    Words::new(format!("`client` {client}, `iss` {iss}, `exp` in the future"), found)
 }
 
 fn form_of(token: Option<&Unverified<'_>>, bytes: usize) -> String {

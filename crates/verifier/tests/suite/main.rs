@@ -18,6 +18,7 @@ mod flood;
 mod hostile_servers;
 mod key_document;
 mod key_server;
+mod load_balancer;
 mod presets;
 mod remote_keys;
 mod security_cases;

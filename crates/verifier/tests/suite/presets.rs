@@ -3,7 +3,7 @@
 
 use crate::support::{FakeFetch, Signer, at, certified, code, explained, today};
 use countersign_jose::{Algorithm, Timestamp};
-use countersign_verifier::{Preset, TrustError, TrustedIssuerBuilder, Verifier};
+use countersign_verifier::{KeySource, Preset, TrustError, TrustedIssuerBuilder, Verifier};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -109,6 +109,72 @@ async fn cognito_access_and_id_tokens_are_told_apart() {
             &[(json!({ "token_use": "access", "aud": null, "client_id": "client1" }), "claim_mismatch")],
         )
         .await;
+}
+
+#[tokio::test]
+async fn both_issuers_of_a_user_pool_are_its_own_each_with_the_keys_at_its_address() {
+    const POOL: &str = "us-east-1_AbCdEf123";
+    let [original, updated, replica] = [
+        "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf123",
+        "https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf123",
+        "https://cognito-idp.us-west-2.amazonaws.com/us-east-1_AbCdEf123",
+    ];
+    let keys = |issuer: &str| format!("{issuer}/.well-known/jwks.json");
+    let described = |regions: &[&str]| {
+        let regions: Vec<String> = regions.iter().map(|region| (*region).to_owned()).collect();
+        let builder = preset(Preset::Cognito, POOL).audiences(["client1"]);
+        Preset::Cognito.replicas(builder, POOL, &regions)
+    };
+    let fetch = Arc::new(FakeFetch::default());
+    let signers = [original, updated, replica].map(|issuer| {
+        let signer = Signer::with("k1", Algorithm::RS256);
+        fetch.on(&keys(issuer), &json!({ "keys": [signer.jwk()] }).to_string(), None);
+        (issuer, signer)
+    });
+    let token = |issuer: &str, signer: &Signer| {
+        signer.token(&json!({ "iss": issuer, "token_use": "access", "client_id": "client1", "sub": "s",
+            "exp": at(300).unix_seconds() }))
+    };
+    let trusting = |builder: TrustedIssuerBuilder| {
+        Verifier::builder().trust(builder.build().unwrap()).fetch(fetch.clone()).build().unwrap()
+    };
+    let verifier = trusting(described(&["us-west-2"]).unwrap());
+    // What not every pool has is asked for when a token needs it.
+    assert!(verifier.warm(at(0)).await[0].fresh);
+    assert_eq!(fetch.asked(), [keys(original)]);
+    for (issuer, signer) in &signers {
+        let accepted = explained(&verifier, &token(issuer, signer), at(0)).await.outcome.unwrap();
+        assert_eq!(accepted.issuer(), original, "one issuer to rules");
+        for (other, _) in signers.iter().filter(|(other, _)| other != issuer) {
+            let outcome = explained(&verifier, &token(other, signer), at(0)).await.outcome;
+            assert_eq!(code(&outcome), "token_bad_signature", "{issuer} {other}");
+        }
+    }
+    for other in [
+        "https://issuer-cognito-idp.us-west-2.amazonaws.com/us-east-1_AbCdEf123",
+        "https://cognito-idp.eu-west-1.amazonaws.com/us-east-1_AbCdEf123",
+        "https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_Other",
+        "https://issuer.cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf123",
+        "https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf123/",
+    ] {
+        let outcome = explained(&verifier, &token(other, &signers[0].1), at(0)).await.outcome;
+        assert_eq!(code(&outcome), "issuer_unknown", "{other}");
+    }
+    let without = trusting(described(&[]).unwrap());
+    assert_eq!(code(&without.verify(&token(replica, &signers[2].1), at(0)).await), "issuer_unknown");
+    // Keys of one's own are for all its names; a name given beside the preset has been in it ever since.
+    let inline = KeySource::InlineJwks(json!({ "keys": [signers[2].1.jwk()] }).to_string());
+    let own = trusting(described(&[]).unwrap().keys(inline));
+    for issuer in [original, updated] {
+        assert_eq!(code(&own.verify(&token(issuer, &signers[2].1), at(0)).await), "ok", "{issuer}");
+    }
+    let named = trusting(described(&[]).unwrap().also_known_as(updated));
+    assert_eq!(code(&named.verify(&token(updated, &signers[1].1), at(0)).await), "ok");
+    for bad in ["us-east-1", "", "us/west", "us-west-2.evil.example", ".."] {
+        assert!(matches!(described(&[bad]), Err(TrustError::PresetId { .. })), "{bad}");
+    }
+    let other = preset(Preset::Auth0, "a.example");
+    assert!(Preset::Auth0.replicas(other, "a.example", &["us-west-2".to_owned()]).is_err());
 }
 
 #[tokio::test]
