@@ -266,7 +266,8 @@ fn aws_alb(arn: &str) -> Option<TrustedIssuerBuilder> {
     word(region, "-")?;
     let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     let (name, id) = resource.strip_prefix("loadbalancer/app/")?.split_once('/')?;
-    (word(name, "-")?, word(id, "")?);
+    word(name, "-")?;
+    word(id, "")?;
     let builder = TrustedIssuerBuilder::of_load_balancer(arn).algorithms([ES256]);
     let keys = match *partition {
         "aws" => Some(format!("https://public-keys.auth.elb.{region}.amazonaws.com")),

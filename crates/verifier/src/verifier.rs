@@ -54,7 +54,7 @@ enum TrustedKeys {
     /// For every token of the issuer.
     All(IssuerKeys),
     /// For tokens that name them.
-    ByKid(KeysByKid),
+    ByKid(Box<KeysByKid>),
 }
 
 #[derive(Debug, Clone)]

@@ -32,12 +32,15 @@ impl TrustedIssuerBuilder {
             "fractional_dates": self.fractional_dates,
         });
         // What few have is left out where it is not there, so that the others stay what they were.
+        let mut also = |name: &str, value: Value| {
+            binds.as_object_mut().map(|members| members.insert(name.to_owned(), value));
+        };
         if !self.siblings.is_empty() {
             let siblings = self.siblings.iter().map(|(iss, keys)| (iss, source(keys)));
-            binds["siblings"] = json!(siblings.collect::<BTreeMap<_, _>>());
+            also("siblings", json!(siblings.collect::<BTreeMap<_, _>>()));
         }
         if let Some(balancer) = &self.load_balancer {
-            binds["load_balancer"] = json!(balancer.iss);
+            also("load_balancer", json!(balancer.iss));
         }
         hash(binds.to_string().as_bytes())
     }

@@ -121,7 +121,7 @@ fn trusted_keys(
         Source::ByKid { url } => {
             let how = (issuer.algorithms().to_vec(), issuer.refresh);
             let (name, fetch, snapshots) = (issuer.name.clone(), fetch.clone(), snapshots.cloned());
-            return TrustedKeys::ByKid(KeysByKid::new(name, url.clone(), how, fetch, snapshots));
+            return TrustedKeys::ByKid(Box::new(KeysByKid::new(name, url.clone(), how, fetch, snapshots)));
         }
         Source::Remote { url, format } => (Location::Direct(url.clone()), *format),
         Source::Discovery { url, issuer } => {
