@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import os
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -40,9 +41,14 @@ def put(query="", body=b""):
 
 
 try:
-    put()
+    try:
+        put()
+    except urllib.error.HTTPError as why:
+        # There already; whose it is says the next request.
+        if why.code != 409:
+            raise
+    put("cors=", CORS.encode())
 except urllib.error.HTTPError as why:
-    # There already; whose it is says the next request.
-    if why.code != 409:
-        raise
-put("cors=", CORS.encode())
+    sys.exit(f"bucket.py: {STORAGE} does not let us make the bucket {BUCKET}: {why.code} {why.reason}")
+except OSError as why:
+    sys.exit(f"bucket.py: S3 at {STORAGE} cannot be reached: {getattr(why, 'reason', why)}")

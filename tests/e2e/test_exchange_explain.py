@@ -40,7 +40,7 @@ def test_every_rule_says_what_it_makes_of_a_token_and_nothing_is_used_up(prepare
         said = explain(prepared, token, "--scope", "read")
         rules = {rule["rule"]: rule for rule in said["rules"]}
         assert list(rules) == ["new", "picky", "plain", "ours"]
-        assert rules["new"]["tried"] and rules["new"]["accepts"] and "does not allow this scope" in rules["new"]["refused"]
+        assert rules["new"]["tried"] and rules["new"]["accepts"] and "(`exchange.scopes`) does not allow the scope" in rules["new"]["refused"]
         assert not rules["picky"]["accepts"] and "`level`, which it reads, is missing" in rules["picky"]["refused"]
         assert rules["plain"]["accepts"] and rules["plain"]["refused"] is None and len(rules["plain"]["passed"]) == 4
         assert "valid now" in rules["ours"]["refused"]

@@ -17,6 +17,7 @@ def test_a_login_with_x_is_exchanged_once_and_verified_from_then_on(binary, tmp_
     # A copy, so that nothing is left behind in the repository.
     folder = tmp_path / "examples" / "exchange-x"
     shutil.copytree(EXAMPLE, folder)
+    shutil.copy(ROOT / "examples" / "servers", folder.parent)
     (tmp_path / "tests" / "servers").mkdir(parents=True)
     shutil.copy(ROOT / "tests" / "servers" / "providers.py", tmp_path / "tests" / "servers")
     before = sorted(folder.iterdir())

@@ -222,8 +222,27 @@ def test_what_may_be_mistyped_or_is_overridden_is_told_at_the_start(world, pem, 
     assert done.returncode == 0, done
     warnings = [json.loads(line)["message"] for line in done.stderr.splitlines()]
     assert len(warnings) == 2, warnings
-    assert "profiles.jaas: JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY are in the environment and win" in warnings[0]
+    assert "profiles.jaas: JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY are in the environment and win: the AppID is" in warnings[0]
     assert 'clients.all.jaas.features: "next-thing" is not a documented feature' in warnings[1]
+
+
+def test_where_both_have_one_app_id_the_warning_names_no_other(world, variables):
+    world.configure(CONFIG + PROFILE)
+    [line] = world.run("config", "check", env=variables).stderr.splitlines()
+    message = json.loads(line)["message"]
+    assert 'and win: no key of ring "jaas" signs' in message and "the AppID is" not in message
+
+
+@pytest.mark.parametrize("typed", ["vpaas-magic-cookie-\u2026", "vpaas-magic-cookie-...", "<AppID>", "", "a/b", "a b", "a" * 129])
+def test_what_no_app_id_can_be_is_refused_before_8x8_does(world, variables, typed):
+    world.configure(CONFIG + PROFILE.replace(APP, typed))
+    world.fails(78, "profiles.jaas.app_id: must be the AppID of the JaaS console", "config", "check")
+    world.configure(CONFIG + f'[webhooks.jaas]\napp_id = "{typed}"\nsecrets = ["env:PATH"]\n')
+    if "webhooks" in world.run("config", "check").stderr and "--features" not in world.run("config", "check").stderr:
+        world.fails(78, "webhooks.jaas.app_id: must be the AppID", "config", "check")
+    if typed:
+        world.configure(CONFIG)
+        world.fails(78, "JAAS_APP_ID: must be the AppID", "config", "check", env=variables | {"JAAS_APP_ID": typed})
 
 
 def test_a_profile_without_its_key_says_so_and_the_others_work(world):
@@ -232,7 +251,9 @@ def test_a_profile_without_its_key_says_so_and_the_others_work(world):
     answer = post(issuer, "all", '{"room":"r"}')
     wire.check_refusal(answer, 503, error="temporarily_unavailable", secret=SECRET)
     assert "keys import" in world.log
-    world.fails(78, "no active key", "sign", "--profile", "jaas", "--claims", '{"room":"r"}')
+    world.fails(78, "ring jaas of profile jaas has no active key; make one with `countersign keys generate --jaas`",
+                "sign", "--profile", "jaas", "--claims", '{"room":"r"}')
+    assert "keys import --ring jaas" in answer.json()["error_description"]
 
 
 @pytest.mark.parametrize("kid", [None, "a1b2c3", f"other/{APP}/x", APP, APP + "/", f"{APP}/a/b"])

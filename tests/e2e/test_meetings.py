@@ -164,7 +164,11 @@ def test_tokens_of_others_and_other_kinds_are_refused(server):
         refused(ask(server, token, room="standup"), 400, "invalid_request")
     # A rule for meetings gives no access token, whatever is asked for in its place.
     for wanted in (None, TYPE + "access_token", TYPE + "id-jag"):
-        refused(ask(server, good, requested_token_type=wanted, room="standup"), 400, "invalid_request")
+        answer = ask(server, good, requested_token_type=wanted, room="standup")
+        refused(answer, 400, "invalid_request")
+        what = "id_jag" if wanted == TYPE + "id-jag" else "access tokens"
+        for says in (what, f"requested_token_type={OWN}jaas", f"requested_token_type={OWN}jitsi"):
+            assert says in answer.json()["error_description"], answer
     refused(ask(server, good, requested_token_type=OWN + "meeting"), 400, "invalid_request")
     refused(ask(server, good, room="standup", scope="read"), 400, "invalid_scope")
 

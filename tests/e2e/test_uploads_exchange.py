@@ -110,7 +110,7 @@ def test_a_rule_gives_its_destinations_and_no_other_kind_of_token(server):
 
 
 @pytest.mark.parametrize("upload, says", [
-    ("[]", "`upload` must be a JSON object"), ("{", ""), ('{"to":1}', "`upload.to` must be"), ('{"key":"x"}', "unknown member in `upload`"),
+    ("[]", "`upload` must be a JSON object"), ("{", ""), ('{"to":1}', "`upload.to` must be"), ('{"key":"x"}', "unknown member 'key' in `upload`"),
     ({"content_type": "text/html"}, "`upload.content_type` must be one of"), ({"bytes": 5000}, "`upload.bytes`: 5000 are not"),
 ])
 def test_what_is_wrong_with_an_upload_is_said(server, upload, says):

@@ -15,7 +15,8 @@ const SENTENCES = {
   not_yet_valid: 'This upload permission is not valid yet. Check the clock of this device.',
   bad_permission: 'This upload permission is not complete. Nothing was sent.',
   // The issuer and the browser.
-  bad_issuer: 'The issuer must be an https address.',
+  bad_issuer: 'The issuer (`issuer`) is missing, or it or `jwks` is not an https address.',
+  no_audience: 'The origin of the page (`audience`) is missing.',
   insecure_page: 'This page was not loaded over https, so it cannot check upload permissions.',
   keys_unavailable:
     'The keys of the service that gives upload permissions could not be fetched. Check your connection and try again.',

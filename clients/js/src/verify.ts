@@ -29,8 +29,11 @@ const MAX_TOLERANCE = 300
  * @throws UploadError; nothing of the token is to be used then
  */
 export async function verifyUpload(token: string, options: VerifyOptions): Promise<VerifiedUpload> {
-  const { issuer, audience = globalThis.location?.origin, clockTolerance = 60 } = options
+  const { issuer, audience = globalThis.location?.origin, clockTolerance = 60 } = options ?? {}
   if (!globalThis.crypto?.subtle) throw new UploadError('insecure_page')
+  // A page in JavaScript is told by nobody else what it has left out.
+  if (typeof issuer !== 'string') throw new UploadError('bad_issuer')
+  if (typeof audience !== 'string' || !audience) throw new UploadError('no_audience')
   const address = options.jwks ?? `${issuer.replace(/\/$/, '')}/.well-known/jwks.json`
   if (!safeUrl(issuer) || !safeUrl(address)) throw new UploadError('bad_issuer')
   const tolerance = Math.min(Math.max(clockTolerance || 0, 0), MAX_TOLERANCE)
@@ -47,7 +50,7 @@ export async function verifyUpload(token: string, options: VerifyOptions): Promi
   const claims = json(payload)
   const { iss, aud, exp, nbf, iat } = claims
   if (iss !== issuer) throw new UploadError('wrong_issuer')
-  if (!audience || !(Array.isArray(aud) ? aud : [aud]).includes(audience)) {
+  if (!(Array.isArray(aud) ? aud : [aud]).includes(audience)) {
     throw new UploadError('wrong_audience')
   }
   const isTime = (time: unknown) => time === undefined || typeof time === 'number'

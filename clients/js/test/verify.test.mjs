@@ -204,8 +204,22 @@ test('audiences may be a list', async () => {
   await verifyUpload(await issuer.sign(issuer.claims({ aud: ['https://other.example', PAGE] })), options)
 })
 
+test('what a page has left out is said by its name', async () => {
+  const token = await issuer.sign()
+  for (const missing of [undefined, null, {}, { audience: PAGE }, { audience: PAGE, issuer: 1 }]) {
+    const why = await verifyUpload(token, missing).then(() => assert.fail('it was taken'), (why) => why)
+    assert.ok(why instanceof UploadError, String(why))
+    assert.equal(why.code, 'bad_issuer')
+    assert.match(why.message, /`issuer`/)
+  }
+  for (const absent of [undefined, null, '', 1]) await refused(absent, 'malformed')
+})
+
 test('without an audience there has to be a page', async () => {
-  await refused(await issuer.sign(), 'wrong_audience', { audience: undefined })
+  for (const audience of [undefined, '', null, 1]) {
+    const why = await refused(await issuer.sign(), 'no_audience', { audience })
+    assert.match(why.message, /`audience`/)
+  }
   globalThis.location = { origin: PAGE }
   await verifyUpload(await issuer.sign(), { issuer: issuer.url })
   delete globalThis.location

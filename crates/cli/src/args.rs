@@ -417,6 +417,9 @@ pub(crate) struct NewClientArgs {
     /// The JSON Schema that its claims have to fit: a file beside the configuration
     #[arg(long, value_name = "FILE", help_heading = CLAIMS)]
     pub(crate) schema: Option<String>,
+    /// A kind of upload ([uploads.NAME]) that it may let somebody do, * for any; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = UPLOADS)]
+    pub(crate) upload: Vec<String>,
     /// It may make moderators of JaaS meetings
     #[arg(long, help_heading = JAAS)]
     pub(crate) jaas_moderator: bool,
@@ -426,12 +429,30 @@ pub(crate) struct NewClientArgs {
     /// A JaaS room it may open, * for any part of a name; may be given more than once
     #[arg(long, value_name = "PATTERN", help_heading = JAAS)]
     pub(crate) jaas_room: Vec<String>,
+    /// A pattern of 8x8's own that it may ask for as a room, word for word, * for any; may be given more than once
+    #[arg(long, value_name = "REGEX", help_heading = JAAS)]
+    pub(crate) jaas_regex: Vec<String>,
     /// What it may say of a JaaS user, like name or email, * for all; may be given more than once
     #[arg(long, value_name = "MEMBER", help_heading = JAAS)]
     pub(crate) jaas_user: Vec<String>,
     /// A JaaS feature it may grant to moderators, like recording, * for all; may be given more than once
     #[arg(long, value_name = "NAME", help_heading = JAAS)]
     pub(crate) jaas_feature: Vec<String>,
+    /// It may make moderators of meetings
+    #[arg(long, help_heading = JITSI)]
+    pub(crate) jitsi_moderator: bool,
+    /// It may ask for tokens that open every room
+    #[arg(long, help_heading = JITSI)]
+    pub(crate) jitsi_any_room: bool,
+    /// A room it may open, in lower case, * for any part of a name; may be given more than once
+    #[arg(long, value_name = "PATTERN", help_heading = JITSI)]
+    pub(crate) jitsi_room: Vec<String>,
+    /// What it may say of a user, like name or email, * for all; may be given more than once
+    #[arg(long, value_name = "MEMBER", help_heading = JITSI)]
+    pub(crate) jitsi_user: Vec<String>,
+    /// A feature it may grant, like recording, * for all; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = JITSI)]
+    pub(crate) jitsi_feature: Vec<String>,
     /// A grant it may use at /token, instead of /sign; may be given more than once
     #[arg(long, value_name = "GRANT", value_parser = grant(), help_heading = TOKEN)]
     pub(crate) grant: Vec<GrantType>,
@@ -453,6 +474,12 @@ pub(crate) struct NewClientArgs {
     /// Where its JWK Set is, with --auth private_key_jwt: a file or a URL [default: ID.jwks.json]
     #[arg(long, value_name = "FILE|URL", requires = "grant", help_heading = TOKEN)]
     pub(crate) jwks: Option<String>,
+    /// The file of its one public key in PEM, with --auth private_key_jwt, in place of a JWK Set
+    #[arg(long, value_name = "FILE", requires = "assertion_algorithm", conflicts_with = "jwks", help_heading = TOKEN)]
+    pub(crate) pem: Option<String>,
+    /// An algorithm it signs assertions with; may be given more than once, but for --pem [default: RS256, PS256, ES256, EdDSA, Ed25519]
+    #[arg(long, value_name = "A", requires = "grant", value_parser = algorithm(), help_heading = TOKEN)]
+    pub(crate) assertion_algorithm: Vec<Algorithm>,
     /// Its platform, with --auth workload: github-actions, kubernetes, aws-sts, countersign, or the URL of an issuer
     #[arg(long, value_name = "PRESET|ISSUER", requires = "grant", help_heading = TOKEN)]
     pub(crate) workload: Option<String>,
@@ -462,6 +489,9 @@ pub(crate) struct NewClientArgs {
     /// A claim of its tokens and its value, as repository_id=456; may be given more than once
     #[arg(long = "match", value_name = "CLAIM=VALUE", requires = "workload", help_heading = TOKEN)]
     pub(crate) matches: Vec<String>,
+    /// Whether each token of the platform is taken once [default: if it has a `jti`, and not with kubernetes]
+    #[arg(long, value_name = "true|false", requires = "workload", help_heading = TOKEN)]
+    pub(crate) workload_once: Option<bool>,
     /// Whose tokens it may exchange, with a grant by a rule [default: `https://login.example`, to be replaced]
     #[arg(long, value_name = "ISSUER", requires = "grant", help_heading = TOKEN)]
     pub(crate) trust: Option<String>,
@@ -487,6 +517,8 @@ pub(crate) enum ClientAuth {
 /// The groups of options of `client new`.
 const CLAIMS: &str = "Claims of its tokens";
 const JAAS: &str = "JaaS meetings (--profile jaas)";
+const JITSI: &str = "Meetings of a Jitsi of your own (--profile jitsi)";
+const UPLOADS: &str = "Uploads (--profile upload)";
 const TOKEN: &str = "Access tokens (POST /token)";
 
 /// A grant by its name; help and completions list them.

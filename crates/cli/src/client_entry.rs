@@ -30,20 +30,24 @@ pub(crate) struct NewRules<'a> {
     pub(crate) default_scope: &'a [String],
     pub(crate) introspect: &'a [String],
     pub(crate) dpop: bool,
-    pub(crate) jaas: NewJaas<'a>,
+    pub(crate) uploads: &'a [String],
+    pub(crate) jaas: NewMeetings<'a>,
+    pub(crate) jitsi: NewMeetings<'a>,
 }
 
-/// What it may put into tokens of JaaS meetings.
+/// What it may put into tokens of meetings.
 #[derive(Debug)]
-pub(crate) struct NewJaas<'a> {
+pub(crate) struct NewMeetings<'a> {
     pub(crate) moderator: bool,
     pub(crate) any_room: bool,
     pub(crate) rooms: &'a [String],
+    /// Only 8x8 has these.
+    pub(crate) regex: &'a [String],
     pub(crate) user: &'a [String],
     pub(crate) features: &'a [String],
 }
 
-impl NewJaas<'_> {
+impl NewMeetings<'_> {
     fn table(&self) -> toml::Table {
         let mut table = toml::Table::new();
         for (name, is_so) in [("moderator", self.moderator), ("any_room", self.any_room)] {
@@ -51,7 +55,9 @@ impl NewJaas<'_> {
                 table.insert(name.to_owned(), true.into());
             }
         }
-        for (name, values) in [("rooms", self.rooms), ("user", self.user), ("features", self.features)] {
+        for (name, values) in
+            [("rooms", self.rooms), ("regex", self.regex), ("user", self.user), ("features", self.features)]
+        {
             if !values.is_empty() {
                 table.insert(name.to_owned(), list(values));
             }
@@ -85,12 +91,23 @@ impl NewRules<'_> {
 pub(crate) enum Authentication<'a> {
     /// With this secret.
     Secret(&'a ClientSecret),
-    /// With an assertion, signed by a key of this JWK Set: a URL, or `file:PATH`.
-    Assertion(&'a str),
+    /// With an assertion.
+    Assertion(&'a NewAssertions),
     /// With a token of its platform.
     Workload(&'a NewWorkload),
     /// Not at all.
     Nothing,
+}
+
+/// With which keys a client signs assertions.
+#[derive(Debug)]
+pub(crate) struct NewAssertions {
+    /// `keys_url`, `jwks` or `pem`.
+    pub(crate) name: &'static str,
+    /// Where they are: a URL, or `file:PATH`.
+    pub(crate) keys: String,
+    /// The algorithms, where they are said.
+    pub(crate) algorithms: Vec<String>,
 }
 
 /// Which tokens of a platform are the client's.
@@ -99,6 +116,8 @@ pub(crate) struct NewWorkload {
     /// `issuer`, or `preset` and `id`.
     pub(crate) issuer: Vec<(&'static str, String)>,
     pub(crate) claims: BTreeMap<String, Value>,
+    /// Whether each token is taken once, where it is said.
+    pub(crate) once: Option<bool>,
 }
 
 /// What a new client asks for.
@@ -167,7 +186,9 @@ pub(crate) fn client_entry(client: &NewClient<'_>) -> String {
     if matches!(client.tokens, NewTokens::Grants(_)) || !more.scopes.is_empty() {
         add(format!("scopes = {}", list(more.scopes)));
     }
-    for (name, values) in [("default_scope", more.default_scope), ("introspect", more.introspect)] {
+    for (name, values) in
+        [("default_scope", more.default_scope), ("introspect", more.introspect), ("uploads", more.uploads)]
+    {
         if !values.is_empty() {
             add(format!("{name} = {}", list(values)));
         }
@@ -175,19 +196,29 @@ pub(crate) fn client_entry(client: &NewClient<'_>) -> String {
     if more.dpop {
         add("dpop_bound_access_tokens = true".to_owned());
     }
-    let jaas = more.jaas.table();
-    if !jaas.is_empty() {
-        add(format!("jaas = {}", Value::from(jaas)));
+    for (name, meetings) in [("jaas", &more.jaas), ("jitsi", &more.jitsi)] {
+        let table = meetings.table();
+        if !table.is_empty() {
+            add(format!("{name} = {}", Value::from(table)));
+        }
     }
     match &client.authentication {
         Authentication::Secret(_) => {}
         Authentication::Nothing => add("public = true".to_owned()),
-        Authentication::Assertion(keys) => {
-            let name = if keys.starts_with("file:") { "jwks" } else { "keys_url" };
-            add(format!("assertions = {{ {name} = {} }}", Value::from(*keys)));
+        Authentication::Assertion(assertions) => {
+            let NewAssertions { name, keys, algorithms } = assertions;
+            let algorithms = match algorithms.as_slice() {
+                [] => String::new(),
+                named => format!(", algorithms = {}", list(named)),
+            };
+            add(format!("assertions = {{ {name} = {}{algorithms} }}", Value::from(keys.as_str())));
         }
         Authentication::Workload(workload) => {
-            add("\n[[clients.workloads]]\n[clients.workloads.trust]".to_owned());
+            add("\n[[clients.workloads]]".to_owned());
+            if let Some(once) = workload.once {
+                add(format!("once = {once}"));
+            }
+            add("[clients.workloads.trust]".to_owned());
             for (name, value) in &workload.issuer {
                 add(format!("{name} = {}", Value::from(value.as_str())));
             }

@@ -298,7 +298,7 @@ impl From<MintError> for Failure {
     fn from(why: MintError) -> Self {
         let kind = match why {
             MintError::Sign(_) | MintError::NoRandomness => Kind::Internal,
-            MintError::NoKey | MintError::ClockBehind { .. } => Kind::Configuration,
+            MintError::NoKey { .. } | MintError::ClockBehind { .. } => Kind::Configuration,
             MintError::Stale => Kind::Internal,
             _ => Kind::Refused,
         };

@@ -18,6 +18,18 @@ use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use serde_json::value::RawValue;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+impl Turn {
+    /// Records what nobody at a terminal is told: that keys could not be seen, or are not where verifiers look.
+    pub(crate) fn record(&self, address: &str) {
+        if let Some(Err(why)) = &self.look {
+            tracing::warn!("the keys cannot be seen at {address}: {why}");
+        }
+        for (ring, kid) in &self.unseen {
+            tracing::error!(ring = ring.as_str(), kid, "this key signs and is not in {address}");
+        }
+    }
+}
+
 /// Everything a turn needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
@@ -92,9 +104,6 @@ impl Rotation {
             Ok(public) => self.unseen(&keyring, public, now),
             Err(_) => Vec::new(),
         };
-        for (ring, kid) in &unseen {
-            tracing::error!(ring = ring.as_str(), kid, "this key signs and is not in {}", self.address);
-        }
         let found = public.as_ref().ok().map(|public| (ours(&keyring, &public.keys), public.began));
         let look =
             if self.somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
@@ -135,10 +144,7 @@ impl Rotation {
     ) -> Result<Result<BTreeSet<String>, String>, KeyringError> {
         let Public { keys, began, ended, .. } = match public {
             Ok(public) => public,
-            Err(why) => {
-                tracing::warn!("the keys cannot be seen at {}: {why}", self.address);
-                return Ok(Err(why));
-            }
+            Err(why) => return Ok(Err(why)),
         };
         let seen = ours(keyring, &keys);
         let rotations = self.rings.iter().map(|ring| &ring.rotation);

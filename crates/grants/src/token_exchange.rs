@@ -78,6 +78,11 @@ pub(crate) fn profile(form: &Form) -> Option<&'static str> {
     RequestedType::named(form.get("requested_token_type")?)?.profile()
 }
 
+/// The type by which tokens of a profile are asked for in place of access tokens.
+pub(crate) fn type_of(profile: &str) -> Option<&'static str> {
+    RequestedType::ALL.into_iter().find(|kind| kind.profile() == Some(profile)).map(RequestedType::urn)
+}
+
 /// What a subject token is worth.
 pub(crate) async fn ask(request: &Request<'_>) -> Result<Asked, TokenError> {
     let form = request.form;

@@ -45,9 +45,10 @@ pub use policy::{Audience, ClaimRules, Denial, MeetingGrant, MeetingRule, Meetin
 pub use profile::{
     AccessTokenProfile, AccessTokenTyp, Facts, IdJagProfile, JaasProfile, JitsiProfile, JwtProfile,
     LiveClaim, MEETING_FEATURES, Preparation, Preview, Profile, ProfileError, Refusal, RoomPattern,
-    RoomPatternError, Shaped, Takes, Ways, is_jaas_kid, registered, write_claims,
+    RoomPatternError, Shaped, Takes, Ways, is_jaas_app_id, is_jaas_kid, profile_lacks, registered,
+    write_claims,
 };
-pub use request::{AudienceRequest, RequestError, SignRequest};
+pub use request::{AudienceRequest, Member, RequestError, SignRequest};
 pub use schema::{Schema, SchemaError};
 pub use scope::{Scope, ScopeError};
 pub use signatures::SignatureLimits;

@@ -5,9 +5,9 @@ use crate::{
     admission::{admit, uploaded},
     audit::{AuditEvent, MintedFacts},
     client::Client,
-    policy::{Denial, MintPolicy},
-    profile::{Facts, Preview, Profile, Refusal, Shaped},
-    request::{RequestError, SignRequest},
+    policy::{Denial, MeetingService, MintPolicy},
+    profile::{Facts, Preview, Profile, Refusal, Shaped, profile_lacks},
+    request::{Member, RequestError, SignRequest},
     signatures::{Busy, Turn},
     upload::ObjectName,
     validity::{Validity, ValidityError},
@@ -76,8 +76,15 @@ pub enum MintError {
     #[error("{0}")]
     Invalid(Cow<'static, str>),
     /// No profile of that name is configured.
-    #[error("unknown profile; configured are: {0}")]
-    UnknownProfile(String),
+    #[error("unknown profile {name}; configured are: {configured}{}", .lacks.map_or_else(String::new, |lacks| format!("; {lacks}")))]
+    UnknownProfile {
+        /// What was asked for, quoted and cut.
+        name: Member,
+        /// The profiles there are.
+        configured: String,
+        /// What the configuration lacks for it, where it is a known one.
+        lacks: Option<&'static str>,
+    },
     /// The client's policy does not allow it.
     #[error(transparent)]
     Denied(#[from] Denial),
@@ -95,8 +102,13 @@ pub enum MintError {
         max: usize,
     },
     /// The ring has no key to sign with.
-    #[error("the ring of this profile has no active key")]
-    NoKey,
+    #[error("ring {ring} of profile {profile} has no active key; {advice}", advice = advice(profile, ring))]
+    NoKey {
+        /// The profile.
+        profile: String,
+        /// Its ring.
+        ring: String,
+    },
     /// The store has not answered for too long to know that the keys may still sign.
     #[error("the keys could not be read for too long; tokens are minted again when the store answers")]
     Stale,
@@ -150,10 +162,10 @@ impl MintError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Request(_) | Self::Invalid(_) | Self::Validity(_) => "invalid_request",
-            Self::UnknownProfile(_) => "unknown_profile",
+            Self::UnknownProfile { .. } => "unknown_profile",
             Self::Denied(_) => "outside_policy",
             Self::TooLong { .. } => "token_too_long",
-            Self::NoKey => "no_active_key",
+            Self::NoKey { .. } => "no_active_key",
             Self::Stale => "keys_stale",
             Self::LogFull => "log_full",
             Self::ClockBehind { .. } => "clock_behind",
@@ -163,6 +175,20 @@ impl MintError {
             Self::NoRandomness => "no_randomness",
         }
     }
+}
+
+/// How a ring gets a key. That of JaaS is known to 8x8 by the name that is given to it there.
+fn advice(profile: &str, ring: &str) -> String {
+    if profile == MeetingService::Jaas.profile() {
+        return format!(
+            "make one with `countersign keys generate --jaas`, or bring it in with `countersign keys import --ring {ring} \
+             --kid APPID/KEYID FILE`"
+        );
+    }
+    format!(
+        "`countersign keys list` shows its keys, and `countersign keys prepare --ring {ring}` or `keys import --ring {ring}` \
+         brings in one that signs at once"
+    )
 }
 
 impl From<Refusal> for MintError {
@@ -204,7 +230,7 @@ impl Issuer {
                 Some(profile) => {
                     self.mint_unrecorded(profile.as_ref(), caller, request, now, &ids.token, &audit).await
                 }
-                None => Err(self.unknown_profile()),
+                None => Err(self.unknown_profile(request.profile_name())),
             }
         } else {
             Err(MintError::LogFull)
@@ -237,7 +263,7 @@ impl Issuer {
         let turn = self.turn(profile.name()).await?;
         // After waiting: what was withdrawn meanwhile does not sign.
         let keys = self.keys();
-        let ready = keys.ready(profile.name()).ok_or(MintError::NoKey)?;
+        let ready = keys.ready(profile.name()).ok_or_else(|| self.no_key(profile.name()))?;
         let input = SigningInput::new(&ready.header, shaped.whole());
         let signature = self.timed(ready.signer.as_ref(), &input).await?;
         drop(turn);
@@ -273,14 +299,20 @@ impl Issuer {
         now: Timestamp,
         ids: &Ids,
     ) -> Result<Preview, MintError> {
-        let profile = self.profile(request.profile_name()).ok_or_else(|| self.unknown_profile())?;
+        let profile = self
+            .profile(request.profile_name())
+            .ok_or_else(|| self.unknown_profile(request.profile_name()))?;
         prepare(profile.as_ref(), caller, request, now).await?;
         let (shaped, _) = self.shape(profile.as_ref(), caller, request, now, &ids.token)?;
         Ok(shaped.preview())
     }
 
-    fn unknown_profile(&self) -> MintError {
-        MintError::UnknownProfile(self.profile_names())
+    fn unknown_profile(&self, name: &str) -> MintError {
+        MintError::UnknownProfile {
+            name: Member::new(name),
+            configured: self.profile_names(),
+            lacks: profile_lacks(name),
+        }
     }
 
     /// What a request comes to under the policy of its caller.
@@ -323,11 +355,17 @@ impl Issuer {
         }
     }
 
+    /// That the ring of a profile cannot sign.
+    pub(crate) fn no_key(&self, profile: &str) -> MintError {
+        let ring = self.profile(profile).map(|found| found.ring().to_string()).unwrap_or_default();
+        MintError::NoKey { profile: profile.to_owned(), ring }
+    }
+
     /// Waits until a key in memory may sign for this profile; a service's key needs no turn.
     pub(crate) async fn turn(&self, profile: &str) -> Result<Option<Turn<'_>>, MintError> {
         let algorithm = {
             let keys = self.keys();
-            let signer = &keys.ready(profile).ok_or(MintError::NoKey)?.signer;
+            let signer = &keys.ready(profile).ok_or_else(|| self.no_key(profile))?.signer;
             signer.signs_here().then(|| signer.algorithm())
         };
         match algorithm {

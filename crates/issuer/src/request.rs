@@ -8,9 +8,10 @@ use crate::{grant::Granted, policy::Audience, upload::UploadRequest};
 use countersign_jose::{
     MAX_CLAIMS_DEPTH,
     json::{JsonError, Object, WrongType, string},
+    quoted,
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl AudienceRequest {
     }
 }
 
-/// Why a body is not a mint request. Names members of the format, never what the caller sent.
+/// Why a body is not a mint request. Names members, of the format or unknown, and never shows what the caller sent in them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Not acceptable JSON.
@@ -94,15 +95,20 @@ pub enum RequestError {
     WrongType(#[from] WrongType),
     /// A member that is not in the format.
     #[error(
-        "unknown member; `data`, `metadata`, `profile`, `upload`, `client_id` and `client_secret` are known"
+        "unknown member {0}; claims go into `data`, and beside it `metadata`, `profile`, `upload`, `client_id` and \
+         `client_secret` are known"
     )]
-    UnknownMember,
+    UnknownMember(Member),
     /// A member of `metadata` that is not in the format.
-    #[error("unknown member in `metadata`; `duration` and `audience` are known")]
-    UnknownMetadata,
+    #[error(
+        "unknown member {0} in `metadata`; `duration` and `audience` are known, and claims go into `data`"
+    )]
+    UnknownMetadata(Member),
     /// A member of `upload` that is not in the format.
-    #[error("unknown member in `upload`; `to`, `content_type`, `bytes` and `sha256` are known")]
-    UnknownUpload,
+    #[error(
+        "unknown member {0} in `upload`; `to`, `content_type`, `bytes` and `sha256` are known, and claims go into `data`"
+    )]
+    UnknownUpload(Member),
     /// Another profile at a route that mints one.
     #[error("`profile` has no place at this path, whose tokens are all of one profile; leave it out")]
     Profile,
@@ -117,6 +123,35 @@ pub enum RequestError {
     BadAudience,
 }
 
+/// The name of a member that is not in the format, as it is shown: quoted and cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member(String);
+
+impl Member {
+    /// A secret that stands where a name should is not shown whole.
+    const SHOWN: usize = 24;
+
+    pub(crate) fn new(name: &str) -> Self {
+        let cut: String = name.chars().take(Self::SHOWN).collect();
+        let more = if cut.len() < name.len() { "..." } else { "" };
+        Self(format!("{}{more}", quoted(&cut)))
+    }
+
+    /// The first member that is not among those that are known.
+    pub(crate) fn unknown<'n>(mut names: impl Iterator<Item = &'n str>, known: &[&str]) -> Option<Self> {
+        names.find(|name| !known.contains(name)).map(Self::new)
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The members of a body, in JSON or as a form.
+pub(crate) const MEMBERS: [&str; 6] = ["data", "metadata", "profile", "upload", "client_id", "client_secret"];
+
 impl<'a> SignRequest<'a> {
     /// The name of the profile: `jwt` if none is asked for.
     pub(crate) fn profile_name(&self) -> &str {
@@ -127,9 +162,8 @@ impl<'a> SignRequest<'a> {
     pub fn parse(body: &'a [u8], max_depth: usize) -> Result<Self, RequestError> {
         // What is nested is parsed below: `data` and `metadata` strictly, and nothing else may be an object or a list.
         let body = Object::parse_outer(body)?;
-        let known = ["data", "metadata", "profile", "upload", "client_id", "client_secret"];
-        if body.names().any(|name| !known.contains(&name)) {
-            return Err(RequestError::UnknownMember);
+        if let Some(name) = Member::unknown(body.names(), &MEMBERS) {
+            return Err(RequestError::UnknownMember(name));
         }
         let data = body.get("data").ok_or(RequestError::Missing("data"))?;
         let credentials = match (body.string("client_id")?, body.string("client_secret")?) {
@@ -166,8 +200,8 @@ impl<'a> SignRequest<'a> {
                 }
                 other => other?,
             };
-            if metadata.names().any(|name| !["duration", "audience"].contains(&name)) {
-                return Err(RequestError::UnknownMetadata);
+            if let Some(name) = Member::unknown(metadata.names(), &["duration", "audience"]) {
+                return Err(RequestError::UnknownMetadata(name));
             }
             duration = metadata.get("duration").map(duration_of).transpose()?;
             audience = metadata.get("audience").map(audience_of).transpose()?;
@@ -224,7 +258,7 @@ mod tests {
             (r#"{"data":{},"client_id":["a"],"client_secret":"b"}"#, wrong("client_id", "a string")),
             (r#"{"data":{"a":[1e400]}}"#, json(JsonError::NumberTooLarge { number: "1e400".to_owned() })),
             (r#"{"data":["a"]}"#, wrong("data", "a JSON object")),
-            (r#"{"data":{},"other":{"a":1,"a":2}}"#, Err(RequestError::UnknownMember)),
+            (r#"{"data":{},"other":{"a":1,"a":2}}"#, Err(RequestError::UnknownMember(Member::new("other")))),
         ] {
             assert_eq!(parse(body), expected, "{body}");
         }

@@ -39,7 +39,7 @@ impl Issuer {
         let turn = self.turn(PROFILE).await?;
         // After waiting: what was withdrawn meanwhile does not sign.
         let keys = self.keys();
-        let signer = &keys.ready(PROFILE).ok_or(MintError::NoKey)?.signer;
+        let signer = &keys.ready(PROFILE).ok_or_else(|| self.no_key(PROFILE))?.signer;
         let header = Header { alg: signer.algorithm(), kid: Some(signer.kid()), typ: Some(kind.typ()) };
         let header: EncodedHeader = header.encode();
         let input = SigningInput::new(&header, payload);

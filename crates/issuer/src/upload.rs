@@ -3,7 +3,7 @@
 //! Strict like the rest of a request. What a destination takes of it is the profile's to say (crate `uploads`), which one a
 //! client may use its policy's.
 
-use crate::request::RequestError;
+use crate::request::{Member, RequestError};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_jose::json::{JsonError, Object, WrongType};
 use std::borrow::Cow;
@@ -66,8 +66,8 @@ impl<'a> UploadRequest<'a> {
             Err(JsonError::NotAnObject) => Err(WrongType { name: "upload", expected: "a JSON object" })?,
             other => other?,
         };
-        if upload.names().any(|name| !["to", "content_type", "bytes", "sha256"].contains(&name)) {
-            return Err(RequestError::UnknownUpload);
+        if let Some(name) = Member::unknown(upload.names(), &["to", "content_type", "bytes", "sha256"]) {
+            return Err(RequestError::UnknownUpload(name));
         }
         let text = |member, name| {
             let wrong = WrongType { name, expected: "a string" };
@@ -131,7 +131,7 @@ mod tests {
             (r#"{"sha256":"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU="}"#, "`upload.sha256` must be"),
             (r#"{"sha256":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"}"#, "`upload.sha256` must be"),
             (r#"{"sha256":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV="}"#, "`upload.sha256` must be"),
-            (r#"{"key":"a"}"#, "unknown member in `upload`"),
+            (r#"{"key":"a"}"#, "unknown member \"key\" in `upload`; `to`"),
             (r#"{"to":"a","to":"b"}"#, ""),
             (r#"{"to":{"a":1}}"#, ""),
             ("{", ""),

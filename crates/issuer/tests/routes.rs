@@ -96,6 +96,7 @@ async fn a_reserved_claim_is_refused_by_name() {
 async fn malformed_requests_are_refused_with_what_is_wrong() {
     let house = House::new("https://tokens.example");
     let deep = format!("{{\"data\":{{\"a\":{}{}}}}}", "[".repeat(20), "]".repeat(20));
+    let long = json!({ "n".repeat(4000): 1 }).to_string();
     for (body, says) in [
         ("", "malformed JSON"),
         ("{", "malformed JSON"),
@@ -107,8 +108,11 @@ async fn malformed_requests_are_refused_with_what_is_wrong() {
         ("{}", "`data` is missing"),
         ("{\"data\":1}", "`data` must be a JSON object"),
         ("{\"data\":{},\"metadata\":[]}", "`metadata` must be a JSON object"),
-        ("{\"data\":{},\"metadata\":{\"ttl\":1}}", "unknown member in `metadata`"),
-        ("{\"data\":{},\"extra\":1}", "unknown member"),
+        ("{\"data\":{},\"metadata\":{\"ttl\":1}}", "unknown member 'ttl' in `metadata`; `duration`"),
+        ("{\"data\":{},\"extra\":1}", "unknown member 'extra'; claims go into `data`"),
+        ("{\"sub\":\"a\"}", "unknown member 'sub'; claims go into `data`"),
+        (long.as_str(), &format!("unknown member '{}'...; claims", "n".repeat(24))),
+        ("{\"data\":{},\"upload\":{\"sub\":1}}", "unknown member 'sub' in `upload`; `to`"),
         ("{\"data\":{},\"metadata\":{\"duration\":\"60\"}}", "`metadata.duration` must be a whole number"),
         ("{\"data\":{},\"metadata\":{\"duration\":0}}", "`metadata.duration`"),
         ("{\"data\":{},\"metadata\":{\"duration\":-1}}", "`metadata.duration`"),
@@ -118,7 +122,14 @@ async fn malformed_requests_are_refused_with_what_is_wrong() {
         ("{\"data\":{},\"metadata\":{\"audience\":\"\"}}", "`metadata.audience`"),
         ("{\"data\":{},\"metadata\":{\"audience\":[1]}}", "`metadata.audience`"),
         ("{\"data\":{},\"profile\":1}", "`profile` must be a string"),
-        ("{\"data\":{},\"profile\":\"other\"}", "unknown profile; configured are: jwt"),
+        ("{\"data\":{},\"profile\":\"other\"}", "unknown profile 'other'; configured are: jwt"),
+        (
+            "{\"data\":{},\"profile\":\"jaas\"}",
+            "configured are: jwt; profile jaas needs [profiles.jaas] with app_id, or the",
+        ),
+        ("{\"data\":{},\"profile\":\"jitsi\"}", "profile jitsi needs [profiles.jitsi]"),
+        ("{\"data\":{},\"profile\":\"upload\"}", "profile upload needs an entry [uploads.NAME]"),
+        ("{\"data\":{},\"profile\":\"access_token\"}", "profile access_token needs a client with `grants`"),
         ("{\"data\":{},\"client_id\":\"app\"}", "belong together"),
     ] {
         let answer = house

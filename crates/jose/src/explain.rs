@@ -191,6 +191,11 @@ pub fn quoted(text: &str) -> String {
     excerpt(&serde_json::Value::from(text).to_string())
 }
 
+/// So many bytes, in words.
+pub fn bytes(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "byte" } else { "bytes" })
+}
+
 /// An instant and how far it is from `now`.
 pub fn shown_instant(at: Timestamp, now: Timestamp) -> String {
     let (ago, ahead) = (now.since(at), at.since(now));
@@ -247,6 +252,7 @@ mod tests {
             assert_eq!(shown_instant(at(now.unix_seconds() + seconds), now), expected);
         }
         assert!(shown_instant(at(i64::MIN), at(i64::MAX)).ends_with(" ago"));
+        assert_eq!([0, 1, 2].map(bytes), ["0 bytes", "1 byte", "2 bytes"]);
         assert_eq!(Distance(Duration::ZERO).to_string(), "0s");
     }
 

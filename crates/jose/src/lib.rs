@@ -39,7 +39,7 @@ pub use claims::{
     ClaimError, ClaimName, ClaimNameError, ClaimValue, InexactNumber, NUMERIC_DATES, OTHER_KINDS, Policy,
     RegisteredClaims, Verified, check_registered_claim, scopes,
 };
-pub use explain::{Check, Verdict, excerpt, quoted, shown_instant, shown_json};
+pub use explain::{Check, Verdict, bytes, excerpt, quoted, shown_instant, shown_json};
 pub use hex::hex;
 pub use key::{
     Instead, Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,

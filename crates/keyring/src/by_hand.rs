@@ -5,8 +5,8 @@
 //! Called by `countersign keys`.
 
 use crate::{
-    Activation, Change, Distribution, KeyChange, Keyring, KeyringError, LifecycleError, Outcome, Replaced,
-    RevokedKey, Ring, RingSpec, RotationPolicy, StoredKeyring, What,
+    Activation, Change, Distribution, KeyChange, KeyState, Keyring, KeyringError, LifecycleError, Outcome,
+    Replaced, RevokedKey, Ring, RingSpec, RotationPolicy, StoredKeyring, What,
     journal::REVOKED,
     material::Material,
     stored::{Next, SealWith},
@@ -159,6 +159,9 @@ impl StoredKeyring {
             let must_be_known = next.is_some() && force == Force::No;
             if let Some(ring) = ring_of(keyring, kid).filter(|ring| must_be_known && ring.active().is_some())
             {
+                if keyring.find(kid).is_some_and(|(_, key)| key.state == KeyState::Prepared) {
+                    return Err(LifecycleError::NotPublished { kid: kid.to_owned() }.into());
+                }
                 let known_at = ring.known_at(kid, policy, keyring.observations(), now);
                 if known_at.is_none_or(|at| at > now) {
                     return Err(LifecycleError::NotKnown { kid: kid.to_owned(), known_at }.into());

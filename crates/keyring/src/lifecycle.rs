@@ -93,6 +93,15 @@ pub enum LifecycleError {
         /// What can be done instead.
         why: &'static str,
     },
+    /// The key is shown to nobody yet.
+    #[error(
+        "key {kid:?} is prepared, so no verifier can know it; publish it first with `countersign keys publish {kid}`, and \
+         activate it when they know it; with --force they refuse its tokens until then"
+    )]
+    NotPublished {
+        /// The name.
+        kid: String,
+    },
     /// Verifiers may not know the key yet.
     #[error(
         "key {kid:?} may not be known to all verifiers {when}; with --force some of them refuse its tokens until then",

@@ -67,7 +67,8 @@ impl ImportedKey {
         }
     }
 
-    fn name(&self) -> Result<String, KeyError> {
+    /// Its name: the one it comes with, else the thumbprint.
+    pub fn name(&self) -> Result<String, KeyError> {
         let thumbprint = || self.public().map(|key| key.thumbprint());
         self.kid.clone().or_else(thumbprint).ok_or(KeyError::MissingMember("kid"))
     }

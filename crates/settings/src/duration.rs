@@ -64,6 +64,11 @@ impl fmt::Display for Typed {
     }
 }
 
+/// A time as a message shows it: `2h 48m 30s`.
+pub fn words(time: Duration) -> impl fmt::Display {
+    humantime::format_duration(time)
+}
+
 /// A time of at most [`LONGEST`].
 ///
 /// # Errors

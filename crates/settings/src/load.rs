@@ -167,9 +167,9 @@ mod tests {
         let long = "x".repeat(100_000);
         for (text, says) in [
             ("name = 'a'\n[part]\nurl = 5", "line 3, column 7: part.url: expected a string".to_owned()),
-            ("name = 'a'\npart = ['', '', '']", "line 2, column 13: part[1]: expected u32".to_owned()),
+            ("name = 'a'\npart = ['', '', '']", "line 2, column 13: part[1]: expected a whole number, without quotes and without a unit, like 10000000 (bytes, where it is a size)".to_owned()),
             ("name = 'a'\npart = ['', 1, 2]", "line 2, column 8: part: expected fewer elements".to_owned()),
-            ("name = 'a'\nsize = 2026-01-01", "line 2, column 8: size: expected u32".to_owned()),
+            ("name = 'a'\nsize = 2026-01-01", "line 2, column 8: size: expected a whole number that is not below 0".to_owned()),
             ("name = 'a'\npart = {}", "line 2, column 8: part: missing field `url`".to_owned()),
             ("size = 1", "missing field `name`".to_owned()),
             (&format!("name = 'a'\n{long} = 1"), "line 2, column 1: unknown field `xxx".to_owned()),
@@ -194,7 +194,11 @@ mod tests {
         for (text, variables, says) in [
             ("size = 1", &[("COUNTERSIGN_SIZE", "2")][..], "missing field `name`"),
             ("name = 'a'", &variables[..1], "part: missing field `url`"),
-            ("size = 1", &[("COUNTERSIGN_SIZE", "x")][..], "COUNTERSIGN_SIZE: expected u32"),
+            (
+                "size = 1",
+                &[("COUNTERSIGN_SIZE", "x")][..],
+                "COUNTERSIGN_SIZE: expected a whole number, without quotes and without a unit, like 10000000 (bytes, where it is a size)",
+            ),
         ] {
             let why = load_text(text, variables).unwrap_err().to_string();
             assert!(why.contains(says), "{says} is not in {why}");

@@ -163,6 +163,12 @@ fn expectation(found: &str, expected: &str) -> String {
             "expected a string and found a number; write it in quotes, and a time with its unit, like \"5m\""
                 .to_owned()
         }
+        "a boolean" => "expected true or false, without quotes".to_owned(),
+        "f32" | "f64" => "expected a number, without quotes".to_owned(),
+        _ if is_whole_number(expected) && found.starts_with("string") => {
+            "expected a whole number, without quotes and without a unit, like 10000000 (bytes, where it is a size)".to_owned()
+        }
+        _ if is_whole_number(expected) => "expected a whole number that is not below 0".to_owned(),
         "a string" if is("boolean") => {
             "expected a string and found true or false; write it in quotes".to_owned()
         }
@@ -175,6 +181,12 @@ fn expectation(found: &str, expected: &str) -> String {
         }
         _ => format!("expected {expected}"),
     }
+}
+
+/// Rust's names of what has no part behind the point and no sign, alone or where it has to be more than nothing.
+fn is_whole_number(expected: &str) -> bool {
+    let bits = expected.strip_prefix("a nonzero ").unwrap_or(expected).strip_prefix('u');
+    bits.is_some_and(|bits| bits == "size" || bits.parse::<u8>().is_ok())
 }
 
 /// A message about a name that is unknown, with the known one that is nearest to it, if one is near.

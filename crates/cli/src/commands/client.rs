@@ -2,13 +2,15 @@
 //!
 //! A client that proves who it is in another way has no secret: the keys of one that signs assertions are its own, and
 //! only where the public ones are is told; one that runs on a platform has what the platform gives it. What is printed
-//! was put through the checks of a start first, as far as nothing has to be read for them.
+//! was put through the checks of a start first, with the configuration that it is for where there is one: only files that
+//! it refers to may be made later. Every setting of an entry has a flag, which a test below sees to.
 
 use super::Context;
 use crate::{
     args::{ClientAuth, ClientCommand, NewClientArgs},
     client_entry::{
-        Authentication, NewClient, NewGrants, NewJaas, NewRules, NewTokens, NewWorkload, client_entry,
+        Authentication, NewAssertions, NewClient, NewGrants, NewMeetings, NewRules, NewTokens, NewWorkload,
+        client_entry,
     },
     config::{self, RawClient},
     failure::{Outcome, internal, refused, usage},
@@ -22,7 +24,7 @@ use toml::Value;
 
 pub(super) async fn run(context: &Context<'_>, command: ClientCommand) -> Outcome {
     match command {
-        ClientCommand::New(args) => new(context, &args),
+        ClientCommand::New(args) => new(context, &args).await,
         ClientCommand::List => list(context).await,
         ClientCommand::Secret { id } => renew(context, &id).await,
     }
@@ -143,29 +145,137 @@ async fn renew(context: &Context<'_>, id: &str) -> Outcome {
     Ok(())
 }
 
-fn new(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
-    if args.jwks.is_some() && args.auth != ClientAuth::PrivateKeyJwt {
-        return Err(usage("--jwks is for a client that signs assertions; add --auth private_key_jwt"));
+async fn new(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
+    check_flags(args)?;
+    let secret = match args.auth {
+        ClientAuth::Secret => Some(
+            ClientSecret::generate()
+                .ok_or_else(|| internal("the operating system gives no random numbers"))?,
+        ),
+        _ => None,
+    };
+    let (entry, how) = written(args, secret.as_ref())?;
+    check_entry(context, args, &entry).await?;
+    let id = &args.id;
+    if context.json {
+        let mut body = serde_json::json!({ "client_id": id.as_str(), "toml": entry });
+        if let (Some(body), Some(secret)) = (body.as_object_mut(), &secret) {
+            body.insert("client_secret".to_owned(), secret.expose().into());
+            body.insert("secret_hash".to_owned(), secret.hash().to_string().into());
+        }
+        output::line(&body.to_string());
+        return Ok(());
+    }
+    let to_do = where_to_add(context);
+    let entry = as_added(context, &entry);
+    output::line(&match &secret {
+        Some(secret) => format!(
+            "client_id:     {id}\nclient_secret: {}   (shown only once)\n\n{to_do}\n\n{entry}",
+            secret.expose()
+        ),
+        None => format!("client_id: {id}\n\n{how} {to_do}\n\n{entry}"),
+    });
+    Ok(())
+}
+
+/// The entry of a client, and how it authenticates where it has no secret.
+fn written(args: &NewClientArgs, secret: Option<&ClientSecret>) -> Outcome<(String, String)> {
+    let said = |how: &str| how.to_owned();
+    Ok(match (args.auth, secret) {
+        (ClientAuth::Secret, Some(secret)) => (entry(args, Authentication::Secret(secret))?, String::new()),
+        (ClientAuth::PrivateKeyJwt, _) => {
+            let assertions = assertions(args);
+            let how = format!("Its public keys are read from {}.", assertions.keys);
+            (entry(args, Authentication::Assertion(&assertions))?, how)
+        }
+        (ClientAuth::Workload, _) => {
+            let entry = entry(args, Authentication::Workload(&workload(args)?))?;
+            (entry, said("It shows a token of its platform, made for the issuer."))
+        }
+        (ClientAuth::None | ClientAuth::Secret, _) => {
+            (entry(args, Authentication::Nothing)?, said("It is public: its id is all there is to show."))
+        }
+    })
+}
+
+/// What a start would say of the entry. Where the configuration cannot be read on this machine, it is checked by itself.
+async fn check_entry(context: &Context<'_>, args: &NewClientArgs, entry: &str) -> Outcome {
+    config::check_entry(entry).map_err(usage)?;
+    if !context.has_configuration() {
+        return match args.profile.iter().find(|name| !PROFILES.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(usage(format!(
+                "--profile: there is no profile {name:?}; there are {}",
+                PROFILES.join(", ")
+            ))),
+        };
+    }
+    let config = match context.load().await {
+        Ok(config) => config,
+        Err(why) => {
+            tracing::warn!("the entry is checked by itself, because the configuration cannot be read: {why}");
+            return Ok(());
+        }
+    };
+    let id = args.id.as_str();
+    if let Some(client) = config.raw.clients.iter().find(|client| client.id == id) {
+        let secret = match client.secret_hashes.is_empty() {
+            true => String::new(),
+            false => format!("; `countersign client secret {id}` renews its secret"),
+        };
+        return Err(usage(format!("there is a client {id:?} already; give the new one another id{secret}")));
+    }
+    config::check_added(&config, entry, context.environment, context.http).map_err(usage)
+}
+
+/// Every profile there is, for a machine without a configuration.
+const PROFILES: [&str; 7] = ["jwt", "access_token", "jaas", "jitsi", "upload", "id_jag", "*"];
+
+/// Flags that do nothing without another one.
+fn check_flags(args: &NewClientArgs) -> Outcome {
+    let of_keys = args.jwks.is_some() || args.pem.is_some() || !args.assertion_algorithm.is_empty();
+    if of_keys && args.auth != ClientAuth::PrivateKeyJwt {
+        return Err(usage(
+            "--jwks, --pem and --assertion-algorithm are for a client that signs assertions; add --auth private_key_jwt",
+        ));
     }
     if args.workload.is_some() && args.auth != ClientAuth::Workload {
         return Err(usage("--workload is for a client that its platform vouches for; add --auth workload"));
     }
-    check_grants(args)?;
-    match args.auth {
-        ClientAuth::Secret => with_secret(context, args),
-        ClientAuth::PrivateKeyJwt => with_assertions(context, args),
-        ClientAuth::Workload => {
-            let workload = workload(args)?;
-            let entry = entry(args, Authentication::Workload(&workload))?;
-            without_secret(context, args, "It shows a token of its platform, made for the issuer.", &entry);
-            Ok(())
-        }
-        ClientAuth::None => {
-            let entry = entry(args, Authentication::Nothing)?;
-            without_secret(context, args, "It is public: its id is all there is to show.", &entry);
-            Ok(())
+    check_profiles(args)?;
+    check_grants(args)
+}
+
+fn check_profiles(args: &NewClientArgs) -> Outcome {
+    let has = |profile: &str| args.profile.iter().any(|name| name == profile || name == "*");
+    for (flag, is_given, profile) in [
+        ("--jaas-moderator", args.jaas_moderator, "jaas"),
+        ("--jaas-any-room", args.jaas_any_room, "jaas"),
+        ("--jaas-room", !args.jaas_room.is_empty(), "jaas"),
+        ("--jaas-regex", !args.jaas_regex.is_empty(), "jaas"),
+        ("--jaas-user", !args.jaas_user.is_empty(), "jaas"),
+        ("--jaas-feature", !args.jaas_feature.is_empty(), "jaas"),
+        ("--jitsi-moderator", args.jitsi_moderator, "jitsi"),
+        ("--jitsi-any-room", args.jitsi_any_room, "jitsi"),
+        ("--jitsi-room", !args.jitsi_room.is_empty(), "jitsi"),
+        ("--jitsi-user", !args.jitsi_user.is_empty(), "jitsi"),
+        ("--jitsi-feature", !args.jitsi_feature.is_empty(), "jitsi"),
+        ("--upload", !args.upload.is_empty(), "upload"),
+    ] {
+        if is_given && !has(profile) {
+            return Err(usage(format!("{flag} is for tokens of profile {profile}; add --profile {profile}")));
         }
     }
+    let uploads = args.profile.iter().any(|name| name == "upload");
+    if uploads && args.upload.is_empty() {
+        return Err(usage("profile upload: to where? add --upload NAME, of an entry [uploads.NAME]"));
+    }
+    if uploads && args.audience.is_empty() {
+        return Err(usage(
+            "profile upload: for which page? add --audience with its origin, like https://app.example.com",
+        ));
+    }
+    Ok(())
 }
 
 fn check_grants(args: &NewClientArgs) -> Outcome {
@@ -182,49 +292,17 @@ fn check_grants(args: &NewClientArgs) -> Outcome {
     Ok(())
 }
 
-fn with_secret(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
-    let secret =
-        ClientSecret::generate().ok_or_else(|| internal("the operating system gives no random numbers"))?;
-    let (id, entry) = (&args.id, entry(args, Authentication::Secret(&secret))?);
-    if context.json {
-        let body = serde_json::json!({
-            "client_id": id.as_str(), "client_secret": secret.expose(),
-            "secret_hash": secret.hash().to_string(), "toml": entry,
-        });
-        output::line(&body.to_string());
-        return Ok(());
-    }
-    output::line(&format!(
-        "client_id:     {id}\nclient_secret: {}   (shown only once)\n\n{}\n\n{}",
-        secret.expose(),
-        where_to_add(context),
-        as_added(context, &entry),
-    ));
-    Ok(())
-}
-
-fn with_assertions(context: &Context<'_>, args: &NewClientArgs) -> Outcome {
-    let keys = match &args.jwks {
-        None => format!("file:{}.jwks.json", args.id),
-        Some(url) if url.contains("://") => url.clone(),
-        Some(file) => format!("file:{}", file.strip_prefix("file:").unwrap_or(file)),
+/// With which keys it signs assertions.
+fn assertions(args: &NewClientArgs) -> NewAssertions {
+    let file = |path: &str| format!("file:{}", path.strip_prefix("file:").unwrap_or(path));
+    let (name, keys) = match (&args.pem, &args.jwks) {
+        (Some(path), _) => ("pem", file(path)),
+        (None, None) => ("jwks", format!("file:{}.jwks.json", args.id)),
+        (None, Some(url)) if url.contains("://") => ("keys_url", url.clone()),
+        (None, Some(path)) => ("jwks", file(path)),
     };
-    let entry = entry(args, Authentication::Assertion(&keys))?;
-    without_secret(context, args, &format!("Its public keys are read from {keys}."), &entry);
-    Ok(())
-}
-
-fn without_secret(context: &Context<'_>, args: &NewClientArgs, how: &str, entry: &str) {
-    let id = &args.id;
-    if context.json {
-        output::line(&serde_json::json!({ "client_id": id.as_str(), "toml": entry }).to_string());
-        return;
-    }
-    output::line(&format!(
-        "client_id: {id}\n\n{how} {}\n\n{}",
-        where_to_add(context),
-        as_added(context, entry)
-    ));
+    let algorithms = args.assertion_algorithm.iter().map(|algorithm| algorithm.name().to_owned()).collect();
+    NewAssertions { name, keys, algorithms }
 }
 
 /// What is to be done with the entry.
@@ -293,7 +371,7 @@ fn workload(args: &NewClientArgs) -> Outcome<NewWorkload> {
             return Err(usage(format!("--match names {name} twice, and a claim has one value")));
         }
     }
-    Ok(NewWorkload { issuer, claims })
+    Ok(NewWorkload { issuer, claims, once: args.workload_once })
 }
 
 fn made_from(preset: &str) -> &'static str {
@@ -307,10 +385,12 @@ fn entry(args: &NewClientArgs, authentication: Authentication<'_>) -> Outcome<St
     let default = |given: &[String], default: &str| {
         if given.is_empty() { vec![default.to_owned()] } else { given.to_vec() }
     };
-    // JaaS says itself for whom its tokens are and which claims they have.
-    let is_jaas = !args.profile.is_empty() && args.profile.iter().all(|name| name == "jaas");
-    let audiences = if is_jaas { args.audience.clone() } else { default(&args.audience, "api://default") };
-    let claims = if is_jaas { args.claim.clone() } else { default(&args.claim, "sub") };
+    // These profiles say themselves for whom their tokens are and which claims they have.
+    let of_meetings = |name: &String| matches!(name.as_str(), "jaas" | "jitsi");
+    let is_for_meetings = !args.profile.is_empty() && args.profile.iter().all(of_meetings);
+    let audiences =
+        if is_for_meetings { args.audience.clone() } else { default(&args.audience, "api://default") };
+    let claims = if is_for_meetings { args.claim.clone() } else { default(&args.claim, "sub") };
     let tokens = match args.grant.as_slice() {
         [] => NewTokens::Claims(&claims),
         grants => NewTokens::Grants(NewGrants {
@@ -330,18 +410,26 @@ fn entry(args: &NewClientArgs, authentication: Authentication<'_>) -> Outcome<St
         default_scope: &args.default_scope,
         introspect: &args.introspect,
         dpop: args.dpop,
-        jaas: NewJaas {
+        uploads: &args.upload,
+        jaas: NewMeetings {
             moderator: args.jaas_moderator,
             any_room: args.jaas_any_room,
             rooms: &args.jaas_room,
+            regex: &args.jaas_regex,
             user: &args.jaas_user,
             features: &args.jaas_feature,
         },
+        jitsi: NewMeetings {
+            moderator: args.jitsi_moderator,
+            any_room: args.jitsi_any_room,
+            rooms: &args.jitsi_room,
+            regex: &[],
+            user: &args.jitsi_user,
+            features: &args.jitsi_feature,
+        },
     };
     let client = NewClient { id: args.id.as_str(), authentication, audiences: &audiences, tokens, more };
-    let entry = client_entry(&client);
-    config::check_entry(&entry).map_err(usage)?;
-    Ok(entry)
+    Ok(client_entry(&client))
 }
 
 /// Claims that are always so. What is JSON counts as that, anything else as text.

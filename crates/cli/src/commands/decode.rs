@@ -58,7 +58,10 @@ impl Decoded {
         let token = pasted.token.as_str();
         let mut notes: Vec<String> = pasted.note().into_iter().collect();
         if token.len() > MAX_TOKEN_BYTES {
-            notes.push(format!("it has {} bytes, and verifiers read {MAX_TOKEN_BYTES} at most", token.len()));
+            notes.push(format!(
+                "it has {}, and verifiers read {MAX_TOKEN_BYTES} at most",
+                countersign_jose::bytes(token.len())
+            ));
         }
         let parts: Vec<&str> = token.split('.').collect();
         let (header, claims, signature) = match parts.as_slice() {
@@ -92,7 +95,10 @@ impl Decoded {
         let claims = claims.and_then(|text| part(text, TokenPart::Claims, &mut notes).ok());
         let read = claims.as_deref().and_then(object);
         if let (Some(bytes), None) = (&claims, &read) {
-            notes.push(format!("its claims are not a JSON object, but {} other bytes", bytes.len()));
+            notes.push(format!(
+                "its claims are not a JSON object, but {} of something else",
+                countersign_jose::bytes(bytes.len())
+            ));
         }
         let times = read.as_deref().map(|claims| times(claims, now)).unwrap_or_default();
         let signature_bytes = match signature {

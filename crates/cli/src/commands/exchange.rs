@@ -66,19 +66,34 @@ pub(super) async fn run(context: &Context<'_>, args: &ExchangeArgs) -> Outcome<E
     Ok(if minted.is_some() { Exit::Done } else { Exit::Refused })
 }
 
-/// A token in a file. What was typed may be the token itself, and is not repeated.
+/// What was typed where a file is named: its name, as far as that cannot be the token itself.
+fn named(file: &str) -> String {
+    let is_name = file.len() <= 200
+        && !file.starts_with("eyJ")
+        && (Path::new(file).exists()
+            || ["./", "../", "/"].iter().any(|start| file.starts_with(start))
+            || [".txt", ".jwt", ".json", ".token"].iter().any(|end| file.ends_with(end)));
+    if is_name { format!(" {file}") } else { String::new() }
+}
+
+/// A token in a file.
 fn read(file: &str, what: &str) -> Outcome<String> {
     let text = match file {
         "-" => files::read_standard_input(),
         path => files::read_text(Path::new(path)),
     };
-    let text = text
-        .map_err(|why| usage(format!("{what} is read from a file, or from standard input with -: {why}")))?;
+    let name = if file == "-" { " standard input".to_owned() } else { named(file) };
+    let text = text.map_err(|why| {
+        usage(format!("{what} is read from a file, or from standard input with -;{name}: {why}"))
+    })?;
     // An opaque token, a code or a verifier may look like anything, and is what it is.
     let pasted = Pasted::of(&text).token;
     let is_jwt = pasted.matches('.').count() == 2;
     match if is_jwt { pasted.as_str() } else { text.trim() } {
-        "" => Err(usage(format!("{what}: there is nothing in the file"))),
+        "" => Err(usage(format!(
+            "{what}: there is nothing in{}",
+            if name.is_empty() { " the file" } else { &name }
+        ))),
         token => Ok(token.to_owned()),
     }
 }

@@ -35,6 +35,15 @@ pub(super) async fn run(context: &Context<'_>, args: &SignArgs) -> Outcome {
             RequestError::Json(_) if std::path::Path::new(args.claims.trim()).is_file() => {
                 usage(format!("--claims {0} is a file and not JSON; write --claims @{0}", args.claims.trim()))
             }
+            RequestError::Json(_) if args.claims.trim_start().starts_with("{'") => usage(format!(
+                "--claims: {why}: JSON has double quotes around names and texts; write --claims '{{\"sub\":\"alice\"}}'"
+            )),
+            RequestError::Json(_) if args.claims.trim_start().starts_with('{') && !args.claims.contains('"') => {
+                usage(format!(
+                    "--claims: {why}: there is no double quote in it, and the shell may have taken them away; write --claims \
+                     '{{\"sub\":\"alice\"}}', or --claims @FILE"
+                ))
+            }
             RequestError::WrongType(_) => usage("--claims must be a JSON object, like '{\"sub\":\"alice\"}'"),
             other => usage(format!("--claims: {other}")),
         })?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{failure::Outcome, files};
 use countersign_issuer::{
-    ClaimRules, Client, Clients, MintPolicy, Profile, RuleClaims, Schema, Ways, check_policy,
+    ClaimRules, Client, Clients, MintPolicy, Profile, RuleClaims, Schema, Ways, check_policy, profile_lacks,
 };
 use countersign_jose::ClaimName;
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
@@ -35,7 +35,17 @@ pub(super) fn resolve(
         let about = format!("clients.{}", raw.id);
         let unknown = |name: &&String| *name != "*" && !profiles.iter().any(|p| p.name() == name.as_str());
         if let Some(name) = raw.profiles.iter().find(unknown) {
-            return Err(at(&about, format!("profiles: there is no profile {name:?} in this configuration")));
+            let lacks = profile_lacks(name).map_or_else(
+                || {
+                    let known: Vec<_> = profiles.iter().map(|profile| profile.name()).collect();
+                    format!("there is {}", known.join(", "))
+                },
+                str::to_owned,
+            );
+            return Err(at(
+                &about,
+                format!("profiles: there is no profile {name:?} in this configuration; {lacks}"),
+            ));
         }
         let client = client(raw, &about, folder)?;
         // Tokens of the grants are for clients that have one, and nothing of them concerns the others.

@@ -16,6 +16,7 @@ use countersign_grants::{
 };
 use countersign_issuer::{GrantType, IssuerUrl, Scope, TOKEN_PATH};
 use countersign_jose::Algorithm;
+use countersign_settings::duration::words;
 use countersign_verifier::KeySource;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,11 +82,12 @@ fn refresh_limits(raw: &RawConfig, skew: Duration) -> Outcome<RefreshLimits> {
         skew,
     };
     if limits.idle > limits.absolute {
-        let why = format!("{:?} is longer than refresh.absolute, {:?}", limits.idle, limits.absolute);
+        let why =
+            format!("{} is longer than refresh.absolute, {}", words(limits.idle), words(limits.absolute));
         return Err(at("refresh.idle", why));
     }
     if limits.grace >= limits.idle {
-        let why = format!("{:?} is not less than refresh.idle, {:?}", limits.grace, limits.idle);
+        let why = format!("{} is not less than refresh.idle, {}", words(limits.grace), words(limits.idle));
         return Err(at("refresh.grace", why));
     }
     Ok(limits)

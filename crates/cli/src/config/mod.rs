@@ -138,6 +138,36 @@ pub(crate) fn check_entry(text: &str) -> Outcome {
     workloads::check(&raw)
 }
 
+/// The same with the configuration that they are for. A file that they refer to may be made later.
+pub(crate) fn check_added(
+    config: &Config,
+    text: &str,
+    environment: &Environment,
+    http: HttpIssuer,
+) -> Outcome {
+    let text = format!("issuer = {:?}\n\n{text}", config.raw.issuer);
+    let added: RawConfig = toml::from_str(&text).map_err(configuration)?;
+    let is_missing = |reference: &Option<String>| {
+        let path = reference.as_ref().and_then(|reference| reference.strip_prefix("file:"));
+        path.is_some_and(|path| !config.folder.join(path).exists())
+    };
+    let mut raw = config.raw.clone();
+    for mut client in added.clients {
+        if let Some(assertions) =
+            client.assertions.as_mut().filter(|a| is_missing(&a.jwks) || is_missing(&a.pem))
+        {
+            (assertions.jwks, assertions.pem) = (None, None);
+            assertions.keys_url = Some("https://keys.example/jwks".to_owned());
+        }
+        if is_missing(&client.claims.schema) {
+            client.claims.schema = None;
+        }
+        raw.clients.push(client);
+    }
+    raw.exchange.extend(added.exchange);
+    resolve::resolve(raw, config.folder.clone(), environment, http).map(|_| ())
+}
+
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new(".")).to_owned()
 }

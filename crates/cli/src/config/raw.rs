@@ -358,8 +358,9 @@ pub(crate) struct RawRing {
     /// `aws-jwt-verify`, `kubernetes`, or `other` (a day).
     pub(crate) consumers: Vec<String>,
     /// How long a new key must be seen in public before it signs. Default: the longest key cache of the consumers, and
-    /// `jwks.max_age`. For secrets and rings that are not published: how long it takes until every verifier was
-    /// given a new key. Default: the longest key cache of the consumers, and nothing for the ring of profile `jaas`, as 8x8 has every key that it has named.
+    /// `jwks.max_age`; not below a cache that one of them documents, unless that reads the keys again for a key it does not know. For
+    /// secrets and rings that are not published: how long it takes until every verifier was given a new key. Default: the longest key
+    /// cache of the consumers, and nothing for the ring of profile `jaas`, as 8x8 has every key that it has named.
     pub(crate) propagation: Option<String>,
     /// The longest lifetime of a token it signs. Default: the longest `max_lifetime` of a client, and a day at least.
     pub(crate) longest_token: Option<String>,

@@ -20,7 +20,7 @@ use countersign_issuer::{
     AccessTokenProfile, AccessTokenTyp, Clients, HttpIssuer, IdJagProfile, IssuerUrl, JaasProfile,
     JwksCertificates, JwtProfile, Profile, RequestLimits, SignatureLimits, TokenEndpoint,
     http::{Rate, RateLimits},
-    is_jaas_kid,
+    is_jaas_app_id, is_jaas_kid,
 };
 use countersign_jose::{Algorithm, KeySize, MAX_CLAIMS_DEPTH, PrivateKey, SigningKey};
 use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
@@ -183,10 +183,16 @@ pub(super) fn resolve(
     match (&jaas_key, &raw.profiles.jaas) {
         (Some(key), configured) => {
             if let Some(configured) = configured {
+                let other = match key.profile.app_id == configured.app_id {
+                    true => String::new(),
+                    false => {
+                        format!("the AppID is {:?}, not {:?}, and ", key.profile.app_id, configured.app_id)
+                    }
+                };
                 warnings.push(format!(
-                    "profiles.jaas: JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY are in the environment and win: the AppID is {:?}, \
-                     not {:?}, and ring {:?} does not sign; unset them, or leave [profiles.jaas] out",
-                    key.profile.app_id, configured.app_id, configured.ring
+                    "profiles.jaas: JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY are in the environment and win: {other}no key of \
+                     ring {:?} signs; unset them, or leave [profiles.jaas] out",
+                    configured.ring
                 ));
             }
             let JaasKey { ring, signer, .. } = key;
@@ -197,7 +203,8 @@ pub(super) fn resolve(
         (None, Some(jaas)) => {
             let ring: RingName = parse("profiles.jaas.ring", &jaas.ring)?;
             jaas_rings.insert(ring.clone());
-            profiles.push(Arc::new(JaasProfile { app_id: jaas.app_id.clone(), ring }));
+            let app_id = jaas_app_id("profiles.jaas.app_id", &jaas.app_id)?;
+            profiles.push(Arc::new(JaasProfile { app_id, ring }));
         }
         (None, None) => {}
     }
@@ -250,7 +257,7 @@ pub(super) fn resolve(
             true => rotation::Reach::Published,
             false => rotation::Reach::ByHand,
         };
-        let rotation = rotation::policy(&raw, name, ring, &consumers, reach)?;
+        let rotation = rotation::policy(&raw, name, ring, &consumers, reach, &mut warnings)?;
         specs.push(RingConfig { spec, consumers, rotation });
     }
     let issuer = IssuerUrl::parse(&raw.issuer, http).map_err(|why| at("issuer", why))?;
@@ -269,7 +276,9 @@ pub(super) fn resolve(
     let max_stale_signing = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
     if max_stale_signing < refresh * 3 {
         let why = format!(
-            "{max_stale_signing:?} is less than three times store.refresh, {refresh:?}; one slow answer would stop /sign"
+            "{} is less than three times store.refresh, {}; one slow answer would stop /sign",
+            duration::words(max_stale_signing),
+            duration::words(refresh)
         );
         return Err(at("store.max_stale_signing", why));
     }
@@ -401,6 +410,23 @@ fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
             format!("{text:?} is not a rate; write 100/s, 600/m, 1000/h or off, and at most {MOST_REQUESTS}"),
         )
     })
+}
+
+/// An AppID of 8x8. One that was copied from an example or cut by a page would be refused by 8x8 alone, later.
+pub(super) fn jaas_app_id(key: &str, text: &str) -> Outcome<String> {
+    if is_jaas_app_id(text) {
+        return Ok(text.to_owned());
+    }
+    let odd = text.chars().find(|c| !is_jaas_app_id(&c.to_string()));
+    let found = match odd {
+        Some(c) => format!("found {c:?} in it"),
+        None if text.is_empty() => "found nothing".to_owned(),
+        None => format!("found {} characters", text.chars().count()),
+    };
+    // What stands there by mistake may be a key, so the rest of it is not repeated.
+    let why =
+        "must be the AppID of the JaaS console (API keys), vpaas-magic-cookie- and 32 digits and letters";
+    Err(at(key, format!("{why}; {found}")))
 }
 
 fn gate(raw: &RawConfig, folder: &Path, environment: &Environment) -> Outcome<Option<GateConfig>> {
@@ -545,6 +571,7 @@ impl JaasKey {
         };
         let (kid, pem) = (need("JAAS_API_KID")?, need("PRIVATE_KEY")?);
         let (app_id, kid) = (without_quotes(app_id), without_quotes(kid));
+        let app_id = jaas_app_id("JAAS_APP_ID", app_id)?;
         let elsewhere = pem.parse().ok().filter(SecretRef::is_remote);
         let pem = match elsewhere {
             Some(reference) => {
@@ -552,7 +579,7 @@ impl JaasKey {
             }
             None => Zeroizing::new(pem.to_owned()),
         };
-        if !is_jaas_kid(kid, app_id) {
+        if !is_jaas_kid(kid, &app_id) {
             // A private key may stand there by mistake, so nothing of it is repeated.
             let found = match kid.split_once('/') {
                 None => "found no slash in it",
@@ -568,7 +595,7 @@ impl JaasKey {
         let key = SigningKey::new(&key, Algorithm::RS256).map_err(|why| at("PRIVATE_KEY", why))?;
         let ring: RingName = parse("profiles.jaas.ring", &jaas_ring())?;
         Ok(Some(Self {
-            profile: JaasProfile { app_id: app_id.to_owned(), ring: ring.clone() },
+            profile: JaasProfile { app_id, ring: ring.clone() },
             signer: Arc::new(LocalSigner::new(kid.to_owned(), key)),
             ring,
         }))

@@ -6,8 +6,9 @@ use super::{
     resolve::{at, duration},
 };
 use crate::failure::Outcome;
-use countersign_consumers::Consumer;
+use countersign_consumers::{Certainty, Consumer};
 use countersign_keyring::{Distribution, Needs, RotationPolicy};
+use countersign_settings::duration::words;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -39,6 +40,7 @@ pub(super) fn policy(
     ring: &RawRing,
     consumers: &[&Consumer],
     reach: Reach,
+    warnings: &mut Vec<String>,
 ) -> Outcome<RotationPolicy> {
     let key = |setting: &str| format!("rings.{name}.{setting}");
     let given = |setting: &str, text: &Option<String>| {
@@ -59,13 +61,18 @@ pub(super) fn policy(
     };
     let max_stale = duration("store.max_stale_signing", &raw.store.max_stale_signing)?;
     let refresh = duration("store.refresh", &raw.store.refresh)?;
+    let is_fetched = matches!(reach, Reach::Published) && !ring.algorithm.is_symmetric();
+    let propagation = given("propagation", &ring.propagation)?;
+    if let Some(propagation) = propagation.filter(|_| is_fetched) {
+        check_propagation(&key("propagation"), propagation, usual, consumers, warnings)?;
+    }
     let mut policy = RotationPolicy {
         distribution: match reach {
             Reach::Published => Distribution::Published,
             Reach::ByHand | Reach::Jaas => Distribution::ByHand,
         },
         rotate_every,
-        propagation: given("propagation", &ring.propagation)?.unwrap_or(usual),
+        propagation: propagation.unwrap_or(usual),
         longest_token: given("longest_token", &ring.longest_token)?.unwrap_or(longest_token(raw)?),
         skew: duration("rotation.skew", &raw.rotation.skew)?,
         signer_lag: max_stale.saturating_add(refresh),
@@ -78,8 +85,10 @@ pub(super) fn policy(
         let lifetime = duration(&format!("clients.{}.max_lifetime", client.id), &client.max_lifetime)?;
         if lifetime > policy.longest_token {
             let why = format!(
-                "tokens of client {:?} may live {lifetime:?}, longer than {:?}; they would be refused after a rotation",
-                client.id, policy.longest_token
+                "tokens of client {:?} may live {}, longer than {}; they would be refused after a rotation",
+                client.id,
+                words(lifetime),
+                words(policy.longest_token)
             );
             return Err(at(&key("longest_token"), why));
         }
@@ -106,6 +115,49 @@ fn not_by_itself(name: &str, ring: &RawRing, reach: Reach) -> Option<String> {
              rotate_every out and rotate by hand"
         )),
         Reach::ByHand | Reach::Published => None,
+    }
+}
+
+/// A key that signs before a consumer reads the keys again is refused by it. Where it is only assumed how long that is, the
+/// operator may know better, and is told. One that asks for a key it does not know misses nothing.
+fn check_propagation(
+    key: &str,
+    propagation: Duration,
+    usual: Duration,
+    consumers: &[&Consumer],
+    warnings: &mut Vec<String>,
+) -> Outcome {
+    let late = consumers.iter().filter(|consumer| {
+        // Who says `other` says how long those take.
+        !consumer.refetches_unknown_kid && consumer.key_cache > propagation && consumer.name != "other"
+    });
+    let Some(slowest) = late.max_by_key(|c| (c.certainty == Certainty::Documented, c.key_cache)) else {
+        return Ok(());
+    };
+    let what = format!(
+        "{} is shorter than {}, for which {}",
+        words(propagation),
+        words(slowest.key_cache),
+        slowest.name
+    );
+    let advice = format!(
+        "leave it out ({} then), or take {} out of `consumers` if nobody verifies with it",
+        words(usual),
+        slowest.name
+    );
+    match slowest.certainty {
+        Certainty::Documented => {
+            let why = format!(
+                "{what} goes on with the keys that it has read, and would refuse tokens of a new one; {advice}"
+            );
+            Err(at(key, why))
+        }
+        Certainty::Assumed => {
+            warnings.push(format!(
+                "{key}: {what} is assumed to go on with the keys that it has read, and would refuse tokens of a new one; {advice}"
+            ));
+            Ok(())
+        }
     }
 }
 

@@ -68,8 +68,24 @@ fn lifetime(name: &str, upload: &RawUpload) -> Outcome<Duration> {
         .map_err(|why| at(&format!("uploads.{name}.lifetime"), why))
 }
 
+/// The origin that a URL is of, where it is not one itself (RFC 6454 section 6.2): no path, not even a slash, no user, no usual port,
+/// and lower case. `None` for what is an origin, or no URL.
+fn origin_of(audience: &str) -> Option<String> {
+    let lower = audience.to_ascii_lowercase();
+    let (scheme, rest) = lower.split_once("://").filter(|(scheme, _)| matches!(*scheme, "https" | "http"))?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let usual = if scheme == "https" { ":443" } else { ":80" };
+    let origin = format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(host));
+    (origin != audience).then_some(origin)
+}
+
 /// What a client says of uploads must mean something. `check` looks at one that has some.
-fn check_clients(raw: &RawConfig, check: impl Fn(&RawClient) -> Outcome) -> Outcome {
+fn check_clients(
+    raw: &RawConfig,
+    warnings: &mut Vec<String>,
+    check: impl Fn(&RawClient) -> Outcome,
+) -> Outcome {
     for client in &raw.clients {
         let fail = |setting: &str, why: String| Err(at(&format!("clients.{}.{setting}", client.id), why));
         let known = |name: &&String| *name == "*" || raw.uploads.contains_key(*name);
@@ -97,7 +113,23 @@ fn check_clients(raw: &RawConfig, check: impl Fn(&RawClient) -> Outcome) -> Outc
                     "a token for an upload is for one page; name its origin, like https://app.example.com";
                 return fail("audiences", why.to_owned());
             }
-            (false, true) => check(client)?,
+            (false, true) => {
+                let alone = client.profiles.iter().all(|profile| profile == UPLOAD_PROFILE);
+                for (audience, origin) in client.audiences.iter().filter_map(|a| Some((a, origin_of(a)?))) {
+                    let why = format!(
+                        "{audience:?} is no origin, which a page of it is compared with; write {origin:?}"
+                    );
+                    match alone {
+                        true => return fail("audiences", why),
+                        // Audiences of its other tokens may be any URL.
+                        false => warnings.push(format!(
+                            "clients.{}.audiences: if this is for profile {UPLOAD_PROFILE}: {why}",
+                            client.id
+                        )),
+                    }
+                }
+                check(client)?;
+            }
         }
     }
     Ok(())
@@ -117,10 +149,10 @@ mod left_out {
     pub(in crate::config) fn profile(
         raw: &RawConfig,
         _: Surroundings<'_>,
-        _: &mut Vec<String>,
+        warnings: &mut Vec<String>,
     ) -> Outcome<Option<Arc<dyn Profile>>> {
         if raw.uploads.is_empty() {
-            return check_clients(raw, |_| Ok(())).map(|()| None);
+            return check_clients(raw, warnings, |_| Ok(())).map(|()| None);
         }
         raw.uploads.iter().try_for_each(|(name, upload)| lifetime(name, upload).map(|_| ()))?;
         let why = "this program was built without uploads; use one that was built with --features uploads";
@@ -142,7 +174,7 @@ mod built_in {
     use countersign_gateway::settings::Surroundings;
     use countersign_issuer::Profile;
     use countersign_keyring::RingName;
-    use countersign_settings::SecretRef;
+    use countersign_settings::{SecretRef, duration::words};
     use countersign_uploads::{
         Access, Bucket, ContentType, Destination, KeyTemplate, Place, SizeRange, UploadProfile,
     };
@@ -165,7 +197,11 @@ mod built_in {
             let destination = destination(name, upload, &chain, around)?;
             let shortest = *LIFETIMES.start();
             if destination.lifetime < shortest.saturating_add(backdate) {
-                let why = format!("must be {shortest:?} more than tokens.backdate, {backdate:?}, at least");
+                let why = format!(
+                    "must be {} more than tokens.backdate, {}, at least",
+                    words(shortest),
+                    words(backdate)
+                );
                 return Err(at(&format!("uploads.{name}.lifetime"), why));
             }
             for active in destination.content_types.iter().filter(|kind| kind.is_active()) {
@@ -186,7 +222,7 @@ mod built_in {
             }
             destinations.insert(name.as_str(), destination);
         }
-        check_clients(raw, |client| check_claims(client, &destinations))?;
+        check_clients(raw, warnings, |client| check_claims(client, &destinations))?;
         if destinations.is_empty() {
             return Ok(None);
         }
@@ -273,6 +309,32 @@ mod built_in {
             }
             (None, Some(_)) => Err(at(&key("access_key_id"), "is missing; it belongs to secret_access_key")),
             (Some(_), None) => Err(at(&key("secret_access_key"), "is missing; it belongs to access_key_id")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_scheme_a_host_and_a_port_and_nothing_else() {
+        for (audience, origin) in [
+            ("https://app.example.com", None),
+            ("http://127.0.0.1:8080", None),
+            ("https://app.example.com:8443", None),
+            ("api://files", None),
+            ("files", None),
+            ("https://app.example.com/", Some("https://app.example.com")),
+            ("https://app.example.com/page?x#y", Some("https://app.example.com")),
+            ("https://App.Example.com", Some("https://app.example.com")),
+            ("HTTPS://app.example.com", Some("https://app.example.com")),
+            ("https://app.example.com:443", Some("https://app.example.com")),
+            ("http://app.example.com:80/", Some("http://app.example.com")),
+            ("http://app.example.com:443", None),
+            ("https://me@app.example.com", Some("https://app.example.com")),
+        ] {
+            assert_eq!(origin_of(audience).as_deref(), origin, "{audience}");
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{
     raw::RawConfig,
-    resolve::{at, duration, parse},
+    resolve::{at, duration, jaas_app_id, parse},
 };
 use crate::failure::Outcome;
 use countersign_settings::{Environment, SecretRef};
@@ -27,6 +27,9 @@ pub(super) fn jaas(
         // An editor puts a line end behind a secret, which is not part of it.
         Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
     };
+    if let Some(app_id) = &webhook.app_id {
+        jaas_app_id(&key("app_id"), app_id)?;
+    }
     let Some(app_id) = webhook.app_id.as_deref().or(app_id).filter(|id| !id.is_empty()) else {
         return Err(at(&key("app_id"), "whose events? name the AppID, or set up profile jaas"));
     };

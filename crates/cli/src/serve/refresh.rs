@@ -91,8 +91,11 @@ impl Refresh {
         }
         if problem.is_none() && keys.as_ref().is_some_and(|keys| self.rotation.lacks_a_key(keys)) {
             // A key was revoked and none waited. The next look takes up the one that is made here.
-            if let Err(why) = self.rotation.turn(now).await {
-                outage.tell(why.to_string(), "no key can be made in place of the revoked one");
+            match self.rotation.turn(now).await {
+                Ok(turn) => turn.record(&self.rotation.address),
+                Err(why) => {
+                    outage.tell(why.to_string(), "no key can be made in place of the revoked one");
+                }
             }
         }
         let went_back = matches!(problem, Some(KeyringError::WentBack(_)));

@@ -3,7 +3,7 @@
 //! While the clock shows another time than has passed since the server was started, it takes none: a clock that is ahead would
 //! remove keys whose tokens live, and write times into the keyring that every other instance has to live with.
 
-use crate::rotation::{Rotation, Turn};
+use crate::rotation::Rotation;
 use countersign_issuer::{Concern, Issuer};
 use countersign_store::Clock;
 use std::{
@@ -33,8 +33,12 @@ pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<I
             continue;
         }
         match rotation.turn(now).await {
-            Ok(Turn { found: Some((kids, at)), .. }) => issuer.saw_in_public(&kids, at),
-            Ok(_) => {}
+            Ok(turn) => {
+                turn.record(&rotation.address);
+                if let Some((kids, at)) = turn.found {
+                    issuer.saw_in_public(&kids, at);
+                }
+            }
             Err(why) => tracing::error!("a turn of the key rotation failed: {why}"),
         }
     }

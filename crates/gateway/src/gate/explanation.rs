@@ -95,7 +95,9 @@ fn of_credential(sources: &CredentialSources, credential: Result<Credential<'_>,
     );
     places.extend(sources.load_balancer.then(|| "x-amzn-oidc-data".to_owned()));
     let expected = format!("one token, in {}", places.join(", "));
-    let found = credential.map(|one| format!("a token of {} bytes", one.token.len())).unwrap_or_default();
+    let found = credential
+        .map(|one| format!("a token of {}", countersign_jose::bytes(one.token.len())))
+        .unwrap_or_default();
     check("credential", expected, found, credential.err().map(Refusal::from))
 }
 

@@ -12,7 +12,7 @@ use crate::{
     lambda::Answers,
     resource::{Metadata, Resource},
 };
-use countersign_settings::SecretRef;
+use countersign_settings::{SecretRef, duration::words};
 use countersign_verifier::{
     TENANT_PLACEHOLDER, Verifier,
     dpop::{ALGORITHMS, HttpUri, MAX_WINDOW, NonceKey, Replays},
@@ -38,7 +38,7 @@ pub(super) fn resolve(
     let public_urls = urls.collect::<Result<Vec<_>, _>>()?;
     let window = duration("gate.dpop.window", &raw.window)?;
     if window < Duration::from_secs(1) || window > MAX_WINDOW {
-        return Err(at("gate.dpop.window", format!("{window:?} is not within 1s and 10m")));
+        return Err(at("gate.dpop.window", format!("{} is not within 1s and 10m", words(window))));
     }
     if raw.proofs == 0 || raw.proofs > MOST_PROOFS {
         return Err(at("gate.dpop.proofs", format!("{} is not within 1 and {MOST_PROOFS}", raw.proofs)));

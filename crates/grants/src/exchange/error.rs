@@ -2,15 +2,80 @@
 //! in it.
 
 use super::expression::EvaluationError;
-use crate::{refresh::RefreshError, revocation::RevocationsError, seen::SeenError, upstream::UpstreamError};
+use crate::{
+    refresh::RefreshError, revocation::RevocationsError, seen::SeenError, token_exchange,
+    upstream::UpstreamError,
+};
 use countersign_verifier::{Fault, VerifyError};
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+/// What a rule gives: the profile in place of access tokens, or none for those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kind(pub(super) Option<&'static str>);
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("access tokens"),
+            Some(profile) => write!(f, "tokens of profile {profile}"),
+        }
+    }
+}
+
+/// What else the rules of a client give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Others(pub(super) Vec<Kind>);
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, kind) in self.0.iter().enumerate() {
+            let separator = if at > 0 { "; " } else { "" };
+            write!(f, "{separator}it has one that gives {kind}: ")?;
+            match kind.0.and_then(token_exchange::type_of) {
+                None => f.write_str("leave `requested_token_type` out")?,
+                Some(wanted) => write!(f, "send requested_token_type={wanted}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who allows less than is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Narrower {
+    /// The rule of the token that is shown.
+    Rule,
+    /// That token.
+    Token,
+    /// The rule of the actor.
+    ActorRule,
+    /// The token of the actor.
+    ActorToken,
+}
+
+impl fmt::Display for Narrower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rule => "the rule (`exchange.scopes`)",
+            Self::Token => "the token shown",
+            Self::ActorRule => "the rule of the actor (`exchange.scopes`)",
+            Self::ActorToken => "the actor token",
+        })
+    }
+}
 
 /// Why a token that was shown is not exchanged.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error("no rule of this client (`exchange`) takes tokens of this issuer")]
     NoRule,
+    #[error("no rule of this client (`exchange`) gives {wanted} for what is shown; {instead}")]
+    OtherKind {
+        /// What was asked for.
+        wanted: Kind,
+        /// What there is, and how to ask for it.
+        instead: Others,
+    },
     #[error("no rule of this client (`exchange`) for what is shown has the name that `subject_issuer` says")]
     NoSuchRule,
     #[error(
@@ -54,8 +119,13 @@ pub(crate) enum ExchangeError {
     NotTheHolder,
     #[error("the token shown is not bound to a key (`cnf`), and the rule takes no others (`trust.dpop`)")]
     NotBound,
-    #[error("the rule (`exchange`), the token shown or its actor does not allow this scope")]
-    Scope,
+    #[error("{by} does not allow the scope {name}")]
+    Scope {
+        /// What was asked for, cut.
+        name: String,
+        /// Who does not allow it.
+        by: Narrower,
+    },
     #[error("the token shown is an ID-JAG, and the rule takes none (`trust.typ`)")]
     IdJag,
     #[error("the token shown is for another client (`client_id`)")]
@@ -125,6 +195,7 @@ impl ExchangeError {
             Self::Revocations(_) => true,
             Self::Family(why) => why.is_temporary(),
             Self::NoRule
+            | Self::OtherKind { .. }
             | Self::NoSuchRule
             | Self::WhichRule
             | Self::AnotherRule
@@ -139,7 +210,7 @@ impl ExchangeError {
             | Self::Ending
             | Self::NoJti
             | Self::NotTheHolder
-            | Self::Scope
+            | Self::Scope { .. }
             | Self::IdJag
             | Self::ForAnotherClient
             | Self::ForOthersToo
@@ -177,7 +248,7 @@ impl ExchangeError {
 
     /// Whether it is the scope that is refused, the token being fine.
     pub(crate) fn is_scope(&self) -> bool {
-        *self == Self::Scope
+        matches!(self, Self::Scope { .. })
     }
 
     /// When to try again, where a provider says so.

@@ -4,8 +4,9 @@
 //! `countersign exchange --explain` prints it, to somebody who can read the configuration and holds the token.
 
 use super::{
+    error::Kind,
     judge::{Exchanged, Judging, Tokens, judge},
-    rule::{Holder, Mode},
+    rule::{ExchangeRule, Holder, Mode},
     source::{Presented, PresentedKind},
     wanted::{Holds, Wanted},
 };
@@ -13,7 +14,7 @@ use crate::{
     request::{Asked, Said},
     revocation::Revocations,
     settings::Grants,
-    token_exchange::RequestedType,
+    token_exchange::{self, RequestedType},
 };
 use countersign_issuer::{
     AudienceRequest, Caller, Client, GrantType, Ids, Issuer, MintError, Scope, UploadRequest,
@@ -82,6 +83,13 @@ impl Asking<'_> {
         let subject = Presented { token: self.token, kind, issuer: self.rule };
         Tokens { subject, actor: self.actor.map(Presented::jwt) }
     }
+}
+
+/// How the request asks for what the rule gives, where that is no access token.
+fn type_needed(rule: &ExchangeRule) -> Option<String> {
+    let wanted = rule.profile().and_then(token_exchange::type_of)?;
+    let kind = Kind(rule.profile());
+    Some(format!("it gives {kind}: the request needs requested_token_type={wanted}"))
 }
 
 /// What the request needs beside the token, which nobody can show here.
@@ -154,6 +162,7 @@ impl Grants {
             let outcome = match judged {
                 Ok(exchanged) => {
                     accepts = true;
+                    passed.extend(type_needed(rule));
                     passed.extend(proof_needed(&exchanged, &wanted));
                     let asked = wanted.settled(exchanged).and_then(|exchanged| wanted.of_mint(&exchanged));
                     match asked {

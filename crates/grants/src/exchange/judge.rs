@@ -6,7 +6,7 @@
 
 use super::{
     delegation::{MAX_ACTORS, Party, chain, may_act},
-    error::ExchangeError,
+    error::{ExchangeError, Narrower},
     rule::{ExchangeRule, Impersonation},
     shown::Shown,
     source::Presented,
@@ -66,6 +66,11 @@ impl Exchanged<'_> {
 
     /// Whether the rule has this scope, and with token exchange the token (RFC 8693: a grant only narrows) and the actor too.
     pub(super) fn allows(&self, grant: GrantType, name: &str) -> bool {
+        self.narrower(grant, name).is_none()
+    }
+
+    /// Who does not allow this scope, if somebody does not.
+    pub(super) fn narrower(&self, grant: GrantType, name: &str) -> Option<Narrower> {
         let has = |scopes: &Vec<String>| scopes.iter().any(|scope| scope == name);
         let shown = match (grant, &self.shown.scopes) {
             (GrantType::TokenExchange, Some(shown)) => has(shown),
@@ -75,10 +80,16 @@ impl Exchanged<'_> {
             // Nothing foreign is shown with these.
             (GrantType::ClientCredentials | GrantType::RefreshToken, _) => false,
         };
-        let actor = self.actor.as_ref().is_none_or(|actor| {
-            actor.rule.scopes().allows(name) && actor.shown.scopes.as_ref().is_none_or(has)
-        });
-        shown && actor && self.rule.scopes().allows(name)
+        let actor = self.actor.as_ref();
+        let by_rule = actor.is_none_or(|actor| actor.rule.scopes().allows(name));
+        let by_token = actor.is_none_or(|actor| actor.shown.scopes.as_ref().is_none_or(has));
+        let all = [
+            (self.rule.scopes().allows(name), Narrower::Rule),
+            (shown, Narrower::Token),
+            (by_rule, Narrower::ActorRule),
+            (by_token, Narrower::ActorToken),
+        ];
+        all.into_iter().find(|(allows, _)| !allows).map(|(_, who)| who)
     }
 }
 

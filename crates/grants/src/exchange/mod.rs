@@ -106,7 +106,7 @@ async fn accepted<'r>(
             Ok(exchanged) => return wanted.settled(exchanged),
         }
     }
-    Err(refusal)
+    Err(wanted.or_of_another_kind(rules, refusal))
 }
 
 /// The rules that are tried. A provider is shown nothing that could be another's: what is opaque goes to the one that is

@@ -5,17 +5,20 @@
 //! Pinned by tests/explain_agrees.rs.
 
 use super::{
-    error::ExchangeError,
+    error::{ExchangeError, Kind, Others},
     id_jag,
     judge::Exchanged,
-    rule::{ExchangeRule, Holder},
+    rule::{ExchangeRule, Holder, Mode},
     select,
     source::Presented,
 };
 use crate::{request::Asked, settings::ClientGrants, spend::Spends};
 use countersign_issuer::{AudienceRequest, GrantType, Names, Scope};
 use countersign_verifier::dpop::{Binding, UnknownBinding};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+/// The most characters of a scope that a refusal names.
+const SHOWN_SCOPE: usize = 64;
 
 /// What is asked for beside the tokens.
 #[derive(Debug)]
@@ -59,7 +62,28 @@ impl Wanted<'_> {
         presented: &Presented<'_>,
     ) -> Result<Vec<&'r ExchangeRule>, ExchangeError> {
         let own = rules.iter().filter(|rule| rule.is_for(self.client, self.grant));
-        select(own.filter(|rule| rule.profile() == self.profile), presented)
+        let of_kind = own.filter(|rule| rule.profile() == self.profile);
+        select(of_kind, presented).map_err(|why| self.or_of_another_kind(rules, why))
+    }
+
+    /// What no rule takes, a rule that gives something else may take: then what to ask for is said.
+    pub(super) fn or_of_another_kind(&self, rules: &[ExchangeRule], why: ExchangeError) -> ExchangeError {
+        if !matches!(why, ExchangeError::NoRule | ExchangeError::NoSuchRule) {
+            return why;
+        }
+        let minting =
+            |rule: &&ExchangeRule| rule.is_for(self.client, self.grant) && rule.mode() == Mode::Enforce;
+        let kinds: BTreeSet<Kind> = rules
+            .iter()
+            .filter(minting)
+            .map(|rule| Kind(rule.profile()))
+            .filter(|kind| kind.0 != self.profile)
+            .collect();
+        if kinds.is_empty() {
+            return why;
+        }
+        let instead = Others(kinds.into_iter().collect());
+        ExchangeError::OtherKind { wanted: Kind(self.profile), instead }
     }
 
     /// What a rule that has accepted a token makes of it for this client: the rule has decided, whatever comes of it.
@@ -161,8 +185,15 @@ impl Exchanged<'_> {
         default: Option<&Scope>,
     ) -> Result<Option<Scope>, ExchangeError> {
         match asked {
-            Some(asked) if asked.names().all(|name| self.allows(grant, name)) => Ok(Some(asked)),
-            Some(_) => Err(ExchangeError::Scope),
+            Some(asked) => {
+                let refused = asked.names().find_map(|name| self.narrower(grant, name).map(|by| (name, by)));
+                match refused {
+                    None => Ok(Some(asked)),
+                    Some((name, by)) => {
+                        Err(ExchangeError::Scope { name: name.chars().take(SHOWN_SCOPE).collect(), by })
+                    }
+                }
+            }
             None => Ok(default.and_then(|default| {
                 let kept: Vec<&str> = default.names().filter(|name| self.allows(grant, name)).collect();
                 Scope::parse(&kept.join(" ")).ok()

@@ -3,6 +3,7 @@
 //! No text is the provider's or the caller's: what a provider says about a token may repeat it.
 
 use countersign_jose::json::JsonError;
+use humantime::format_duration;
 use std::{fmt, time::Duration};
 
 /// Which of a provider's addresses was asked.
@@ -66,7 +67,7 @@ pub(crate) enum UpstreamError {
     NoSubject(String),
     #[error("two answers of the provider are about different subjects")]
     OtherSubject,
-    #[error("the provider accepts no more requests at present; try again in {} s", .0.as_secs())]
+    #[error("the provider accepts no more requests at present; try again in {}", format_duration(Duration::from_secs(.0.as_secs())))]
     Limited(Duration),
     #[error("the provider cannot be asked now: its {endpoint} {why}")]
     Unavailable { endpoint: Endpoint, why: Failure, wait: Option<Duration> },

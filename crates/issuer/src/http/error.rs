@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use countersign_keyring::{ServiceError, SignError};
+use humantime::format_duration;
 use std::time::Duration;
 
 /// When to come again where a profile has not got what it makes tokens with. AWS's chain of credentials is left alone for as
@@ -30,7 +31,7 @@ pub enum HttpError {
     BodyTooLarge(usize),
     #[error("send the body as application/json or application/x-www-form-urlencoded")]
     UnsupportedMediaType,
-    #[error("too many requests; try again in {} s", .0.as_secs())]
+    #[error("too many requests; try again in {}", format_duration(Duration::from_secs(.0.as_secs().max(1))))]
     TooManyRequests(Duration),
     #[error(
         "nobody signs in here, and no response_type gives a token; a client gets one at POST /sign, or at POST /token where it has a grant"
@@ -61,10 +62,10 @@ impl HttpError {
                 MintError::Request(_)
                 | MintError::Invalid(_)
                 | MintError::Validity(_)
-                | MintError::UnknownProfile(_)
+                | MintError::UnknownProfile { .. }
                 | MintError::TooLong { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
                 MintError::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
-                MintError::NoKey
+                MintError::NoKey { .. }
                 | MintError::Stale
                 | MintError::ClockBehind { .. }
                 | MintError::LogFull

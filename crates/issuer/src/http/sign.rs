@@ -13,8 +13,7 @@ use super::{
 use crate::{
     Caller, Ids, Minted,
     audit::AuditEvent,
-    request::RequestError,
-    request::SignRequest,
+    request::{MEMBERS, Member, RequestError, SignRequest},
     upload::{UPLOAD_PROFILE, UploadRequest},
 };
 use axum::{
@@ -192,9 +191,8 @@ impl Form {
                 return Err(HttpError::BadBody("a form parameter occurs twice"));
             }
         }
-        let known = ["data", "metadata", "profile", "upload", "client_id", "client_secret"];
-        if members.keys().any(|name| !known.contains(&name.as_str())) {
-            return Err(RequestError::UnknownMember.into());
+        if let Some(name) = Member::unknown(members.keys().map(String::as_str), &MEMBERS) {
+            return Err(RequestError::UnknownMember(name).into());
         }
         Ok(Self(members))
     }

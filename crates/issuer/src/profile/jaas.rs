@@ -27,6 +27,12 @@ pub struct JaasProfile {
     pub ring: RingName,
 }
 
+/// Whether a text can be an AppID: `vpaas-magic-cookie-` and hexadecimal digits, but only what no AppID has is refused.
+pub fn is_jaas_app_id(app_id: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    (1..=128).contains(&app_id.len()) && app_id.bytes().all(fits)
+}
+
 /// Whether a kid is `{AppID}/{key id}`.
 pub fn is_jaas_kid(kid: &str, app_id: &str) -> bool {
     let id = kid.strip_prefix(app_id).and_then(|rest| rest.strip_prefix('/'));

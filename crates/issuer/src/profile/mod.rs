@@ -11,7 +11,7 @@ mod room;
 
 pub use access_token::{AccessTokenProfile, AccessTokenTyp};
 pub use id_jag::IdJagProfile;
-pub use jaas::{JaasProfile, is_jaas_kid};
+pub use jaas::{JaasProfile, is_jaas_app_id, is_jaas_kid};
 pub use jitsi::JitsiProfile;
 pub use jwt::JwtProfile;
 pub use meeting::MEETING_FEATURES;
@@ -26,6 +26,20 @@ use crate::{
 use countersign_jose::Timestamp;
 use countersign_keyring::{RingName, Signer};
 use std::{borrow::Cow, fmt::Debug, future::Future, io::Write, pin::Pin, time::Duration};
+
+/// What a configuration lacks where it does not have one of the known profiles.
+pub fn profile_lacks(name: &str) -> Option<&'static str> {
+    match name {
+        "jaas" => Some(
+            "profile jaas needs [profiles.jaas] with app_id, or the variables JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY",
+        ),
+        "jitsi" => Some("profile jitsi needs [profiles.jitsi] with app_id and domain"),
+        "upload" => Some("profile upload needs an entry [uploads.NAME]"),
+        "access_token" => Some("profile access_token needs a client with `grants`"),
+        IdJagProfile::NAME => Some("profile id_jag needs a rule ([[exchange]]) with `id_jags`"),
+        _ => None,
+    }
+}
 
 /// A shape of token.
 pub trait Profile: Send + Sync + Debug {

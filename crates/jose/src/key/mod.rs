@@ -182,7 +182,7 @@ pub enum KeyError {
     #[error("the key is weak and must be replaced: {0}")]
     Weak(#[from] Weakness),
     /// A shared secret shorter than the hash (RFC 7518 §3.2).
-    #[error("the secret has {bytes} bytes; {algorithm} needs at least {min}")]
+    #[error("the secret has {}; {algorithm} needs at least {min}", crate::explain::bytes(*bytes))]
     SecretTooShort {
         /// The algorithm asked for.
         algorithm: crate::Algorithm,
@@ -207,7 +207,10 @@ pub enum KeyError {
     #[error("the private key is encrypted; decrypt it first (openssl pkey -in key.pem -out clear.pem)")]
     Encrypted,
     /// A private key was expected.
-    #[error("this is a public key; a private key is needed")]
+    #[error(
+        "this is a public key, and a private key is needed, which cannot be made from it; find the file that has it: \
+         grep -rl \"PRIVATE KEY-\" FOLDER (PEM), or grep -rlE '\"d\" *:' FOLDER (JWK)"
+    )]
     NotPrivate,
     /// More keys in a set than [`MAX_KEYS`].
     #[error("the set holds more than {MAX_KEYS} keys")]

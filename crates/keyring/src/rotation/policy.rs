@@ -1,5 +1,6 @@
 //! `RotationPolicy`: how often a ring gets a new key, and the times that must fit together for nobody to notice.
 
+use humantime::format_duration as words;
 use std::time::Duration;
 
 /// How verifiers come to the keys of a ring.
@@ -38,8 +39,9 @@ pub struct RotationPolicy {
 pub enum PolicyError {
     /// A key would be gone while tokens it signed still live.
     #[error(
-        "keep_retired {keep_retired:?} is shorter than the longest token {longest_token:?}, the skew {skew:?} and the time an \
-         instance may go on with old keys {signer_lag:?} together: tokens would be refused before they expire"
+        "keep_retired {} is shorter than the longest token {}, the skew {} and the time an instance may go on with old keys {} \
+         together: tokens would be refused before they expire",
+        words(*keep_retired), words(*longest_token), words(*skew), words(*signer_lag)
     )]
     RetiredTooShort {
         /// How long retired keys stay.
@@ -53,8 +55,8 @@ pub enum PolicyError {
     },
     /// The next key could not be seen for long enough before its turn.
     #[error(
-        "rotate_every {rotate_every:?} is shorter than a key takes to become known, {lead:?} (propagation {propagation:?}, and time \
-         to look at it)"
+        "rotate_every {} is shorter than a key takes to become known, {} (propagation {}, and time to look at it)",
+        words(*rotate_every), words(*lead), words(*propagation)
     )]
     RotatesTooOften {
         /// How long a key signs.
@@ -65,15 +67,15 @@ pub enum PolicyError {
         propagation: Duration,
     },
     /// Nobody looks often enough to know that a key was there all the time.
-    #[error("observe_every {observe_every:?} is not between 1 s and an hour")]
+    #[error("observe_every {} is not between 1s and 1h", words(*observe_every))]
     ObservesTooSeldom {
         /// How often the public address is looked at.
         observe_every: Duration,
     },
     /// More keys would be published at once than consumers read.
     #[error(
-        "with rotate_every {rotate_every:?} and keep_retired {keep_retired:?}, {keys} keys would be published at once; some consumers \
-         read no more than {max}"
+        "with rotate_every {} and keep_retired {}, {keys} keys would be published at once; some consumers read no more than {max}",
+        words(*rotate_every), words(*keep_retired)
     )]
     TooManyKeys {
         /// How long a key signs.

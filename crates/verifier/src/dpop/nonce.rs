@@ -64,7 +64,7 @@ pub struct NonceKey(hmac::Key);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NonceKeyError {
     /// A secret that could be guessed.
-    #[error("the secret has {0} bytes; at least 32 are needed")]
+    #[error("the secret has {}; at least 32 are needed", countersign_jose::bytes(*.0))]
     TooShort(usize),
     /// No random numbers.
     #[error("the operating system gives no random numbers")]

@@ -371,7 +371,7 @@ fn balancer_words(header: &LoadBalancerHeader, identity: &Identity, clients: &Cl
 fn form_of(token: Option<&Unverified<'_>>, bytes: usize) -> String {
     match token {
         Some(token) => format!("{}, {}", token.unverified_algorithm(), kid_of(token)),
-        None => format!("{bytes} bytes"),
+        None => countersign_jose::bytes(bytes),
     }
 }
 

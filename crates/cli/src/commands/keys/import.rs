@@ -19,7 +19,7 @@ use crate::{
     files, kms, output,
 };
 use countersign_jose::{Algorithm, KeyError};
-use countersign_keyring::{Activation, Imported, ImportedKey, ImportedMaterial, RingName};
+use countersign_keyring::{Activation, Imported, ImportedKey, ImportedMaterial, Keyring, RingName};
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
@@ -63,7 +63,7 @@ async fn read(context: &Context<'_>, config: &Config, from: KeySource, into: &In
             files::read_standard_input().map_err(|why| usage(format!("standard input: {why}")))?
         }
         KeySource { file: Some(file), .. } => {
-            files::read_text(file.as_ref()).map_err(|why| usage(format!("{file}: {why}")))?
+            files::read_text(file.as_ref()).map_err(|why| unreadable(&file, &why))?
         }
         _ => return Err(usage("name a file, -, --env NAME, --kms KEY, or --mongodb with --collection")),
     };
@@ -114,6 +114,18 @@ mod mongodb {
     }
 }
 
+/// What stands where a file is named may be a reference, as the configuration takes it.
+fn unreadable(file: &str, why: &std::io::Error) -> Failure {
+    let hint = match file.split_once(':') {
+        Some(("env", name)) => format!("; to read the variable {name}, write --env {name}"),
+        Some(("file" | "shared-file", path)) => format!("; write {path}, without what stands before it"),
+        Some(("arn", _)) | Some(("alias", _)) => format!("; a key that stays in KMS is --kms {file}"),
+        _ if file.starts_with("alias/") => format!("; a key that stays in KMS is --kms {file}"),
+        _ => String::new(),
+    };
+    usage(format!("{file}: {why}{hint}"))
+}
+
 fn no_algorithm() -> Failure {
     refused("key_no_algorithm", KeyError::NoAlgorithm)
 }
@@ -144,7 +156,9 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
     }
     refuse_two_of_one_name(&imported)?;
     let authority = Authority::open(&config, context.environment).await?;
-    let had_active = authority.keyring.read().await?.ring(&ring).is_some_and(|ring| ring.active().is_some());
+    let before = authority.keyring.read().await?;
+    warn_of_twins(&before, &imported);
+    let had_active = before.ring(&ring).is_some_and(|ring| ring.active().is_some());
     let report = authority.keyring.import(&ring, &imported, activation, authority.clock.now()).await?;
     let settings = config.rings.iter().find(|r| r.spec.name == ring);
     if let Some(settings) = settings.filter(|_| report.iter().any(|key| key.changed)) {
@@ -211,6 +225,29 @@ fn refuse_another_kind(ring: &RingConfig, algorithm: Algorithm) -> Outcome {
         _ => return Ok(()),
     };
     Err(refused("ring_of_another_kind", why))
+}
+
+/// Tells of keys that are there already, under another name: they are one key, and whoever has it has both.
+fn warn_of_twins(keyring: &Keyring, imported: &[ImportedKey]) {
+    for key in imported {
+        let (Some(public), Ok(kid)) = (key.public(), key.name()) else { continue };
+        if keyring.find(&kid).is_some() {
+            continue;
+        }
+        let twins = keyring.rings().flat_map(|(ring, keys)| keys.keys().iter().map(move |key| (ring, key)));
+        let twin = twins
+            .filter(|(_, other)| other.kid != kid)
+            .find(|(_, other)| other.public_key().as_ref() == Some(&public));
+        if let Some((ring, twin)) = twin {
+            tracing::warn!(
+                kid,
+                "the same key is there as {:?} (ring {ring}, {}): one key under two names; `countersign keys remove \
+                 --signed-nothing {kid}` takes this one back",
+                twin.kid,
+                twin.state.name()
+            );
+        }
+    }
 }
 
 /// A name is one key's; which two entries have it can be said here alone.

@@ -39,6 +39,7 @@ mod built_in {
         types::{InvalidationBatch, Paths},
     };
     use countersign_aws::{Named, Service, Unusable};
+    use countersign_settings::duration::words;
     use countersign_store::{Clock, SystemClock};
     use std::{
         fmt::Debug,
@@ -123,7 +124,8 @@ mod built_in {
                 }
             };
             let waited = tokio::time::timeout(LONGEST, look).await;
-            waited.unwrap_or_else(|_| Err(internal(about(format!("it is not done after {LONGEST:?}")))))
+            waited
+                .unwrap_or_else(|_| Err(internal(about(format!("it is not done after {}", words(LONGEST))))))
         }
 
         fn failure<E, R>(

@@ -39,7 +39,7 @@ use countersign_lambda::{
     Event, HttpEvent,
     runtime::{self, Failure as Failed},
 };
-use countersign_settings::log;
+use countersign_settings::{duration::words, log};
 use countersign_store::{Clock, Moment};
 use http_body_util::BodyExt;
 use ipnet::IpNet;
@@ -77,7 +77,8 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
         }
         Err(_) => {
             tracing::error!(
-                "the keys could not be read within {START:?}; this is tried again with each request"
+                "the keys could not be read within {}; this is tried again with each request",
+                words(START)
             );
             None
         }
@@ -223,7 +224,10 @@ impl AtWork {
         self.looked_at = now;
         let look = self.refresh.look(&self.issuer, &mut self.state);
         if tokio::time::timeout(within, look).await.is_err() {
-            tracing::warn!("the store did not answer within {within:?}; the keys last read stay in use");
+            tracing::warn!(
+                "the store did not answer within {}; the keys last read stay in use",
+                words(within)
+            );
         }
         self.refresh.shorten_max_age(&self.issuer);
     }

@@ -30,7 +30,9 @@ impl Function<'_> {
             authority.keyring = authority.keyring.with_memory_of(&at_work.refresh.keyring);
         }
         authority.load(&config).await?;
-        let turn = Rotation::new(&config, &authority).turn(self.clock.now()).await?;
+        let rotation = Rotation::new(&config, &authority);
+        let turn = rotation.turn(self.clock.now()).await?;
+        turn.record(&rotation.address);
         let mut report = rotation::report(&turn);
         if let Some(publish) = config.raw.publish.clone() {
             let keyring = authority.load(&config).await?;
