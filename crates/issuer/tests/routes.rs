@@ -96,7 +96,7 @@ async fn a_reserved_claim_is_refused_by_name() {
 async fn malformed_requests_are_refused_with_what_is_wrong() {
     let house = House::new("https://tokens.example");
     let deep = format!("{{\"data\":{{\"a\":{}{}}}}}", "[".repeat(20), "]".repeat(20));
-    let long = json!({ "n".repeat(4000): 1 }).to_string();
+    let long = json!({ "n".repeat(60): 1 }).to_string();
     for (body, says) in [
         ("", "malformed JSON"),
         ("{", "malformed JSON"),
@@ -123,10 +123,6 @@ async fn malformed_requests_are_refused_with_what_is_wrong() {
         ("{\"data\":{},\"metadata\":{\"audience\":[1]}}", "`metadata.audience`"),
         ("{\"data\":{},\"profile\":1}", "`profile` must be a string"),
         ("{\"data\":{},\"profile\":\"other\"}", "unknown profile 'other'; configured are: jwt"),
-        (
-            "{\"data\":{},\"profile\":\"jaas\"}",
-            "configured are: jwt; profile jaas needs [profiles.jaas] with app_id, or the",
-        ),
         ("{\"data\":{},\"profile\":\"jitsi\"}", "profile jitsi needs [profiles.jitsi]"),
         ("{\"data\":{},\"profile\":\"upload\"}", "profile upload needs an entry [uploads.NAME]"),
         ("{\"data\":{},\"profile\":\"access_token\"}", "profile access_token needs a client with `grants`"),

@@ -57,7 +57,7 @@ fn merge(into: &mut Value, changes: &Value) {
 
 fn padded(bytes: &[u8]) -> String {
     let mut text = base64url::encode(bytes);
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text
