@@ -221,15 +221,14 @@ def test_what_may_be_mistyped_or_is_overridden_is_told_at_the_start(world, pem, 
     done = world.run("config", "check", env=variables)
     assert done.returncode == 0, done
     warnings = [json.loads(line)["message"] for line in done.stderr.splitlines()]
-    assert len(warnings) == 2, warnings
+    assert len(warnings) == 3 and "tokens signed with ES256 are refused" in warnings[2], warnings
     assert "profiles.jaas: JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY are in the environment and win: the AppID is" in warnings[0]
     assert 'clients.all.jaas.features: "next-thing" is not a documented feature' in warnings[1]
 
 
 def test_where_both_have_one_app_id_the_warning_names_no_other(world, variables):
     world.configure(CONFIG + PROFILE)
-    [line] = world.run("config", "check", env=variables).stderr.splitlines()
-    message = json.loads(line)["message"]
+    [message, _] = [json.loads(line)["message"] for line in world.run("config", "check", env=variables).stderr.splitlines()]
     assert 'and win: no key of ring "jaas" signs' in message and "the AppID is" not in message
 
 

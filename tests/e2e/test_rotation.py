@@ -1,5 +1,6 @@
 """Rotation as it happens: a server whose keys live for seconds, and verifiers that read its JWKS as the world does."""
 
+import contextlib
 import json
 import threading
 import time
@@ -8,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import jwt
 import pytest
 from e2e import wire
-from e2e.program import SECRET, secret_hash, until
+from e2e.program import SECRET, free_port, secret_hash, until
 
 #: Everything in seconds: a key is published 9 s before its turn, must be seen for 2 s and the skew, signs for 12 s, and stays 10 s.
 RINGS = """
@@ -206,11 +207,14 @@ def test_another_key_under_the_name_of_a_key_is_not_that_key(world):
 
 def test_rotate_once_is_a_turn_for_schedulers(world):
     def turn():
-        return json.loads(world.done("keys", "rotate", "--once", "--json"))
+        # Nobody serves the JWKS, so the turn fails, and takes the steps that do not depend on it.
+        done = world.run("keys", "rotate", "--once", "--json")
+        assert done.returncode == 70, done
+        return json.loads(done.stdout)["turn"]
 
     port = world.configure(configuration(RINGS.replace('rotate_every = "12s"', 'rotate_every = "1h"')))
     world.done("sign", "--claims", "{}", "--lifetime", "1s")
-    assert world.done("keys", "rotate", "--once") == "nothing is due\n"
+    assert turn()["done"] == []
     # Under this policy the next key is due 3 s after the first one began to sign.
     world.configure(configuration(), port)
     made = until(lambda: turn()["done"], "the next key is due")
@@ -284,3 +288,56 @@ def test_a_kid_that_begins_with_a_hyphen_is_a_kid(world):
         ("keys", "publish", "-Cx"), ("keys", "retire", "-Cx"), ("keys", "revoke", "-Cx"),
     ]:
         world.fails(1, 'there is no key "-Cx"', *command)
+
+
+@contextlib.contextmanager
+def bucket(served):
+    """A server that answers every request with `served`: a status and a body."""
+
+    class Bucket(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(served["status"])
+            self.send_header("Content-Length", str(len(served["body"])))
+            self.end_headers()
+            self.wfile.write(served["body"])
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+BY_HAND = RINGS.replace('rotate_every = "12s"\n', "").replace('propagation = "2s"', 'propagation = "10m"')
+BY_HAND = BY_HAND.replace('keep_retired = "10s"\n', "")
+
+
+@pytest.mark.parametrize(
+    "status, body, code, says",
+    [(None, b"", 70, "onnect"), (404, b"nothing", 70, "404"), (200, b"<html>", 1, "no JWK Set"), (200, b'{"keys":5}', 1, "no JWK Set")],
+)
+def test_a_turn_that_cannot_read_the_public_keys_says_so_and_fails(world, status, body, code, says):
+    with bucket({"status": status or 200, "body": body}) as port:
+        port = port if status else free_port()
+        world.configure(configuration(BY_HAND), port)
+        world.done("keys", "init")
+        for waits in (False, True):
+            if waits:
+                kid = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+                world.done("keys", "publish", kid)
+            done = world.run("keys", "rotate", "--once")
+            assert done.returncode == code and "nothing is due" not in done.stdout, done
+            assert f"http://127.0.0.1:{port}/.well-known/jwks.json" in done.stderr and says in done.stderr, done
+            said = json.loads(world.run("keys", "rotate", "--once", "--json").stdout)
+            assert said["turn"]["look_failed"] and says in said["message"], said
+
+
+def test_a_turn_says_which_key_it_does_not_judge_yet(world):
+    with bucket({"status": 200, "body": b'{"keys":[]}'}) as port:
+        world.configure(configuration(BY_HAND), port)
+        world.done("keys", "init")
+        [key] = world.keys()
+        said = world.done("keys", "rotate", "--once")
+        assert f"key {key['kid']} signs in ring default and is not at http://127.0.0.1:" in said and "not judged before" in said

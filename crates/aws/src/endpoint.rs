@@ -120,11 +120,12 @@ pub(crate) fn settle(config: SdkConfig, service: Service, named: Named<'_>) -> R
 fn endpoint_of(config: &SdkConfig, service: &str) -> Option<(String, String)> {
     let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
     let own = key.build().ok().and_then(|key| config.service_config()?.load_config(key));
-    if let Some(own) = own.filter(|url| !url.is_empty()) {
+    let all = config.endpoint_url().filter(|url| !url.is_empty());
+    // Where the service has none of its own, that of all services is found there, too.
+    if let Some(own) = own.filter(|url| !url.is_empty() && all != Some(url)) {
         return Some((own, format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase().replace(' ', "_"))));
     }
-    let all = config.endpoint_url().filter(|url| !url.is_empty())?;
-    Some((all.to_owned(), "AWS_ENDPOINT_URL".to_owned()))
+    Some((all?.to_owned(), "AWS_ENDPOINT_URL".to_owned()))
 }
 
 fn check(endpoint: &Option<(String, String)>) -> Result<(), Unusable> {
@@ -142,13 +143,17 @@ mod tests {
 
     /// Endpoints by service, as the environment has them.
     #[derive(Debug)]
-    struct Environment(Vec<(&'static str, &'static str)>);
+    struct Environment {
+        all: Option<String>,
+        own: Vec<(&'static str, &'static str)>,
+    }
 
     impl LoadServiceConfig for Environment {
         fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
             assert_eq!((key.env(), key.profile()), ("AWS_ENDPOINT_URL", "endpoint_url"));
-            let found = self.0.iter().find(|(service, _)| service.eq_ignore_ascii_case(key.service_id()));
-            found.map(|(_, url)| (*url).to_owned())
+            let found = self.own.iter().find(|(service, _)| service.eq_ignore_ascii_case(key.service_id()));
+            // As the SDK does (aws-runtime, `env_config`).
+            found.map(|(_, url)| (*url).to_owned()).or_else(|| self.all.clone())
         }
     }
 
@@ -166,7 +171,7 @@ mod tests {
     fn config(all: Option<&str>, own: &[(&'static str, &'static str)]) -> SdkConfig {
         let mut config = SdkConfig::builder().region(Region::new("eu-central-1"));
         config.set_endpoint_url(all.map(str::to_owned));
-        config.service_config(Environment(own.to_vec())).build()
+        config.service_config(Environment { all: all.map(str::to_owned), own: own.to_vec() }).build()
     }
 
     fn endpoint(

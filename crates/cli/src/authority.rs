@@ -8,7 +8,7 @@
 use crate::{
     config::{Config, SealingRef},
     failure::{Failure, Outcome, configuration, no_keyring, unwritable},
-    files, journal,
+    files, hints, journal,
     stores::{self, FirstKeys, TimedStore},
 };
 use countersign_issuer::{
@@ -60,6 +60,9 @@ impl Authority {
         environment: &Environment,
     ) -> Outcome<Self> {
         check_clock(clock.now())?;
+        if first_keys == FirstKeys::Create {
+            check_seals(config, environment).await?;
+        }
         let Some(store) = stores::of(config, environment, first_keys, Arc::clone(&clock)).await? else {
             return Err(missing_keyring(config));
         };
@@ -179,7 +182,7 @@ impl Authority {
             .collect();
         report_future_times(keyring.records(), config.skew, self.clock.now());
         for remark in keyring.records().remarks() {
-            tracing::warn!("{remark}");
+            tracing::warn!("{}", hints::carry(&remark.to_string()));
         }
         for spec in &specs {
             let active = keyring.ring(&spec.name).and_then(|ring| ring.active());
@@ -211,7 +214,8 @@ pub(crate) fn report_future_times(keyring: &Keyring, skew: Duration, now: Timest
         tracing::error!(
             kid,
             "times in the future: {name} of this key is {at}, and the clock of this machine shows {now}; set the clock, or if it is \
-             right run `countersign keys correct-times`"
+             right run {}",
+            hints::carry("`countersign keys correct-times`")
         );
     }
 }
@@ -285,6 +289,21 @@ pub(crate) fn keyring(config: &Config, store: Arc<dyn Store>, sealing: Sealing) 
     match config.kms.service() {
         Some(service) => keyring.with_service(service),
         None => keyring,
+    }
+}
+
+/// Before a store of a file is made: whether the key of KMS that is to seal it does so. Of one that cannot, nothing would be left but an
+/// empty file that looks like a store.
+async fn check_seals(config: &Config, environment: &Environment) -> Outcome {
+    let SealingRef::Kms(name) = &config.sealing else { return Ok(()) };
+    let url = stores::url(&config.raw.store.url, &config.folder, environment).await;
+    let url = url.map_err(|why| why.about("store.url"))?;
+    match countersign_store::file_of(&url, &config.folder) {
+        Some(file) if !file.exists() => {
+            let seals = config.kms.data_keys(name)?.generate().await;
+            seals.map(drop).map_err(|why| Failure::from(why).about(format!("sealing.key {}", config.sealing)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -90,6 +90,11 @@ pub(crate) fn internal(message: impl fmt::Display) -> Failure {
     Failure { kind: Kind::Internal, code: "internal", message: message.to_string(), more: Vec::new() }
 }
 
+/// What has to be asked does not answer as it should: exit code 70.
+pub(crate) fn away(code: &'static str, message: impl fmt::Display) -> Failure {
+    Failure { kind: Kind::Internal, code, message: message.to_string(), more: Vec::new() }
+}
+
 /// A file that cannot be written. Anyone who has the wrong folder or no permission changes the
 /// configuration; a disk that is full or broken is nothing the configuration says.
 pub(crate) fn unwritable(what: impl fmt::Display, why: &io::Error) -> Failure {
@@ -129,6 +134,12 @@ impl Failure {
         self
     }
 
+    /// The same, where what was typed stands in the configuration.
+    pub(crate) fn in_configuration(mut self) -> Self {
+        (self.kind, self.code) = (Kind::Configuration, "bad_configuration");
+        self
+    }
+
     /// The message with what it is about in front.
     pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
@@ -148,7 +159,6 @@ impl Failure {
     }
 
     /// Whether it is nothing that the configuration, or who asks, has to change.
-    #[cfg(feature = "lambda")]
     pub(crate) fn is_internal(&self) -> bool {
         self.kind == Kind::Internal
     }
@@ -168,7 +178,8 @@ const LONGEST: usize = 2_000;
 
 /// Prints a failure and says how the program ends.
 pub(crate) fn report(failure: &Failure, json: bool) -> Exit {
-    let message = cut(&failure.message);
+    let message = crate::hints::carry(&failure.message);
+    let message = cut(&message);
     if json {
         let mut body = serde_json::Map::new();
         for (name, value) in &failure.more {

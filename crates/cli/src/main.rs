@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod failure;
 mod files;
+mod hints;
 mod journal;
 mod kms;
 mod output;
@@ -81,6 +82,7 @@ fn by(words: &str, environment: &Environment) -> &'static str {
 
 fn run(args: Args, environment: &Environment) -> Exit {
     let json = args.json;
+    hints::begin(args.config.as_deref());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return failure::report(&internal(format!("no async runtime: {why}")), json),

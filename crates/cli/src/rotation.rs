@@ -11,12 +11,13 @@ use crate::{
 use countersign_issuer::JWKS_PATH;
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
 use countersign_keyring::{
-    Done, Keyring, KeyringError, LoadedKeyring, Look, Ring, RingName, Step, StoredKeyring, WentBack,
+    Done, KeyRecord, Keyring, KeyringError, LoadedKeyring, Look, Ring, RingName, Step, StoredKeyring,
+    WentBack,
 };
 use countersign_store::Clock;
 use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
 use serde_json::value::RawValue;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 impl Turn {
     /// Records what nobody at a terminal is told: that keys could not be seen, or are not where verifiers look.
@@ -43,6 +44,24 @@ pub(crate) struct Rotation {
     clock: Arc<dyn Clock>,
 }
 
+/// Why nothing is known of the keys in public.
+#[derive(Debug, Clone)]
+pub(crate) enum Unreadable {
+    /// No document came from there.
+    NotHad(String),
+    /// What came is no JWK Set.
+    Other(String),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHad(why) => f.write_str(why),
+            Self::Other(why) => write!(f, "what is there is no JWK Set: {why}"),
+        }
+    }
+}
+
 /// What a turn came to.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -50,8 +69,12 @@ pub(crate) struct Turn {
     pub(crate) look: Option<Result<BTreeSet<String>, String>>,
     /// Which keys were found in public and when, whether or not one waits to be seen; `None` where nothing could be.
     pub(crate) found: Option<(BTreeSet<String>, Timestamp)>,
+    /// Why the JWKS could not be read, whether or not a key waits to be seen in it.
+    pub(crate) unreadable: Option<Unreadable>,
     /// Keys that sign and were not there, though verifiers should have them by now.
     pub(crate) unseen: Vec<(RingName, String)>,
+    /// Keys that sign and were not there, which verifiers need not have before the time.
+    pub(crate) early: Vec<(RingName, String, Timestamp)>,
     /// The steps that were taken.
     pub(crate) done: Vec<Done>,
 }
@@ -100,10 +123,14 @@ impl Rotation {
             let found = keyring.keys_sequence();
             return Err(KeyringError::WentBack(WentBack::PublicIsNewer { public: *public, found }));
         }
-        let unseen = match &public {
-            Ok(public) => self.unseen(&keyring, public, now),
+        let missing = match &public {
+            Ok(public) => self.missing(&keyring, public),
             Err(_) => Vec::new(),
         };
+        let (due, early): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, _, due)| *due < now);
+        let unseen: Vec<_> = due.into_iter().map(|(ring, kid, _)| (ring, kid)).collect();
+        // Where no key of ours has to be in public, nobody misses it.
+        let unreadable = public.as_ref().err().filter(|_| self.signs_in_public(&keyring)).cloned();
         let found = public.as_ref().ok().map(|public| (ours(&keyring, &public.keys), public.began));
         let look =
             if self.somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
@@ -113,20 +140,34 @@ impl Rotation {
             let outcome = self.keyring.advance(&ring.spec, &ring.rotation, now, &mut done).await;
             failed = failed.and(outcome);
         }
-        failed.map(|()| Turn { look, found, unseen, done })
+        failed.map(|()| Turn { look, found, unreadable, unseen, early, done })
     }
 
-    /// Keys that sign, have been published for so long that verifiers should know them, and are not in the JWKS.
-    fn unseen(&self, keyring: &Keyring, public: &Public, now: Timestamp) -> Vec<(RingName, String)> {
+    /// Keys that sign and are not in the JWKS, with the time from when on verifiers should know them.
+    fn missing(&self, keyring: &Keyring, public: &Public) -> Vec<(RingName, String, Timestamp)> {
         let seen = ours(keyring, &public.keys);
-        let published = self.rings.iter().filter(|ring| !self.unpublished.contains(&ring.spec.name));
-        let missing = published.filter_map(|ring| {
-            let active = keyring.ring(&ring.spec.name)?.active()?;
-            active.public_key()?;
+        let missing = self.in_public(keyring).filter_map(|(ring, active)| {
             let due = active.published_at?.plus(ring.rotation.propagation);
-            (due < now && !seen.contains(&active.kid)).then(|| (ring.spec.name.clone(), active.kid.clone()))
+            (!seen.contains(&active.kid)).then(|| (ring.spec.name.clone(), active.kid.clone(), due))
         });
         missing.collect()
+    }
+
+    /// Whether a key signs that verifiers look for in the JWKS.
+    fn signs_in_public(&self, keyring: &Keyring) -> bool {
+        self.in_public(keyring).next().is_some()
+    }
+
+    /// The keys that sign and that verifiers look for in the JWKS.
+    fn in_public<'a>(
+        &'a self,
+        keyring: &'a Keyring,
+    ) -> impl Iterator<Item = (&'a RingConfig, &'a KeyRecord)> + 'a {
+        let published = self.rings.iter().filter(|ring| !self.unpublished.contains(&ring.spec.name));
+        published.filter_map(|ring| {
+            let active = keyring.ring(&ring.spec.name)?.active()?;
+            active.public_key().map(|_| (ring, active))
+        })
     }
 
     /// Whether a published key waits until verifiers know it.
@@ -140,11 +181,11 @@ impl Rotation {
     async fn look(
         &self,
         keyring: &Keyring,
-        public: Result<Public, String>,
+        public: Result<Public, Unreadable>,
     ) -> Result<Result<BTreeSet<String>, String>, KeyringError> {
         let Public { keys, began, ended, .. } = match public {
             Ok(public) => public,
-            Err(why) => return Ok(Err(why)),
+            Err(why) => return Ok(Err(why.to_string())),
         };
         let seen = ours(keyring, &keys);
         let rotations = self.rings.iter().map(|ring| &ring.rotation);
@@ -154,13 +195,16 @@ impl Rotation {
         Ok(Ok(seen))
     }
 
-    async fn fetch_keys(&self) -> Result<Public, String> {
+    async fn fetch_keys(&self) -> Result<Public, Unreadable> {
         let began = self.clock.now();
-        let url = KeyUrl::parse(&self.address).map_err(|why| why.to_string())?;
-        let body = self.fetch.fetch(&url).await.map_err(|why| why.to_string())?.body;
-        let set = json::Object::parse(&body, json::DEFAULT_DEPTH).map_err(|why| why.to_string())?;
-        let keys = set.get("keys").ok_or("there is no `keys`")?;
-        let keys: Vec<&RawValue> = serde_json::from_str(keys.get()).map_err(|_| "`keys` is not a list")?;
+        let not_had = |why: &dyn fmt::Display| Unreadable::NotHad(why.to_string());
+        let url = KeyUrl::parse(&self.address).map_err(|why| not_had(&why))?;
+        let body = self.fetch.fetch(&url).await.map_err(|why| not_had(&why))?.body;
+        let other = |why: &str| Unreadable::Other(why.to_owned());
+        let set = json::Object::parse(&body, json::DEFAULT_DEPTH).map_err(|why| other(&why.to_string()))?;
+        let keys = set.get("keys").ok_or_else(|| other("there is no `keys`"))?;
+        let keys: Vec<&RawValue> =
+            serde_json::from_str(keys.get()).map_err(|_| other("`keys` is not a list"))?;
         let key = |raw: &RawValue| {
             let jwk = Jwk::parse(raw.get().as_bytes()).ok()?;
             Some((jwk.kid()?.to_owned(), jwk.public_key()?))

@@ -18,6 +18,10 @@ use std::{net::SocketAddr, path::Path};
 /// The id of the first client.
 const FIRST_CLIENT: &str = "first";
 
+/// The variable that says where the store is, and where it is without it.
+const STORE_URL: &str = "COUNTERSIGN_STORE__URL";
+const STORE: &str = "sqlite:countersign.db";
+
 /// What is to be made.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
@@ -82,6 +86,7 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     let secret =
         ClientSecret::generate().ok_or_else(|| internal("the operating system gives no random numbers"))?;
     let folder = plan.file.parent().unwrap_or(Path::new("."));
+    check_not_left_behind(folder, environment)?;
     let unwritable = |why| unwritable(plan.file.display(), &why);
     files::create_folder(folder).map_err(unwritable)?;
     let text = text(plan, &secret, environment);
@@ -123,12 +128,42 @@ async fn refuse_to_only_publish(authority: &Authority, ring: &RingName, key: &Im
     Err(refused("ring_has_a_key", why))
 }
 
+/// Refuses to begin anew beside a store of variables alone. Its relative path began in this folder and would begin in that of the file,
+/// so that the keys would be others from now on, and the old ones in nobody's use.
+fn check_not_left_behind(folder: &Path, environment: &Environment) -> Outcome {
+    let said = environment.get(STORE_URL);
+    let url = said.unwrap_or(STORE);
+    let file = |folder: &Path| countersign_store::file_of(url, folder);
+    let (Some(here), Some(there)) = (file(&environment.folder), file(folder)) else { return Ok(()) };
+    let is_same = match (environment.folder.canonicalize(), folder.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => environment.folder == folder,
+    };
+    if is_same || here == there || !here.exists() {
+        return Ok(());
+    }
+    let named = if said.is_some() {
+        format!("{STORE_URL} {}", stores::shown(url))
+    } else {
+        format!("the store {url}")
+    };
+    Err(configuration(format!(
+        "{named}: there is one at {here}, and with a configuration file in {folder} this name stands for {there}, which would be \
+         another keyring; to go on with the one there is, set {STORE_URL}=sqlite:{whole} (and COUNTERSIGN_SEALING__KEY to an absolute \
+         path, too), or move it away",
+        here = here.display(),
+        folder = folder.display(),
+        there = there.display(),
+        whole = std::path::absolute(&here).unwrap_or_else(|_| here.clone()).display(),
+    )))
+}
+
 /// The file. What variables say of the store and the sealing key is written into it, so that it holds without them, too.
 fn text(plan: &Plan<'_>, secret: &ClientSecret, environment: &Environment) -> String {
     let said = |name: &str, default: &str| environment.get(name).unwrap_or(default).to_owned();
-    let mut store = said("COUNTERSIGN_STORE__URL", "sqlite:countersign.db");
+    let mut store = said(STORE_URL, STORE);
     if stores::holds_secret(&store) {
-        store = "env:COUNTERSIGN_STORE__URL".to_owned();
+        store = format!("env:{STORE_URL}");
     }
     let mut text = format!(
         r#"# Countersign. Every setting: docs/configuration.md, or `countersign config schema --markdown`.

@@ -3,7 +3,7 @@
 
 use crate::{
     config::Config,
-    failure::{Outcome, configuration},
+    failure::{Failure, Outcome, configuration},
     remote,
 };
 use async_trait::async_trait;
@@ -31,6 +31,7 @@ pub(crate) async fn of(
     };
     match opened {
         Err(StoreError::Missing { .. }) if first_keys == FirstKeys::Refuse => Ok(None),
+        Err(why @ StoreError::Misconfigured { .. }) => Err(Failure::from(why).about("store.url")),
         opened => Ok(Some(opened?)),
     }
 }

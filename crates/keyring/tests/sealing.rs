@@ -156,8 +156,24 @@ impl Vault {
     }
 }
 
+#[tokio::test]
+async fn a_service_that_has_no_key_of_the_document_is_named_in_place_of_a_fingerprint() {
+    let (store, old) = (store(), key());
+    let before = StoredKeyring::new(Arc::clone(&store), Sealing::new(old.clone()));
+    before.ensure(&[spec()], NOW).await.unwrap();
+    let after = StoredKeyring::new(store, Sealing::wrapped(Vault::new("alias/tokens")));
+    let why = after.read().await.unwrap_err();
+    assert!(is_wrong_key(&why), "{why}");
+    let expected = format!("authenticated with sealing key {}, but vault:alias/tokens was given", old.id());
+    assert!(why.to_string().contains(&expected), "{why}");
+}
+
 #[async_trait]
 impl DataKeyService for Vault {
+    fn name(&self) -> String {
+        format!("vault:{}", self.name)
+    }
+
     async fn generate(&self) -> Result<(Zeroizing<Vec<u8>>, WrappedKey), ServiceError> {
         self.ask()?;
         let (_, text) = SealingKey::generate().unwrap();

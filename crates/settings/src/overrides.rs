@@ -125,6 +125,9 @@ impl Misfit {
                 table.to_ascii_lowercase(),
                 rest.to_ascii_lowercase()
             );
+        } else if why.starts_with("expected a list") {
+            why = "expected a list; the value is TOML: write [\"a\", \"b\"], and tables as [{ preset = \"firebase\", id = \"x\" }]"
+                .to_owned();
         } else if why.starts_with("expected a table") {
             why = format!(
                 "is a table; set a part of it by a variable of its own, with two underscores: {PREFIX}{name}__PART"
@@ -295,7 +298,8 @@ fn broken(text: &Value) -> Option<String> {
     let why = format!("value = {text}").parse::<Table>().err()?;
     let why = cut(why.message());
     Some(format!(
-        "is not TOML: {why}; write a list like [\"a\", \"b\"], a table like {{ a = \"b\" }} and not {{ \"a\": \"b\" }}"
+        "is not TOML: {why}; write a list like [\"a\", \"b\"], a table like {{ a = \"b\" }} and not {{ \"a\": \"b\" }}, and a \
+         list of tables like [{{ preset = \"firebase\", id = \"x\" }}]"
     ))
 }
 

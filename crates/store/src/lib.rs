@@ -50,7 +50,10 @@ pub use key::{Key, KeyError};
 pub use memory::MemoryStore;
 #[cfg(feature = "mongodb")]
 pub use mongodb::{ForeignLimits, MongoConfig, MongoStore, read_foreign_collection};
-pub use open::{Created, Missing, check_url, create, open, open_existing, remarks, remarks_of_files, reopen};
+pub use open::{
+    Created, Missing, S3_MARK, SQLITE_HEAD, check_url, create, file_of, is_sqlite_store, open, open_existing,
+    remarks, remarks_of_files, reopen,
+};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, TlsMode};
 #[cfg(feature = "s3")]

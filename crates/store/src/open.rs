@@ -3,7 +3,10 @@
 //! The only place that knows all engines; everything above sees `Arc<dyn Store>`. Refuses an engine
 //! that this build does not contain, and says which ones it does.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{Clock, Engine, MemoryStore, Store, StoreError, StoreUrl};
 
@@ -137,6 +140,23 @@ pub fn remarks_of_files(url: &str, base_dir: &Path) -> Vec<String> {
     }
     Vec::new()
 }
+
+/// The file of the store at `url`, where it is one on this machine.
+pub fn file_of(url: &str, base_dir: &Path) -> Option<PathBuf> {
+    let url = StoreUrl::parse(url).ok().filter(|url| url.engine() == Engine::Sqlite)?;
+    url.sqlite_path().ok().map(|path| base_dir.join(path))
+}
+
+/// As much of a SQLite file as [`is_sqlite_store`] looks at.
+pub const SQLITE_HEAD: usize = 72;
+
+/// Whether a file that begins so is a store of this program (SQLite, "Database File Format", 1.3: the application id).
+pub fn is_sqlite_store(head: &[u8; SQLITE_HEAD]) -> bool {
+    head.starts_with(b"SQLite format 3\0") && head.ends_with(b"CSgn")
+}
+
+/// The name of the object that a store in S3 has at its prefix, and nothing else has.
+pub const S3_MARK: &str = "!countersign";
 
 /// Whether [`open`] could understand `url`: its form, the engine, and the files it names. Nothing is opened or asked.
 ///

@@ -52,8 +52,8 @@ pub(super) async fn run(context: &Context<'_>, args: &AuthorizeArgs) -> Outcome<
         Decision::Allow(_) => Ok(Exit::Done),
         Decision::Deny(denial) => {
             output::error_line(&format!("countersign: not let in: {}", denial.refusal));
-            let none = matches!(denial.refusal, Refusal::Event(_)) && outcome.shape.is_none();
-            Ok(if none { Exit::Usage } else { Exit::Refused })
+            let is_none = matches!(denial.refusal, Refusal::Event(_));
+            Ok(if is_none { Exit::Usage } else { Exit::Refused })
         }
     }
 }
@@ -78,6 +78,7 @@ async fn authorizer(context: &Context<'_>) -> Outcome<Authorizer> {
         }
         return of_parts(config.raw.trust, config.raw.gate, &config.folder, environment);
     }
+    read.check_gate_alone()?;
     let config::AsRead { raw, folder, .. } = read;
     remote::fetch_references(&raw, environment).await;
     let level =

@@ -14,7 +14,7 @@ use crate::{
     },
     config::{self, RawClient},
     failure::{Outcome, internal, refused, usage},
-    output,
+    hints, output,
 };
 use countersign_issuer::{ClientSecret, GrantType};
 use countersign_verifier::Preset;
@@ -39,7 +39,7 @@ async fn list(context: &Context<'_>) -> Outcome {
         return Ok(());
     }
     if rows.is_empty() {
-        output::line("there is no client; make one with `countersign client new`");
+        output::line(&hints::carry("there is no client; make one with `countersign client new`"));
     }
     for row in rows {
         row.lines().iter().for_each(|line| output::line(line));
@@ -313,9 +313,10 @@ fn where_to_add(context: &Context<'_>) -> String {
             "Set this, with the entries that are in the lists already, and restart the server:".to_owned()
         }
         true => format!("Add this to {shown} and reload the server (SIGHUP), or start it:"),
-        false => format!(
+        false => hints::carry(&format!(
             "There is no configuration yet; make one with `countersign init`, and add this to {shown}:"
-        ),
+        ))
+        .into_owned(),
     }
 }
 

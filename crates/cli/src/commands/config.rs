@@ -2,11 +2,11 @@
 //!
 //! `check` finds what `serve` would end with 78 for: references are followed, secrets read and tried, the store's URL is taken
 //! apart. Nothing is asked over a network, made or changed; the store of a file on this machine is looked at, to tell whether a
-//! missing sealing key is a loss. With `--online` every store is opened, and its keys.
+//! sealing key that is missing is a loss, or another one than its keys are sealed with. With `--online` every store is opened, and its keys.
 
 mod prosody;
 
-use super::Context;
+use super::{Context, publish};
 use crate::{
     args::ConfigCommand,
     authority,
@@ -39,6 +39,8 @@ async fn check(context: &Context<'_>, online: bool) -> Outcome {
     let config = context.load().await?;
     config.raw.log.check()?;
     config.warn();
+    config.warn_of_other_port(config.listen);
+    config.rings.iter().for_each(|ring| ring.warn_of_refusals(ring.spec.algorithm));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     authority::check_clock(clock.now())?;
     let url = stores::url(&config.raw.store.url, &config.folder, context.environment)
@@ -47,6 +49,10 @@ async fn check(context: &Context<'_>, online: bool) -> Outcome {
     let about = |why| Failure::from(why).about("store.url");
     countersign_store::check_url(&url, &config.folder).map_err(about)?;
     let engine = url.parse::<StoreUrl>().map_err(about)?.engine();
+    if let Some(publish) = &config.raw.publish {
+        publish::check_target(publish.target.as_ref(), &config, &url)
+            .map_err(|why| why.in_configuration().about("publish.target"))?;
+    }
     let missing = missing_sealing_key(&config);
     // What is on this machine is looked at without being asked to.
     if online || matches!(engine, Engine::Sqlite | Engine::Memory) {
@@ -83,8 +89,18 @@ async fn check(context: &Context<'_>, online: bool) -> Outcome {
         }
     };
     let shown = scaffold::shown(&config.raw)?;
-    if online && let Some(sealing) = sealing {
-        open(config, &url, engine, sealing, clock).await?;
+    if let Some(sealing) = sealing {
+        // Of a sealing key that is in KMS nothing can be said without asking it.
+        let is_here = |key: &SealingRef| matches!(key, SealingRef::Secret(_));
+        let all_here = is_here(&config.sealing) && config.sealing_also.iter().all(is_here);
+        if online {
+            open(config, &url, engine, sealing, clock).await?;
+        } else if all_here
+            && engine == Engine::Sqlite
+            && let Some(store) = existing(&url, engine, &config, &clock).await?
+        {
+            authority::keyring(&config, store, sealing).read().await?;
+        }
     }
     if context.json {
         output::line(&shown.to_string());

@@ -7,7 +7,7 @@ use super::{Context, keys};
 use crate::{
     args::InitArgs,
     failure::{Outcome, refused, usage},
-    output,
+    hints, output,
     scaffold::{self, FirstClients, Made},
 };
 use countersign_issuer::IssuerUrl;
@@ -64,6 +64,6 @@ pub(super) async fn run(context: &Context<'_>, args: &InitArgs) -> Outcome {
         ),
         None => "Declare who may ask for tokens with `countersign client new`, then start it with `countersign serve`.".to_owned(),
     };
-    output::line(&format!("Made {file}.\nissuer: {issuer}\n\n{next}"));
+    output::line(&format!("Made {file}.\nissuer: {issuer}\n\n{}", hints::carry(&next)));
     Ok(())
 }

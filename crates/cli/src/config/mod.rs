@@ -81,6 +81,21 @@ impl AsRead {
         self.raw.issuer.is_empty()
     }
 
+    /// Refuses what the authorizer ends with 78 for: it knows nothing of issuers.
+    pub(crate) fn check_gate_alone(&self) -> Outcome {
+        let Some(path) = self.file.as_ref().filter(|path| !remote::is_remote(path)) else { return Ok(()) };
+        let text = files::read_text(path).map_err(|why| configuration(why).about(path.display()))?;
+        let table: toml::Table = text.parse().map_err(configuration)?;
+        match table.keys().find(|key| !matches!(key.as_str(), "trust" | "gate" | "log")) {
+            None => Ok(()),
+            Some(key) => Err(configuration(format!(
+                "{}: `{key}` is a setting of an issuer, and there is no `issuer`: without one this is a file for the authorizer, \
+                 which ends at anything but [[trust]], [gate] and [log]; take `{key}` out, or set issuer",
+                path.display()
+            ))),
+        }
+    }
+
     /// Fetches what it refers to on AWS, and resolves it.
     pub(crate) async fn resolve(self, environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
         let Self { raw, folder, file } = self;

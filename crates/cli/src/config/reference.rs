@@ -18,8 +18,10 @@ pub(crate) fn markdown() -> String {
          One TOML file: the one that `--config` or `COUNTERSIGN_CONFIG` names, else `./countersign/countersign.toml`, else\n\
          `./countersign.toml`. Without a file, variables alone are a configuration once `COUNTERSIGN_ISSUER` is one of them.\n\
          Unknown keys are refused. Each value can be set by an environment variable instead: `COUNTERSIGN_` and the key in\n\
-         upper case, two underscores for each dot, so `store.url` is `COUNTERSIGN_STORE__URL`. Times are written `30s`, `15m`,\n\
-         `1h`, `7days`. Secrets are references: `env:NAME` or `file:PATH`, relative to the file.\n",
+         upper case, two underscores for each dot, so `store.url` is `COUNTERSIGN_STORE__URL`. A value that is not plain text is\n\
+         TOML, not JSON: a list is `[\"a\", \"b\"]`, a table `{ grace = \"30s\" }`, and `[[trust]]` is a list of tables:\n\
+         `COUNTERSIGN_TRUST='[{ preset = \"firebase\", id = \"x\" }]'`. Times are written `30s`, `15m`, `1h`, `7days`. Secrets\n\
+         are references: `env:NAME` or `file:PATH`, relative to the file.\n",
     );
     section(&mut page, &schema, &schema, "");
     page

@@ -127,7 +127,20 @@ impl Config {
 
     /// Tells what may be meant and has gone wrong elsewhere.
     pub(crate) fn warn(&self) {
-        self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let gate = self.gate.iter().flat_map(|gate| &gate.warnings);
+        self.warnings.iter().chain(gate).for_each(|warning| tracing::warn!("{warning}"));
+    }
+
+    /// Tells that nobody finds a server on this machine where its issuer says. Behind a proxy that is named it is as it should be.
+    pub(crate) fn warn_of_other_port(&self, address: SocketAddr) {
+        let other_port = self.issuer.loopback_port().is_some_and(|port| port != address.port());
+        if other_port && self.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "the issuer is {}, but this server listens on {address}: correct issuer or server.listen, or name the proxy in \
+                 between in server.trusted_proxies",
+                self.issuer
+            );
+        }
     }
 }
 
@@ -224,22 +237,20 @@ pub(super) fn resolve(
                 unpublished_rings.insert(key.ring.clone());
                 outside_keys.push(key);
             }
-            None => {
-                rings.entry(profile.ring.to_string()).or_default();
-            }
+            None => declared(&mut rings, "jitsi", profile.ring.as_str())?,
         }
         profiles.push(Arc::new(profile));
     }
     meetings::warn(&raw, &mut warnings);
-    rings.entry(raw.profiles.jwt.ring.clone()).or_default();
-    if has_grants {
-        rings.entry(raw.profiles.access_token.ring.clone()).or_default();
+    declared(&mut rings, "jwt", &raw.profiles.jwt.ring)?;
+    if has_grants || id_jags::are_given(&raw) {
+        declared(&mut rings, "access_token", &raw.profiles.access_token.ring)?;
     }
     if !raw.uploads.is_empty() {
-        rings.entry(raw.profiles.upload.ring.clone()).or_default();
+        declared(&mut rings, "upload", &raw.profiles.upload.ring)?;
     }
     for ring in &jaas_rings {
-        rings.entry(ring.to_string()).or_default();
+        declared(&mut rings, "jaas", ring.as_str())?;
     }
     let (mut specs, mut replicas) = (Vec::new(), BTreeMap::new());
     for (name, ring) in &rings {
@@ -325,6 +336,24 @@ pub(super) fn resolve(
         folder,
         raw,
     })
+}
+
+/// Refuses a ring that nobody has declared, which is a name that was mistyped: it would get a key of its own. Every configuration has
+/// ring `default`, and profile jaas a ring of its own.
+fn declared(rings: &mut BTreeMap<String, RawRing>, profile: &str, ring: &str) -> Outcome {
+    if ring == "default" || (profile == "jaas" && ring == jaas_ring()) {
+        rings.entry(ring.to_owned()).or_default();
+        return Ok(());
+    }
+    if rings.contains_key(ring) {
+        return Ok(());
+    }
+    let known: Vec<_> = rings.keys().map(String::as_str).filter(|name| *name != "default").collect();
+    let known = ["default"].into_iter().chain(known).collect::<Vec<_>>().join(", ");
+    let why = format!(
+        "there is no ring {ring:?} in the configuration, only {known}; declare it as [rings.{ring}], or name another"
+    );
+    Err(at(&format!("profiles.{profile}.ring"), why))
 }
 
 /// Of what is in `memory:` nothing can have been lost.

@@ -29,7 +29,7 @@ use crate::{
     authority::Authority,
     commands::{CARRIERS, Context},
     failure::{Outcome, configuration},
-    files, output, scaffold,
+    files, hints, output, scaffold,
 };
 use audit_log::ServerLog;
 use countersign_settings::{
@@ -66,15 +66,7 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
         None => bind(args.listen.unwrap_or(config.listen))?,
     };
     let address = socket.local_addr().map_err(configuration)?;
-    // Behind a proxy that is named it is as it should be.
-    let other_port = config.issuer.loopback_port().is_some_and(|port| port != address.port());
-    if other_port && config.trusted_proxies.is_empty() {
-        tracing::warn!(
-            "the issuer is {}, but this server listens on {address}: correct issuer or server.listen, or name the proxy in between in \
-             server.trusted_proxies",
-            config.issuer
-        );
-    }
+    config.warn_of_other_port(address);
     let log = Arc::new(ServerLog(log));
     let place = started::Place::of(&config, context.environment, context.location.shown());
     let built = running::build(config, authority, keyring, Origin::Start(log), context.environment)?;
@@ -191,8 +183,10 @@ fn announce(
                 first.curl(),
             ),
             None if issuer.settings().clients.iter().next().is_none() => {
-                "Nobody may ask for tokens yet; make a client with `countersign client new`. Ctrl-C stops the server."
-                    .to_owned()
+                hints::carry(
+                    "Nobody may ask for tokens yet; make a client with `countersign client new`. Ctrl-C stops the server.",
+                )
+                .into_owned()
             }
             None => "Ctrl-C stops the server.".to_owned(),
         };
@@ -201,9 +195,9 @@ fn announce(
     // The server does not depend on anyone reading this.
     if let Err(why) = output::try_line(&text) {
         let lost = if first.is_some() {
-            "; make a client whose secret you see with `countersign client new`"
+            hints::carry("; make a client whose secret you see with `countersign client new`")
         } else {
-            ""
+            "".into()
         };
         tracing::warn!("standard output cannot be written: {why}; the server runs{lost}");
     }

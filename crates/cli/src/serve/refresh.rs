@@ -6,7 +6,7 @@
 use crate::{
     authority::{self, Authority},
     config::{Config, OutsideKey},
-    journal,
+    hints, journal,
     rotation::Rotation,
 };
 use countersign_issuer::{Issuer, max_age};
@@ -132,7 +132,7 @@ impl Refresh {
                     "{why}. This server serves the keys it knows and those it has found until the newest keyring is restored, or the \
                      loss is accepted: `countersign keys accept-loss --sequence {sequence}{kids}`"
                 );
-                outage.tell(advice, "the store went back");
+                outage.tell(hints::carry(&advice).into_owned(), "the store went back");
             }
             Some(why) => {
                 outage.tell(why.to_string(), "the keys cannot be read again, those last read stay in use");

@@ -8,7 +8,7 @@ use super::{
     audit_log::ServerLog,
     descriptors,
     endpoints::Endpoints,
-    gate::GateRoute,
+    gate::{GateDoor, GateRoute},
     listener::Server,
     peer,
     refresh::Refresh,
@@ -20,13 +20,19 @@ use crate::{
     commands::Context,
     config::Config,
     failure::{Outcome, configuration},
+    hints,
     rotation::Rotation,
     stores,
 };
+use countersign_gateway::settings::GateConfig;
 use countersign_issuer::Issuer;
 use countersign_keyring::LoadedKeyring;
 use countersign_settings::Environment;
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
@@ -100,8 +106,8 @@ pub(super) fn build(
     limits.connections = descriptors::connections(limits.connections, descriptors::raise_limit());
     let (trusted_proxies, metrics_allow) = (config.trusted_proxies.clone(), config.metrics_allow.clone());
     let resource = config.gate.as_ref().and_then(|gate| gate.resource().cloned());
-    let gate = gate_route(&mut config, &authority);
     config.warn();
+    let gate = gate_door(&mut config, &authority);
     let (grants, webhook) = (config.grants.take(), config.webhook.take());
     let rotation = Rotation::new(&config, &authority);
     let refresh = Refresh::new(&config, &authority, keyring.clone(), rotation.clone());
@@ -112,7 +118,7 @@ pub(super) fn build(
             .with_store_times(authority.store_times()),
         Origin::Successor(before) => authority::issuer_after(Some(before), config, keyring, clock)?,
     });
-    if gate.is_some() {
+    if gate.route().is_some() {
         issuer.metrics().expect_decisions();
     }
     report_profiles_without_key(&issuer);
@@ -129,20 +135,27 @@ pub(super) fn report_profiles_without_key(issuer: &Issuer) {
     for profile in issuer.profiles_without_key() {
         tracing::warn!(
             profile,
-            "this profile has no key to sign with; bring one in with `countersign keys import`"
+            "{}",
+            hints::carry("this profile has no key to sign with; bring one in with `countersign keys import`")
         );
     }
 }
 
 /// The gate, where proxies may ask it.
-fn gate_route(config: &mut Config, authority: &Authority) -> Option<GateRoute> {
-    let gate = config.gate.take()?;
-    for warning in &gate.warnings {
-        tracing::warn!("{warning}");
-    }
+fn gate_door(config: &mut Config, authority: &Authority) -> GateDoor {
     let issuer_path = config.issuer.path().to_owned();
-    let forward_auth = gate.into_forward_auth()?;
-    Some(GateRoute { forward_auth, clock: Arc::clone(&authority.clock), issuer_path })
+    match config.gate.take().and_then(GateConfig::into_forward_auth) {
+        Some(forward_auth) => GateDoor::Open(Box::new(GateRoute {
+            forward_auth,
+            clock: Arc::clone(&authority.clock),
+            issuer_path,
+        })),
+        None => {
+            // Where the issuer's own path has that name, requests for it are for the issuer.
+            let told = issuer_path.split('/').any(|segment| segment == "gate");
+            GateDoor::Shut { issuer_path, told: AtomicBool::new(told) }
+        }
+    }
 }
 
 /// The configuration at work.

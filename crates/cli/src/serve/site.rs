@@ -5,7 +5,7 @@
 
 use super::{
     endpoints::Endpoints,
-    gate::GateRoute,
+    gate::GateDoor,
     peer::{self, Origin, contains},
     request::{objection, refuse},
 };
@@ -26,7 +26,7 @@ const METRICS: &str = "/metrics";
 pub(super) struct Site {
     pub(super) issuer: Arc<Issuer>,
     pub(super) endpoints: Endpoints,
-    pub(super) gate: Option<GateRoute>,
+    pub(super) gate: GateDoor,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) untrusted_proxies: peer::UntrustedProxies,
@@ -48,7 +48,7 @@ pub(super) fn http(limits: &Limits) -> http1::Builder {
 impl Site {
     /// Takes over what the site before it has to remember.
     pub(super) fn follow(&mut self, before: &Self) {
-        if let (Some(gate), Some(before)) = (&mut self.gate, &before.gate) {
+        if let (GateDoor::Open(gate), Some(before)) = (&mut self.gate, before.gate.route()) {
             gate.forward_auth.follow(&before.forward_auth);
         }
     }
@@ -56,7 +56,7 @@ impl Site {
     /// Whether connections from this address carry the requests of many clients.
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         contains(&self.trusted_proxies, address)
-            || self.gate.as_ref().is_some_and(|gate| gate.forward_auth.is_proxy(address))
+            || self.gate.route().is_some_and(|gate| gate.forward_auth.is_proxy(address))
     }
 
     /// Answers one request that came over a connection from `connection`.
@@ -64,9 +64,10 @@ impl Site {
         if let Some(refusal) = objection(&request, &self.limits) {
             return refusal;
         }
-        if let Some(gate) = self.gate.as_ref().filter(|gate| gate.takes(&request)) {
+        if let Some(gate) = self.gate.route().filter(|gate| gate.takes(&request)) {
             return gate.answer(request, connection, self.issuer.metrics()).await;
         }
+        self.gate.notice(request.uri().path());
         let origin = peer::origin(connection, request.headers(), &self.trusted_proxies);
         if !origin.is_known {
             self.untrusted_proxies.notice(connection, request.headers(), &self.trusted_proxies);

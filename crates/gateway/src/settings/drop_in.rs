@@ -24,7 +24,9 @@ pub enum DropInError {
     #[error("{KEYS} is set, but {AUDIENCES} is not; name the audiences of your tokens, with commas between")]
     NoAudiences,
     /// Neither true nor false.
-    #[error("{EXPIRATION} is neither true nor false")]
+    #[error(
+        "{EXPIRATION} is neither true nor false: write true or 1, false or 0, or leave it out, which is true"
+    )]
     Expiration,
     /// Nobody's tokens could be accepted.
     #[error("no issuer is trusted: give [[trust]] in the configuration, or set {KEYS} and {AUDIENCES}")]

@@ -29,6 +29,10 @@ impl KmsDataKeys {
 
 #[async_trait]
 impl DataKeyService for KmsDataKeys {
+    fn name(&self) -> String {
+        format!("kms:{}", self.key)
+    }
+
     async fn generate(&self) -> Result<(Zeroizing<Vec<u8>>, WrappedKey), ServiceError> {
         let request = self.kms.client().await?.generate_data_key();
         let request = request.key_id(&self.key).key_spec(DataKeySpec::Aes256);

@@ -19,6 +19,10 @@ const KEPT: usize = 4;
 /// A service that encrypts data keys under one key of its own.
 #[async_trait]
 pub trait DataKeyService: Debug + Send + Sync {
+    /// What messages call it, as the configuration does: `kms:alias/tokens`.
+    fn name(&self) -> String {
+        "a key of a service".to_owned()
+    }
     /// Makes a data key: 256 random bits, in clear and encrypted.
     async fn generate(&self) -> Result<(Zeroizing<Vec<u8>>, WrappedKey), ServiceError>;
     /// Opens one that was made before. [`ServiceError::OtherKey`] if it is under another key than this service's.

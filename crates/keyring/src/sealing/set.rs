@@ -153,6 +153,12 @@ impl Sealing {
         current.clone().into_iter().chain(others).collect()
     }
 
+    /// What is at hand, for a message: fingerprints, and services whose keys are in the keyring.
+    fn given(&self) -> String {
+        let services = self.services().map(|(service, _)| service.name());
+        self.ids().into_iter().chain(services).collect::<Vec<_>>().join(", ")
+    }
+
     /// The key that authenticates a document: held, or a data key that goes with it. A data key is taken only if
     /// a configured service opens it and it has the fingerprint that the document names.
     pub(crate) async fn authenticating(&self, envelope: &Envelope) -> Result<Sealer, KeyringError> {
@@ -162,7 +168,7 @@ impl Sealing {
             return Ok(Sealer { key: Arc::clone(key), record });
         }
         let Some(record) = record.filter(|_| self.services().next().is_some()) else {
-            let given = self.held().ids();
+            let given = self.given();
             return Err(KeyringError::WrongSealingKey { needed: needed.clone(), given });
         };
         let key = self.fetch(&record).await?;

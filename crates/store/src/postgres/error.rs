@@ -131,14 +131,14 @@ fn without_code(place: &str, error: &sqlx::Error) -> StoreError {
 }
 
 fn no_tls(place: &str, problem: &(dyn Error + 'static)) -> StoreError {
-    StoreError::Misconfigured {
-        place: place.to_owned(),
-        reason: format!(
-            "TLS: {}; name the server as its certificate does, give the authority's certificate as sslrootcert, or \
-             choose another sslmode",
-            one_line(&problem.to_string())
-        ),
-    }
+    let problem = one_line(&problem.to_string());
+    // The driver has words for it and no code (sqlx 0.9, `connection/tls.rs`).
+    let advice = if problem.contains("does not support TLS") {
+        "switch TLS on at the server (`ssl = on`), or if nobody else is on the way to it, write sslmode=disable"
+    } else {
+        "name the server as its certificate does, give the authority's certificate as sslrootcert, or choose another sslmode"
+    };
+    StoreError::Misconfigured { place: place.to_owned(), reason: format!("TLS: {problem}; {advice}") }
 }
 
 /// Nobody answers where the server should be.

@@ -106,6 +106,16 @@ impl S3Config {
     }
 }
 
+impl S3Config {
+    /// Whether an object can be in both places. Only endpoints that both name tell buckets of one name apart.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let elsewhere = matches!((&self.endpoint, &other.endpoint), (Some(one), Some(other)) if one != other);
+        !elsewhere
+            && self.bucket == other.bucket
+            && (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix))
+    }
+}
+
 impl fmt::Debug for S3Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Config")

@@ -30,7 +30,7 @@ pub(super) const MAX_HEAD: usize = 108;
 pub(super) const MAX_OBJECT: u64 = (MAX_HEAD + MAX_DOCUMENT_BYTES) as u64;
 
 /// The name and content of the mark.
-const MARK: &str = "!countersign";
+const MARK: &str = crate::open::S3_MARK;
 const STORE: &str = "countersign store 1";
 /// The most lines of places that have passed the probe; the oldest are forgotten.
 const PLACES: usize = 8;

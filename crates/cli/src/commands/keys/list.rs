@@ -5,7 +5,7 @@ use crate::{
     authority::{self, Authority},
     config::RingConfig,
     failure::Outcome,
-    output, rotation,
+    hints, output, rotation,
 };
 use countersign_jose::Timestamp;
 use countersign_keyring::{
@@ -78,7 +78,8 @@ fn sealing(ids: Vec<String>, keyring: &Keyring) -> Vec<String> {
         vec![String::new(), format!("sealing key {current} seals; also known: {}", others.join(", "))];
     if behind > 0 {
         let behind = output::counted(behind, "key");
-        lines.push(format!("under another one: {behind}; `countersign keys reseal` changes that"));
+        let advice = format!("under another one: {behind}; `countersign keys reseal` changes that");
+        lines.push(hints::carry(&advice).into_owned());
     }
     lines
 }

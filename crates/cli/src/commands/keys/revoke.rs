@@ -13,7 +13,7 @@ use crate::{
     authority::{self, Authority},
     config::{Config, RingConfig},
     failure::{Failure, Outcome, configuration, internal},
-    output,
+    hints, output,
     stores::{self, FirstKeys},
 };
 use countersign_jose::Timestamp;
@@ -75,7 +75,7 @@ pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
     let algorithm = revocation.revoked.as_ref().map(|key| key.algorithm);
     let reached = ring.as_ref().map(|ring| Reached::of(&config, ring, algorithm));
     for line in reached::left_to_do(reached) {
-        output::line(line);
+        output::line(&hints::carry(line));
     }
     if let Some(ring) = &ring {
         output::line(&now_signs(

@@ -12,9 +12,10 @@ use crate::{
     args::RotateArgs,
     authority,
     commands::publish::{self, Site},
-    failure::{Failure, Outcome, refused},
+    failure::{Failure, Outcome, away, refused},
     output,
-    rotation::{self, Rotation, Turn},
+    rotation::{self, Rotation, Turn, Unreadable},
+    stores,
 };
 use countersign_issuer::Issuer;
 use std::sync::Arc;
@@ -26,6 +27,11 @@ pub(super) async fn run(context: &Context<'_>, args: &RotateArgs) -> Outcome {
         None => None,
     };
     let opened = Opened::new(context).await?;
+    if let Some(target) = &args.publish {
+        let config = &opened.config;
+        let store = stores::url(&config.raw.store.url, &config.folder, context.environment).await?;
+        publish::check_target(target, config, &store)?;
+    }
     let rotation = Rotation::new(&opened.config, &opened.authority);
     let mut said = Said { context, members: serde_json::Map::new(), failures: Vec::new() };
     let mut unseen = Ok(());
@@ -78,6 +84,11 @@ impl Said<'_> {
             }
             Some(Err(why)) => self.line(&format!("nothing seen at {address}: {why}")),
         }
+        for (ring, kid, due) in &turn.early {
+            self.line(&format!(
+                "key {kid} signs in ring {ring} and is not at {address} yet; not judged before {due} (propagation)"
+            ));
+        }
         for done in &turn.done {
             self.line(&format!("{} key {} in ring {}", rotation::name(&done.step), done.kid, done.ring));
         }
@@ -86,6 +97,9 @@ impl Said<'_> {
         }
         if let serde_json::Value::Object(report) = rotation::report(turn) {
             self.members.extend(report);
+        }
+        if let Some(why) = &turn.unreadable {
+            self.members.insert("look_failed".into(), why.to_string().into());
         }
         if let Some(Ok(seen)) = &turn.look {
             self.members.insert("seen_keys".into(), seen.iter().cloned().collect());
@@ -135,7 +149,12 @@ impl Said<'_> {
 
     fn end(self, unseen: Outcome) -> Outcome {
         let Self { context, members, failures } = self;
-        let mut failures = unseen.err().into_iter().chain(failures);
+        // What could not be seen may follow from what could not be written.
+        let (before, after) = match unseen {
+            Err(why) if why.is_internal() => (None, Some(why)),
+            unseen => (unseen.err(), None),
+        };
+        let mut failures = before.into_iter().chain(failures).chain(after);
         let Some(first) = failures.next() else {
             if context.json {
                 output::line(&serde_json::Value::Object(members).to_string());
@@ -147,8 +166,18 @@ impl Said<'_> {
     }
 }
 
-/// Whether the world can verify what is signed.
+/// Whether the world can verify what is signed, as far as it could be seen.
 fn not_in_public(turn: &Turn, address: &str) -> Outcome {
+    if let Some(why) = &turn.unreadable {
+        let text = format!(
+            "the JWKS at {address} could not be read, so that nothing is known of the keys in public: {why}; see what stands at that \
+             address, and run `countersign publish` if nothing is written yet"
+        );
+        return Err(match why {
+            Unreadable::NotHad(_) => away("public_keys_unreachable", text),
+            Unreadable::Other(_) => refused("public_keys_unreadable", text),
+        });
+    }
     let Some((ring, kid)) = turn.unseen.first() else { return Ok(()) };
     let why = format!(
         "key {kid:?} signs in ring {ring} and is not at {address}, so that verifiers refuse its tokens; \

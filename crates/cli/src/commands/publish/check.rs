@@ -8,7 +8,7 @@
 
 use super::{Written, older};
 use crate::{
-    failure::{Failure, Outcome, configuration, refused},
+    failure::{Failure, Outcome, away, configuration, refused},
     output,
 };
 use countersign_issuer::{Document, Issuer};
@@ -128,8 +128,11 @@ impl Report {
         // What cannot be had at all is another case than what is wrong.
         let nothing = self.rows.len() == self.wrong().count()
             && self.wrong().all(|(_, fault)| fault.cause.starts_with("fetch_"));
-        let code = if nothing { "published_unreachable" } else { "published_differs" };
-        Err(refused(code, lines.collect::<Vec<_>>().join("; ")))
+        let lines = lines.collect::<Vec<_>>().join("; ");
+        Err(match nothing {
+            true => away("published_unreachable", lines),
+            false => refused("published_differs", lines),
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 //! `target` is where documents go, `cloudfront` the caches, `check` the look from outside. Pinned by
 //! tests/e2e/test_publish.py and test_publish_bucket.py.
 
+mod apart;
 mod check;
 mod cloudfront;
 mod older;
@@ -17,8 +18,9 @@ use super::Context;
 use crate::{
     args::PublishArgs,
     authority::{self, Authority},
+    config::Config,
     failure::{Outcome, usage},
-    output,
+    output, stores,
 };
 #[cfg(feature = "lambda")]
 use crate::{config::RawPublish, remote};
@@ -57,6 +59,10 @@ pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
         None => None,
     };
     let config = context.load().await?;
+    if let Some(typed) = &args.target {
+        let store = stores::url(&config.raw.store.url, &config.folder, context.environment).await?;
+        check_target(typed, &config, &store)?;
+    }
     let authority = Authority::open(&config, context.environment).await?;
     let keyring = authority.load(&config).await?;
     let issuer = authority::issuer(config, keyring, Arc::clone(&authority.clock))?;
@@ -65,6 +71,12 @@ pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
     let (changes, invalidation) = site.bring(&issuer, newer).await?;
     report(context, &site.target, &in_order(&issuer.documents()), &changes, invalidation.as_deref());
     Ok(())
+}
+
+/// Whether a target can be one, and is apart from the secrets of the configuration. Nobody is asked. `store` is the URL of its store.
+pub(super) fn check_target(typed: &Path, config: &Config, store: &str) -> Outcome {
+    Target::check(typed)?;
+    apart::check(typed, config, store)
 }
 
 /// Where documents go, and the caches in front of it.
@@ -108,6 +120,7 @@ impl Site {
     async fn bring(&self, issuer: &Issuer, newer: NewerKeys) -> Outcome<(Changes, Option<String>)> {
         let Self { target, caches } = self;
         let documents = in_order(&issuer.documents());
+        apart::refuse_store(target).await?;
         if newer == NewerKeys::Refuse {
             older::refuse(issuer.documents().get(JWKS_PATH), target).await?;
         }

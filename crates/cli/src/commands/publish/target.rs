@@ -8,7 +8,7 @@ mod bucket;
 mod folder;
 
 use self::folder::Folder;
-use crate::failure::{Outcome, usage};
+use crate::failure::{Failure, Outcome, usage};
 use countersign_issuer::Document;
 use std::{fmt, path::Path};
 
@@ -23,17 +23,23 @@ pub(super) enum Target {
 }
 
 impl Target {
+    /// Whether what is typed can be a target. Nothing is looked at.
+    pub(super) fn check(typed: &Path) -> Outcome {
+        match bucket_url(typed) {
+            #[cfg(feature = "s3")]
+            Some(url) => Ok(bucket::check(url)?),
+            #[cfg(not(feature = "s3"))]
+            Some(_) => Err(not_built_in()),
+            None if has_scheme(typed) => Err(neither(typed)),
+            None => Ok(()),
+        }
+    }
+
     /// From what is typed. A bucket is not asked for anything yet.
     pub(super) async fn parse(typed: &Path) -> Outcome<Self> {
-        let url = typed
-            .to_str()
-            .filter(|text| text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("s3://")));
-        match url {
+        match bucket_url(typed) {
             Some(url) => Self::bucket(url).await,
-            None if has_scheme(typed) => Err(usage(format!(
-                "{} is neither a folder nor a bucket; write s3://BUCKET/PREFIX for a bucket, or ./NAME for a folder that is called so",
-                typed.display()
-            ))),
+            None if has_scheme(typed) => Err(neither(typed)),
             None => Ok(Self::Folder(Folder::new(typed))),
         }
     }
@@ -46,9 +52,16 @@ impl Target {
     #[cfg(not(feature = "s3"))]
     #[expect(clippy::unused_async, reason = "as it is where buckets are known")]
     async fn bucket(_: &str) -> Outcome<Self> {
-        Err(crate::failure::configuration(
-            "this build cannot publish to a bucket; build it with --features s3, or name a folder",
-        ))
+        Err(not_built_in())
+    }
+
+    /// The folder, where it is one.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(folder) => Some(folder.path()),
+            #[cfg(feature = "s3")]
+            Self::Bucket(_) => None,
+        }
     }
 
     pub(super) const fn is_bucket(&self) -> bool {
@@ -112,6 +125,25 @@ impl fmt::Display for Target {
             Self::Bucket(bucket) => bucket.fmt(f),
         }
     }
+}
+
+/// The URL of a bucket, if that is what was typed.
+pub(super) fn bucket_url(typed: &Path) -> Option<&str> {
+    typed.to_str().filter(|text| text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("s3://")))
+}
+
+fn neither(typed: &Path) -> Failure {
+    usage(format!(
+        "{} is neither a folder nor a bucket; write s3://BUCKET/PREFIX for a bucket, or ./NAME for a folder that is called so",
+        typed.display()
+    ))
+}
+
+#[cfg(not(feature = "s3"))]
+fn not_built_in() -> Failure {
+    crate::failure::configuration(
+        "this build cannot publish to a bucket; build it with --features s3, or name a folder",
+    )
 }
 
 /// Whether it begins as a URL does (RFC 3986 §3.1). A colon behind a slash belongs to a name.

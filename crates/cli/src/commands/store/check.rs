@@ -112,6 +112,8 @@ async fn look_through(store: &Arc<dyn Store>, keyring: Option<&StoredKeyring>) -
             Err(KeyringError::Store(why)) if !matches!(why, StoreError::Corrupt { .. }) => {
                 return Err(why.into());
             }
+            // Nothing can be said of what another key seals.
+            Err(why @ KeyringError::WrongSealingKey { .. }) => return Err(why.into()),
             Err(why) => found.damaged.push(format!("{key}: {why}")),
         }
     }

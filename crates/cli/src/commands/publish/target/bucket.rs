@@ -15,6 +15,12 @@ pub(in super::super) struct Published {
     shown: String,
 }
 
+/// Whether the URL is one of a bucket. Nobody is asked.
+pub(super) fn check(url: &str) -> Outcome {
+    S3Config::parse(&StoreUrl::parse(url)?)?;
+    Ok(())
+}
+
 impl Published {
     /// Reads the URL and finds out whom to ask for credentials.
     pub(super) async fn connect(url: &str) -> Outcome<Self> {

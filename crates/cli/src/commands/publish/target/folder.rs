@@ -17,6 +17,10 @@ impl Folder {
         Self(path.to_owned())
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn file(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
