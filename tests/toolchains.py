@@ -36,12 +36,17 @@ def not_tested(what, why):
     warnings.warn(f"NOT TESTED: {what}, because {why}", stacklevel=2)
 
 
+def compiler_of_go():
+    """Where Go is on this machine, or `None`."""
+    return shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+
+
 def go(folder, package=".", cgo=False, tags="", quick=False):
     """The program of a package in the Go module in `folder`; `cgo` where there is C in it, `tags` for the build.
 
     `quick` is a program without inlining and symbols, which takes two fifths less to build.
     """
-    compiler = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    compiler = compiler_of_go()
     if not compiler:
         raise Missing("there is no Go on this machine")
     folder = Path(folder)
@@ -68,7 +73,7 @@ def go(folder, package=".", cgo=False, tags="", quick=False):
 def go_inside(folder, module, *kept):
     """The program of `main.go` in `folder`, built inside a copy of a Go module whose packages are internal; go.mod and go.sum there
     say which. Its folder, with the files `kept` of the module beside it."""
-    compiler = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    compiler = compiler_of_go()
     if not compiler:
         raise Missing("there is no Go on this machine")
     folder = Path(folder)

@@ -114,4 +114,4 @@ def test_an_address_that_cannot_be_listened_on_says_what_to_write(world, given, 
     done = world.run("serve", "--listen", given)
     assert done.returncode == 2 and says in done.stderr, done
     world.configure()
-    assert says in world.fails(78, "server.listen", "config", "check", env={"COUNTERSIGN_SERVER__LISTEN": given})
+    assert says in world.fails(78, "COUNTERSIGN_SERVER__LISTEN", "config", "check", env={"COUNTERSIGN_SERVER__LISTEN": given})

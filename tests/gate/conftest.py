@@ -5,7 +5,6 @@ import toolchains
 from e2e.conftest import world
 from gate import proxies
 from gate.lambda_api import authorizers
-from servers import ingress_nginx
 
 __all__ = ["guarded", "world"]
 
@@ -16,14 +15,12 @@ def authorizer(binary, tmp_path_factory):
         yield make
 
 
-@pytest.fixture(scope="module", params=list(proxies.STARTED))
+#: Kinds of proxies that can be started here.
+KINDS = [kind for kind in proxies.STARTED if kind != "ingress-nginx" or toolchains.compiler_of_go()]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def guarded(request, lasting_authority, tmp_path_factory):
     """A service behind each kind of proxy in turn; see `proxies.Guarded`."""
-    if request.param == "ingress-nginx":
-        try:
-            ingress_nginx.program()
-        except toolchains.Missing as why:
-            toolchains.not_tested("the gate behind ingress-nginx", why)
-            pytest.skip(str(why))
     with proxies.guarded(request.param, lasting_authority, tmp_path_factory.mktemp(request.param)) as one:
         yield one

@@ -176,13 +176,13 @@ def test_the_page_about_api_gateway_does_what_it_says(binary, tmp_path):
     run(found, folder, environment(binary, tmp_path))
 
 
-def test_proxies_are_answered_at_gate_and_nothing_at_authorize(gate):
+def test_proxies_are_answered_at_gate_and_nobody_at_authorize(gate):
     gate.file.write_text(gate.file.read_text() + "[[gate.proxies]]\nkind = 'nginx'\nnetworks = ['127.0.0.1/32']\n")
     gate.serve()
     issuer = next(line.split('"')[1] for line in gate.file.read_text().splitlines() if line.startswith("issuer"))
     asked = [("X-Original-Method", "GET"), ("X-Original-URI", "/health")]
     assert wire.get(issuer, "/gate", asked).status == 200
-    assert wire.get(issuer, "/authorize", asked).status == 404
+    assert wire.get(issuer, "/authorize", asked).status == 400
 
 
 def test_exit_code_log_and_reply_are_of_one_decision_where_no_policy_can_name_the_path(gate):

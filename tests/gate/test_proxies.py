@@ -9,8 +9,10 @@ import random
 import re
 
 import pytest
+import toolchains
 from e2e import wire
 from e2e.blocks import blocks, environment, run
+from gate.conftest import KINDS
 from gate.proxies import COMMANDS, EXAMPLES, NGINXES, STARTED, Tokens, ask_gate, bearer, copy_example, free_port, start_gate, with_ports
 
 IDENTITY = ("x-auth-subject", "x-auth-issuer", "x-auth-scope")
@@ -35,6 +37,12 @@ def identity(seen):
 
 def is_nobody(guarded, seen):
     return identity(seen) == [None if FORMS[guarded.kind] == "absent" else ""] * 3
+
+
+def test_each_kind_of_proxy_is_started():
+    if not toolchains.compiler_of_go():
+        toolchains.not_tested("the gate behind ingress-nginx", "there is no Go on this machine")
+    assert set(STARTED) - set(KINDS) <= {"ingress-nginx"}
 
 
 # Who gets in

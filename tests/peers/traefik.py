@@ -41,7 +41,7 @@ func NewDNSChallengeProviderByName(name string) (challenge.Provider, error) {
 
 def program(draft):
     """Where it is; built in a copy of the module in `draft` if it is not there."""
-    compiler = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    compiler = toolchains.compiler_of_go()
     if not compiler:
         raise toolchains.Missing("there is no Go on this machine")
     done = subprocess.run([compiler, "mod", "download", "-json", LEGO], cwd=draft, capture_output=True, text=True, timeout=600)
