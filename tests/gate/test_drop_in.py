@@ -201,9 +201,9 @@ def test_what_cannot_work_does_not_start(gate, server):
         (good | {"JWT_VERIFY_EXPIRATION": "no"}, "JWT_VERIFY_EXPIRATION"),
         (good | {"JWT_ISSUER_JWKS_URI": "http://192.0.2.1/keys"}, "https"),
         (good | {"JWT_ISSUER_JWKS_URI": "keys.json"}, "URL"),
-        (good | {"AUTHORIZED_APIS": "abcdef123"}, "authorized_apis"),
-        (good | {"AUTHORIZED_APIS": f"*,{API}/test/*"}, "authorized_apis"),
-        (good | {"AUTHORIZED_APIS": "arn:aws:s3:::bucket/*"}, "authorized_apis"),
+        (good | {"AUTHORIZED_APIS": "abcdef123"}, "AUTHORIZED_APIS"),
+        (good | {"AUTHORIZED_APIS": f"*,{API}/test/*"}, "AUTHORIZED_APIS"),
+        (good | {"AUTHORIZED_APIS": "arn:aws:s3:::bucket/*"}, "AUTHORIZED_APIS"),
     ]:
         code, said = gate.start_fails(wrong)
         assert code == 78 and said.count("\n") == 1 and says in said, (wrong, said)
