@@ -445,7 +445,7 @@ mod tests {
             ("COUNTERSIGN_STORE_URL", "x", "write two underscores: COUNTERSIGN_STORE__URL"),
             ("COUNTERSIGN_ISUER", "x", "did you mean `issuer`?"),
             ("COUNTERSIGN_LOG", "debug", "COUNTERSIGN_LOG__PART"),
-            ("COUNTERSIGN_SERVER__TRUSTED_PROXIES", "a,b", "expected a list; write [\"a\", \"b\"]"),
+            ("COUNTERSIGN_SERVER__TRUSTED_PROXIES", "a,b", "the value is TOML: write [\"a\", \"b\"]"),
         ] {
             let why = apply_to(&[(name, value)]).unwrap_err().to_string();
             assert!(why.contains(says) && why.contains(name), "{why}");
