@@ -141,6 +141,12 @@ class Authority:
             until(lambda: log_is_written(self.address), "the log is written")
         return (self.folder / "log").read_text(encoding="utf-8")
 
+    @property
+    def audit(self):
+        """What was recorded of requests; keys have records of their own (e2e/test_key_audit.py)."""
+        events = [json.loads(line) for line in self.log.split("\n") if line]
+        return [event for event in events if event.get("target") == "countersign::audit" and event["decision"] != "key_changed"]
+
     def request(self, data, metadata=None, profile=None):
         """`POST /sign` with HTTP Basic. `data` is a dict, or JSON text that is sent as it is."""
         members = [f'"data":{data if isinstance(data, str) else json.dumps(data)}']

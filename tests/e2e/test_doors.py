@@ -184,7 +184,7 @@ def forms(key):  # noqa: F811
     }
 
 
-IS_PUBLIC = "this is a public key; a private key is needed"
+IS_PUBLIC = "this is a public key, and a private key is needed"
 ENCRYPTED = "the private key is encrypted; decrypt it first (openssl pkey -in key.pem -out clear.pem)"
 IS_JSON = "it is JSON and not PEM"
 NO_N = "the JWK has no `n` member"

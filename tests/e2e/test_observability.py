@@ -25,12 +25,6 @@ def events(server):
     return [json.loads(line) for line in server.log.split("\n") if line]
 
 
-def audit(server):
-    """What is recorded of requests; keys have records of their own (test_key_audit.py)."""
-    records = [event for event in events(server) if event["target"] == "countersign::audit"]
-    return [event for event in records if event["decision"] != "key_changed"]
-
-
 def post(server, body, name=None, secret=None, **more):
     credentials = wire.basic(name or server.client_id, secret or server.client_secret)
     headers = {"Authorization": credentials, "Content-Type": "application/json"} | more
@@ -41,7 +35,7 @@ def test_a_mint_is_one_event_with_all_that_names_it(server):
     answer = post(server, '{"data":{"sub":"alice","role":"%s"}}' % MARK)
     token = answer.json()["access_token"]
     claims = json.loads(wire.claims(token))
-    [event] = audit(server)
+    [event] = server.audit
     expected = {
         "level": "INFO", "decision": "minted", "client": "tests", "policy": "tests", "profile": "jwt", "address": "127.0.0.1",
         "kid": answer.json()["kid"], "jti": claims["jti"], "subject": "alice", "exp": claims["exp"],
@@ -66,10 +60,10 @@ REFUSALS = [
 
 def test_a_refusal_is_one_event_with_its_reason(server):
     for body, how, status, code in REFUSALS:
-        before = len(audit(server))
+        before = len(server.audit)
         answer = post(server, body, **how)
         assert answer.status == status, answer
-        new = audit(server)[before:]
+        new = server.audit[before:]
         assert len(new) == 1, (body[:60], new)
         assert (new[0]["level"], new[0]["decision"], new[0]["code"]) == ("WARN", "refused", code), new
         assert new[0]["request_id"] == answer.headers["x-request-id"] and new[0]["reason"], new
@@ -83,7 +77,7 @@ def test_a_refusal_is_one_event_with_its_reason(server):
 def test_a_refusal_of_a_known_client_names_the_client(server):
     """The caller had proved who it is before its claims were looked at."""
     post(server, '{"data":{"iss":"x"}}')
-    [event] = audit(server)
+    [event] = server.audit
     assert event["client"] == "tests"
 
 
@@ -110,7 +104,7 @@ HOSTILE = [
 def test_no_text_of_a_caller_forges_a_record(server):
     for subject in HOSTILE:
         server.sign({"sub": subject})
-    found = audit(server)
+    found = server.audit
     assert [event["subject"] for event in found] == HOSTILE
     assert all(event["decision"] == "minted" and event["client"] == "tests" for event in found)
     assert "\x1b" not in server.log and "\x00" not in server.log

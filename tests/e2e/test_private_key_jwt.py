@@ -150,8 +150,7 @@ def test_the_reason_is_in_the_audit(authority):
         ask(server.issuer, assertion)
     ask(server.issuer, WORKER.sign(server.issuer, exp=now(-30)))
     ask(server.issuer, WORKER.sign(server.issuer, exp=now(4000)))
-    events = [json.loads(line) for line in server.log.splitlines() if line]
-    events = [(event["decision"], event.get("code"), event.get("reason")) for event in events if event.get("target") == "countersign::audit"]
+    events = [(event["decision"], event.get("code"), event.get("reason")) for event in server.audit]
     assert events == [
         ("minted", None, None),
         ("refused", "assertion_replayed", "the client's assertion: it was used before (`jti`)"),

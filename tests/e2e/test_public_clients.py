@@ -130,8 +130,7 @@ def test_it_is_counted_by_address_and_recorded_as_a_stranger(authority):
     assert int(answer.headers["retry-after"]) > 1
     # Clients that prove who they are at the same address are not concerned.
     assert send(server, {"grant_type": "client_credentials"}, basic("worker")).status == 200
-    events = [json.loads(line) for line in server.log.splitlines() if line]
-    events = [(event["decision"], event.get("client")) for event in events if event.get("target") == "countersign::audit"]
+    events = [(event["decision"], event.get("client")) for event in server.audit]
     assert events == [("minted", "spa"), ("minted", "spa"), ("refused", None), ("refused", None), ("minted", "worker")]
 
 

@@ -260,7 +260,7 @@ def test_discovery_and_audit(authority):
     of_token = [json.loads(event["client_token"]) for event in events if event.get("client_token")]
     claims = json.loads(wire.claims(token))
     assert of_token == [{name: claims[name] for name in ("iss", "sub", "jti")}], "which of the platform's tokens it was"
-    events = [(event["decision"], event.get("client"), event.get("reason")) for event in events if event.get("target") == "countersign::audit"]
+    events = [(event["decision"], event.get("client"), event.get("reason")) for event in server.audit]
     assert events[:2] == [("minted", "deploy", None), ("refused", None, "the client's assertion: it was used before (`jti`)")]
     assert [client for _, client, _ in events[2:]] == [None] * 4 and "issuer" in events[5][2]
     assert "repository_id" in events[2][2] and "more than an hour" in events[3][2] and "for others too" in events[4][2]

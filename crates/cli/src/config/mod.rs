@@ -140,6 +140,7 @@ pub(crate) fn load_file(path: &Path, environment: &Environment, http: HttpIssuer
 }
 
 /// The same from variables alone.
+#[cfg(feature = "lambda")]
 pub(crate) async fn from_environment(environment: &Environment, http: HttpIssuer) -> Outcome<Config> {
     let raw = countersign_settings::from_environment(environment)?;
     AsRead { raw, folder: environment.folder.clone(), file: None }.resolve(environment, http).await
