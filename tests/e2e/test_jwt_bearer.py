@@ -87,7 +87,7 @@ def test_it_never_lives_longer_than_the_assertion_the_rule_and_the_client_say(se
 def test_scope_is_within_rule_and_client_whatever_is_asked(server):
     assert minted(ask(server, sign(server), "defaults"))["scope"] == "read", "of a default what the rule has"
     assert "scope" not in minted(ask(server, sign(server)))
-    refused(ask(server, sign(server), scope="admin"), 400, "invalid_scope", "the rule (`exchange`)")
+    refused(ask(server, sign(server), scope="admin"), 400, "invalid_scope", "the rule (`exchange.scopes`) does not allow the scope admin")
     refused(ask(server, sign(server), scope="read admin"), 400, "invalid_scope")
     assert minted(ask(server, sign(server), "often", scope="admin"))["scope"] == "admin"
     refused(ask(server, sign(server), "often", scope="other"), 400, "invalid_scope", "(rule: scopes)")

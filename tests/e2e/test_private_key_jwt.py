@@ -209,7 +209,7 @@ def test_the_entry_of_a_new_client_works_as_it_is_printed(world):
     private(world.file.parent / "batch.jwks.json", key.jwks)
     issuer = world.serve().printed["issuer"]
     minted(ask(issuer, key.sign(issuer)), "batch")
-    text = world.done("client", "new", "batch", "--grant", "client_credentials", "--auth", "private_key_jwt",
+    text = world.done("client", "new", "other", "--grant", "client_credentials", "--auth", "private_key_jwt",
                       "--jwks", "https://batch.example/jwks.json")
     assert 'assertions = { keys_url = "https://batch.example/jwks.json" }' in text and "secret:" not in text
 
