@@ -118,7 +118,7 @@ def test_check_names_what_is_damaged(full_world, postgres, url):
     key = full_world.folder / "countersign/sealing.key"
     right = key.read_text()
     key.write_text("A" * 42 + "E=\n")
-    full_world.fails(1, "is authenticated with sealing key", "store", "check")
+    full_world.fails(78, "is authenticated with sealing key", "store", "check")
     key.unlink()
     full_world.fails(78, "there is no file", "store", "check")
     assert not key.exists(), "check makes nothing"

@@ -137,7 +137,13 @@ impl Said<'_> {
                 match report.outcome() {
                     Ok(()) => {
                         self.line(&report.text());
-                        return if report.shows_all() { Ok(()) } else { unseen };
+                        if !report.shows_all() {
+                            return unseen;
+                        }
+                        if let Err(why) = unseen {
+                            tracing::error!("before this run, {}", why.message());
+                        }
+                        return Ok(());
                     }
                     Err(why) => self.failures.push(why),
                 }
