@@ -89,7 +89,7 @@ def test_a_configuration_is_a_parameter_or_an_object(world, ministack, s3, name,
     assert signs(world) == json.loads(world.done("--config", where, "sign", "--claims", "{}", "--json"))["kid"]
     # A variable still wins, and a mistake is named with its place.
     world.environment["COUNTERSIGN_TOKENS__BACKDATE"] = "much"
-    world.fails(78, "tokens.backdate", "config", "check")
+    world.fails(78, "COUNTERSIGN_TOKENS__BACKDATE", "config", "check")
     world.fails(2, "written by those who may write there", "init")
 
 

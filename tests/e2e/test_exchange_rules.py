@@ -8,7 +8,6 @@ from e2e import wire
 from e2e.assertions import Key
 from e2e.program import CONFIG, client
 from e2e.test_jwt_bearer import ALICE, LOGIN, minted, trust
-from e2e.test_observability import audit
 from e2e.test_token import basic, configuration, refused, send
 from e2e.test_token_exchange import GRANT, TYPE
 
@@ -260,7 +259,7 @@ def test_a_rule_that_is_only_tried_is_recorded_and_mints_nothing_and_uses_nothin
     server = authority(configuration(*CLIENTS, *RULES))
     assert minted(ask(server, sign(), "tried"))["sub"] == "login:alice", "the next rule decides"
     refused(ask(server, sign(), "tried-alone"), 400, "invalid_request", "is only tried")
-    records = [record for record in audit(server) if record.get("decision") == "judged"]
+    records = [record for record in server.audit if record.get("decision") == "judged"]
     assert [(record["rule"], record["outcome"], record.get("subject")) for record in records] == [
         ("new", "accepted", "fresh:alice"), ("login", "accepted", "login:alice")]
 
@@ -269,7 +268,7 @@ def test_the_audit_names_rule_subject_actor_and_chain(authority):
     server = authority(configuration(*CLIENTS, *RULES))
     subject, actor = sign(act={"sub": "app"}), bot()
     minted(ask(server, subject, "either", actor))
-    [record] = [record for record in audit(server) if record.get("decision") == "minted"]
+    [record] = [record for record in server.audit if record.get("decision") == "minted"]
     assert record["subject"] == "login:alice" and record["rule"] == "login" and record["actor"] == "agents:bot"
     assert json.loads(record["actors"]) == ["agents:bot", "login:app"]
     for field, shown in (("subject_token", subject), ("actor_token", actor)):
