@@ -73,7 +73,8 @@ def test_no_other_name_finds_a_key_or_touches_a_store(own, kind):
         said = done.stdout + done.stderr
         expected = "longer than" if kind == "64 KiB" else "no key fits"
         assert done.returncode == 1 and expected in said, (name, said)
-        assert kid not in said and len(said) < 2000, name
+        # Who verifies by hand is shown what stands in the token, quoted and cut; who is refused at a gate is not.
+        assert len(said) < 2000 and (kid not in said or name.startswith("verify") and json.dumps(kid) in said), name
     # The issuer's own store.
     for command in [("activate",), ("activate", "--force"), ("publish",), ("retire",), ("revoke",)]:
         done = own.run("keys", *command, kid)

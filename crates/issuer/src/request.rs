@@ -123,6 +123,18 @@ pub enum RequestError {
     BadAudience,
 }
 
+impl RequestError {
+    /// The same without a name that the caller sent.
+    pub(crate) fn unnamed(self) -> Self {
+        match self {
+            Self::UnknownMember(_) => Self::UnknownMember(Member::unnamed()),
+            Self::UnknownMetadata(_) => Self::UnknownMetadata(Member::unnamed()),
+            Self::UnknownUpload(_) => Self::UnknownUpload(Member::unnamed()),
+            why => why,
+        }
+    }
+}
+
 /// The name of a member that is not in the format, as it is shown: quoted and cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member(String);
@@ -135,6 +147,10 @@ impl Member {
         let cut: String = name.chars().take(Self::SHOWN).collect();
         let more = if cut.len() < name.len() { "..." } else { "" };
         Self(format!("{}{more}", quoted(&cut)))
+    }
+
+    fn unnamed() -> Self {
+        Self("(named to a client whose `Authorization` header is right)".to_owned())
     }
 
     /// The first member that is not among those that are known.

@@ -321,7 +321,7 @@ fn times_that_do_not_fit_together_are_refused_with_their_numbers() {
     let short = RotationPolicy { keep_retired: HOUR, ..good };
     let why = short.check().unwrap_err();
     assert!(matches!(why, PolicyError::RetiredTooShort { .. }));
-    assert!(why.to_string().contains("3600s") && why.to_string().contains("60s"), "{why}");
+    assert!(why.to_string().contains("keep_retired 1h ") && why.to_string().contains("skew 1m "), "{why}");
     let often = RotationPolicy { rotate_every: Some(HOUR), ..good };
     assert!(matches!(often.check(), Err(PolicyError::RotatesTooOften { .. })));
     let crowded = RotationPolicy { rotate_every: Some(HOUR * 6), keep_retired: DAY * 3, ..good };

@@ -46,6 +46,14 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// The same for who has not proved who it is, and gets nothing back that it sent.
+    pub(super) fn unnamed(self) -> Self {
+        match self {
+            Self::InvalidRequest(why) => Self::InvalidRequest(why.unnamed()),
+            why => why,
+        }
+    }
+
     fn parts(&self) -> (StatusCode, &'static str) {
         match self {
             Self::InvalidRequest(_) | Self::BadBody(_) => (StatusCode::BAD_REQUEST, "invalid_request"),

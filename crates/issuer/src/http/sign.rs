@@ -95,14 +95,18 @@ async fn mint(
     let limits = app.issuer.settings().limits;
     let bytes = body::read(body, limits.body_bytes).await?;
     let form;
-    let mut request = match media_type {
-        MediaType::Json if looks_like_a_form(&bytes) => return Err(HttpError::BadBody(FORM_AS_JSON).into()),
-        MediaType::Json => SignRequest::parse(&bytes, limits.json_depth)?,
-        MediaType::Form => {
-            form = Form::parse(&bytes)?;
-            form.request(limits.json_depth)?
-        }
+    let parsed = match media_type {
+        MediaType::Json if looks_like_a_form(&bytes) => Err(HttpError::BadBody(FORM_AS_JSON)),
+        MediaType::Json => SignRequest::parse(&bytes, limits.json_depth).map_err(HttpError::from),
+        MediaType::Form => match Form::parse(&bytes) {
+            Ok(members) => {
+                form = members;
+                form.request(limits.json_depth)
+            }
+            Err(why) => Err(why),
+        },
     };
+    let mut request = parsed.map_err(|why| if is_proven(app, headers) { why } else { why.unnamed() })?;
     match (wanted, request.profile.as_deref()) {
         (Wanted::Token, _) | (Wanted::Upload, Some(UPLOAD_PROFILE)) => {}
         (Wanted::Upload, None) => request.profile = Some(Cow::Borrowed(UPLOAD_PROFILE)),
@@ -120,6 +124,14 @@ async fn mint(
         .await
         .map_err(HttpError::Mint)
         .map_err(of_client)
+}
+
+/// Whether the header proves a client. What cannot be read may have had credentials in it, which then prove nobody.
+fn is_proven(app: &App, headers: &HeaderMap) -> bool {
+    let shown = credentials::select(headers, None).ok();
+    shown.is_some_and(|shown| {
+        app.issuer.settings().clients.authenticate(&shown.id, shown.readings()).is_some()
+    })
 }
 
 fn success(minted: &Minted, wanted: Wanted) -> Response {
