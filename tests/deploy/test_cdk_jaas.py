@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     """The example as a clone has it, after `npm ci`, which scripts/test has run; and the emulator's script beside it."""
     assert (EXAMPLE / "node_modules").exists(), "scripts/test runs `npm ci` in examples/cdk-jaas"
     clone = tmp_path_factory.mktemp("clone")
-    left = shutil.ignore_patterns("node_modules", "cdk.out", "client.*", "outputs.json", "*.js", ".env")
+    left = shutil.ignore_patterns("node_modules", "cdk.out", "client.hash", "client.secret", "outputs.json", "*.js", ".env")
     copy = shutil.copytree(EXAMPLE, clone / "examples" / "cdk-jaas", ignore=left)
     (copy / "node_modules").symlink_to(EXAMPLE / "node_modules")
     shutil.copy(ROOT / "examples" / "emulator", clone / "examples" / "emulator")
@@ -103,7 +103,7 @@ def test_the_private_key_is_nowhere_but_in_parameter_store(tried, folder):
     lines = [line for line in stored.splitlines() if "-----" not in line]
     template = aws.client("cloudformation").get_template(StackName="CountersignJaas")["TemplateBody"]
     functions = str([one["Environment"] for one in aws.client("lambda").list_functions()["Functions"] if "Environment" in one])
-    for place in (str(template), functions, *(file.read_text(encoding="utf-8") for file in folder.glob("client.*"))):
+    for place in (str(template), functions, *(file.read_text(encoding="utf-8") for file in folder.glob("client.[hs]*"))):
         assert lines[0] not in place and base64.b64encode(lines[0].encode()).decode() not in place
     assert (folder / "client.secret").stat().st_mode & 0o77 == 0
 
