@@ -232,7 +232,7 @@ def a_store_that_goes_back_takes_no_key_from_verifiers(world, url, clear):
     assert made in command and kid(tokens[0]) in command, command
     world.done(*command)
     ready(issuer)
-    assert kid(sign(issuer)) == new
+    until(lambda: kid(sign(issuer)) == new, "the new key signs", within=60)
     assert {key["kid"] for key in jwks(issuer)["keys"]} == {new}
 
 
