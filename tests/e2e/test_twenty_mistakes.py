@@ -45,14 +45,20 @@ def at(full_binary, tmp_path_factory):
     write = lambda name, text: private(world.folder / name, text)  # noqa: E731
     write("jwks.json", jwks)
     write("wrong.json", jwks.replace(world.kid, "another"))
+    write("unnamed.json", json.dumps({"keys": [{name: value for name, value in key.items() if name != "kid"}] * 2}))
+    write("empty.json", '{"keys":[]}')
     write("scope.json", '{"sub":"alice"}')
     openssl("genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", world.folder / "key.pem")
     openssl("genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024", "-out", world.folder / "short.pem")
+    openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", world.folder / "other.key")
     write("public.pem", openssl("pkey", "-in", world.folder / "key.pem", "-pubout"))
     write("certificate.pem", openssl("req", "-x509", "-key", world.folder / "key.pem", "-subj", "/CN=a", "-days", "2"))
     write("encrypted.pem", openssl("pkey", "-in", world.folder / "key.pem", "-aes128", "-passout", "pass:abcdef"))
     subprocess.run(["openssl", "pkey", "-in", world.folder / "key.pem", "-outform", "DER", "-out", world.folder / "key.der"], check=True)
     subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", world.folder / "ssh"], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", world.folder / "ssh25519"], check=True)
+    write("other.pem", openssl("pkey", "-in", world.folder / "other.key", "-pubout"))
+    subprocess.run(["openssl", "x509", "-in", world.folder / "certificate.pem", "-outform", "DER", "-out", world.folder / "certificate.der"], check=True)
     yield world
     world.end()
 
@@ -92,6 +98,14 @@ MISTAKES = [
             'expected "https://other.example", found "http://127.0.0.1:', "`countersign explain`"),
     Mistake("5", 1, ["verify", lambda at: at.token, "--jwks", "wrong.json"], "no key fits the token's `kid`", 'expected "another", found "',
             "`countersign explain`"),
+    Mistake("5", 1, ["verify", lambda at: at.token, "--jwks", "wrong.json"], "no key fits the token's `kid`",
+            "the keys are those of wrong.json", "get the issuer's keys anew"),
+    Mistake("5", 1, ["verify", lambda at: at.token, "--jwks", "unnamed.json"], "expected keys that have no `kid`, of which none is named, found",
+            "the keys are those of unnamed.json", "get the issuer's keys anew"),
+    Mistake("5", 1, ["verify", lambda at: at.token, "--jwks", "other.pem"], "the signature does not verify",
+            "the keys are those of other.pem", "it is another key than the issuer's"),
+    Mistake("5", 1, ["verify", lambda at: at.token, "--jwks", "empty.json"], "there is no key to verify with", "the set in empty.json is empty",
+            "get the issuer's keys anew"),
     Mistake("6", 2, ["init", "--issuer", "tokens.example", "--config", "w/new.toml"], "no scheme", "--issuer", "write https:// in front"),
     Mistake("6", 2, ["init", "--issuer", "http://tokens.example", "--config", "w/new.toml"], "lets anyone on the network replace your keys",
             "--issuer", "use https://"),
@@ -123,10 +137,13 @@ MISTAKES = [
     # 16 needs a port that is taken, 17 another mode of a file, below.
     Mistake("18", 1, [*IMPORT, "public.pem"], "this is a public key", "public.pem", "private"),
     Mistake("18", 1, [*IMPORT, "encrypted.pem"], "encrypted", "encrypted.pem", "openssl pkey -in"),
-    Mistake("18", 1, [*IMPORT, "short.pem", "--algorithm", "RS256"], "1024", "short.pem", "2048"),
+    Mistake("18", 1, [*IMPORT, "short.pem", "--algorithm", "RS256"], "1024", "short.pem", "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048"),
     Mistake("19", 1, [*IMPORT, "ssh"], "it is an OpenSSH key", "ssh: ", "ssh-keygen -p -m PEM -f COPY"),
     Mistake("19", 2, [*IMPORT, "key.der"], "it is DER", "key.der", "openssl pkey -inform DER"),
-    Mistake("19", 1, [*IMPORT, "certificate.pem"], "it is a certificate", "certificate.pem", "begins with -----BEGIN PRIVATE KEY-----"),
+    Mistake("19", 1, [*IMPORT, "certificate.pem"], "it is a certificate", "certificate.pem", 'grep -rl "PRIVATE KEY-"'),
+    Mistake("19", 1, [*IMPORT, "ssh.pub"], "it is an OpenSSH public key", "ssh.pub", "the private key is in the file without .pub"),
+    Mistake("19", 1, [*IMPORT, "ssh25519"], "it is an OpenSSH key", "ssh25519", "openssl genpkey -algorithm ED25519"),
+    Mistake("19", 2, [*IMPORT, "certificate.der"], "it is DER", "certificate.der", "openssl x509 -inform DER"),
     Mistake("20", 78, ["serve", "--config", "w/absent.toml"], "there is no configuration", "w/absent.toml", "countersign init --config"),
     # Those with too little in them.
     Mistake("env", 78, OWN, "found another AppID", "the environment variable JAAS_API_KID", "as the JaaS console shows it",
@@ -178,6 +195,13 @@ def test_json_that_is_sent_as_a_form_is_told_so(at):
     # 16: the port that it has is taken for the next.
     busy = at.fails(78, f"listens on 127.0.0.1:{port}", "serve")
     assert "another program" in busy and "--listen" in busy
+
+
+def test_an_issuer_that_ends_in_a_slash_is_told_so(at):
+    issuer = "https://tokens.example/"
+    told = at.run("config", "check", env={"COUNTERSIGN_LOG__LEVEL": "warn", "COUNTERSIGN_ISSUER": issuer})
+    assert told.returncode == 0 and "ends in `/`" in told.stderr and issuer in told.stderr and "leave it out" in told.stderr, told
+    assert "ends in" not in at.run("config", "check", env={"COUNTERSIGN_LOG__LEVEL": "warn", "COUNTERSIGN_ISSUER": issuer[:-1]}).stderr
 
 
 def test_what_is_taken_in_spite_of_it(at):

@@ -58,7 +58,7 @@ fn not_text(bytes: &[u8]) -> &'static str {
         }
         [0x30, 0x80..=0x84, ..] => {
             "it is DER or PKCS#12 and not text; for DER: openssl pkey -inform DER -in FILE -out key.pem, \
-             for PKCS#12: openssl pkcs12 -in FILE -nodes -out key.pem"
+             for PKCS#12: openssl pkcs12 -in FILE -nodes -out key.pem, for a certificate: openssl x509 -inform DER -in FILE -out cert.pem"
         }
         [0x1f, 0x8b, ..] => "it is compressed (gzip); unpack it first",
         _ => "it is not UTF-8 text; save it as UTF-8, or name the file that was meant",

@@ -12,7 +12,7 @@ use crate::{
     pasted::Pasted,
 };
 use countersign_jose::{
-    Algorithm, Jwk, KeyError, KeySet, SymmetricKey, Verified, VerifyingKey, quoted, shown_json,
+    Algorithm, Jwk, KeyError, KeySet, SymmetricKey, TokenError, Verified, VerifyingKey, quoted, shown_json,
 };
 use countersign_settings::SecretRef;
 use countersign_store::{Clock, SystemClock};
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
         Ok(accepted) => accepted,
         Err(why) => {
             let checks = asked.verifier.explain(&asked.token, now).await.checks;
-            return Err(refusal(&why).and(&both_values(&why, &checks)));
+            return Err(refusal(&why).and(&both_values(&why, &checks)).and(&whose_keys(&why, args)));
         }
     };
     asked.tell_of_what_was_around();
@@ -222,6 +222,12 @@ fn from_file(text: &str, file: &str, assumed: Option<Algorithm>) -> Outcome<(Key
     if is_json {
         let set = KeySet::parse(text.as_bytes(), assumed)
             .map_err(|why| refused("keys_malformed", format!("{file}: not a JWKS: {why}")))?;
+        if set.keys().is_empty() && set.skipped().is_empty() {
+            let why = format!(
+                "there is no key to verify with: the set in {file} is empty; get the issuer's keys anew"
+            );
+            return Err(refused("no_usable_key", why));
+        }
         return Ok((usable(set)?, Algorithm::ALL.into()));
     }
     let bad = |why: KeyError| match why {
@@ -266,6 +272,21 @@ fn both_values(why: &VerifyError, checks: &[Check]) -> String {
         false => "; `countersign explain` shows every check",
     };
     format!(": expected {expected}, found {found}{hint}")
+}
+
+/// Where the keys are from that do not fit, where a file has them.
+fn whose_keys(why: &VerifyError, args: &VerifyArgs) -> String {
+    let Some(file) = args.jwks.as_deref().filter(|file| !is_url(file)) else { return String::new() };
+    let what_to_do = match why {
+        VerifyError::Token(TokenError::BadSignature) => {
+            "it is another key than the issuer's, or the token was changed or cut"
+        }
+        VerifyError::Token(TokenError::NoKey) => {
+            "get the issuer's keys anew, or it is a token of another issuer"
+        }
+        _ => return String::new(),
+    };
+    format!("; the keys are those of {file}: {what_to_do}")
 }
 
 /// The names scripts know the reasons by. With one issuer to expect, another one is a claim that does not match.

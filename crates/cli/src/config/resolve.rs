@@ -242,6 +242,12 @@ pub(super) fn resolve(
         profiles.push(Arc::new(profile));
     }
     meetings::warn(&raw, &mut warnings);
+    if raw.issuer.ends_with('/') {
+        warnings.push(format!(
+            "issuer: {} ends in `/`, and verifiers compare `iss` byte for byte; leave it out, unless they all expect it",
+            countersign_jose::quoted(&raw.issuer)
+        ));
+    }
     declared(&mut rings, "jwt", &raw.profiles.jwt.ring)?;
     if has_grants || id_jags::are_given(&raw) {
         declared(&mut rings, "access_token", &raw.profiles.access_token.ring)?;

@@ -12,7 +12,8 @@ pub enum Instead {
     Nothing,
     /// A certificate, which holds a public key.
     #[error(
-        "it is a certificate, which has only a public key in it; a private key begins with -----BEGIN PRIVATE KEY-----"
+        "it is a certificate, which has only a public key in it; a private key begins with -----BEGIN PRIVATE KEY-----; find the \
+         file that has it: grep -rl \"PRIVATE KEY-\" FOLDER"
     )]
     Certificate,
     /// A request for a certificate.
@@ -20,11 +21,14 @@ pub enum Instead {
     CertificateRequest,
     /// OpenSSH's own form of private keys.
     #[error(
-        "it is an OpenSSH key; of an RSA or EC key make a copy and rewrite that one: ssh-keygen -p -m PEM -f COPY"
+        "it is an OpenSSH key; of an RSA or EC key make a copy and rewrite that one: ssh-keygen -p -m PEM -f COPY; an Ed25519 key stays \
+         in this form, so make a new one: openssl genpkey -algorithm ED25519 -out key.pem"
     )]
     OpenSsh,
     /// A line of `id_rsa.pub`.
-    #[error("it is an OpenSSH public key; rewrite it with: ssh-keygen -e -m PKCS8 -f FILE")]
+    #[error(
+        "it is an OpenSSH public key; rewrite it with: ssh-keygen -e -m PKCS8 -f FILE; the private key is in the file without .pub"
+    )]
     OpenSshPublic,
     /// A PGP block.
     #[error("it is a PGP block, and JWTs are not signed with PGP keys")]

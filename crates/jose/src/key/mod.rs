@@ -159,7 +159,11 @@ pub enum KeyError {
     #[error("`key_ops` of the key does not allow \"{0}\"")]
     OperationNotAllowed(&'static str),
     /// An RSA modulus below the limit.
-    #[error("the RSA key has {bits} bits; at least {min} are needed", min = MIN_RSA_BITS)]
+    #[error(
+        "the RSA key has {bits} bits; at least {min} are needed, so make a new one: openssl genpkey -algorithm RSA \
+         -pkeyopt rsa_keygen_bits:{min} -out new.pem",
+        min = MIN_RSA_BITS
+    )]
     RsaTooSmall {
         /// Bits of the modulus.
         bits: usize,

@@ -382,6 +382,7 @@ fn kid_of(token: &Unverified<'_>) -> String {
 fn key_words(keys: &LoadedKeys, token: &Unverified<'_>) -> Option<Words> {
     let expected = match keys.names() {
         None => "any: one key is for every token".to_owned(),
+        Some(names) if names.is_empty() => "keys that have no `kid`, of which none is named".to_owned(),
         Some(names) => list(names.into_iter().map(quoted)),
     };
     Words::new(expected, token.unverified_kid().map_or_else(|| "absent".to_owned(), quoted))
