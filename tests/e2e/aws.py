@@ -8,7 +8,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from servers.versitygw import KEY_ID, REGION, SECRET
+from servers.ministack import KEY_ID, REGION, SECRET
 
 TOKEN = "TOKEN-never-shown"
 

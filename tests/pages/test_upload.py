@@ -67,7 +67,7 @@ def test_a_picture_arrives_as_it_was_permitted(opened, shop):
         send(opened)
     arrived(opened)
     claims = jwt.decode(answer.value.json()["upload_token"], options={"verify_signature": False})
-    kept = shop["s3"].client().get_object(Bucket=shop["bucket"], Key=claims["upload"]["fields"]["key"])
+    kept = shop["s3"].client("s3").get_object(Bucket=shop["bucket"], Key=claims["upload"]["fields"]["key"])
     assert kept["Body"].read() == PNG
     assert kept["ContentType"] == "image/png"
     assert kept["Metadata"] == {"jti": claims["jti"]}

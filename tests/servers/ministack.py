@@ -26,6 +26,8 @@ from e2e.program import free_port, until
 TOOLS = Path(os.environ.get("TESTBED_TOOLS") or Path(__file__).parents[2] / ".tools")
 #: The account is 000000000000 for every key id but one of twelve digits, which would be an account of its own.
 ACCOUNT, REGION = "000000000000", "us-east-1"
+#: What the tests' servers in AWS's place know callers by; a text that can be looked for in logs and answers.
+KEY_ID, SECRET = "AKIANEVERSHOWN", "SECRET-never-shown"
 SUPERVISE = """exec 3<&0
 "$@" </dev/null & pid=$!
 {
@@ -41,6 +43,8 @@ wait "$pid"
 class Client:
     """What the tests know of a MiniStack on a port of this machine, however it was started."""
 
+    key_id, secret = KEY_ID, SECRET
+
     def __init__(self, port):
         self.port, self.clients, self.buckets = port, {}, 0
 
@@ -52,7 +56,7 @@ class Client:
     def variables(self):
         """What aws, boto3, cdk, terraform, sam and serverless find it by, and nothing that this machine may have."""
         return {
-            "AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": self.key_id, "AWS_SECRET_ACCESS_KEY": self.secret, "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nowhere/config",
             "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
         }
@@ -68,7 +72,7 @@ class Client:
         """boto3's, for what a test does itself and for a look from outside."""
         if service not in self.clients:
             self.clients[service] = boto3.client(
-                service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+                service, endpoint_url=self.url, region_name=REGION, aws_access_key_id=self.key_id, aws_secret_access_key=self.secret
             )
         return self.clients[service]
 

@@ -17,9 +17,7 @@ from authority import until
 from e2e.program import free_port
 from e2e.static_site import is_open
 from servers.held import holding
-from servers.ministack import Client
-
-KEY_ID, SECRET, REGION = "AKIANEVERSHOWN", "SECRET-never-shown", "us-east-1"
+from servers.ministack import KEY_ID, REGION, SECRET, Client
 
 
 class VersityGW:
@@ -65,7 +63,7 @@ class VersityGW:
         assert self.process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
         return is_open(self.port)
 
-    def client(self, service="s3"):
+    def client(self, service):
         """boto3's, for what a test does itself and for a look from outside."""
         if service not in self.clients:
             self.clients[service] = boto3.client(
