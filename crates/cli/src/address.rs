@@ -29,14 +29,25 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
             format!("{text} has no address in front of the port; write {}", like(port(given).unwrap_or(8080)))
         }
         _ if text.contains("://") => format!("{text:?} is a URL; write {}", like(8080)),
-        _ if text.parse::<IpAddr>().is_ok() => {
-            format!("an IPv6 address needs brackets and a port; write [{text}]:8080")
+        Some((host, given)) if text.parse::<IpAddr>().is_ok() => {
+            // `::1:8080` is an address as a whole; whoever wrote it most likely meant the last part as a port.
+            let meant = host.parse::<IpAddr>().ok().and(port(given));
+            let meant = meant.map(|port| format!("[{host}]:{port}, or ")).unwrap_or_default();
+            format!("an IPv6 address needs brackets and a port; write {meant}[{text}]:8080")
         }
         Some((host, given)) if port(given).is_some() => {
             format!(
                 "{host:?} is a name, and an IP address is needed; write {}",
                 like(port(given).unwrap_or(8080))
             )
+        }
+        Some((_, given))
+            if given.len() <= 20 && !given.is_empty() && given.bytes().all(|c| c.is_ascii_digit()) =>
+        {
+            format!("{given} is not a port, which is at most 65535; write {}", like(8080))
+        }
+        None if text.len() > 4 && text.bytes().all(|c| c.is_ascii_digit()) => {
+            format!("{text:?} is not a port, which is at most 65535; write {}", like(8080))
         }
         _ => format!("{text:?} is not an address and a port; write {}", like(8080)),
     })
@@ -61,11 +72,13 @@ mod tests {
             ("8080", "a port without an address; write 127.0.0.1:8080"),
             ("127.0.0.1", "no port; write 127.0.0.1:8080"),
             ("::1", "needs brackets"),
-            ("::1:8080", "needs brackets"),
+            ("::1:8080", "write [::1]:8080, or [::1:8080]:8080"),
+            ("fe80::1", "write [fe80::1]:8080"),
             ("example.com:8443", "is a name, and an IP address is needed; write 127.0.0.1:8443"),
             ("http://127.0.0.1:8080", "is a URL"),
             ("127.0.0.1:http", "is not an address and a port"),
-            ("127.0.0.1:80800", "is not an address and a port"),
+            ("127.0.0.1:80800", "80800 is not a port, which is at most 65535; write 127.0.0.1:8080"),
+            ("80800", "is not a port, which is at most 65535"),
             ("", "is not an address and a port"),
         ] {
             let why = parse(text).unwrap_err();

@@ -15,10 +15,15 @@ use std::{
 /// The longest file read whole: keys and claims are far smaller.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
+const ZEROS: &str = "there are zero bytes in it: it is UTF-16, or not text; save it as UTF-8, or name the file that was meant";
+
 /// Reads a text file of at most 4 MiB; a longer one is [`io::ErrorKind::FileTooLarge`].
 pub fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    read_limited(File::open(path)?, MAX_BYTES, &mut text)?;
+    read_limited(File::open(path)?, MAX_BYTES, &mut text).map_err(|why| match why.kind() {
+        io::ErrorKind::IsADirectory => io::Error::new(why.kind(), "it is a folder; name the file in it"),
+        _ => why,
+    })?;
     Ok(text)
 }
 
@@ -46,6 +51,11 @@ pub fn read_limited(from: impl Read, most: u64, into: &mut String) -> io::Result
             _ => format!("larger than {} KiB", most / 1024),
         };
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    // UTF-16 of plain English is UTF-8 too, with a zero in each second byte.
+    if into.contains('\0') {
+        std::mem::take(into).into_bytes().fill(0);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, ZEROS));
     }
     Ok(())
 }
@@ -110,6 +120,12 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_named_with_the_way_out() {
+        let why = read_text(tempfile::tempdir().unwrap().path()).unwrap_err();
+        assert_eq!(why.to_string(), "it is a folder; name the file in it");
+    }
+
+    #[test]
     fn what_is_not_text_is_named_with_the_way_out() {
         for (bytes, says) in [
             (&b"\xff\xfee\0y\0"[..], "UTF-16"),
@@ -117,6 +133,8 @@ mod tests {
             (b"\x30\x82\x04\xbd\x02", "-inform DER"),
             (b"\x1f\x8b\x08\0", "gzip"),
             (b"caf\xe9", "not UTF-8 text"),
+            (b"i\0s\0s\0u\0e\0r\0", "it is UTF-16, or not text"),
+            (b"\0i\0s\0s\0u\0e\0r", "it is UTF-16, or not text"),
         ] {
             let mut text = String::new();
             let why = read_limited(bytes, 100, &mut text).unwrap_err();

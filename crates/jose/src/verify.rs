@@ -271,7 +271,8 @@ fn whose_is_padded(why: InvalidBase64Url) -> &'static str {
 fn parts_in_words(parts: usize) -> String {
     match parts {
         1 => "is one".to_owned(),
-        5 => "are five: it is encrypted (a JWE), and only its recipient can read it".to_owned(),
+        5 => "are five: it is encrypted (a JWE), and only its recipient can read it; or two tokens stand behind one another"
+            .to_owned(),
         parts => format!("are {parts}"),
     }
 }

@@ -11,6 +11,7 @@ mod load;
 pub mod log;
 mod overrides;
 mod secret;
+mod suggest;
 
 /// Bounded readers, and files that are whole or not there.
 pub use countersign_files as files;

@@ -8,6 +8,7 @@ use crate::{
     error::Place,
     files,
     overrides::{self, Misfit, Wrong, is_missing, told},
+    suggest,
 };
 use serde::de::DeserializeOwned;
 use std::{io::ErrorKind, path::Path};
@@ -45,12 +46,16 @@ pub fn load_text<T: DeserializeOwned>(
         place: place.map(|place| Place::of(text, place)),
         why,
     };
-    let not_toml = |why: toml::de::Error| at(why.span().map(|span| span.start), told(&why));
-    let misfit = |why: &Misfit| {
-        let place = why.error.span().map(|span| span.start);
-        at(place.or_else(|| place_of(&why.path, text)), why.told())
+    let not_toml = |why: toml::de::Error| {
+        let instead = other_than_toml(text).map(|instead| format!("{instead}; ")).unwrap_or_default();
+        at(why.span().map(|span| span.start), instead + &told(&why))
     };
     let table: Table = text.parse().map_err(not_toml)?;
+    let misfit = |why: &Misfit| {
+        let place = why.error.span().map(|span| span.start);
+        let instead = suggest::table_of_key::<T>(&table, why).map(|instead| format!("{instead}; "));
+        at(place.or_else(|| place_of(&why.path, text)), instead.unwrap_or_default() + &why.told())
+    };
     // The file by itself first, for errors with line and column. What is missing in it may be in the variables.
     let file = toml::Deserializer::parse(text).map_err(not_toml)?;
     let alone = serde_path_to_error::deserialize::<_, T>(file).map_err(Misfit::new);
@@ -59,11 +64,38 @@ pub fn load_text<T: DeserializeOwned>(
     {
         return Err(misfit(why));
     }
-    overrides::over(table, environment).map_err(|why| match (why, alone) {
+    overrides::over(table.clone(), environment).map_err(|why| match (why, alone) {
         (Wrong::Variable(why), _) => *why,
         (Wrong::Whole(_), Err(why)) => misfit(&why),
         (Wrong::Whole(why), Ok(_)) => misfit(&why),
     })
+}
+
+/// What a text is that is not TOML, if it looks like something that people have.
+fn other_than_toml(text: &str) -> Option<&'static str> {
+    let text = text.trim_start();
+    let first =
+        text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')).unwrap_or_default();
+    // `name: value`, or `name:` alone; a URL has no blank behind its colon.
+    let is_yaml = first.starts_with("---") && !first.starts_with("-----")
+        || first.starts_with("- ")
+        || first.split_once(':').is_some_and(|(name, rest)| {
+            !name.contains(['=', '"', '[']) && (rest.is_empty() || rest.starts_with(' '))
+        });
+    if text.starts_with('{') {
+        return Some("this looks like JSON, and a configuration is TOML: name = \"value\", and [table]");
+    }
+    if text.starts_with("-----BEGIN ") {
+        return Some(
+            "this is PEM and not a configuration; a key is named in one, or brought in with `keys import`",
+        );
+    }
+    if text.starts_with('<') {
+        return Some(
+            "this looks like XML or a web page, and a configuration is TOML: name = \"value\", and [table]",
+        );
+    }
+    is_yaml.then_some("this looks like YAML, and a configuration is TOML: name = \"value\", and [table]")
 }
 
 /// Where the last of these keys that the text has stands in it. Not every error knows its own place.
@@ -172,6 +204,9 @@ mod tests {
             ("name = 'a'\nsize = 2026-01-01", "line 2, column 8: size: expected a whole number that is not below 0".to_owned()),
             ("name = 'a'\npart = {}", "line 2, column 8: part: missing field `url`".to_owned()),
             ("size = 1", "missing field `name`".to_owned()),
+            // A setting of a table, written without it.
+            ("name = 'a'\nurl = 'b'", "line 2, column 1: `url` is a setting of [part]; unknown field `url`".to_owned()),
+            ("name = 'a'\ntries = 'b'", "line 2, column 1: `tries` is a setting of [part]; ".to_owned()),
             (&format!("name = 'a'\n{long} = 1"), "line 2, column 1: unknown field `xxx".to_owned()),
             (
                 "name = 'a'\n[part]\nurl = ''\nuri = ''",
@@ -202,6 +237,23 @@ mod tests {
         ] {
             let why = load_text(text, variables).unwrap_err().to_string();
             assert!(why.contains(says), "{says} is not in {why}");
+        }
+    }
+
+    #[test]
+    fn what_is_another_language_is_named() {
+        for (text, says) in [
+            ("{\"name\": \"a\"}", "line 1, column 1: this looks like JSON, and a configuration is TOML: "),
+            ("---\nname: a\n", "this looks like YAML"),
+            ("# ours\nname: a\npart:\n  url: b\n", "line 2, column 7: this looks like YAML"),
+            ("part:\n  url: b\n", "this looks like YAML"),
+            ("-----BEGIN PRIVATE KEY-----\nMII=\n", "this is PEM and not a configuration"),
+            ("<!doctype html>", "a web page"),
+            ("name = a: b", "settings.toml line 1, column 8: "),
+        ] {
+            let why = load_text(text, &[]).unwrap_err().to_string();
+            assert!(why.contains(says), "{says} is not in {why}");
+            assert_eq!(why.contains("this "), says.contains("this ") || says.contains("page"), "{why}");
         }
     }
 

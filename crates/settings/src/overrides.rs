@@ -5,13 +5,16 @@
 //! unknown key in the file, except those Kubernetes makes for a Service whose name begins with `countersign`, which are known
 //! by their exact shapes.
 
-use crate::{Environment, SettingsError};
+use crate::{
+    Environment, SettingsError,
+    suggest::{self, with_the_nearest},
+};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use std::collections::BTreeSet;
 use toml::{Table, Value, de::Error};
 
-const PREFIX: &str = "COUNTERSIGN_";
+pub(crate) const PREFIX: &str = "COUNTERSIGN_";
 /// Variables of the program itself, not of the configuration.
 const OWN: [&str; 1] = ["CONFIG"];
 /// As much of a message as is shown: what was typed may be repeated in it.
@@ -39,7 +42,7 @@ pub(crate) fn over<T: DeserializeOwned>(table: Table, environment: &Environment)
                 return Err(SettingsError::Variable { name: format!("{PREFIX}{name}"), why }.into());
             }
             if value.is_str() || wrong(text.clone()).is_some() {
-                return Err(why.of(name).into());
+                return Err(why.of(name, suggest::variable::<T>(&table, &why, name, &value)).into());
             }
             value = text;
         }
@@ -56,7 +59,7 @@ pub(crate) fn over<T: DeserializeOwned>(table: Table, environment: &Environment)
         }
     }
     parse(whole).map_err(|why| match variables.iter().find(|(name, _)| why.is_about(name)) {
-        Some((name, _)) if !why.path.is_empty() && !is_missing(&why.error) => why.of(name).into(),
+        Some((name, _)) if !why.path.is_empty() && !is_missing(&why.error) => why.of(name, None).into(),
         _ => Wrong::Whole(why),
     })
 }
@@ -108,23 +111,16 @@ impl Misfit {
     }
 
     /// Whether the variable sets something on the way to the place, or behind it.
-    fn is_about(&self, name: &str) -> bool {
+    pub(crate) fn is_about(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         name.split("__").zip(&self.path).all(|(one, other)| one == other)
     }
 
-    fn of(&self, name: &str) -> SettingsError {
+    /// `instead` is what to write, where that is known.
+    fn of(&self, name: &str, instead: Option<String>) -> SettingsError {
         let mut why = told(&self.error);
-        // A variable that stands for a part of a table needs a second underscore there.
-        let table = name.split_once('_').filter(|(_, rest)| !rest.starts_with('_'));
-        if let Some((table, rest)) = table.filter(|_| why.starts_with("unknown field `"))
-            && why.contains(&format!("`{}`", table.to_ascii_lowercase()))
-        {
-            why = format!(
-                "there is no such setting; for {0}.{1} write two underscores: {PREFIX}{table}__{rest}",
-                table.to_ascii_lowercase(),
-                rest.to_ascii_lowercase()
-            );
+        if let Some(instead) = instead {
+            why = instead;
         } else if why.starts_with("expected a list") {
             why = "expected a list; the value is TOML: write [\"a\", \"b\"], and tables as [{ preset = \"firebase\", id = \"x\" }]"
                 .to_owned();
@@ -137,7 +133,7 @@ impl Misfit {
     }
 }
 
-fn parse<T: DeserializeOwned>(table: Table) -> Result<T, Box<Misfit>> {
+pub(crate) fn parse<T: DeserializeOwned>(table: Table) -> Result<T, Box<Misfit>> {
     serde_path_to_error::deserialize(Value::Table(table)).map_err(Misfit::new)
 }
 
@@ -163,7 +159,8 @@ fn expectation(found: &str, expected: &str) -> String {
     let is = |kind: &str| found.starts_with(kind);
     match expected {
         "a string" if is("integer") || is("floating point") => {
-            "expected a string and found a number; write it in quotes, and a time with its unit, like \"5m\""
+            "expected a string and found a number; write it in quotes: a time with its unit, like \"5m\", an address with its \
+             port, like \"127.0.0.1:8080\""
                 .to_owned()
         }
         "a boolean" => "expected true or false, without quotes".to_owned(),
@@ -190,44 +187,6 @@ fn expectation(found: &str, expected: &str) -> String {
 fn is_whole_number(expected: &str) -> bool {
     let bits = expected.strip_prefix("a nonzero ").unwrap_or(expected).strip_prefix('u');
     bits.is_some_and(|bits| bits == "size" || bits.parse::<u8>().is_ok())
-}
-
-/// A message about a name that is unknown, with the known one that is nearest to it, if one is near.
-fn with_the_nearest(message: &str) -> String {
-    let mut names = message.split('`').skip(1).step_by(2);
-    let Some(typed) = names.next() else { return message.to_owned() };
-    let near = names.map(|name| (distance(typed, name), name)).min();
-    let most = if typed.len() < 5 { 1 } else { 2 };
-    match (near, message.split_once(", expected ")) {
-        (Some((by, name)), Some((unknown, rest))) if by <= most => {
-            format!("{unknown}; did you mean `{name}`? expected {rest}")
-        }
-        _ => message.to_owned(),
-    }
-}
-
-/// How many characters have to be changed, left out or put in to make one text the other (Levenshtein). Names are short; longer
-/// ones are far away from every name.
-fn distance(one: &str, other: &str) -> usize {
-    const LONGEST_NAME: usize = 64;
-    if one.len() > LONGEST_NAME {
-        return usize::MAX;
-    }
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, c) in one.chars().enumerate() {
-        let mut before = at;
-        let mut left = at + 1;
-        let mut next = vec![left];
-        for (d, above) in other.iter().zip(row.iter().skip(1)) {
-            let changed = before + usize::from(c != *d);
-            left = changed.min(left + 1).min(above + 1);
-            before = *above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 fn cut(text: &str) -> String {
@@ -276,7 +235,7 @@ fn text_of(variables: &[(&str, &str)], name: &str) -> String {
     variables.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value).to_owned()).unwrap_or_default()
 }
 
-fn set(table: &mut Table, name: &str, value: Value) {
+pub(crate) fn set(table: &mut Table, name: &str, value: Value) {
     let path = name.to_ascii_lowercase();
     let mut parts: Vec<&str> = path.split("__").collect();
     let Some(last) = parts.pop() else { return };
@@ -315,6 +274,7 @@ fn typed(value: &str) -> Value {
 mod tests {
     use super::*;
     use serde::Deserialize;
+    use std::collections::BTreeMap;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -327,6 +287,16 @@ mod tests {
         server: Server,
         #[serde(default)]
         log: Log,
+        #[serde(default)]
+        #[expect(dead_code, reason = "only its names are looked at")]
+        rings: BTreeMap<String, Ring>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Ring {
+        #[expect(dead_code, reason = "only its name is looked at")]
+        algorithm: String,
     }
 
     #[derive(Debug, Deserialize)]
@@ -443,6 +413,28 @@ mod tests {
     fn a_mistake_says_what_to_write_instead() {
         for (name, value, says) in [
             ("COUNTERSIGN_STORE_URL", "x", "write two underscores: COUNTERSIGN_STORE__URL"),
+            // Also where a name is in the middle, a value is wrong, or some underscores are two already.
+            (
+                "COUNTERSIGN_RINGS_DEFAULT_ALGORITHM",
+                "x",
+                "write two underscores: COUNTERSIGN_RINGS__DEFAULT__ALGORITHM",
+            ),
+            (
+                "COUNTERSIGN_RINGS__DEFAULT_ALGORITHM",
+                "x",
+                "write two underscores: COUNTERSIGN_RINGS__DEFAULT__ALGORITHM",
+            ),
+            ("COUNTERSIGN_LIMITS_BODY_BYTES", "x", "write two underscores: COUNTERSIGN_LIMITS__BODY_BYTES"),
+            // No underscore makes a setting of what is none.
+            (
+                "COUNTERSIGN_STORE_URI",
+                "x",
+                "would be store.uri, and that is none either: unknown field `uri`; did you mean `url`?",
+            ),
+            ("COUNTERSIGN_STORES_URL", "x", "unknown field `stores_url`"),
+            // A setting of a table, written without it.
+            ("COUNTERSIGN_LEVEL", "x", "for log.level write COUNTERSIGN_LOG__LEVEL"),
+            ("COUNTERSIGN_BODY_BYTES", "many", "for limits.body_bytes write COUNTERSIGN_LIMITS__BODY_BYTES"),
             ("COUNTERSIGN_ISUER", "x", "did you mean `issuer`?"),
             ("COUNTERSIGN_LOG", "debug", "COUNTERSIGN_LOG__PART"),
             ("COUNTERSIGN_SERVER__TRUSTED_PROXIES", "a,b", "the value is TOML: write [\"a\", \"b\"]"),
@@ -452,7 +444,6 @@ mod tests {
         }
         // A number where text is wanted is that text.
         assert_eq!(apply_to(&[("COUNTERSIGN_ISSUER", "300")]).unwrap().issuer, "300");
-        assert_eq!((distance("", "ab"), distance("isuer", "issuer"), distance("stroe", "store")), (2, 1, 2));
     }
 
     #[test]

@@ -70,9 +70,15 @@ impl Decoded {
                 notes.push("it has no third part, so no signature".to_owned());
                 (*header, Some(*claims), None)
             }
-            [header, _, _, _, _] => {
+            [header, _, _, _, _] if is_encrypted(header) => {
                 notes.push("it is encrypted (JWE): only its header can be read without its key".to_owned());
                 (*header, None, None)
+            }
+            [_, _, _, _, _] => {
+                return Err(refused(
+                    "token_not_compact",
+                    "these are two tokens behind one another, with nothing between them; give one",
+                ));
             }
             parts => {
                 let why = format!(
@@ -144,6 +150,12 @@ fn part(text: &str, part: TokenPart, notes: &mut Vec<String>) -> Outcome<Vec<u8>
     base64url::decode(&other).map_err(|why| {
         refused("token_not_base64url", format!("the {part} of the token is not base64url: {why}"))
     })
+}
+
+/// Whether a header is that of a JWE, which says how the content is encrypted (RFC 7516 §4.1.2).
+fn is_encrypted(header: &str) -> bool {
+    let header = base64url::decode(header).unwrap_or_default();
+    Object::parse(&header, DEFAULT_DEPTH).is_ok_and(|header| header.get("enc").is_some())
 }
 
 /// JSON as it was typed, if it is an object.

@@ -157,8 +157,26 @@ fn bind(address: SocketAddr) -> Outcome<TcpListener> {
         std::io::ErrorKind::AddrInUse => configuration(format!(
             "another program listens on {address}; stop it, or choose another address with --listen 127.0.0.1:PORT"
         )),
+        std::io::ErrorKind::PermissionDenied => configuration(format!(
+            "cannot listen on {address}: {why}; ports below 1024 are for root, or for a unit with \
+             AmbientCapabilities=CAP_NET_BIND_SERVICE: choose another with --listen {0}:8080, and put a proxy in front",
+            host(address)
+        )),
+        std::io::ErrorKind::AddrNotAvailable => configuration(format!(
+            "cannot listen on {address}: {why}; no network of this machine has this address (`ip address` shows which there are); \
+             127.0.0.1:{0} is this machine alone, 0.0.0.0:{0} every network of it",
+            address.port()
+        )),
         _ => configuration(format!("cannot listen on {address}: {why}")),
     })
+}
+
+/// An IP address as it stands in front of a port.
+fn host(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V6(ip) => format!("[{ip}]"),
+        IpAddr::V4(ip) => ip.to_string(),
+    }
 }
 
 fn announce(

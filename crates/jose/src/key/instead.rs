@@ -16,6 +16,12 @@ pub enum Instead {
          file that has it: grep -rl \"PRIVATE KEY-\" FOLDER"
     )]
     Certificate,
+    /// Certificates in PKCS#7 (`.p7b`).
+    #[error(
+        "it is PKCS#7, which has only certificates in it; to see them: openssl pkcs7 -print_certs -in FILE; the private key is in \
+         another file"
+    )]
+    Pkcs7,
     /// A request for a certificate.
     #[error("it is a certificate request (CSR); the key that made it is in another file")]
     CertificateRequest,
@@ -55,6 +61,11 @@ pub enum Instead {
         "what stands between its BEGIN and END lines is not base64, or the two lines name different things"
     )]
     Body,
+    /// A whole block of PEM whose label is none of those that are known.
+    #[error(
+        "it is PEM of something else than a key: its BEGIN line names neither PRIVATE KEY nor PUBLIC KEY"
+    )]
+    Other,
     /// Base64 without a frame.
     #[error(
         "it is base64 without the -----BEGIN and -----END lines; paste the whole file, or put them around it (for an element of x5c: CERTIFICATE)"
@@ -96,6 +107,7 @@ impl Instead {
                 has("CERTIFICATE-") || has("TRUSTED CERTIFICATE-") || has("X509 CERTIFICATE-"),
                 Self::Certificate,
             ),
+            (has("PKCS7-") || has("PKCS #7 ") || has("CMS-"), Self::Pkcs7),
             (has("OPENSSH PRIVATE KEY-"), Self::OpenSsh),
             (
                 has("SSH2 PUBLIC KEY-") || text.starts_with("ssh-") || text.starts_with("ecdsa-sha2-"),
@@ -103,6 +115,7 @@ impl Instead {
             ),
             (has("PGP "), Self::Pgp),
             (has("EC PARAMETERS-") && !has("EC PRIVATE"), Self::Parameters),
+            (pem::parse_many(text).is_ok_and(|blocks| !blocks.is_empty()), Self::Other),
             (text.contains("-----BEGIN "), Self::Body),
             (text.contains("-----END "), Self::NoBegin),
             (text.contains("BEGIN ") && text.contains("END "), Self::Dashes),

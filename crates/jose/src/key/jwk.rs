@@ -3,7 +3,7 @@
 //! Reading takes public and private keys; writing has a type of its own without private members, so a JWKS cannot
 //! leak one. `use`, `key_ops`, `alg`, `crv` and sizes are all checked, and unknown members are passed over (§4).
 
-use super::{KeyError, PrivateKey, PublicKey, SymmetricKey, check_kid};
+use super::{KeyError, PrivateKey, PublicKey, SymmetricKey, check_kid, unsupported};
 use crate::{
     Algorithm, SigningKey, VerifyingKey,
     algorithm::Curve,
@@ -73,7 +73,7 @@ impl Jwk {
             "EC" => ec(jwk, members)?,
             "OKP" => okp(jwk, members)?,
             "oct" => Material::Secret(SymmetricKey::new(required(jwk, "k")?)),
-            _ => return Err(KeyError::UnsupportedKind),
+            other => return Err(unsupported::of_name(other)),
         };
         let is_pair = jwk.get("d").is_some();
         Ok(Self { kid, algorithm, key_ops: key_ops(jwk)?, is_pair, material })
@@ -223,7 +223,7 @@ fn rsa(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
         return PublicKey::rsa(&n, &e).map(Material::Public);
     };
     if jwk.get("oth").is_some() {
-        return Err(KeyError::UnsupportedKind);
+        return Err(unsupported::many_primes());
     }
     // RFC 7518 §6.3.2: all of the CRT members or none of them.
     let names = ["p", "q", "dp", "dq", "qi"];
@@ -238,7 +238,7 @@ fn rsa(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
 
 fn ec(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
     let crv = jwk.string("crv")?.ok_or(KeyError::MissingMember("crv"))?;
-    let curve = Curve::from_name(&crv).ok_or(KeyError::UnsupportedKind)?;
+    let curve = Curve::from_name(&crv).ok_or_else(|| unsupported::of_name(&crv))?;
     let (x, y) = (sized(jwk, "x", curve.coordinate_bytes())?, sized(jwk, "y", curve.coordinate_bytes())?);
     if members == Members::All && jwk.get("d").is_some() {
         let d = sized(jwk, "d", curve.coordinate_bytes())?;
@@ -248,8 +248,9 @@ fn ec(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
 }
 
 fn okp(jwk: &Object<'_>, members: Members) -> Result<Material, KeyError> {
-    if jwk.string("crv")?.ok_or(KeyError::MissingMember("crv"))? != "Ed25519" {
-        return Err(KeyError::UnsupportedKind);
+    let crv = jwk.string("crv")?.ok_or(KeyError::MissingMember("crv"))?;
+    if crv != "Ed25519" {
+        return Err(unsupported::of_name(&crv));
     }
     let x = sized(jwk, "x", 32)?;
     if members == Members::All && jwk.get("d").is_some() {

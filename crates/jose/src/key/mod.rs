@@ -11,6 +11,7 @@ mod pem;
 mod private;
 mod rsa;
 mod thumbprint;
+mod unsupported;
 mod weak;
 
 pub use instead::Instead;
@@ -138,8 +139,14 @@ pub enum KeyError {
         why: crate::base64url::InvalidBase64Url,
     },
     /// `kty` (or `crv`) names a kind of key this crate does not know.
-    #[error("unsupported key type or curve; RSA, EC (P-256, P-384, P-521), OKP (Ed25519) and oct are known")]
-    UnsupportedKind,
+    #[error(
+        "unsupported key type or curve{}; RSA, EC (P-256, P-384, P-521), OKP (Ed25519) and oct are known",
+        found.map(|found| format!(": it is {found}")).unwrap_or_default()
+    )]
+    UnsupportedKind {
+        /// Which, where it is one that people have.
+        found: Option<&'static str>,
+    },
     /// `alg` names an algorithm that is not in the table.
     #[error("the key names an {0}")]
     UnsupportedAlgorithm(#[from] crate::algorithm::UnsupportedAlgorithm),
@@ -235,7 +242,7 @@ impl KeyError {
             Self::WrongType(_) => "key_wrong_type",
             Self::MissingMember(_) => "key_missing_member",
             Self::MalformedMember(_) | Self::NotBase64Url { .. } => "key_malformed_member",
-            Self::UnsupportedKind => "key_unsupported_kind",
+            Self::UnsupportedKind { .. } => "key_unsupported_kind",
             Self::UnsupportedAlgorithm(_) => "key_unsupported_algorithm",
             Self::AlgorithmMismatch { .. } => "key_algorithm_mismatch",
             Self::NoAlgorithm => "key_no_algorithm",

@@ -7,7 +7,7 @@
 use super::{
     Instead, KeyError, PrivateKey, PublicKey,
     private::{Material, RsaMembers},
-    uncompressed_point,
+    uncompressed_point, unsupported,
 };
 use crate::algorithm::Curve;
 use base64::{
@@ -215,14 +215,14 @@ pub(super) fn from_pkcs8_der(der: &[u8]) -> Result<PrivateKey, KeyError> {
             let public = info.public_key.as_ref().and_then(BitStringRef::as_bytes);
             PrivateKey::from_ed25519(seed.as_bytes(), public)
         }
-        _ => Err(KeyError::UnsupportedKind),
+        other => Err(unsupported::of_oid(&other.to_string())),
     }
 }
 
 fn from_pkcs1_der(der: &[u8]) -> Result<PrivateKey, KeyError> {
     let key = RsaPrivateKey::<UintRef<'_>>::from_der(der).map_err(malformed)?;
     if key.other_prime_infos.is_some() {
-        return Err(KeyError::UnsupportedKind);
+        return Err(unsupported::many_primes());
     }
     let secret = |v: &UintRef<'_>| Zeroizing::new(v.as_bytes().to_vec());
     let crt = [&key.prime1, &key.prime2, &key.exponent1, &key.exponent2, &key.coefficient].map(secret);
@@ -239,11 +239,16 @@ fn from_sec1_der(der: &[u8], outer: Option<ObjectIdentifier>) -> Result<PrivateK
     let inner = key.parameters.and_then(|p| p.named_curve());
     let oid = match (outer, inner) {
         (Some(a), Some(b)) if a != b => return Err(KeyError::Inconsistent),
-        (a, b) => a.or(b).ok_or(KeyError::UnsupportedKind)?,
+        (a, b) => a.or(b).ok_or(KeyError::UnsupportedKind { found: None })?,
     };
-    let curve = Curve::from_oid(&oid.to_string()).ok_or(KeyError::UnsupportedKind)?;
+    let curve = named_curve(oid)?;
     let point = key.public_key.map(|point| split_point(curve, point)).transpose()?;
     PrivateKey::from_ec(curve, key.private_key, point)
+}
+
+fn named_curve(oid: ObjectIdentifier) -> Result<Curve, KeyError> {
+    let oid = oid.to_string();
+    Curve::from_oid(&oid).ok_or_else(|| unsupported::of_oid(&oid))
 }
 
 fn split_point(curve: Curve, point: &[u8]) -> Result<(&[u8], &[u8]), KeyError> {
@@ -262,13 +267,13 @@ fn from_spki_der(der: &[u8]) -> Result<PublicKey, KeyError> {
         RSA_ENCRYPTION => from_pkcs1_public_der(bits),
         EC_PUBLIC_KEY => {
             let oid = info.algorithm.parameters_oid().map_err(malformed)?;
-            let curve = Curve::from_oid(&oid.to_string()).ok_or(KeyError::UnsupportedKind)?;
+            let curve = named_curve(oid)?;
             let (x, y) = split_point(curve, bits)?;
             Ok(PublicKey::Ec { curve, x: x.to_vec(), y: y.to_vec() })
         }
         ED25519 if bits.len() == 32 => Ok(PublicKey::Ed25519 { x: bits.to_vec() }),
         ED25519 => Err(KeyError::Inconsistent),
-        _ => Err(KeyError::UnsupportedKind),
+        other => Err(unsupported::of_oid(&other.to_string())),
     }
 }
 

@@ -123,6 +123,12 @@ fn passes_over_a_certificate_beside_the_key_and_finds_none_in_a_certificate_alon
     }
     let request = openssl.text("req -new -key key.pem -subj /CN=test");
     assert_eq!(private_error(&request), KeyError::NoKeyFound(Instead::CertificateRequest));
+    // What a Windows machine exports, and a block that is whole and of some other kind.
+    openssl.run("req -x509 -key key.pem -subj /CN=test -days 1 -out cert.pem");
+    let bundle = openssl.text("crl2pkcs7 -nocrl -certfile cert.pem");
+    assert_eq!(private_error(&bundle), KeyError::NoKeyFound(Instead::Pkcs7));
+    let parameters = openssl.text("dhparam -dsaparam 512");
+    assert_eq!(private_error(&parameters), KeyError::NoKeyFound(Instead::Other));
 }
 
 #[test]
