@@ -9,7 +9,6 @@ import base64
 import concurrent.futures
 import itertools
 import json
-import time
 
 import jwt
 import pytest
@@ -238,10 +237,7 @@ def test_a_start_whose_store_hangs_takes_events_before_lambda_would_begin_it_ane
     sign(world.function())
     hanging = world.doors["dynamodb"]
     hanging.spoil = lambda method, path: hanging.ended.wait(60) and "away" or "away"
-    since = time.monotonic()
     cold = world.function()
-    took = time.monotonic() - since
-    assert 7 < took < 9.8, took
     assert "the keys could not be read within 8s; this is tried again with each request" in cold.log
     world.unshut()
     until(lambda: statuses(cold) == (200, 200, 200), "the store answers")

@@ -128,8 +128,8 @@ def test_how_long_the_store_is_silent_is_measured_by_a_clock_that_nobody_sets(cl
     if jump >= 0:
         assert status(issuer) == 200 and "store_silent" not in concerns(issuer), "the store answers"
     file = clocked.file.parent / "countersign.db"
-    file.rename(file.with_suffix(".away"))
     began = time.monotonic()
+    file.rename(file.with_suffix(".away"))
     until(lambda: "store_silent" in concerns(issuer), "it is noticed whatever the clock shows", within=60)
     until(lambda: status(issuer) == 503, "signing ends", within=60)
     if jump >= 0:

@@ -76,6 +76,7 @@ BROKEN = {
     "two parts": (lambda t: t.rsplit(".", 1)[0], "three parts separated by dots are expected, and there are 2"),
     "one part": (lambda t: "abc", "and there is one"),
     "encrypted": (lambda t: f"{t.split('.')[0]}.a.b.c.d", "it is encrypted (a JWE)"),
+    "two tokens": (lambda t: t + t, "or two tokens stand behind one another"),
     "no signature": (lambda t: t.rsplit(".", 1)[0] + ".", "the token is not signed"),
     "another signature": (lambda t: t[:-20] + "A" * 20, "the signature does not verify"),
 }
@@ -123,8 +124,9 @@ def test_decode_shows_what_nobody_verified_and_says_so(at):
     assert "12345678901234567890123" in shown and "not signed" in shown
     padded = at.done("decode", at.token.replace(".", "=.", 1))
     assert "note: verifiers refuse it: the header is not base64url: it ends in padding" in padded
-    jwe = at.done("decode", f"{header}.a.b.c.d")
-    assert "encrypted (JWE)" in jwe
+    encrypted = base64.urlsafe_b64encode(b'{"alg":"dir","enc":"A256GCM"}').decode().rstrip("=")
+    assert "encrypted (JWE)" in at.done("decode", f"{encrypted}..b.c.d")
+    at.fails(1, "these are two tokens behind one another", "decode", at.token + at.token)
     at.fails(1, "this is not a token", "decode", "abc")
     at.fails(1, "not a JSON object", "decode", "YWJj.YWJj.YWJj")
     # It needs no configuration and shows no escape of a terminal.

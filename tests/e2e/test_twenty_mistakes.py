@@ -6,6 +6,7 @@ Beside them are the messages with too little in them that were found on the way.
 """
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ def at(full_binary, tmp_path_factory):
     subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", world.folder / "ssh"], check=True)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", world.folder / "ssh25519"], check=True)
     write("other.pem", openssl("pkey", "-in", world.folder / "other.key", "-pubout"))
+    openssl("genpkey", "-quiet", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", world.folder / "pss.pem")
+    openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1", "-out", world.folder / "k1.pem")
+    write("bundle.p7b", openssl("crl2pkcs7", "-nocrl", "-certfile", world.folder / "certificate.pem"))
     subprocess.run(["openssl", "x509", "-in", world.folder / "certificate.pem", "-outform", "DER", "-out", world.folder / "certificate.der"], check=True)
     yield world
     world.end()
@@ -127,9 +131,26 @@ MISTAKES = [
     Mistake("12", 78, CHECK, "it is UTF-16, as Windows PowerShell", "w/wrong.toml", "save it as UTF-8", before=bytes_of("issuer = ''".encode("utf-16"))),
     Mistake("12", 78, CHECK, "it is not UTF-8 text", "w/wrong.toml", "name the file that was meant", before=bytes_of(b"\x7fELF\x02\x01\xfe\xff")),
     Mistake("12", 78, CHECK, "it is compressed", "w/wrong.toml", "unpack it first", before=bytes_of(b"\x1f\x8b\x08\x00\xff")),
+    Mistake("12", 78, CHECK, "it is UTF-16, or not text", "w/wrong.toml", "save it as UTF-8", before=bytes_of("issuer = ''".encode("utf-16-le"))),
+    Mistake("12", 78, CHECK, "this looks like JSON", "line 1, column 1", 'a configuration is TOML: name = "value"', before=bytes_of(b'{"issuer": "https://a.example"}')),
+    Mistake("12", 78, CHECK, "this looks like YAML", "line 2, column 6", 'a configuration is TOML: name = "value"', before=bytes_of(b"---\nissuer: https://a.example\n")),
+    Mistake("12", 78, CHECK, "this is PEM and not a configuration", "line 1, column 1", "`keys import`", before=lambda at: bytes_of((at.folder / "key.pem").read_bytes())(at)),
+    Mistake("12", 78, ["config", "check", "--config", "w"], "it is a folder", "/w cannot be read", "name the file in it", before=bytes_of(b"")),
     Mistake("13", 78, OWN, "unknown field `isuer`", "the environment variable COUNTERSIGN_ISUER", "did you mean `issuer`", env={"COUNTERSIGN_ISUER": "x"}),
     Mistake("14", 78, OWN, "there is no such setting", "the environment variable COUNTERSIGN_STORE_URL", "COUNTERSIGN_STORE__URL",
             env={"COUNTERSIGN_STORE_URL": "sqlite:x"}),
+    Mistake("14", 78, OWN, "there is no such setting", "the environment variable COUNTERSIGN_RINGS_DEFAULT_ALGORITHM", "write two underscores: COUNTERSIGN_RINGS__DEFAULT__ALGORITHM",
+            env={"COUNTERSIGN_RINGS_DEFAULT_ALGORITHM": "ES256"}),
+    Mistake("14", 78, OWN, "that is none either: unknown field `uri`", "the environment variable COUNTERSIGN_STORE_URI", "did you mean `url`?", env={"COUNTERSIGN_STORE_URI": "memory:"}),
+    Mistake("14", 78, OWN, "there is no such setting", "the environment variable COUNTERSIGN_LISTEN", "for server.listen write COUNTERSIGN_SERVER__LISTEN",
+            env={"COUNTERSIGN_LISTEN": "127.0.0.1:8080"}),
+    Mistake("14", 78, CHECK, "unknown field `listen`", "line 1, column 1", "`listen` is a setting of [server]", before=configured(lambda text: 'listen = "127.0.0.1:8080"\n' + text)),
+    Mistake("15", 78, CHECK, "expected a string and found a number", "server.listen", 'like "127.0.0.1:8080"',
+            before=configured(lambda text: re.sub(r'(?m)^listen = .*$', "listen = 8080", text))),
+    Mistake("15", 2, ["serve", "--listen", "::1:8080"], "an IPv6 address needs brackets", "--listen", "write [::1]:8080"),
+    Mistake("15", 2, ["serve", "--listen", "127.0.0.1:80800"], "80800 is not a port, which is at most 65535", "--listen", "write 127.0.0.1:8080"),
+    # RFC 5737: an address of nobody.
+    Mistake("15", 78, ["serve", "--listen", "192.0.2.1:8080"], "no network of this machine has this address", "cannot listen on 192.0.2.1:8080", "127.0.0.1:8080 is this machine alone"),
     Mistake("15", 2, ["serve", "--listen", "8080"], "is a port without an address", "--listen", "write 127.0.0.1:8080"),
     Mistake("15", 2, ["serve", "--listen", ":8080"], "has no address in front of the port", "--listen", "write 127.0.0.1:8080"),
     Mistake("15", 78, OWN, "has no address in front of the port", "the environment variable COUNTERSIGN_SERVER__LISTEN", "write 127.0.0.1:8080",
@@ -144,6 +165,9 @@ MISTAKES = [
     Mistake("19", 1, [*IMPORT, "ssh.pub"], "it is an OpenSSH public key", "ssh.pub", "the private key is in the file without .pub"),
     Mistake("19", 1, [*IMPORT, "ssh25519"], "it is an OpenSSH key", "ssh25519", "openssl genpkey -algorithm ED25519"),
     Mistake("19", 2, [*IMPORT, "certificate.der"], "it is DER", "certificate.der", "openssl x509 -inform DER"),
+    Mistake("18", 1, [*IMPORT, "pss.pem"], "it is an RSA key for PSS alone", "pss.pem", "openssl genrsa"),
+    Mistake("18", 1, [*IMPORT, "k1.pem"], "it is an EC key of the curve secp256k1", "k1.pem", "EC (P-256, P-384, P-521)"),
+    Mistake("19", 1, [*IMPORT, "bundle.p7b"], "it is PKCS#7", "bundle.p7b", "openssl pkcs7 -print_certs"),
     Mistake("20", 78, ["serve", "--config", "w/absent.toml"], "there is no configuration", "w/absent.toml", "countersign init --config"),
     # Those with too little in them.
     Mistake("env", 78, OWN, "found another AppID", "the environment variable JAAS_API_KID", "as the JaaS console shows it",

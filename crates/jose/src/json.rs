@@ -29,6 +29,9 @@ pub enum JsonError {
         /// Column, counted from 1.
         column: usize,
     },
+    /// U+FEFF in front, as some editors write it (RFC 8259 §8.1 forbids it to senders).
+    #[error("a byte order mark stands in front of the JSON; save or send it as UTF-8 without one")]
+    ByteOrderMark,
     /// A JSON value, but not an object.
     #[error("a JSON object is expected")]
     NotAnObject,
@@ -71,6 +74,9 @@ impl<'a> Object<'a> {
     }
 
     fn read(json: &'a str, inside: Inside) -> Result<Self, JsonError> {
+        if json.starts_with('\u{feff}') {
+            return Err(JsonError::ByteOrderMark);
+        }
         let found = Cell::new(None);
         let mut de = serde_json::Deserializer::from_str(json);
         let members = de
@@ -519,6 +525,7 @@ mod tests {
             assert!(matches!(error(json), JsonError::Malformed { .. }), "{json}");
         }
         assert!(matches!(Object::parse(b"{\"a\":\"\xff\"}", 4).unwrap_err(), JsonError::Malformed { .. }));
+        assert_eq!(error("\u{feff}{}"), JsonError::ByteOrderMark);
         assert!(matches!(Object::parse(b"\xff", 4).unwrap_err(), JsonError::Malformed { .. }));
     }
 }

@@ -189,7 +189,8 @@ struct Form(BTreeMap<String, String>);
 
 impl Form {
     fn parse(body: &Bytes) -> Result<Self, HttpError> {
-        if body.trim_ascii_start().starts_with(b"{") {
+        let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        if text.trim_ascii_start().starts_with(b"{") {
             return Err(HttpError::BadBody(JSON_AS_FORM));
         }
         let not_utf8 = || HttpError::BadBody("the form is not UTF-8");
