@@ -6,7 +6,7 @@
 use super::{
     meetings,
     raw::{RawClient, RawConfig, RawExchange},
-    resolve::{at, parse, positive},
+    values::{at, parse, positive},
 };
 use crate::{failure::Outcome, files};
 use countersign_issuer::{

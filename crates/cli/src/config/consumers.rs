@@ -5,7 +5,7 @@
 //! named in `consumers` each has to take what is signed; `other`, which is what a ring has that names none,
 //! stands for everything that is known and says nothing for sure.
 
-use super::{RingConfig, raw::RawRing, resolve::at};
+use super::{RingConfig, raw::RawRing, values::at};
 use crate::failure::{Outcome, refused};
 use countersign_consumers::{Consumer, refusing, taken_by};
 use countersign_jose::Algorithm;

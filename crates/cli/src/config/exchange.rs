@@ -8,9 +8,9 @@ use super::{
     grants::{BY_RULE, REFRESH},
     id_jags, meetings,
     raw::{RawClient, RawConfig, RawExchange, RawMode},
-    resolve::{at, parse, positive},
     subjects, uploads,
     upstream::{RawUpstream, check_redirects, upstream},
+    values::{at, parse, positive},
 };
 use crate::failure::{Failure, Outcome, configuration};
 use countersign_gateway::settings::{RawTrust, Surroundings, trusted};

@@ -6,7 +6,7 @@
 use super::{
     exchange,
     raw::{RawAssertions, RawClient, RawConfig, RawExchange},
-    resolve::{at, duration, parse},
+    values::{at, duration, parse},
     workloads,
 };
 use crate::{failure::Outcome, files};

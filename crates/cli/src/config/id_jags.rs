@@ -5,7 +5,7 @@
 
 use super::{
     raw::{RawConfig, RawExchange},
-    resolve::at,
+    values::at,
 };
 use crate::failure::Outcome;
 use countersign_grants::{ID_JAG_TYP, IdJagTarget};

@@ -6,7 +6,8 @@
 
 use super::{
     raw::{RawClient, RawConfig, RawExchange, RawJaasGrant, RawJitsiGrant, RawJitsiProfile, RawMeeting},
-    resolve::{OutsideKey, at, parse},
+    resolve::OutsideKey,
+    values::{at, parse},
 };
 use crate::failure::{Failure, Outcome};
 use countersign_grants::{Expression, MeetingTerms, UserMember};

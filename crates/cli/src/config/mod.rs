@@ -9,6 +9,7 @@ mod consumers;
 mod exchange;
 mod grants;
 mod id_jags;
+mod jaas_key;
 mod location;
 mod meetings;
 mod place;
@@ -20,15 +21,17 @@ mod sealing;
 mod subjects;
 mod uploads;
 mod upstream;
+mod values;
 mod webhooks;
 mod workloads;
 
+pub(crate) use jaas_key::JaasKey;
 pub(crate) use location::Location;
 #[cfg(feature = "lambda")]
 pub(crate) use raw::RawPublish;
 pub(crate) use raw::{RawClient, RawConfig, RawJitsiProfile};
 pub(crate) use reference::{json_schema, markdown};
-pub(crate) use resolve::{Config, JaasKey, Limits, OutsideKey, RingConfig};
+pub(crate) use resolve::{Config, Limits, OutsideKey, RingConfig};
 pub(crate) use sealing::SealingRef;
 
 use crate::{

@@ -1,15 +1,17 @@
 //! Raw → resolved: every text becomes what it stands for, and what cannot work is refused with the key that is wrong.
 
 use super::{
-    clients, consumers, grants, id_jags, meetings,
+    JaasKey, clients, consumers, grants, id_jags, meetings,
     raw::{RawAccessTokenTyp, RawConfig, RawFirstKeys, RawRing, RawSigner, RawStore, jaas_ring},
     rotation,
     sealing::SealingRef,
-    uploads, webhooks,
+    uploads,
+    values::{at, duration, jaas_app_id, parse, rate},
+    webhooks,
 };
 use crate::{
     address,
-    failure::{Failure, Outcome, configuration, refused},
+    failure::{Outcome, configuration, refused},
     kms,
     stores::FirstKeys,
 };
@@ -18,26 +20,21 @@ use countersign_gateway::settings::{GateConfig, Surroundings};
 use countersign_grants::Grants;
 use countersign_issuer::{
     AccessTokenProfile, AccessTokenTyp, Clients, HttpIssuer, IdJagProfile, IssuerUrl, JaasProfile,
-    JwksCertificates, JwtProfile, Profile, RequestLimits, SignatureLimits, TokenEndpoint,
-    http::{Rate, RateLimits},
-    is_jaas_app_id, is_jaas_kid,
+    JwksCertificates, JwtProfile, Profile, RequestLimits, SignatureLimits, TokenEndpoint, http::RateLimits,
 };
-use countersign_jose::{Algorithm, KeySize, MAX_CLAIMS_DEPTH, PrivateKey, SigningKey};
-use countersign_keyring::{KeyPlace, LocalSigner, RingName, RingSpec, RotationPolicy, Signer};
-use countersign_settings::{Environment, SecretRef, duration};
+use countersign_jose::{KeySize, MAX_CLAIMS_DEPTH};
+use countersign_keyring::{KeyPlace, RingName, RingSpec, RotationPolicy, Signer};
+use countersign_settings::Environment;
 use countersign_webhooks::JaasWebhookSettings;
 use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Display,
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    ops::RangeInclusive,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use zeroize::Zeroizing;
 
 /// The configuration, ready for use.
 #[derive(Debug)]
@@ -102,14 +99,6 @@ pub(crate) struct RingConfig {
 pub(crate) struct OutsideKey {
     pub(crate) ring: RingName,
     pub(crate) signer: Arc<dyn Signer>,
-}
-
-/// A JaaS key that came from the environment and is in no store.
-#[derive(Debug, Clone)]
-pub(crate) struct JaasKey {
-    pub(crate) ring: RingName,
-    pub(crate) signer: Arc<dyn Signer>,
-    pub(crate) profile: JaasProfile,
 }
 
 impl Config {
@@ -294,8 +283,8 @@ pub(super) fn resolve(
     if max_stale_signing < refresh * 3 {
         let why = format!(
             "{} is less than three times store.refresh, {}; one slow answer would stop /sign",
-            duration::words(max_stale_signing),
-            duration::words(refresh)
+            countersign_settings::duration::words(max_stale_signing),
+            countersign_settings::duration::words(refresh)
         );
         return Err(at("store.max_stale_signing", why));
     }
@@ -369,99 +358,6 @@ fn first_keys(store: &RawStore) -> FirstKeys {
         RawFirstKeys::Refuse if store.url == "memory:" => FirstKeys::Create,
         RawFirstKeys::Refuse => FirstKeys::Refuse,
     }
-}
-
-pub(super) fn at(key: &str, why: impl Display) -> Failure {
-    configuration(format!("{key}: {why}"))
-}
-
-pub(super) fn parse<T: std::str::FromStr<Err: Display>>(key: &str, text: &str) -> Outcome<T> {
-    text.parse().map_err(|why| at(key, why))
-}
-
-/// A time, within the range of its setting.
-pub(super) fn duration(key: &str, text: &str) -> Outcome<Duration> {
-    let range = RANGES.iter().find(|(name, _)| *name == key).map(|(_, range)| range.clone());
-    duration::parse_within(text, range.unwrap_or(Duration::ZERO..=duration::LONGEST))
-        .map_err(|why| at(key, why))
-}
-
-/// A time that must not be nothing.
-pub(super) fn positive(key: &str, text: &str) -> Outcome<Duration> {
-    let time = duration(key, text)?;
-    if time.is_zero() { Err(at(key, "must be above 0")) } else { Ok(time) }
-}
-
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-const HOUR: Duration = seconds(3600);
-const DAY: Duration = seconds(24 * 3600);
-const MONTH: Duration = seconds(30 * 24 * 3600);
-/// Below it, a client on a slow network could never be served.
-const LEAST_LIMIT: Duration = Duration::from_millis(100);
-
-/// Settings with a range of their own; all others may be from 0 to `duration::LONGEST`.
-const RANGES: [(&str, RangeInclusive<Duration>); 16] = [
-    ("webhooks.jaas.window", seconds(60)..=DAY),
-    ("dpop.window", seconds(1)..=countersign_verifier::dpop::MAX_WINDOW),
-    ("refresh.grace", Duration::ZERO..=seconds(600)),
-    ("refresh.idle", seconds(1)..=seconds(400 * 24 * 3600)),
-    ("refresh.absolute", seconds(1)..=seconds(400 * 24 * 3600)),
-    ("store.refresh", Duration::ZERO..=DAY),
-    ("store.max_stale", Duration::ZERO..=MONTH),
-    ("store.max_stale_signing", Duration::ZERO..=MONTH),
-    ("tokens.backdate", Duration::ZERO..=HOUR),
-    ("jwks.max_age", Duration::ZERO..=MONTH),
-    ("rotation.observe_every", Duration::ZERO..=HOUR),
-    ("rotation.skew", Duration::ZERO..=DAY),
-    ("limits.request_time", LEAST_LIMIT..=HOUR),
-    ("limits.idle_time", LEAST_LIMIT..=DAY),
-    ("limits.write_time", LEAST_LIMIT..=HOUR),
-    ("server.drain", Duration::ZERO..=HOUR),
-];
-
-/// So many requests in a time are counted one by one; more would be no limit at all.
-const MOST_REQUESTS: u32 = 1_000_000_000;
-
-fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let parsed = text.split_once('/').and_then(|(number, per)| {
-        let per = match per {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return None,
-        };
-        let requests = number.parse::<NonZeroU32>().ok().filter(|number| number.get() <= MOST_REQUESTS)?;
-        Some(Rate { requests, per: Duration::from_secs(per) })
-    });
-    parsed.map(Some).ok_or_else(|| {
-        at(
-            key,
-            format!("{text:?} is not a rate; write 100/s, 600/m, 1000/h or off, and at most {MOST_REQUESTS}"),
-        )
-    })
-}
-
-/// An AppID of 8x8. One that was copied from an example or cut by a page would be refused by 8x8 alone, later.
-pub(super) fn jaas_app_id(key: &str, text: &str) -> Outcome<String> {
-    if is_jaas_app_id(text) {
-        return Ok(text.to_owned());
-    }
-    let odd = text.chars().find(|c| !is_jaas_app_id(&c.to_string()));
-    let found = match odd {
-        Some(c) => format!("found {c:?} in it"),
-        None if text.is_empty() => "found nothing".to_owned(),
-        None => format!("found {} characters", text.chars().count()),
-    };
-    // What stands there by mistake may be a key, so the rest of it is not repeated.
-    let why =
-        "must be the AppID of the JaaS console (API keys), vpaas-magic-cookie- and 32 digits and letters";
-    Err(at(key, format!("{why}; {found}")))
 }
 
 fn gate(raw: &RawConfig, folder: &Path, environment: &Environment) -> Outcome<Option<GateConfig>> {
@@ -585,54 +481,4 @@ fn kms_replicas(name: &str, ring: &RawRing) -> Outcome<Vec<String>> {
         }
     }
     Ok(ring.kms_replicas.clone())
-}
-
-/// `docker --env-file` and some panels keep the quotation marks that a shell would take off.
-fn without_quotes(text: &str) -> &str {
-    let text = text.trim();
-    let inside = |mark: char| text.strip_prefix(mark)?.strip_suffix(mark);
-    inside('"').or_else(|| inside('\'')).unwrap_or(text)
-}
-
-impl JaasKey {
-    /// The three variables of the Lambda function this replaces: they are enough, without any file.
-    pub(crate) fn from_environment(environment: &Environment) -> Outcome<Option<Self>> {
-        let Some(app_id) = environment.get("JAAS_APP_ID") else { return Ok(None) };
-        let need = |name: &str| {
-            environment.get(name).ok_or_else(|| {
-                let missing = environment.why_missing(name);
-                at(name, format!("{missing}, and JAAS_APP_ID is; profile jaas needs JAAS_APP_ID, JAAS_API_KID and PRIVATE_KEY"))
-            })
-        };
-        let (kid, pem) = (need("JAAS_API_KID")?, need("PRIVATE_KEY")?);
-        let (app_id, kid) = (without_quotes(app_id), without_quotes(kid));
-        let app_id = jaas_app_id("JAAS_APP_ID", app_id)?;
-        let elsewhere = pem.parse().ok().filter(SecretRef::is_remote);
-        let pem = match elsewhere {
-            Some(reference) => {
-                reference.read(&environment.folder, environment).map_err(|why| at("PRIVATE_KEY", why))?
-            }
-            None => Zeroizing::new(pem.to_owned()),
-        };
-        if !is_jaas_kid(kid, &app_id) {
-            // A private key may stand there by mistake, so nothing of it is repeated.
-            let found = match kid.split_once('/') {
-                None => "found no slash in it",
-                Some((app, _)) if app != app_id => {
-                    "found another AppID than that of JAAS_APP_ID in front of the slash"
-                }
-                Some(_) => "found no plain key id behind the slash",
-            };
-            let why = "must be the AppID (JAAS_APP_ID), a slash and the key id, as the JaaS console shows it under API keys";
-            return Err(at("JAAS_API_KID", format!("{why}; {found}")));
-        }
-        let key = PrivateKey::from_pem(&pem).map_err(|why| at("PRIVATE_KEY", why))?;
-        let key = SigningKey::new(&key, Algorithm::RS256).map_err(|why| at("PRIVATE_KEY", why))?;
-        let ring: RingName = parse("profiles.jaas.ring", &jaas_ring())?;
-        Ok(Some(Self {
-            profile: JaasProfile { app_id, ring: ring.clone() },
-            signer: Arc::new(LocalSigner::new(kid.to_owned(), key)),
-            ring,
-        }))
-    }
 }

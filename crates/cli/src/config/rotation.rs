@@ -3,7 +3,7 @@
 use super::{
     Config,
     raw::{RawConfig, RawRing},
-    resolve::{at, duration},
+    values::{at, duration},
 };
 use crate::failure::Outcome;
 use countersign_consumers::{Certainty, Consumer};

@@ -3,7 +3,7 @@
 //! Two rules may have one provider when they ask the same one: the same issuer, or the same place whatever the application.
 //! Where two places have the same users (the ID tokens of a login server and its introspection, say), a rule says so by name.
 
-use super::{exchange::name, raw::RawExchange, resolve::at};
+use super::{exchange::name, raw::RawExchange, values::at};
 use crate::failure::Outcome;
 use countersign_grants::ExchangeRule;
 

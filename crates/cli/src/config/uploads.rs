@@ -5,7 +5,7 @@
 
 use super::{
     raw::{RawClient, RawConfig, RawExchange, RawUpload},
-    resolve::at,
+    values::at,
 };
 use crate::failure::Outcome;
 use countersign_grants::UploadTerms;
@@ -139,7 +139,7 @@ fn check_clients(
 mod left_out {
     use super::{check_clients, lifetime};
     use crate::{
-        config::{raw::RawConfig, resolve::at},
+        config::{raw::RawConfig, values::at},
         failure::Outcome,
     };
     use countersign_gateway::settings::Surroundings;
@@ -166,7 +166,7 @@ mod built_in {
     use crate::{
         config::{
             raw::{RawClient, RawConfig, RawUpload},
-            resolve::{at, duration, parse},
+            values::{at, duration, parse},
         },
         failure::Outcome,
     };

@@ -2,7 +2,7 @@
 
 use super::{
     raw::RawExchange,
-    resolve::{at, duration, parse},
+    values::{at, duration, parse},
 };
 use crate::failure::Outcome;
 use countersign_gateway::settings::Surroundings;

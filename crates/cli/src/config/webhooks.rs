@@ -4,7 +4,7 @@
 
 use super::{
     raw::RawConfig,
-    resolve::{at, duration, jaas_app_id, parse},
+    values::{at, duration, jaas_app_id, parse},
 };
 use crate::failure::Outcome;
 use countersign_settings::{Environment, SecretRef};

@@ -7,8 +7,8 @@
 use super::{
     exchange,
     raw::{RawClient, RawConfig, RawExchange, RawWorkload},
-    resolve::at,
     upstream::RawUpstream,
+    values::at,
 };
 use crate::failure::{Outcome, configuration};
 use countersign_gateway::settings::{RawTrust, Surroundings, trusted};

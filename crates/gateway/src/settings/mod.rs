@@ -6,7 +6,9 @@ mod dpop;
 mod drop_in;
 mod raw;
 mod resolve;
+mod trust;
 
 pub use drop_in::{DropInError, choose, drop_in, resolve_chosen};
 pub use raw::{RawCredentials, RawGate, RawGateDpop, RawProxies, RawResource, RawRoute, RawTrust};
-pub use resolve::{GateConfig, SettingError, Surroundings, resolve, trusted};
+pub use resolve::{GateConfig, SettingError, Surroundings, resolve};
+pub use trust::trusted;
