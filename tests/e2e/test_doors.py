@@ -78,7 +78,8 @@ STRICT = {
 }
 #: Parts of a token that can be shown although no verifier takes it.
 SHOWN = {"padding", "padded header", "the other alphabet", "a cut signature", "two parts", "encrypted", "no signature", "another signature"}
-NOT_SHOWN = {"another character": "character 1", "a quotation mark": "quotation mark", "one part": "this is not a token"}
+NOT_SHOWN = {"another character": "character 1", "a quotation mark": "quotation mark", "one part": "this is not a token",
+             "two tokens": "these are two tokens behind one another"}
 NOBODY = "invalid_client"
 
 

@@ -75,7 +75,8 @@ BROKEN = {
     "a cut signature": (lambda t: t[:-1], "the signature of the token is not base64url: it is cut short"),
     "two parts": (lambda t: t.rsplit(".", 1)[0], "three parts separated by dots are expected, and there are 2"),
     "one part": (lambda t: "abc", "and there is one"),
-    "encrypted": (lambda t: f"{t.split('.')[0]}.a.b.c.d", "it is encrypted (a JWE)"),
+    # {"alg":"dir","enc":"A256GCM"}
+    "encrypted": (lambda t: "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..a.b.c", "it is encrypted (a JWE)"),
     "two tokens": (lambda t: t + t, "or two tokens stand behind one another"),
     "no signature": (lambda t: t.rsplit(".", 1)[0] + ".", "the token is not signed"),
     "another signature": (lambda t: t[:-20] + "A" * 20, "the signature does not verify"),

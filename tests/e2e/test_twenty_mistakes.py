@@ -133,7 +133,7 @@ MISTAKES = [
     Mistake("12", 78, CHECK, "it is compressed", "w/wrong.toml", "unpack it first", before=bytes_of(b"\x1f\x8b\x08\x00\xff")),
     Mistake("12", 78, CHECK, "it is UTF-16, or not text", "w/wrong.toml", "save it as UTF-8", before=bytes_of("issuer = ''".encode("utf-16-le"))),
     Mistake("12", 78, CHECK, "this looks like JSON", "line 1, column 1", 'a configuration is TOML: name = "value"', before=bytes_of(b'{"issuer": "https://a.example"}')),
-    Mistake("12", 78, CHECK, "this looks like YAML", "line 2, column 6", 'a configuration is TOML: name = "value"', before=bytes_of(b"---\nissuer: https://a.example\n")),
+    Mistake("12", 78, CHECK, "this looks like YAML", "line 1, column 4", 'a configuration is TOML: name = "value"', before=bytes_of(b"---\nissuer: https://a.example\n")),
     Mistake("12", 78, CHECK, "this is PEM and not a configuration", "line 1, column 1", "`keys import`", before=lambda at: bytes_of((at.folder / "key.pem").read_bytes())(at)),
     Mistake("12", 78, ["config", "check", "--config", "w"], "it is a folder", "/w cannot be read", "name the file in it", before=bytes_of(b"")),
     Mistake("13", 78, OWN, "unknown field `isuer`", "the environment variable COUNTERSIGN_ISUER", "did you mean `issuer`", env={"COUNTERSIGN_ISUER": "x"}),
