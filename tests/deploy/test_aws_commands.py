@@ -87,12 +87,13 @@ def test_an_http_api_gets_its_own_authorizer_with_issuer_audience_and_a_scope(mi
     assert (changed["AuthorizationType"], changed["AuthorizationScopes"]) == ("JWT", ["orders:read"])
 
 
-def test_an_http_api_gets_ours_with_the_route_among_its_identity_sources(ministack, run, function):
+def test_an_http_api_gets_ours_with_method_and_path_among_its_identity_sources(ministack, run, function):
     variables = http_api(ministack, "HTTP", "GET /orders")
     run("http-api", "ours", **variables)
     made = authorizer(ministack, variables)
     assert (made["AuthorizerType"], made["AuthorizerPayloadFormatVersion"], made["EnableSimpleResponses"]) == ("REQUEST", "2.0", True)
-    assert set(made["IdentitySource"]) == {"$request.header.Authorization", "$context.routeKey"} and function in made["AuthorizerUri"]
+    assert set(made["IdentitySource"]) == {"$request.header.Authorization", "$context.httpMethod", "$context.path"}
+    assert function in made["AuthorizerUri"]
 
 
 def test_a_rest_api_gets_ours_and_may_ask_it(ministack, run, function):

@@ -242,18 +242,50 @@ def warnings(one, text):
     return [record for record in one.records() if record["level"] == "WARN" and text in record.get("message", "")]
 
 
-def test_a_cached_answer_that_would_count_for_all_routes_is_warned_of_once(authorizer, server):
+def routed(key, *sources, method="GET", path="/request"):
+    """An event of an HTTP API for this route, whose identity sources have these values beside the token, and of `PATH` the path."""
+    token = AUTH0.token()
+    text, sources = json.loads(event("http-v2", token)), [path if source == "PATH" else source for source in sources]
+    text |= {"routeKey": key, "rawPath": path, "identitySource": [f"Bearer {token}", *sources]}
+    text["requestContext"] |= {"routeKey": key, "http": text["requestContext"]["http"] | {"method": method, "path": path}}
+    return json.dumps(text)
+
+
+RULES = '\n[[gate.routes]]\npath = "/orders/**"\n[[gate.routes]]\npath = "/**"\nany_scope = ["admin"]\n'
+
+
+@pytest.mark.parametrize(
+    "route, sources, says",
+    [
+        ("GET /orders/7", ["GET /orders/7"], None),
+        ("$default", ["GET", "PATH"], None),
+        ("ANY /{proxy+}", ["GET", "PATH"], None),
+        ("GET /orders/7", [], "opens all others"),
+        ("ANY /{proxy+}", ["ANY /{proxy+}"], "of this route"),
+        ("$default", ["$default"], "of this route"),
+        ("GET /orders/{id}", ["GET /orders/{id}"], "of this route"),
+    ],
+)
+def test_a_yes_that_would_be_remembered_for_other_requests_is_warned_of_once(route, sources, says, authorizer, server):
     trust = AUTH0.trust | {"keys_url": server.url()}
-    one = authorizer(configuration(trust, gate=COOKIE) + '\n[[gate.routes]]\npath = "/**"\n').start()
-    # With $context.routeKey among its identity sources there is nothing to warn of.
-    assert one.ask(AUTH0.token(), "http-v2").let_in
-    assert warnings(one, "$context.routeKey") == []
+    one = authorizer(configuration(trust, gate=COOKIE) + RULES).start()
     for _ in range(3):
-        assert one.ask(AUTH0.token(), "http-v2-cookie").let_in
-    assert len(warnings(one, "$context.routeKey")) == 1
-    plain = authorizer(configuration(trust, gate=COOKIE)).start()
-    assert plain.ask(AUTH0.token(), "http-v2-cookie").let_in
-    assert warnings(plain, "$context.routeKey") == []
+        assert one.invoke(routed(route, *sources, path="/orders/7")).let_in
+    assert not one.invoke(routed(route, *sources, path="/admin")).let_in
+    warned = warnings(one, "identity source")
+    assert len(warned) == (0 if says is None else 1), warned
+    if warned:
+        assert says in warned[0]["message"] and 'gate.http_api_response = "policy"' in warned[0]["message"]
+        assert warned[0].get("route") == (route if says == "of this route" else None)
+
+
+def test_a_yes_that_is_right_for_all_requests_is_not_warned_of(authorizer, server):
+    trust = AUTH0.trust | {"keys_url": server.url()}
+    # Without rules a token opens everything; a policy says what it opens.
+    policies = {"COUNTERSIGN_GATE__HTTP_API_RESPONSE": "policy"}
+    for one in [authorizer(configuration(trust, gate=COOKIE)), authorizer(configuration(trust, gate=COOKIE) + RULES, policies)]:
+        assert one.start().invoke(routed("$default", path="/orders/7")).error is None
+        assert warnings(one, "identity source") == []
 
 
 def test_rules_that_no_policy_can_say_are_warned_of_once(authorizer, server):

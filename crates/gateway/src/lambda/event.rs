@@ -47,6 +47,17 @@ impl Shape {
     }
 }
 
+/// For which requests of a caller API Gateway remembers a yes or no, by the identity sources that an event shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remembered<'e> {
+    /// For those of one method and path.
+    ForOne,
+    /// For all of this route, which stands for several methods or paths.
+    ForRoute(&'e str),
+    /// For all routes of the authorizer.
+    ForAll,
+}
+
 /// What an answer says: a policy for the caller, or yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -120,6 +131,8 @@ struct Context<'a> {
 struct Http<'a> {
     #[serde(borrow, default)]
     method: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    path: Option<Text<'a>>,
 }
 
 impl<'a> Event<'a> {
@@ -183,10 +196,25 @@ impl<'a> Event<'a> {
         text(&self.request_context.as_ref()?.request_id)
     }
 
-    /// Whether the route is among the identity sources, so that answers are cached for each route apart.
-    pub(super) fn is_cached_per_route(&self) -> bool {
-        let Some(route) = text(&self.route_key) else { return false };
-        self.identity_source.as_ref().is_some_and(|sources| sources.has(route))
+    /// For which requests the answer to this one is remembered. Only the values of the identity sources are in an event, so they
+    /// are compared with what `$context.routeKey`, `$context.httpMethod` and `$context.path` are in it.
+    pub(super) fn remembered(&self) -> Remembered<'_> {
+        let is_source = |value: Option<&str>| {
+            value.is_some_and(|value| self.identity_source.as_ref().is_some_and(|sources| sources.has(value)))
+        };
+        let http = self.request_context.as_ref().and_then(|context| context.http.as_ref());
+        let route = text(&self.route_key).filter(|route| is_source(Some(route)));
+        // `GET /orders/{id}`, `ANY /{proxy+}` or `$default`.
+        let (verb, resource) = route.and_then(|route| route.split_once(' ')).unwrap_or(("ANY", "{}"));
+        let one_method = verb != "ANY" || is_source(http.and_then(|http| text(&http.method)));
+        let one_path = !resource.contains('{')
+            || is_source(text(&self.raw_path))
+            || is_source(http.and_then(|http| text(&http.path)));
+        match route {
+            _ if one_method && one_path => Remembered::ForOne,
+            Some(route) => Remembered::ForRoute(route),
+            None => Remembered::ForAll,
+        }
     }
 
     /// The request it is about. Where the answer is a policy, the ARN says method and path: it is what API Gateway compares
@@ -281,7 +309,8 @@ impl<'a> Event<'a> {
         let path = text(&self.raw_path).unwrap_or_default();
         let Some(context) = &self.request_context else { return path };
         let (stage, domain) = (text(&context.stage), text(&context.domain_name).unwrap_or_default());
-        match stage.filter(|stage| *stage != "$default" && domain.contains(".execute-api.")) {
+        let named = |stage: &&str| !stage.is_empty() && *stage != "$default";
+        match stage.filter(named).filter(|_| domain.contains(".execute-api.")) {
             Some(stage) => match path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)) {
                 Some("") => "/",
                 Some(rest) if rest.starts_with('/') => rest,
@@ -414,5 +443,43 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             }
         }
         deserializer.deserialize_any(PairsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_is_for_one_request_only_if_the_identity_sources_name_its_method_and_path() {
+        use Remembered::{ForAll, ForOne, ForRoute};
+        for (route, sources, expected) in [
+            ("GET /orders/7", &["Bearer t", "GET /orders/7"][..], ForOne),
+            ("GET /orders/7", &["Bearer t"], ForAll),
+            ("GET /orders/7", &["Bearer t", "GET"], ForAll),
+            ("GET /orders/7", &["Bearer t", "/test/orders/7"], ForAll),
+            ("GET /orders/7", &["Bearer t", "GET", "/test/orders/7"], ForOne),
+            ("GET /orders/{id}", &["Bearer t", "GET /orders/{id}"], ForRoute("GET /orders/{id}")),
+            ("GET /orders/{id}", &["Bearer t", "GET /orders/{id}", "/test/orders/7"], ForOne),
+            ("ANY /orders/7", &["Bearer t", "ANY /orders/7"], ForRoute("ANY /orders/7")),
+            ("ANY /orders/7", &["Bearer t", "ANY /orders/7", "GET"], ForOne),
+            ("ANY /{proxy+}", &["Bearer t", "ANY /{proxy+}"], ForRoute("ANY /{proxy+}")),
+            ("GET /{proxy+}", &["Bearer t", "GET /{proxy+}", "GET"], ForRoute("GET /{proxy+}")),
+            ("ANY /{proxy+}", &["Bearer t", "GET", "/test/orders/7"], ForOne),
+            ("$default", &["Bearer t", "$default"], ForRoute("$default")),
+            ("$default", &["Bearer t", "$default", "GET", "/test/orders/7"], ForOne),
+        ] {
+            let event = json!({
+                "type": "REQUEST", "version": "2.0", "routeKey": route, "rawPath": "/test/orders/7", "identitySource": sources,
+                "requestContext": { "http": { "method": "GET", "path": "/test/orders/7" } },
+            });
+            let text = event.to_string();
+            let event = Event::parse(text.as_bytes()).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(event.remembered(), expected, "{route} {sources:?}");
+        }
+        let none =
+            Event::parse(br#"{"routeKey":"$default","identitySource":null}"#).unwrap_or_else(|_| panic!());
+        assert_eq!(none.remembered(), ForAll);
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 use arn::{MethodArn, covers};
 use countersign_jose::{ClaimName, Timestamp};
 use countersign_verifier::{Accepted, Check, Verdict};
-use event::{Event, Form};
+use event::{Event, Form, Remembered};
 use policies::Policies;
 use policy::Policy;
 use reply::Answer;
@@ -93,7 +93,7 @@ impl Default for ApiSettings {
 pub struct Authorizer {
     gate: Gate,
     settings: ApiSettings,
-    cached_for_all_routes: Once,
+    remembered_for_others: Once,
     policies: Policies,
 }
 
@@ -121,7 +121,7 @@ pub struct Outcome {
 impl Authorizer {
     /// An authorizer that asks this gate.
     pub fn new(gate: Gate, settings: ApiSettings) -> Self {
-        Self { gate, settings, cached_for_all_routes: Once::default(), policies: Policies::default() }
+        Self { gate, settings, remembered_for_others: Once::default(), policies: Policies::default() }
     }
 
     /// The gate it asks.
@@ -169,10 +169,10 @@ impl Authorizer {
         mut checks: Option<&mut Vec<Check>>,
     ) -> Outcome {
         let arn = event.arn(shape);
-        if shape == Shape::HttpV2 {
-            self.warn_if_cached_for_all_routes(event);
-        }
         let form = self.form(shape);
+        if shape == Shape::HttpV2 && form == Form::Simple {
+            self.warn_if_remembered_for_others(event);
+        }
         let mut facts = event.facts(shape, arn.as_ref(), form);
         if shape != Shape::AppSync && self.settings.answers == Answers::Remembered {
             facts.no_proofs.get_or_insert(
@@ -269,15 +269,28 @@ impl Authorizer {
         decision
     }
 
-    /// An HTTP API uses a cached simple response for all routes of the authorizer, unless `$context.routeKey` is among the
-    /// identity sources.
-    fn warn_if_cached_for_all_routes(&self, event: &Event<'_>) {
-        let per_route = self.gate.routes() != Route::any_token();
-        if per_route && !event.is_cached_per_route() && self.cached_for_all_routes.is_first() {
-            tracing::warn!(
-                "route rules are configured, but $context.routeKey is not an identity source of this HTTP API's authorizer: \
-                 with caching, an answer for one route is used for all; add it, or set the TTL to 0"
-            );
+    /// An HTTP API gives a simple response that it remembers to every request with the same identity sources: without the
+    /// route among them on all routes of the authorizer, and with it on every method and path that the route stands for.
+    fn warn_if_remembered_for_others(&self, event: &Event<'_>) {
+        if self.gate.routes() == Route::any_token() {
+            return;
+        }
+        match event.remembered() {
+            Remembered::ForOne => {}
+            _ if !self.remembered_for_others.is_first() => {}
+            Remembered::ForRoute(route) => tracing::warn!(
+                route,
+                "route rules are configured, and the identity source $context.routeKey does not tell the requests of this route \
+                 apart: with caching, a yes to one of its methods and paths opens all others to the same token; answer with \
+                 policies (gate.http_api_response = \"policy\", and no simple responses in the authorizer), or add \
+                 $context.httpMethod and $context.path to the identity sources"
+            ),
+            Remembered::ForAll => tracing::warn!(
+                "route rules are configured, but neither $context.routeKey nor $context.httpMethod with $context.path is an \
+                 identity source of this HTTP API's authorizer: with caching, a yes on one route opens all others to the same \
+                 token; answer with policies (gate.http_api_response = \"policy\", and no simple responses in the authorizer), or \
+                 add $context.httpMethod and $context.path to the identity sources"
+            ),
         }
     }
 }
