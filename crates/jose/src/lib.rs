@@ -43,7 +43,7 @@ pub use explain::{Check, Verdict, bytes, excerpt, quoted, shown_instant, shown_j
 pub use hex::hex;
 pub use key::{
     Instead, Jwk, KeyError, KeySize, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, PublicJwk, PublicKey,
-    Skipped, SymmetricKey, Weakness, check_kid,
+    Skipped, SymmetricKey, Weakness, check_kid, unpacked_pem,
 };
 pub use keyset::KeySet;
 pub use sign::{EncodedHeader, Header, SigningInput, SigningKey};

@@ -16,6 +16,7 @@ mod weak;
 
 pub use instead::Instead;
 pub use jwk::{Jwk, MAX_KEYS, PublicJwk, Skipped};
+pub use pem::unpacked_pem;
 pub use private::{KeySize, PrivateKey, SymmetricKey};
 pub(crate) use private::{Material, parse_public};
 pub use weak::Weakness;

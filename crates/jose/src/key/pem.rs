@@ -122,9 +122,7 @@ impl PublicKey {
 /// Finds the one key in a PEM text: as it is, in one line with `\n` for line ends, or as base64 of the whole text, which is
 /// how people bring one through an environment that keeps no line ends.
 fn only_key(text: &str) -> Result<Block, KeyError> {
-    let decoded = whole_as_base64(text);
-    let text = decoded.as_deref().map_or(text, String::as_str);
-    let unescaped = unescape(text);
+    let unescaped = unpacked_pem(text);
     let none = || KeyError::NoKeyFound(Instead::of(&unescaped));
     let blocks = ::pem::parse_many(unescaped.as_bytes()).map_err(|_| none())?;
     let mut found = None;
@@ -150,6 +148,13 @@ fn only_key(text: &str) -> Result<Block, KeyError> {
         }
     }
     found.ok_or_else(none)
+}
+
+/// A PEM text with its line ends: as it is, of one line with `\n` for line ends, or of base64 of the whole text. Keys are read so
+/// ([`PublicKey::from_pem`]); this is for what has other things than keys in it.
+pub fn unpacked_pem(text: &str) -> Zeroizing<String> {
+    let decoded = whole_as_base64(text);
+    unescape(decoded.as_deref().map_or(text, String::as_str))
 }
 
 /// The text that `text` is the base64 of, if that is PEM. Wrapped lines, padding or none, either alphabet.

@@ -10,11 +10,12 @@ use crate::fetch::FetchError;
 use countersign_jose::{
     Algorithm, Instead, KeyError, MAX_KEYS, PublicKey, Timestamp, VerifyingKey, check_kid,
     json::{DEFAULT_DEPTH, Object, string},
+    unpacked_pem,
 };
 use std::collections::HashMap;
 use x509_cert::{
     Certificate,
-    der::{Decode, Encode},
+    der::{Decode, Encode, SliceReader},
     time::Time,
 };
 
@@ -56,18 +57,36 @@ pub(super) fn read(
     if is_map { Ok(keys) } else { Err(FetchError::NoUsableKey) }
 }
 
-/// The public key of a PEM text, and the dates of the certificate it came in, if it came in one.
+/// OpenSSL's certificate with what it is trusted for behind it.
+const TRUSTED: &str = "TRUSTED CERTIFICATE";
+/// What a certificate is called in PEM.
+const LABELS: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", TRUSTED];
+
+/// The public key of a PEM text, and the dates of the certificate it came in, if it came in one. The text is an operator's, who
+/// has it from a file or a variable, so text around the one certificate is passed over as around a key.
 pub(crate) fn public_key(text: &str) -> Result<(PublicKey, Option<Validity>), KeyError> {
     match PublicKey::from_pem(text) {
         Ok(key) => Ok((key, None)),
         Err(KeyError::NoKeyFound(Instead::Certificate)) => {
-            certificate_key(text).map(|(key, validity)| (key, Some(validity)))
+            let blocks = pem::parse_many(unpacked_pem(text).as_bytes());
+            let blocks = blocks.map_err(|_| KeyError::NoKeyFound(Instead::Body))?;
+            let mut certificates = blocks.iter().filter(|block| LABELS.contains(&block.tag()));
+            let one = certificates.next().ok_or(KeyError::NoKeyFound(Instead::Body))?;
+            if certificates.next().is_some() {
+                return Err(KeyError::MoreThanOneKey);
+            }
+            let certificate = match one.tag() {
+                TRUSTED => SliceReader::new(one.contents()).and_then(|mut der| Certificate::decode(&mut der)),
+                _ => Certificate::from_der(one.contents()),
+            };
+            let (key, validity) = key_of(&certificate.map_err(|_| KeyError::MalformedDer)?)?;
+            Ok((key, Some(validity)))
         }
         Err(why) => Err(why),
     }
 }
 
-/// The key in the one certificate of a PEM text, and the certificate's dates.
+/// The key in the one certificate of a PEM text that has nothing else in it, and the certificate's dates.
 fn certificate_key(text: &str) -> Result<(PublicKey, Validity), KeyError> {
     // Text around the block would be taken for something else by another reader.
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -80,16 +99,21 @@ fn certificate_key(text: &str) -> Result<(PublicKey, Validity), KeyError> {
     if inner.is_none_or(|inner| inner.contains("-----")) {
         return Err(KeyError::NoKeyFound(Instead::Body));
     }
-    let block =
-        match pem::parse_many(text.as_bytes()).map_err(|_| KeyError::NoKeyFound(Instead::Body))?.as_slice() {
-            [one] if one.tag() == "CERTIFICATE" => one.contents().to_vec(),
-            [] | [_] => return Err(KeyError::NoKeyFound(Instead::Body)),
-            _ => return Err(KeyError::MoreThanOneKey),
-        };
-    let certificate = Certificate::from_der(&block).map_err(|_| KeyError::MalformedDer)?;
+    let blocks = pem::parse_many(text.as_bytes()).map_err(|_| KeyError::NoKeyFound(Instead::Body))?;
+    match blocks.as_slice() {
+        [one] if one.tag() == "CERTIFICATE" => {
+            key_of(&Certificate::from_der(one.contents()).map_err(|_| KeyError::MalformedDer)?)
+        }
+        [] | [_] => Err(KeyError::NoKeyFound(Instead::Body)),
+        _ => Err(KeyError::MoreThanOneKey),
+    }
+}
+
+/// The key in a certificate, and the certificate's dates.
+fn key_of(certificate: &Certificate) -> Result<(PublicKey, Validity), KeyError> {
     let certificate = certificate.tbs_certificate();
     let spki = certificate.subject_public_key_info().to_der().map_err(|_| KeyError::MalformedDer)?;
-    let public = PublicKey::from_pem(&pem::encode(&pem::Pem::new("PUBLIC KEY", spki)))?;
+    let public = PublicKey::from_spki_der(&spki)?;
     let validity = certificate.validity();
     Ok((
         public,

@@ -1,8 +1,8 @@
 //! Keys from a map of certificates: their keys and dates count, bad entries are skipped.
 
 use crate::support::{AUDIENCE, FakeFetch, ISSUER, Server, Signer, certified, code, today};
-use countersign_jose::{Algorithm, Timestamp};
-use countersign_verifier::{KeySource, TrustedIssuer, Verifier};
+use countersign_jose::{Algorithm, KeyError, Timestamp, base64url};
+use countersign_verifier::{KeySource, TrustedIssuer, Verifier, public_key};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -117,4 +117,35 @@ async fn a_certificate_with_a_small_rsa_key_is_skipped() {
     fetch.on(url, &json!({ "small": small, "good": good }).to_string(), None);
     let verifier = verifier(url.into(), Some(fetch));
     assert_eq!(verifier.warm(today()).await.remove(0).keys, 1);
+}
+
+#[test]
+fn the_certificate_of_a_file_is_read_however_it_came_here() {
+    let (signer, certificate) = certified("e", Algorithm::ES256, EC);
+    let expected = signer.key.public_key().unwrap().clone();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c"), &certificate).unwrap();
+    let openssl = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("openssl");
+        let shown = command.current_dir(folder.path()).args(arguments).args(["-in", "c"]).output().unwrap();
+        assert!(shown.status.success());
+        String::from_utf8(shown.stdout).unwrap()
+    };
+    let packed = |text: &str| base64url::encode(text.as_bytes());
+    let plain = certificate.as_str();
+    for text in [
+        plain.to_owned(),
+        openssl(&["x509", "-text"]),
+        openssl(&["x509", "-trustout", "-addtrust", "serverAuth"]),
+        plain.replace("CERTIFICATE", "X509 CERTIFICATE"),
+        plain.replace('\n', "\\n"),
+        format!("\"{}\"", plain.replace('\n', "\\n")),
+        packed(plain),
+    ] {
+        assert_eq!(public_key(&text), Ok(expected.clone()), "{text}");
+    }
+    let two = format!("{certificate}{certificate}");
+    assert_eq!(public_key(&two), Err(KeyError::MoreThanOneKey));
+    let cut = certificate.replace("MII", "MIJ");
+    assert_eq!(public_key(&cut), Err(KeyError::MalformedDer));
 }
