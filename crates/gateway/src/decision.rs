@@ -139,6 +139,11 @@ pub enum Refusal {
     /// The proxy did not say which request it asks about.
     #[error("the proxy does not say exactly one {0}")]
     Proxy(&'static str),
+    /// What the proxy said of the request cannot be read.
+    #[error(
+        "the proxy's {0} is not UTF-8; the client has written bytes into its URL that belong percent-encoded"
+    )]
+    ProxyText(&'static str),
     /// Not an event that an authorizer can be asked with, or a damaged one.
     #[error("not an authorizer event: {0}")]
     Event(String),
@@ -188,7 +193,8 @@ impl Refusal {
             | Self::UnfitForHeader(_)
             | Self::SpoofedHeader
             | Self::UnknownProxy
-            | Self::Proxy(_) => RefusalKind::Forbidden,
+            | Self::Proxy(_)
+            | Self::ProxyText(_) => RefusalKind::Forbidden,
         }
     }
 
@@ -209,7 +215,7 @@ impl Refusal {
             Self::UnfitForHeader(_) => "claim_unfit_for_header",
             Self::SpoofedHeader => "identity_header_spoofed",
             Self::UnknownProxy => "proxy_unknown",
-            Self::Proxy(_) => "proxy_request_unclear",
+            Self::Proxy(_) | Self::ProxyText(_) => "proxy_request_unclear",
             Self::Event(_) => "event_unknown",
         }
     }

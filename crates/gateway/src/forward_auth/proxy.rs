@@ -41,7 +41,7 @@ impl ProxyKind {
     /// The request the proxy asks about. `rest` is what of the path follows `/gate`.
     pub(super) fn facts<'r>(self, request: &'r Parts, rest: &'r str) -> Result<RequestFacts<'r>, Refusal> {
         let headers = &request.headers;
-        let said = |name: &'static str| one(headers, name).ok_or(Refusal::Proxy(name));
+        let said = |name: &'static str| one(headers, name);
         let (method, target) = match self {
             Self::Nginx => (said("x-original-method")?, said("x-original-uri")?),
             Self::IngressNginx => (said("x-original-method")?, target_of_url(headers)?),
@@ -79,24 +79,27 @@ impl FromStr for ProxyKind {
 /// `X-Original-URI` is set with the annotation `auth-method` alone, and is the client's without it: if it is there, it agrees.
 fn target_of_url(headers: &HeaderMap) -> Result<&str, Refusal> {
     const URL: Refusal = Refusal::Proxy("x-original-url");
-    let url = one(headers, "x-original-url").ok_or(URL)?;
+    let url = one(headers, "x-original-url")?;
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).ok_or(URL)?;
     let (host, target) = rest.split_at(rest.find('/').ok_or(URL)?);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     if host.is_empty() || !host.bytes().all(is_plain) {
         return Err(URL);
     }
-    if headers.contains_key("x-original-uri") && one(headers, "x-original-uri") != Some(target) {
+    if headers.contains_key("x-original-uri") && one(headers, "x-original-uri").ok() != Some(target) {
         return Err(Refusal::Proxy("x-original-uri that agrees with x-original-url"));
     }
     Ok(target)
 }
 
-/// The one value of a header.
-fn one<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r str> {
+/// The one value of a header. A client may write letters that are not ASCII into a target, and proxies hand them on; they are read
+/// as the same letters in percent-encoding are.
+fn one<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<&'r str, Refusal> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
+    match (values.next(), values.next()) {
+        (Some(value), None) => std::str::from_utf8(value.as_bytes()).map_err(|_| Refusal::ProxyText(name)),
+        _ => Err(Refusal::Proxy(name)),
+    }
 }
 
 /// Addresses of proxies of one kind.

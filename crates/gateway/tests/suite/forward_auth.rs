@@ -179,6 +179,27 @@ async fn a_spoofed_original_request_is_not_believed() {
 }
 
 #[tokio::test]
+async fn letters_that_are_not_ascii_are_the_same_raw_and_encoded_and_bytes_that_are_none_have_a_reason() {
+    let mut gate = gate();
+    gate["routes"] = json!([{ "path": "/x/*", "public": true }, { "path": "/**" }]);
+    let gate = resolved(gate).unwrap().into_forward_auth().unwrap();
+    let asked = async |from: &str, uri: (&str, &[u8])| {
+        let method = if from == "127.0.0.1" { "X-Original-Method" } else { "X-Forwarded-Method" };
+        let mut asked = parts("GET", "/gate", &[(method, "GET")]);
+        asked.headers.insert(HeaderName::try_from(uri.0).unwrap(), HeaderValue::from_bytes(uri.1).unwrap());
+        gate.answer(&asked, "", from.parse().unwrap(), NOW).await
+    };
+    for (from, name) in [("127.0.0.1", "X-Original-URI"), ("10.1.2.3", "X-Forwarded-Uri")] {
+        for path in ["/x/\u{e9}", "/x/%C3%A9", "/x/\u{e9}?n=\u{e4}"] {
+            assert_eq!(asked(from, (name, path.as_bytes())).await.code, "allow", "{from} {path}");
+        }
+        assert_eq!(asked(from, (name, "/tee/\u{e9}".as_bytes())).await.code, "credential_missing");
+        let latin1 = asked(from, (name, b"/x/\xe9")).await;
+        assert_eq!((latin1.code, latin1.response.status()), ("proxy_request_unclear", StatusCode::FORBIDDEN));
+    }
+}
+
+#[tokio::test]
 async fn identity_headers_are_always_there_and_hold_what_was_signed_or_nothing() {
     let named = token(json!({ "name": "Jörg \"x\"" }));
     let spoof = [("X-Auth-Subject", "admin"), ("x-auth-name", "admin")];
