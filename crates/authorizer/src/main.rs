@@ -2,7 +2,8 @@
 //!
 //! Keys are fetched, or read from `/tmp`, while the function starts. Every event gets an answer; one that is no authorizer event gets
 //! the error `Unauthorized`, with `errorType` and the log saying what it was, and one that nobody can judge, because an issuer's keys
-//! cannot be had, the error `Unavailable`, which API Gateway turns into 500 and does not remember.
+//! cannot be had, the error `Unavailable`, which API Gateway turns into 500 and does not remember. Keys that are being renewed when an
+//! answer was given are waited for before the next event is asked for: Lambda would freeze the process in the middle of it.
 
 mod config;
 
@@ -18,6 +19,9 @@ use std::{
 
 /// How long a start waits for keys; what is missing then is fetched with the first event.
 const WARM_UP: Duration = Duration::from_secs(4);
+
+/// How long a fetch of keys keeps events waiting. A function may be ended after 3 s.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 const BAD_CONFIGURATION: u8 = 78;
 const INTERNAL: u8 = 70;
@@ -58,7 +62,8 @@ async fn serve(authorizer: &Authorizer) -> Result<(), String> {
             "some keys could not be fetched while starting; they are fetched when they are needed"
         );
     }
-    runtime::run(async |event| answer(authorizer, &event).await).await
+    let renewed = async || authorizer.gate().verifier().settled_within(RENEWAL).await;
+    runtime::run(async |event| answer(authorizer, &event).await, renewed).await
 }
 
 async fn answer(authorizer: &Authorizer, event: &RawValue) -> Result<Box<RawValue>, Failure> {

@@ -2,10 +2,17 @@
 //!
 //! The client is AWS's own crate `lambda_runtime`. It panics where a variable is missing that
 //! Lambda always sets, so [`check`] goes before. A handler returns JSON, or a [`Failure`] that
-//! Lambda reports as the error of the invocation.
+//! Lambda reports as the error of the invocation. Once the answer was handed over, and before the
+//! next event is asked for, there is time for what else is to be done: with that question Lambda
+//! freezes the process.
 
 use countersign_settings::{Environment, log::LevelFilter};
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{
+    Diagnostic, LambdaEvent, Runtime,
+    layers::TracingLayer,
+    service_fn,
+    tower::{ServiceExt, layer::layer_fn},
+};
 use serde_json::value::RawValue;
 
 /// The variable with the address of the runtime API; a process that has it is a Lambda function.
@@ -53,18 +60,28 @@ pub fn check(environment: &Environment) -> Result<(), String> {
     Ok(())
 }
 
-/// Answers events until the process is ended. The environment must have passed [`check`].
+/// Answers events until the process is ended. `afterwards` is done after each answer, which does not wait for it; the next
+/// event does. The environment must have passed [`check`].
 ///
 /// # Errors
 ///
 /// The runtime API cannot be used any more.
-pub async fn run<A>(answer: A) -> Result<(), String>
+pub async fn run<A, B>(answer: A, afterwards: B) -> Result<(), String>
 where
     A: AsyncFn(Box<RawValue>) -> Result<Box<RawValue>, Failure>,
+    B: AsyncFn(),
 {
-    let answer = &answer;
+    let (answer, afterwards) = (&answer, &afterwards);
     let service = service_fn(|event: LambdaEvent<Box<RawValue>>| answer(event.payload));
-    lambda_runtime::run(service).await.map_err(|why| why.to_string())
+    let runtime = Runtime::new(service).layer(TracingLayer::new());
+    // This is around all that hands the answer over.
+    let runtime = runtime.layer(layer_fn(|service| {
+        ServiceExt::then(service, move |handed_over| async move {
+            afterwards().await;
+            handed_over
+        })
+    }));
+    runtime.run().await.map_err(|why| why.to_string())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{
     error::VerifyError,
     fetch::{Fetch, FetchError},
     keys::{Format, LoadedKeys},
-    remote::{KeyStatus, Location, RefreshPolicy, RemoteKeys, Subject},
+    remote::{KeyStatus, Location, MISSING_FOR, RefreshPolicy, RemoteKeys, Subject},
     snapshot::Snapshots,
     source::KeyUrl,
     trusted::is_guid,
@@ -26,10 +26,6 @@ use std::{
 const MOST_KEYS: usize = 32;
 /// As many names without a key may be asked for in the window for unknown names.
 const MOST_UNKNOWN: usize = 8;
-/// How long a name whose key is not there is believed to have none.
-const MISSING_FOR: Duration = Duration::from_secs(300);
-/// What an address answers where there is no key.
-const MISSING: [u16; 3] = [403, 404, 410];
 
 /// The keys of one issuer, by their names.
 #[derive(Debug)]
@@ -73,7 +69,7 @@ impl KeysByKid {
         let remote = self.admitted(kid, now)?;
         match remote.current(now).await {
             Ok(keys) => Ok((remote, keys)),
-            Err((_, FetchError::Status(status))) if MISSING.contains(&status) => {
+            Err((_, why)) if why.is_missing() => {
                 if let Some(entry) = self.lock().iter_mut().find(|entry| entry.kid == kid) {
                     entry.missing.get_or_insert(now);
                 }
@@ -93,6 +89,14 @@ impl KeysByKid {
             // Nothing is known to be there before a token names it.
             fresh: true,
             failure: None,
+        }
+    }
+
+    /// Waits until nothing is being fetched, for each fetch not longer than `leisure` in all.
+    pub(crate) async fn settled_within(&self, leisure: Duration) {
+        let all: Vec<RemoteKeys> = self.lock().iter().map(|entry| entry.keys.clone()).collect();
+        for keys in all {
+            keys.settled_within(leisure).await;
         }
     }
 
@@ -133,6 +137,8 @@ impl KeysByKid {
             format: Format::Pem,
             algorithms: self.algorithms.clone(),
             policy: self.policy,
+            // Names that have no key are remembered here.
+            may_be_missing: false,
         };
         Ok(RemoteKeys::new(subject, self.fetch.clone(), self.snapshots.clone()))
     }

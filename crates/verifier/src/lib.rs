@@ -35,6 +35,7 @@ mod by_kid;
 mod cache;
 mod discovery;
 pub mod dpop;
+mod elapsed;
 mod error;
 mod fetch;
 mod keys;

@@ -8,7 +8,7 @@ use crate::{
     source::{KeySource, KeyUrl, without_credentials},
     trusted::{AudienceFallback, TrustError, TrustedIssuer, TrustedIssuerBuilder, is_guid},
 };
-use countersign_jose::Algorithm::{ES256, ES384, ES512, EdDSA, PS256, RS256};
+use countersign_jose::Algorithm::{self, ES256, ES384, ES512, RS256};
 use serde_json::Value;
 use std::str::FromStr;
 
@@ -91,7 +91,7 @@ impl Preset {
             Self::Kubernetes => {
                 discovered(id).map(|b| b.algorithms([RS256, ES256, ES384, ES512]).require("sub"))
             }
-            Self::Countersign => discovered(id).map(|b| b.algorithms([RS256, PS256, ES256, ES384, EdDSA])),
+            Self::Countersign => countersign(id),
         };
         built.ok_or_else(|| TrustError::PresetId {
             preset: self.name(),
@@ -208,6 +208,7 @@ fn entra(tenant: &str) -> Option<TrustedIssuerBuilder> {
             .keys(KeySource::DiscoveryAt(format!("{HOST}/{tenant}/v2.0/.well-known/openid-configuration"))),
         tenant if is_guid(tenant) => TrustedIssuer::builder(format!("{HOST}/{tenant}/v2.0"))
             .keys(KeySource::Discovery)
+            .only_tenant(tenant)
             .require_value("tid", Value::from(tenant)),
         _ => return None,
     };
@@ -245,6 +246,12 @@ fn github_actions(owner_id: &str) -> Option<TrustedIssuerBuilder> {
 fn discovered(issuer: &str) -> Option<TrustedIssuerBuilder> {
     KeyUrl::discovery_of(issuer).ok()?;
     Some(TrustedIssuer::builder(issuer).keys(KeySource::Discovery))
+}
+
+/// Every algorithm with a public key that Countersign signs with (`docs/keys.md`): all of them.
+fn countersign(issuer: &str) -> Option<TrustedIssuerBuilder> {
+    let public = Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric());
+    Some(discovered(issuer)?.algorithms(public))
 }
 
 /// Elastic Load Balancing, "Authenticate users using an Application Load Balancer", "User claims encoding and signature

@@ -144,14 +144,17 @@ pub(crate) async fn load(snapshots: Arc<dyn Snapshots>, subject: &Subject) -> Op
     match loaded {
         Ok(None) => None,
         Ok(Some(bytes)) => {
-            let held = read(&bytes, subject);
-            if held.is_none() {
-                tracing::warn!(
-                    issuer,
-                    "a snapshot of keys was ignored: damaged, or of another configuration"
-                );
+            let read = read(&bytes, subject);
+            if let Err(why) = &read {
+                match why {
+                    // As it was written: it keeps a start from believing an older one.
+                    Ignored::Withdrawn => tracing::info!(issuer, "a snapshot of keys was ignored: {why}"),
+                    Ignored::Damaged | Ignored::Other => {
+                        tracing::warn!(issuer, "a snapshot of keys was ignored: {why}");
+                    }
+                }
             }
-            held
+            read.ok()
         }
         Err(why) => {
             tracing::warn!(issuer, "a snapshot of keys cannot be read: {why}");
@@ -160,22 +163,39 @@ pub(crate) async fn load(snapshots: Arc<dyn Snapshots>, subject: &Subject) -> Op
     }
 }
 
-fn read(bytes: &[u8], subject: &Subject) -> Option<Held> {
-    let record: Record<'_> = serde_json::from_slice(bytes).ok()?;
+/// Why a snapshot is as if it were not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Ignored {
+    #[error("it is damaged")]
+    Damaged,
+    #[error("it is of another configuration or version")]
+    Other,
+    #[error(
+        "no key in it can be used, because the issuer had withdrawn them or had other algorithms; it is asked anew"
+    )]
+    Withdrawn,
+}
+
+fn read(bytes: &[u8], subject: &Subject) -> Result<Held, Ignored> {
+    let record: Record<'_> = serde_json::from_slice(bytes).map_err(|_| Ignored::Damaged)?;
     let same = record.version == VERSION
         && record.issuer == *subject.issuer
         && record.url == subject.location.url().as_str()
         && record.form == form(subject.format);
-    if !same || record.body.len() > MAX_KEY_BYTES {
-        return None;
+    if !same {
+        return Err(Ignored::Other);
     }
-    let keys = LoadedKeys::parse(subject.format, record.body.as_bytes(), &subject.algorithms).ok()?;
+    if record.body.len() > MAX_KEY_BYTES {
+        return Err(Ignored::Damaged);
+    }
+    let keys = LoadedKeys::parse(subject.format, record.body.as_bytes(), &subject.algorithms);
+    let keys = keys.map_err(|_| Ignored::Damaged)?;
     // A set that withdraws all keys is kept too, so that a restart does not bring back the older ones.
     if !keys.are_usable() {
-        return None;
+        return Err(Ignored::Withdrawn);
     }
     let time_to_live = subject.policy.time_to_live(Some(Duration::from_secs(record.time_to_live)));
-    Some(Held { keys: Arc::new(keys), fetched_at: record.fetched_at, time_to_live })
+    Ok(Held { keys: Arc::new(keys), fetched_at: record.fetched_at, time_to_live })
 }
 
 /// Keeps the keys. A failure is logged: the keys are in memory all the same.
@@ -196,5 +216,54 @@ pub(crate) async fn save(snapshots: Arc<dyn Snapshots>, subject: &Subject, held:
     let saved = tokio::task::spawn_blocking(move || snapshots.save_snapshot(&file, &record)).await;
     if let Ok(Err(why)) = saved {
         tracing::warn!(issuer = &*subject.issuer, "a snapshot of keys cannot be written: {why}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        remote::{Location, RefreshPolicy},
+        source::KeyUrl,
+    };
+    use countersign_jose::{Algorithm, KeySize, PublicJwk, SigningKey};
+
+    #[test]
+    fn why_a_snapshot_is_not_used_is_told_apart() {
+        let subject = Subject {
+            issuer: "https://a.example".into(),
+            location: Location::Direct(KeyUrl::parse("https://a.example/keys").unwrap()),
+            format: Format::Jwks,
+            algorithms: vec![Algorithm::ES256],
+            policy: RefreshPolicy::default(),
+            may_be_missing: false,
+        };
+        let written = |issuer: &str, body: &str| {
+            let record = Record {
+                version: VERSION,
+                issuer: issuer.into(),
+                url: "https://a.example/keys".into(),
+                form: "jwks".into(),
+                fetched_at: Timestamp::from_unix_seconds(0),
+                time_to_live: 600,
+                body: body.into(),
+            };
+            serde_json::to_vec(&record).unwrap()
+        };
+        let key = SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap();
+        let key = key.public_key().unwrap().clone();
+        let jwk = serde_json::to_string(&PublicJwk { kid: "k".to_owned(), algorithm: Algorithm::ES256, key });
+        let good = format!(r#"{{"keys":[{}]}}"#, jwk.unwrap());
+        assert!(read(&written("https://a.example", &good), &subject).is_ok());
+        for (bytes, why) in [
+            (written("https://a.example", r#"{"keys":[]}"#), Ignored::Withdrawn),
+            (written("https://a.example", &good.replace("ES256", "ES384")), Ignored::Withdrawn),
+            (written("https://b.example", &good), Ignored::Other),
+            (written("https://a.example", "<html>"), Ignored::Damaged),
+            (b"{".to_vec(), Ignored::Damaged),
+        ] {
+            let found = read(&bytes, &subject).err();
+            assert_eq!(found, Some(why), "{}", String::from_utf8_lossy(&bytes));
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 use countersign_jose::{MAX_TOKEN_BYTES, Timestamp, TokenError, Verified};
 use proof::{Nobody, Proof};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Verifies tokens of the issuers it trusts. Made by [`Verifier::builder`]; shared by reference or in an `Arc`.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Verifier {
         let proof = self.prove(token, now, &mut Nobody).await?;
         let verified = proof.accepted.verified();
         if let Some(exp) = verified.registered().exp {
-            let until = proof.keys.not_after(verified.kid()).map_or(exp, |end| end.min(exp));
+            let until = proof.until.map_or(exp, |end| end.min(exp));
             let (issuer, keys) = (proof.issuer, *proof.keys.fingerprint());
             let (accepted, source) = (proof.accepted.clone(), proof.source);
             cache.insert(name, Entry { accepted, issuer, source, keys, from: now, until });
@@ -136,6 +136,29 @@ impl Verifier {
         }
         fetches.join_all().await;
         self.status(now)
+    }
+
+    /// Waits until nothing is being fetched, for each fetch not longer than `leisure` in all: what is at hand is renewed in the
+    /// background. For programs that are frozen between requests, as functions are, and a fetch in the air with them.
+    pub async fn settled_within(&self, leisure: Duration) {
+        for trusted in &self.trusted {
+            let own = trusted.own_keys.iter();
+            let all = match &trusted.keys {
+                TrustedKeys::All(keys) => own.chain(Some(keys)),
+                TrustedKeys::ByKid(keys) => {
+                    keys.settled_within(leisure).await;
+                    own.chain(None)
+                }
+            };
+            for keys in all {
+                if let IssuerKeys::Remote(keys) = keys {
+                    keys.settled_within(leisure).await;
+                }
+            }
+            if let Some(watch) = &trusted.revocations {
+                watch.settled_within(leisure).await;
+            }
+        }
     }
 
     /// What is known about each issuer's keys, without asking anybody.

@@ -180,6 +180,10 @@ impl Fetch for HttpsFetch {
         };
         tokio::time::timeout(limit, asking).await.map_err(|_| FetchError::Timeout(limit))?
     }
+
+    fn limit(&self) -> Duration {
+        self.limits.total_time
+    }
 }
 
 fn clients<R>(inner: R, connect_time: Duration) -> io::Result<Clients<R>>

@@ -10,12 +10,14 @@ mod key_server;
 mod lookups;
 mod outgoing;
 mod resolve;
+mod standstill;
 
 pub use cache_control::Stated;
 pub use https::{FetchLimits, HttpsFetch, MAX_KEY_BYTES};
 pub use key_server::{KeyServer, Reread};
 pub use lookups::Lookups;
 pub use outgoing::{HttpsClient, https_client};
+pub(crate) use standstill::ask;
 
 use crate::source::{KeyUrl, KeyUrlError};
 use async_trait::async_trait;
@@ -28,6 +30,12 @@ use std::{fmt::Debug, time::Duration};
 pub trait Fetch: Send + Sync + Debug {
     /// The document at `url`, in one piece and within limits of size and time. Follows no redirect.
     async fn fetch(&self, url: &KeyUrl) -> Result<Fetched, FetchError>;
+
+    /// How long [`Fetch::fetch`] takes at most while the process runs; it is ended then, and 30 s is the most that counts. An
+    /// error that comes later by more than a second is one of a process that stood still, and the address is asked again.
+    fn limit(&self) -> Duration {
+        standstill::LONGEST_FETCH
+    }
 }
 
 /// A document as it was served.
@@ -93,7 +101,15 @@ pub enum FetchError {
     Interrupted,
 }
 
+/// What an address answers where there is nothing.
+const MISSING: [u16; 3] = [403, 404, 410];
+
 impl FetchError {
+    /// Whether the answer says that the address does not exist.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Status(status) if MISSING.contains(status))
+    }
+
     /// A stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {

@@ -209,11 +209,6 @@ impl LoadedKeys {
         &self.fingerprint
     }
 
-    /// Until when the key of this name may be used, where its certificate says so.
-    pub(crate) fn not_after(&self, kid: Option<&str>) -> Option<Timestamp> {
-        self.certificates.get(kid.unwrap_or_default()).map(|validity| validity.not_after)
-    }
-
     /// The key that must verify this token. Its name is only compared.
     pub(crate) fn select(&self, token: &Unverified<'_>) -> Result<&VerifyingKey, VerifyError> {
         match &self.keys {

@@ -4,6 +4,7 @@
 
 use super::{RefreshPolicy, flight::Flight};
 use crate::{
+    elapsed::elapsed,
     fetch::FetchError,
     keys::{Format, LoadedKeys},
     source::KeyUrl,
@@ -20,7 +21,13 @@ pub(crate) struct Subject {
     pub(crate) format: Format,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) policy: RefreshPolicy,
+    /// Whether the address need not exist: an issuer has names that it may not use. One where nothing is, is not asked again
+    /// for [`MISSING_FOR`].
+    pub(crate) may_be_missing: bool,
 }
+
+/// How long an address where nothing was is believed not to exist.
+pub(crate) const MISSING_FOR: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(crate) enum Location {
@@ -84,12 +91,22 @@ impl State {
 
     /// Whether failures allow to ask again. While no keys are at hand that could be used meanwhile,
     /// the pause does not grow: callers wait for the issuer's first good answer.
-    pub(super) fn may_ask(&self, now: Timestamp, policy: &RefreshPolicy, keys_at_hand: bool) -> bool {
-        let pause = if keys_at_hand { policy.pause(self.failures) } else { policy.first_pause };
-        match &self.last_failure {
-            Some((_, at)) => elapsed(*at, now).is_none_or(|since| since >= pause),
-            None => true,
-        }
+    pub(super) fn may_ask(&self, now: Timestamp, subject: &Subject, keys_at_hand: bool) -> bool {
+        let Some((why, at)) = &self.last_failure else { return true };
+        let pause = match keys_at_hand {
+            true => subject.policy.pause(self.failures),
+            false if subject.may_be_missing && why.is_missing() => MISSING_FOR,
+            false => subject.policy.first_pause,
+        };
+        elapsed(*at, now).is_none_or(|since| since >= pause)
+    }
+
+    /// Whether the issuer failed lately. What failed longer ago says nothing of it: a function that was frozen meanwhile has
+    /// not asked since.
+    pub(super) fn is_down(&self, now: Timestamp, policy: &RefreshPolicy) -> bool {
+        let lately = policy.longest_pause.saturating_mul(2);
+        let at = self.last_failure.as_ref().map(|(_, at)| *at);
+        self.failures > 0 && at.is_some_and(|at| elapsed(at, now).is_some_and(|since| since < lately))
     }
 }
 
@@ -106,12 +123,4 @@ pub struct KeyStatus {
     pub fresh: bool,
     /// Why the latest fetch failed, if it did.
     pub failure: Option<FetchError>,
-}
-
-/// A difference between two readings of the clock that is no more than callers overtaking each other.
-const CLOCK_WOBBLE: Duration = Duration::from_secs(60);
-
-/// How much time has passed; `None` if the clock was set back in between.
-pub(super) fn elapsed(since: Timestamp, now: Timestamp) -> Option<Duration> {
-    (since <= now.plus(CLOCK_WOBBLE)).then(|| now.since(since))
 }

@@ -4,9 +4,10 @@
 //! no lock is held over I/O, and fresh keys are read without one; a refresh replaces the keys. Fresh keys are used at
 //! once and renewed in the background from three quarters of their life on, while in use. Expired keys wait for the
 //! fetch, but only for `PATIENCE`: if it fails or takes longer they are used for a bounded time. A well-formed answer
-//! without a usable key withdraws all keys at once. Failures pause the asking, ever longer while keys are at hand.
+//! without a usable key withdraws all keys at once. Failures pause the asking, ever longer while keys are at hand; what
+//! failed while the process stood still is asked again and is no failure (`fetch::standstill`).
 //! A token with an unknown `kid`, or a signature that does not verify, may cause one fetch per window, for which only
-//! such tokens wait.
+//! such tokens wait. If the latest fetch failed, nobody knows whether there are newer keys, and that is what they are told.
 //! There is no clock here: `now` comes with each call, and a clock set back by over a minute counts as expiry.
 //! Pinned by `tests/suite`: `remote_keys`, `hostile_servers` and `flood`.
 
@@ -16,12 +17,13 @@ mod policy;
 
 pub(crate) use flight::Flight;
 pub use held::KeyStatus;
-pub(crate) use held::{Held, Location, Subject};
+pub(crate) use held::{Held, Location, MISSING_FOR, Subject};
 pub use policy::RefreshPolicy;
 
 use crate::{
     discovery,
-    fetch::{Fetch, FetchError},
+    elapsed::elapsed,
+    fetch::{self, Fetch, FetchError},
     keys::LoadedKeys,
     snapshot::{self, Snapshots},
     source::KeyUrl,
@@ -29,7 +31,7 @@ use crate::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use countersign_jose::Timestamp;
-use held::{State, elapsed};
+use held::State;
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
@@ -41,8 +43,9 @@ const DISCOVERY_LIFE: Duration = Duration::from_secs(3600);
 /// How long a caller waits for newer keys while stale ones could be used: a healthy issuer answers in this time, so that a
 /// removed key is not used once more after a quiet hour, and a frozen one holds nobody up.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// A `Fetch` has its own limits; this one is for those that have forgotten to.
-const LONGEST_FETCH: Duration = Duration::from_secs(30);
+
+/// Why keys are not to be had, behind the address that was asked.
+pub(crate) type Unavailable = (Arc<str>, FetchError);
 
 /// The keys of one issuer that are fetched.
 #[derive(Debug, Clone)]
@@ -69,7 +72,7 @@ impl RemoteKeys {
 
     /// The keys to verify with now. Needs a tokio runtime.
     /// An error says which address was asked.
-    pub(crate) async fn current(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, (Arc<str>, FetchError)> {
+    pub(crate) async fn current(&self, now: Timestamp) -> Result<Arc<LoadedKeys>, Unavailable> {
         if let Some(held) = self.0.current.load().as_ref().filter(|held| held.is_fresh(now)) {
             if held.wants_renewal(now) {
                 self.renew_in_background(now);
@@ -86,7 +89,9 @@ impl RemoteKeys {
             let flight = self.join_or_launch(&mut state, now);
             match (usable, flight) {
                 // The issuer is known to be down: callers are not made to wait for another try.
-                (Some(held), _) if state.failures > 0 => return Ok(held.keys.clone()),
+                (Some(held), _) if state.is_down(now, &self.0.subject.policy) => {
+                    return Ok(held.keys.clone());
+                }
                 (Some(_), Some(flight)) => (flight, Some(PATIENCE)),
                 (None, Some(flight)) => (flight, None),
                 (Some(held), None) => return Ok(held.keys.clone()),
@@ -105,29 +110,52 @@ impl RemoteKeys {
 
     /// Other keys than `seen`, with which a token could not be verified, if there are any or the window allows to ask. It is
     /// one window for unknown names and bad signatures, so that no mixture of them causes more.
-    pub(crate) async fn newer_than(&self, seen: &Arc<LoadedKeys>, now: Timestamp) -> Option<Arc<LoadedKeys>> {
-        let other = |held: Arc<Held>| (!Arc::ptr_eq(&held.keys, seen)).then(|| held.keys.clone());
+    /// An error if the issuer did not answer when it was asked last, so that there may be others.
+    pub(crate) async fn newer_than(
+        &self,
+        seen: &Arc<LoadedKeys>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<LoadedKeys>>, Unavailable> {
         let flight = {
             let mut state = self.0.lock();
-            if let Some(keys) = self.0.usable(now).and_then(other) {
-                return Some(keys);
-            }
-            match state.flight.as_ref().filter(|flight| flight.is_in_the_air()).cloned() {
-                Some(flight) => flight,
-                None => {
+            let in_the_air = state.flight.as_ref().filter(|flight| flight.is_in_the_air()).cloned();
+            match (self.0.other_than(seen, now), in_the_air) {
+                (Some(keys), _) => return Ok(Some(keys)),
+                (None, Some(flight)) => Some(flight),
+                (None, None) => {
                     let window = self.0.subject.policy.unknown_kid_window;
                     let since = state.unknown_kid_at.and_then(|at| elapsed(at, now));
-                    if since.is_some_and(|since| since < window) {
-                        return None;
+                    let may_ask = since.is_none_or(|since| since >= window);
+                    let flight = may_ask.then(|| self.join_or_launch(&mut state, now)).flatten();
+                    if flight.is_some() {
+                        state.unknown_kid_at = Some(now);
                     }
-                    let flight = self.join_or_launch(&mut state, now)?;
-                    state.unknown_kid_at = Some(now);
                     flight
                 }
             }
         };
-        flight.landed().await;
-        self.0.usable(now).and_then(other)
+        if let Some(flight) = flight {
+            flight.landed().await;
+        }
+        let newer = self.0.other_than(seen, now);
+        let state = self.0.lock();
+        if newer.is_none() && state.failures > 0 {
+            return Err(state.why(&self.0.subject.location));
+        }
+        Ok(newer)
+    }
+
+    /// Waits until nothing is being fetched, for each fetch not longer than `leisure` in all.
+    pub(crate) async fn settled_within(&self, leisure: Duration) {
+        let flight = self.0.lock().flight.clone();
+        if let Some(flight) = flight {
+            flight.settled_within(leisure).await;
+        }
+    }
+
+    /// Whether it need not be where it is looked for.
+    pub(crate) fn may_be_missing(&self) -> bool {
+        self.0.subject.may_be_missing
     }
 
     /// What is known, without asking anybody.
@@ -158,7 +186,7 @@ impl RemoteKeys {
             return Some(flight.clone());
         }
         let keys_at_hand = self.0.usable(now).is_some();
-        if !state.may_ask(now, &self.0.subject.policy, keys_at_hand) {
+        if !state.may_ask(now, &self.0.subject, keys_at_hand) {
             return None;
         }
         let restore = !mem::replace(&mut state.snapshot_tried, true);
@@ -179,6 +207,11 @@ impl Shared {
         self.current.load_full().filter(|held| held.is_usable(now, &self.subject.policy))
     }
 
+    fn other_than(&self, seen: &Arc<LoadedKeys>, now: Timestamp) -> Option<Arc<LoadedKeys>> {
+        let held = self.usable(now).filter(|held| !Arc::ptr_eq(&held.keys, seen))?;
+        Some(held.keys.clone())
+    }
+
     /// One flight: the snapshot if it was not tried yet, else or if that is not fresh the network.
     async fn refresh(self: Arc<Self>, restore: bool, now: Timestamp) {
         if restore && let Some(held) = self.restore(now).await {
@@ -192,15 +225,12 @@ impl Shared {
         // In a task of its own, so that a panic in a `Fetch` is a failure like any other.
         let asking = tokio::spawn({
             let shared = self.clone();
-            async move {
-                let asking = tokio::time::timeout(LONGEST_FETCH, shared.ask(now));
-                asking.await.unwrap_or(Err(FetchError::Timeout(LONGEST_FETCH)))
-            }
+            async move { shared.ask(now).await }
         });
         let outcome = asking.await.unwrap_or(Err(FetchError::Interrupted));
         match outcome {
             Ok((held, body)) if !held.keys.are_usable() => {
-                self.withdrawn(now.plus(started.elapsed()));
+                self.withdrawn(&held.keys, now.plus(started.elapsed()));
                 self.save(&held, body).await;
             }
             Ok((held, body)) => {
@@ -220,10 +250,11 @@ impl Shared {
 
     /// The issuer is there and has no key for its tokens any more. Asked again after the shortest pause, because the next set
     /// is on its way where somebody has taken the wrong step of a rotation.
-    fn withdrawn(&self, at: Timestamp) {
+    fn withdrawn(&self, keys: &LoadedKeys, at: Timestamp) {
         let issuer = &*self.subject.issuer;
         let why = FetchError::NoUsableKey;
-        tracing::warn!(issuer, code = why.code(), "an issuer has withdrawn its keys: {why}");
+        let keys = keys.skipped_in_words(&self.subject.algorithms);
+        tracing::warn!(issuer, code = why.code(), "an issuer has withdrawn its keys: {why}{keys}");
         self.current.store(None);
         let mut state = self.lock();
         state.failures = 1;
@@ -242,33 +273,36 @@ impl Shared {
     }
 
     async fn ask(&self, now: Timestamp) -> Result<(Held, Bytes), FetchError> {
-        let discovered;
-        let url = match &self.subject.location {
-            Location::Direct(url) => url,
-            Location::Discovery { url, issuer } => {
-                discovered = self.discover(url, issuer, now).await?;
-                &discovered
-            }
+        let (url, now) = match &self.subject.location {
+            Location::Direct(url) => (url.clone(), now),
+            Location::Discovery { url, issuer } => self.discover(url, issuer, now).await?,
         };
         self.lock().asked = Some(url.clone());
-        let answer = self.fetch.fetch(url).await?;
+        let (answer, passed) = fetch::ask(&*self.fetch, &url).await?;
         let keys = LoadedKeys::parse(self.subject.format, &answer.body, &self.subject.algorithms)?;
         let time_to_live = self.subject.policy.time_to_live(answer.fresh_for);
-        Ok((Held { keys: Arc::new(keys), fetched_at: now, time_to_live }, answer.body))
+        let fetched_at = now.plus(passed);
+        Ok((Held { keys: Arc::new(keys), fetched_at, time_to_live }, answer.body))
     }
 
-    async fn discover(&self, url: &KeyUrl, issuer: &str, now: Timestamp) -> Result<KeyUrl, FetchError> {
+    /// The address of the keys, and what time it is now.
+    async fn discover(
+        &self,
+        url: &KeyUrl,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<(KeyUrl, Timestamp), FetchError> {
         let known = self.lock().jwks_uri.clone();
         if let Some((uri, at)) = known
             && elapsed(at, now).is_some_and(|age| age < DISCOVERY_LIFE)
         {
-            return Ok(uri);
+            return Ok((uri, now));
         }
         self.lock().asked = Some(url.clone());
-        let document = self.fetch.fetch(url).await?;
-        let uri = discovery::jwks_uri(&document.body, issuer, url)?;
+        let (document, passed) = fetch::ask(&*self.fetch, url).await?;
+        let (uri, now) = (discovery::jwks_uri(&document.body, issuer, url)?, now.plus(passed));
         self.lock().jwks_uri = Some((uri.clone(), now));
-        Ok(uri)
+        Ok((uri, now))
     }
 
     async fn restore(&self, now: Timestamp) -> Option<Held> {

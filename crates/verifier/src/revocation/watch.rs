@@ -8,8 +8,9 @@
 
 use super::list::{RevocationList, TYP};
 use crate::{
+    elapsed::elapsed,
     error::VerifyError,
-    fetch::{Fetch, FetchError},
+    fetch::{self, Fetch, FetchError},
     keys::{self, LoadedKeys},
     remote::Flight,
     source::KeyUrl,
@@ -160,6 +161,14 @@ impl Watch {
         }
     }
 
+    /// Waits until nothing is being fetched, for each fetch not longer than `leisure` in all.
+    pub(crate) async fn settled_within(&self, leisure: Duration) {
+        let flight = self.lock().flight.clone();
+        if let Some(flight) = flight {
+            flight.settled_within(leisure).await;
+        }
+    }
+
     fn is_usable(&self, held: &Held, now: Timestamp) -> bool {
         // Somebody who waits for another's request may have come a moment later.
         let most = self.settings.every.saturating_add(self.settings.max_stale);
@@ -206,7 +215,8 @@ impl Watch {
     }
 
     async fn ask(&self, now: Timestamp) -> Result<Held, RevocationError> {
-        let body = self.fetch.fetch(&self.url).await?.body;
+        let (fetched, passed) = fetch::ask(&*self.fetch, &self.url).await?;
+        let (body, now) = (fetched.body, now.plus(passed));
         let text = std::str::from_utf8(&body).map_err(|_| TokenError::NotCompact { parts: 1 })?.trim_end();
         let parse = || Unverified::parse_within(text, MAX_BYTES);
         let keys = self.keys_for(&parse()?, now).await?;
@@ -235,7 +245,7 @@ impl Watch {
         };
         let keys = remote.current(now).await.map_err(|(_, why)| why)?;
         if keys.select(token).is_err_and(|why| keys::may_be_new(token, &why))
-            && let Some(newer) = remote.newer_than(&keys, now).await
+            && let Some(newer) = remote.newer_than(&keys, now).await.map_err(|(_, why)| why)?
         {
             return Ok(newer);
         }
@@ -245,12 +255,4 @@ impl Watch {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A difference between two readings of the clock that is no more than callers overtaking each other.
-const CLOCK_WOBBLE: Duration = Duration::from_secs(60);
-
-/// How much time has passed; `None` if the clock was set back in between.
-fn elapsed(since: Timestamp, now: Timestamp) -> Option<Duration> {
-    (since <= now.plus(CLOCK_WOBBLE)).then(|| now.since(since))
 }

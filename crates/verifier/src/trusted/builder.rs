@@ -28,6 +28,8 @@ pub struct TrustedIssuerBuilder {
     pub(super) siblings: Vec<(String, KeySource)>,
     pub(super) load_balancer: Option<LoadBalancer>,
     pub(super) tenants: Vec<String>,
+    /// The tenant whose name is in `name`, where that is no template.
+    pub(super) tenant: Option<String>,
     pub(super) keys: Option<KeySource>,
     pub(super) key_server: Option<KeyServer>,
     pub(super) algorithms: Vec<Algorithm>,
@@ -53,6 +55,7 @@ impl TrustedIssuerBuilder {
             siblings: Vec::new(),
             load_balancer: None,
             tenants: Vec::new(),
+            tenant: None,
             keys: None,
             key_server: None,
             algorithms: Vec::new(),
@@ -102,6 +105,12 @@ impl TrustedIssuerBuilder {
     /// Tokens in the form of an AWS load balancer, which its ARN selects in place of an `iss`. Audiences are client ids.
     pub(crate) fn of_load_balancer(arn: &str) -> Self {
         Self { load_balancer: Some(LoadBalancer { iss: None }), ..Self::new(arn.to_owned()) }
+    }
+
+    /// Which tenant's name is in the issuer's, so that keys of a shared set that are another tenant's are not its keys.
+    pub(crate) fn only_tenant(mut self, tenant: &str) -> Self {
+        self.tenant = Some(tenant.to_owned());
+        self
     }
 
     /// The tenants of a multi-tenant issuer whose tokens are accepted; `tid` must agree with `iss`.

@@ -297,7 +297,10 @@ impl TrustedIssuerBuilder {
                     identities.push(self.identity(Some(iss), Some(tenant.clone()), required)?);
                 }
             } else {
-                identities.push(self.identity(Some(name.clone()), None, required)?);
+                let identity = self.identity(Some(name.clone()), None, required)?;
+                // What its tokens must say of the tenant is said by who has named it.
+                let tenant = self.tenant.clone().filter(|_| *name == self.name);
+                identities.push(Identity { tenant, ..identity });
             }
         }
         for (which, iss) in siblings.into_iter().enumerate() {

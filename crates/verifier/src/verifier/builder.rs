@@ -91,12 +91,15 @@ impl VerifierBuilder {
                 _ => None,
             };
             let fetch = own.unwrap_or_else(|| Arc::clone(&fetch));
-            let made = |source: &Source| trusted_keys(&issuer, source, &fetch, snapshots.as_ref());
-            let own_keys = issuer.own_sources.iter().filter_map(|source| match made(source) {
+            let made = |source: &Source, may_be_missing: bool| {
+                trusted_keys((&issuer, source, may_be_missing), &fetch, snapshots.as_ref())
+            };
+            // Not every name that an issuer can have is one that it has.
+            let own_keys = issuer.own_sources.iter().filter_map(|source| match made(source, true) {
                 TrustedKeys::All(keys) => Some(keys),
                 TrustedKeys::ByKid(_) => None,
             });
-            let (keys, own_keys) = (made(&issuer.source), own_keys.collect());
+            let (keys, own_keys) = (made(&issuer.source, false), own_keys.collect());
             let revocations = match (issuer.revocations.clone(), &keys) {
                 (Some((url, settings)), TrustedKeys::All(keys)) => {
                     Some(Watch::new(&issuer.name, url, settings, issuer.leeway, keys.clone(), fetch))
@@ -111,8 +114,7 @@ impl VerifierBuilder {
 }
 
 fn trusted_keys(
-    issuer: &TrustedIssuer,
-    source: &Source,
+    (issuer, source, may_be_missing): (&TrustedIssuer, &Source, bool),
     fetch: &Arc<dyn Fetch>,
     snapshots: Option<&Arc<dyn Snapshots>>,
 ) -> TrustedKeys {
@@ -134,6 +136,7 @@ fn trusted_keys(
         format,
         algorithms: issuer.algorithms().to_vec(),
         policy: issuer.refresh,
+        may_be_missing,
     };
     TrustedKeys::All(IssuerKeys::Remote(RemoteKeys::new(subject, fetch.clone(), snapshots.cloned())))
 }

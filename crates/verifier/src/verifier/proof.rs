@@ -7,8 +7,8 @@
 use super::{Accepted, IssuerKeys, Trusted, TrustedKeys, Verifier};
 use crate::{
     error::VerifyError,
-    fetch::FetchError,
     keys::{self, LoadedKeys},
+    remote::Unavailable,
     trusted::{Clients, Identity},
 };
 use countersign_jose::{
@@ -25,6 +25,8 @@ pub(super) struct Proof {
     pub(super) keys: Arc<LoadedKeys>,
     /// Where these come from.
     pub(super) source: IssuerKeys,
+    /// When what has proven it ends: the certificate of its key, the header of a load balancer.
+    pub(super) until: Option<Timestamp>,
 }
 
 /// A token, and what only a load balancer's header says.
@@ -158,14 +160,14 @@ impl Verifier {
         let mut signed = signature_steps(&keys, token, identity, now, listener);
         if let Err(VerifyError::Token(TokenError::BadSignature)) = &signed
             && let IssuerKeys::Remote(remote) = &source
-            && let Some(newer) = remote.newer_than(&keys, now).await
+            && let Ok(Some(newer)) = remote.newer_than(&keys, now).await
         {
             // Another key under the same name.
             listener.again_from(Step::Keys);
             keys = keys_step(trusted, Ok(Had { keys: newer, source: source.clone() }), listener)?.keys;
             signed = signature_steps(&keys, self.parse(text)?.token, identity, now, listener);
         }
-        let signed = signed?;
+        let (signed, certificate_ends) = signed?;
         if let (Some(header), Some(clients)) = (&balancer, &trusted.issuer.load_balancer) {
             let fits = balancer_fits(header, identity, clients, trusted.issuer.leeway, now);
             listener.step(Step::LoadBalancer, fits.map_err(VerifyError::from), |_| {
@@ -180,7 +182,8 @@ impl Verifier {
                 .step(Step::Revocation, revoked, |_| Words::new("not revoked by the issuer", "the token"))?;
         }
         let accepted = Accepted { issuer: trusted.issuer.name.clone(), verified };
-        Ok(Proof { accepted, issuer: index, keys, source })
+        let until = certificate_ends.into_iter().chain(balancer.map(|header| header.exp)).min();
+        Ok(Proof { accepted, issuer: index, keys, source, until })
     }
 
     /// Takes a token apart: as what a load balancer sends only where one is trusted.
@@ -264,14 +267,14 @@ fn keys_step<L: Listener>(
     })
 }
 
-/// The steps from the name of the key to the signature.
+/// The steps from the name of the key to the signature, and when the key's certificate ends.
 fn signature_steps<L: Listener>(
     keys: &LoadedKeys,
     token: Unverified<'_>,
     identity: &Identity,
     now: Timestamp,
     listener: &mut L,
-) -> Result<Signed, VerifyError> {
+) -> Result<(Signed, Option<Timestamp>), VerifyError> {
     let algorithm = token.unverified_algorithm();
     let key = listener.step(Step::Key, keys.select(&token), |_| key_words(keys, &token))?;
     listener.step(Step::Certificate, keys.check_certificate(key, now), |_| {
@@ -284,7 +287,8 @@ fn signature_steps<L: Listener>(
         Words::new(expected, list(owners.iter().map(|owner| quoted(owner))))
     })?;
     let signed = token.verify(key).map_err(VerifyError::from);
-    listener.step(Step::Signature, signed, |signed| signature_words(key, algorithm, signed))
+    let signed = listener.step(Step::Signature, signed, |signed| signature_words(key, algorithm, signed))?;
+    Ok((signed, keys.certificate(key).map(|validity| validity.not_after)))
 }
 
 impl Trusted {
@@ -302,18 +306,23 @@ impl Trusted {
         source: &IssuerKeys,
         now: Timestamp,
     ) -> Result<Arc<LoadedKeys>, VerifyError> {
-        let unavailable = |(asked, why): (Arc<str>, FetchError)| VerifyError::KeysUnavailable {
-            issuer: self.issuer.name.clone(),
-            asked,
-            why,
-        };
         match source {
             IssuerKeys::Fixed(keys) => Ok(keys.clone()),
-            IssuerKeys::Remote(remote) => remote.current(now).await.map_err(unavailable),
+            IssuerKeys::Remote(remote) => match remote.current(now).await {
+                Err((_, why)) if remote.may_be_missing() && why.is_missing() => {
+                    Err(VerifyError::UnknownIssuer)
+                }
+                keys => keys.map_err(|why| self.unavailable(why)),
+            },
         }
     }
 
-    /// The keys to look for a token's key in: newer ones than those at hand, if it is not among these.
+    fn unavailable(&self, (asked, why): Unavailable) -> VerifyError {
+        VerifyError::KeysUnavailable { issuer: self.issuer.name.clone(), asked, why }
+    }
+
+    /// The keys to look for a token's key in: newer ones than those at hand, if it is not among these. If there may be newer
+    /// ones that cannot be had now, nobody can tell whose the token is.
     async fn keys_for(
         &self,
         identity: &Identity,
@@ -331,7 +340,7 @@ impl Trusted {
         let (keys, had) = (self.current(source, now).await?, |keys| Had { keys, source: source.clone() });
         if let IssuerKeys::Remote(remote) = source
             && keys.select(token).is_err_and(|why| keys::may_be_new(token, &why))
-            && let Some(newer) = remote.newer_than(&keys, now).await
+            && let Some(newer) = remote.newer_than(&keys, now).await.map_err(|why| self.unavailable(why))?
         {
             return Ok(had(newer));
         }

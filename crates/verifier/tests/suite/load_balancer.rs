@@ -349,3 +349,18 @@ async fn remembered_tokens_of_a_load_balancer_end_with_its_key() {
     assert_eq!(code(&verifier.verify(&good(&second), at(2)).await), "ok");
     assert_eq!(code(&verifier.verify(&token, at(3)).await), "token_bad_signature");
 }
+
+#[tokio::test]
+async fn a_remembered_token_ends_with_the_exp_of_its_header() {
+    let fetch = Arc::new(FakeFetch::default());
+    let signer = signer(&fetch);
+    let entries = std::num::NonZeroUsize::new(4).unwrap();
+    let trust = described().build().unwrap();
+    let verifier =
+        Verifier::builder().trust(trust).fetch(fetch).cache_verified_tokens(entries).build().unwrap();
+    let later = claims(&json!({ "exp": at(3600).unix_seconds() }));
+    let token = made(&signer, &header(&json!({})), &later);
+    assert_eq!(code(&verifier.verify(&token, at(0)).await), "ok");
+    assert_eq!(code(&verifier.verify(&token, at(119)).await), "ok");
+    assert_eq!(code(&verifier.verify(&token, at(300)).await), "token_expired");
+}

@@ -23,6 +23,7 @@ mod presets;
 mod remote_keys;
 mod security_cases;
 mod snapshots;
+mod standstill;
 mod support;
 mod tls;
 mod token_cache;

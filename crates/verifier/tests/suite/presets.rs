@@ -178,6 +178,31 @@ async fn both_issuers_of_a_user_pool_are_its_own_each_with_the_keys_at_its_addre
 }
 
 #[tokio::test]
+async fn an_issuer_that_a_pool_does_not_have_is_unknown_and_not_asked_for_by_every_token() {
+    let issuer = "https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf123";
+    let keys = format!("{issuer}/.well-known/jwks.json");
+    let builder = preset(Preset::Cognito, "us-east-1_AbCdEf123").audiences(["client1"]).build().unwrap();
+    let fetch = Arc::new(FakeFetch::default());
+    let verifier = Verifier::builder().trust(builder).fetch(fetch.clone()).build().unwrap();
+    let signer = Signer::with("k1", Algorithm::RS256);
+    let token = signer.token(&json!({ "iss": issuer, "token_use": "access", "client_id": "client1",
+        "exp": at(3600).unix_seconds() }));
+    fetch.refuse(&keys, 403);
+    for (when, fetches) in [(0, 1), (2, 1), (100, 1), (299, 1), (300, 2), (301, 2)] {
+        let outcome = explained(&verifier, &token, at(when)).await.outcome;
+        assert_eq!((code(&outcome), fetch.count()), ("issuer_unknown", fetches), "at {when}");
+    }
+    // A server that is down says nothing of the kind.
+    fetch.fail(&keys);
+    assert_eq!(code(&verifier.verify(&token, at(600)).await), "keys_unavailable");
+    // The pool is switched to it.
+    fetch.on(&keys, &json!({ "keys": [signer.jwk()] }).to_string(), None);
+    assert_eq!(code(&verifier.verify(&token, at(602)).await), "ok");
+    // What is for every token of an issuer has to be there.
+    assert_eq!(verifier.warm(at(602)).await.remove(0).failure.unwrap().code(), "fetch_status");
+}
+
+#[tokio::test]
 async fn auth0() {
     let keys = "https://tenant.eu.auth0.com/.well-known/jwks.json";
     let builder = preset(Preset::Auth0, "tenant.eu.auth0.com").audiences(["https://api.example"]);
@@ -219,8 +244,26 @@ async fn entra_single_tenant() {
         (json!({ "iss": format!("https://sts.windows.net/{TENANT}/") }), "issuer_unknown"),
         (json!({ "aud": "00000003-0000-0000-c000-000000000000" }), "claim_mismatch"),
     ];
-    provider.assert(claims, &misses).await;
-    assert_eq!(provider.fetch.asked(), [well_known, keys]);
+    provider.assert(claims.clone(), &misses).await;
+    assert_eq!(provider.fetch.asked(), [well_known, keys.clone()]);
+
+    // Its document has keys of others too: one that is another tenant's verifies nothing of this one.
+    let other = "11111111-2222-3333-4444-555555555555";
+    let template = "https://login.microsoftonline.com/{tenantid}/v2.0";
+    for (owner, expected) in [
+        (template.to_owned(), "ok"),
+        (issuer.clone(), "ok"),
+        (template.replace("{tenantid}", other), "key_of_another_issuer"),
+        ("https://login.example".to_owned(), "key_of_another_issuer"),
+    ] {
+        let builder = preset(Preset::Entra, TENANT).audiences(["app-id"]);
+        let well_known = format!("{issuer}/.well-known/openid-configuration");
+        let provider = Provider::new(builder, Some((&well_known, &issuer)), &keys);
+        let mut jwk = provider.signer.jwk();
+        jwk["issuer"] = json!(owner);
+        provider.fetch.on(&keys, &json!({ "keys": [jwk] }).to_string(), None);
+        assert_eq!(provider.outcome(&claims, json!({})).await, expected, "{owner}");
+    }
 }
 
 #[tokio::test]
@@ -320,6 +363,25 @@ async fn aws_sts_kubernetes_and_countersign_are_discovered() {
         let claims = json!({ "iss": issuer, "aud": ["me"], "sub": "system:serviceaccount:ns:name" });
         provider.assert(claims, &[(json!({ "aud": ["you"] }), "claim_mismatch")]).await;
         assert_eq!(provider.fetch.asked(), [well_known, keys], "{issuer}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_a_countersign_verify_whatever_it_signs_with() {
+    let issuer = "https://auth.example";
+    let builder = preset(Preset::Countersign, issuer).audiences(["me"]).build().unwrap();
+    let fetch = Arc::new(FakeFetch::default());
+    let public = || Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric());
+    let signers: Vec<Signer> = public().map(|one| Signer::with(one.name(), one)).collect();
+    let keys: Vec<Value> = signers.iter().map(Signer::jwk).collect();
+    let (well_known, url) = (format!("{issuer}/.well-known/openid-configuration"), format!("{issuer}/keys"));
+    fetch.on(&well_known, &json!({ "issuer": issuer, "jwks_uri": url }).to_string(), None);
+    fetch.on(&url, &json!({ "keys": keys }).to_string(), None);
+    let verifier = Verifier::builder().trust(builder).fetch(fetch).build().unwrap();
+    assert_eq!(signers.len(), 11);
+    for signer in &signers {
+        let token = signer.token(&json!({ "iss": issuer, "aud": "me", "exp": at(60).unix_seconds() }));
+        assert_eq!(code(&verifier.verify(&token, at(0)).await), "ok", "{}", signer.kid);
     }
 }
 

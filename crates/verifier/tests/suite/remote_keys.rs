@@ -192,6 +192,35 @@ async fn the_times_of_an_issuer_can_be_set() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_new_key_is_not_refused_while_nobody_can_tell_whether_there_is_one() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let fetch = Arc::new(FakeFetch::default());
+    fetch.on(URL, &jwks(&[&old]), Some(86_400));
+    let verifier = verifier(&fetch);
+    assert_eq!(code(&verifier.verify(&old.good(), at(0)).await), "ok");
+    fetch.fail(URL);
+    // The fetch that fails, the pause after it, and what is left of the window.
+    for when in [1, 2, 10, 30] {
+        let outcome = verifier.verify(&new.good(), at(when)).await;
+        assert_eq!(code(&outcome), "keys_unavailable", "at {when}");
+        assert_eq!(outcome.unwrap_err().fault(), Fault::Keys);
+        assert_eq!(code(&verifier.verify(&old.good(), at(when)).await), "ok", "known keys go on");
+        assert_eq!(fetch.count(), 2, "one fetch in the window");
+    }
+    fetch.on(URL, &jwks(&[&old, &new]), Some(86_400));
+    assert_eq!(code(&verifier.verify(&new.good(), at(31)).await), "ok");
+    // The issuer has answered, so that a name nobody knows is one that is not there.
+    for when in [31, 62, 63] {
+        assert_eq!(
+            code(&verifier.verify(&new.good_as("other"), at(when)).await),
+            "token_no_key",
+            "at {when}"
+        );
+    }
+    assert_eq!(fetch.count(), 4);
+}
+
+#[tokio::test]
 async fn warming_fetches_every_issuers_keys_and_reports_on_each() {
     let signer = Signer::new("k1");
     let fetch = Arc::new(FakeFetch::default());

@@ -36,8 +36,8 @@ async fn a_cold_start_with_a_fresh_snapshot_makes_no_request() {
     let verifier = cold(&fetch, &folder, URL);
     assert_eq!(code(&verifier.verify(&signer.good(), at(400)).await), "ok");
     assert_eq!((fetch.count(), verifier.status(at(400)).remove(0).fetched_at), (0, Some(at(0))));
-    // An unknown key name asks, as ever.
-    assert_eq!(code(&verifier.verify(&signer.good_as("k2"), at(400)).await), "token_no_key");
+    // An unknown key name asks, as ever, and the issuer is not there.
+    assert_eq!(code(&verifier.verify(&signer.good_as("k2"), at(400)).await), "keys_unavailable");
     assert_eq!(fetch.count(), 1);
 }
 

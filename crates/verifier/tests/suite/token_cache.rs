@@ -1,6 +1,7 @@
 //! The cache of verified tokens: it never lets in what verifying anew would refuse.
 
-use crate::support::{FakeFetch, Signer, at, claims_with, code, issuer, jwks};
+use crate::support::{FakeFetch, Signer, at, certified, claims_with, code, issuer, jwks, today};
+use countersign_jose::Algorithm;
 use countersign_verifier::{KeySource, Verifier};
 use serde_json::json;
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
@@ -74,6 +75,34 @@ async fn a_cached_token_never_outlives_its_exp() {
     let again = verifier.verify(&token, at(51)).await.unwrap();
     assert!(!std::ptr::eq(again.verified(), verifier.verify(&token, at(51)).await.unwrap().verified()));
     assert_eq!(code(&verifier.verify(&token, at(110)).await), "token_expired");
+}
+
+#[tokio::test]
+async fn a_cached_token_never_outlives_the_certificate_of_the_key_that_verified_it() {
+    let (signer, certificate) =
+        certified("k1", Algorithm::ES256, &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let fetch = Arc::new(FakeFetch::default());
+    fetch.on(URL, &json!({ "k1": certificate }).to_string(), Some(86_400));
+    let day = Duration::from_secs(86_400);
+    let now = today();
+    let life = json!({ "iat": null, "exp": now.plus(day * 100).unix_seconds() });
+    let token = |kid| signer.token_named(kid, None, &claims_with(life.clone()));
+    // A certificate is found by the key's name, and not by what the token calls it.
+    for (source, kid) in [
+        (KeySource::X509Map(URL.into()), Some("k1")),
+        (KeySource::X509Map(URL.into()), None),
+        (KeySource::InlinePem(certificate.clone()), Some("k1")),
+        (KeySource::InlinePem(certificate.clone()), None),
+    ] {
+        let trust = issuer(source).build().unwrap();
+        let entries = NonZeroUsize::new(4).unwrap();
+        let verifier = Verifier::builder().trust(trust).fetch(fetch.clone()).cache_verified_tokens(entries);
+        let (verifier, token) = (verifier.build().unwrap(), token(kid));
+        assert_eq!(code(&verifier.verify(&token, now).await), "ok", "{kid:?}");
+        assert_eq!(code(&verifier.verify(&token, now.plus(day * 29)).await), "ok", "{kid:?}");
+        let after = verifier.verify(&token, now.plus(day * 31)).await;
+        assert_eq!(code(&after), "certificate_not_valid", "{kid:?}");
+    }
 }
 
 #[tokio::test]

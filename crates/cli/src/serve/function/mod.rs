@@ -84,7 +84,7 @@ pub(super) async fn run(context: &Context<'_>) -> Outcome {
         }
     };
     let function = Function { context, clock, at_work: Mutex::new(at_work) };
-    runtime::run(async |event| function.answer(&event).await).await.map_err(internal)
+    runtime::run(async |event| function.answer(&event).await, async || {}).await.map_err(internal)
 }
 
 /// The configuration: a file in the package or on AWS, or variables alone.

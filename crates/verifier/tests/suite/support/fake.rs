@@ -31,7 +31,11 @@ impl FakeFetch {
     }
 
     pub(crate) fn fail(&self, url: &str) {
-        self.answers.lock().unwrap().insert(url.into(), Err(FetchError::Status(500)));
+        self.refuse(url, 500);
+    }
+
+    pub(crate) fn refuse(&self, url: &str, status: u16) {
+        self.answers.lock().unwrap().insert(url.into(), Err(FetchError::Status(status)));
     }
 
     /// Makes each answer take so long.
