@@ -7,27 +7,34 @@
 //! fifteen minutes, as AWS's clients do. A chain that has failed is left alone for some seconds, so that a burst of requests
 //! is not a burst of attempts; one that has nothing that lives as long as is wanted, for longer, because what it gives lives no
 //! longer than it does. That they could not be renewed is in the log at once, and not when the old ones have ended: each reason
-//! once until they can be had again. No error, no record and no `Debug` shows a key.
+//! once until they can be had again. What the service refuses ([`Chain::give_up`]) is replaced at once, and then not
+//! again before the pause. No error, no record and no `Debug` shows a key.
 
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::Instant,
+};
 use zeroize::Zeroizing;
 
-use crate::{ATTEMPT, Named, Service, Unusable, configuration};
+use crate::{ATTEMPT, Named, OPERATION, Service, Unusable, configuration};
 
 /// How long credentials without an end are held.
 const HELD: Duration = Duration::from_secs(15 * 60);
-/// How long the chain is left alone after it was asked, whatever came of it: longer than it may take to answer
-/// ([`ATTEMPT`]), so that those who have waited meanwhile do not ask again.
+/// How long the chain is left alone after it was asked, whatever came of it; after one that failed, besides what it took, so
+/// that those who have waited meanwhile do not ask again.
 pub const PAUSE: Duration = Duration::from_secs(5);
 /// How long it is left alone at most where it gave credentials that end sooner than is wanted: a tenth of what is left of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -76,9 +83,22 @@ pub struct Chain {
     /// The region that the chain is asked in.
     region: Option<String>,
     load: Load,
+    /// How long it is waited for.
+    patience: Duration,
+    teller: Teller,
     aws: OnceCell<SdkConfig>,
     held: ArcSwapOption<Credentials>,
+    /// The service did not take what is held.
+    refused: AtomicBool,
     asked: Mutex<Option<Asked>>,
+}
+
+/// Who says that there are no credentials at all. That old ones could not be renewed is in the log in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Teller {
+    Log,
+    /// The error is shown to those who asked.
+    Caller,
 }
 
 /// Finds out what the chain is made of: reads files, and may ask the machine for its region.
@@ -95,7 +115,13 @@ fn of_the_machine(region: Option<String>) -> Loading {
 /// When the chain was asked, and what came of it.
 struct Asked {
     at: SystemTime,
+    /// How long it took.
+    took: Duration,
     failure: Option<NoCredentials>,
+    /// What the log has of that.
+    told: Option<NoCredentials>,
+    /// Whether it was asked because the service did not take what it had given before.
+    for_refused: bool,
 }
 
 impl fmt::Debug for Chain {
@@ -111,12 +137,32 @@ impl Chain {
     }
 
     fn loaded_by(load: Load, region: Option<String>) -> Self {
-        Self { region, load, aws: OnceCell::new(), held: ArcSwapOption::empty(), asked: Mutex::new(None) }
+        Self {
+            region,
+            load,
+            patience: ATTEMPT,
+            teller: Teller::Log,
+            aws: OnceCell::new(),
+            held: ArcSwapOption::empty(),
+            refused: AtomicBool::new(false),
+            asked: Mutex::new(None),
+        }
     }
 
     /// The same with a configuration that was made elsewhere.
     pub fn of(aws: SdkConfig) -> Self {
         Self { aws: OnceCell::new_with(Some(aws)), ..Self::new(None) }
+    }
+
+    /// That of a client whose operations wait for it ([`OPERATION`]), and tell their callers themselves that there are no credentials.
+    pub fn of_client(aws: SdkConfig) -> Self {
+        Self { patience: OPERATION, teller: Teller::Caller, ..Self::of(aws) }
+    }
+
+    /// The service does not take what is held: the next [`Chain::refresh`] asks for others, whenever it would end. A chain that gives
+    /// the same ones again is left alone for [`PAUSE`], and they are what there is until then.
+    pub fn give_up(&self) {
+        self.refused.store(true, Ordering::SeqCst);
     }
 
     /// What is held, unless it has ended.
@@ -127,13 +173,17 @@ impl Chain {
     /// Whether what is held is good for this long, or the chain was asked just now and has no better ones.
     pub fn is_fresh(&self, now: SystemTime, at_least: Duration) -> bool {
         let Some(held) = self.held(now) else { return false };
-        if held.ends.is_some_and(|ends| now + at_least < ends) {
+        let refused = self.refused.load(Ordering::SeqCst);
+        if !refused && held.ends.is_some_and(|ends| now + at_least < ends) {
             return true;
         }
         // When it was asked is behind a lock; nobody is asking while it can be had.
-        self.asked
-            .try_lock()
-            .map_or(true, |asked| asked.as_ref().is_some_and(|asked| asked.lasts(&held, now)))
+        self.asked.try_lock().map_or(!refused, |asked| {
+            asked.as_ref().is_some_and(|asked| match refused {
+                true => asked.has_just_replaced(now),
+                false => asked.lasts(&held, now),
+            })
+        })
     }
 
     /// Asks the chain, unless what is held is good for `at_least` this long.
@@ -146,8 +196,10 @@ impl Chain {
         now: SystemTime,
         at_least: Duration,
     ) -> Result<Arc<Credentials>, NoCredentials> {
-        // Somebody is asking already.
-        if let (Some(held), Err(_)) = (self.held(now), self.asked.try_lock()) {
+        // Somebody is asking already, and what is held will do until then.
+        if !self.refused.load(Ordering::SeqCst)
+            && let (Some(held), Err(_)) = (self.held(now), self.asked.try_lock())
+        {
             return Ok(held);
         }
         let own = Arc::clone(self);
@@ -157,26 +209,35 @@ impl Chain {
 
     async fn in_turn(&self, now: SystemTime, at_least: Duration) -> Result<Arc<Credentials>, NoCredentials> {
         let mut asked = self.asked.lock().await;
-        let held = self.held(now);
+        let mut held = self.held(now);
+        // Others may be refused while these are asked for, and then these are given up, too, which costs one question.
+        let refused = held.is_some() && self.refused.load(Ordering::SeqCst);
         if let Some(held) = &held {
-            let is_good = held.ends.is_some_and(|ends| now + at_least < ends);
-            if is_good || asked.as_ref().is_some_and(|asked| asked.lasts(held, now)) {
+            let is_good = !refused && held.ends.is_some_and(|ends| now + at_least < ends);
+            let may_last = |asked: &Asked| match refused {
+                true => asked.has_just_replaced(now),
+                false => asked.lasts(held, now),
+            };
+            if is_good || asked.as_ref().is_some_and(may_last) {
                 return Ok(Arc::clone(held));
             }
-        } else if let Some(last) = asked.as_ref().filter(|asked| is_within(asked.at, now, PAUSE)) {
+        } else if let Some(last) = asked.as_ref().filter(|asked| is_within(asked.at, now, asked.pause())) {
             return Err(last.failure.clone().unwrap_or(NoCredentials::Ended));
         }
+        if refused {
+            // Nothing to go on with, whatever comes of this.
+            held = None;
+            self.held.store(None);
+        }
+        self.refused.store(false, Ordering::SeqCst);
+        let began = Instant::now();
         // The files, the region and the provider together, so that nobody waits longer.
-        let found = tokio::time::timeout(ATTEMPT, self.ask()).await;
+        let found = tokio::time::timeout(self.patience, self.ask()).await;
         let found = found.unwrap_or(Err(NoCredentials::Failed("no answer in time")));
         let failure = found.as_ref().err().cloned();
-        report(
-            asked.as_ref().and_then(|asked| asked.failure.as_ref()),
-            failure.as_ref(),
-            held.as_deref(),
-            now,
-        );
-        *asked = Some(Asked { at: now, failure });
+        let told = asked.as_ref().and_then(|asked| asked.told.as_ref());
+        let told = self.report(told, failure.as_ref(), held.as_deref(), now);
+        *asked = Some(Asked { at: now, took: began.elapsed(), failure, told, for_refused: refused });
         match found {
             Ok(found) => {
                 self.held.store(Some(Arc::new(found)));
@@ -184,6 +245,39 @@ impl Chain {
             }
             Err(why) => held.ok_or(why),
         }
+    }
+
+    /// Tells that the credentials could not be renewed, or can be had again, and returns what the log has of the reason now. One that
+    /// was told is told again only after they could be had.
+    fn report(
+        &self,
+        before: Option<&NoCredentials>,
+        failure: Option<&NoCredentials>,
+        held: Option<&Credentials>,
+        now: SystemTime,
+    ) -> Option<NoCredentials> {
+        let Some(why) = failure else {
+            if before.is_some() {
+                tracing::info!("the AWS credentials can be had again");
+            }
+            return None;
+        };
+        if before == Some(why) || (held.is_none() && self.teller == Teller::Caller) {
+            return before.cloned();
+        }
+        match held.map(|held| held.ends) {
+            None => tracing::error!("there are no AWS credentials to sign with: {why}"),
+            Some(None) => {
+                tracing::warn!("the AWS credentials could not be renewed, the old ones go on: {why}");
+            }
+            Some(Some(ends)) => {
+                let left = ends.duration_since(now).unwrap_or_default().as_secs();
+                tracing::warn!(
+                    "the AWS credentials could not be renewed, and the old ones end in {left} s: {why}"
+                );
+            }
+        }
+        Some(why.clone())
     }
 
     async fn ask(&self) -> Result<Credentials, NoCredentials> {
@@ -209,40 +303,24 @@ impl Asked {
     /// Whether the chain need not be asked again for something better than these.
     fn lasts(&self, held: &Credentials, now: SystemTime) -> bool {
         let pause = match held.ends {
-            _ if self.failure.is_some() => PAUSE,
+            _ if self.failure.is_some() => self.pause(),
             None => HELD,
             Some(ends) => {
                 let left = ends.duration_since(now).unwrap_or_default();
-                (left / 10).clamp(PAUSE, LONGEST_PAUSE)
+                (left / 10).clamp(PAUSE, LONGEST_PAUSE).max(self.took)
             }
         };
         is_within(self.at, now, pause)
     }
-}
 
-/// Tells that the credentials could not be renewed, or can be had again. A reason that was told is told again only after that.
-fn report(
-    before: Option<&NoCredentials>,
-    failure: Option<&NoCredentials>,
-    held: Option<&Credentials>,
-    now: SystemTime,
-) {
-    match (before, failure) {
-        (Some(_), None) => tracing::info!("the AWS credentials can be had again"),
-        (None, None) => {}
-        (Some(before), Some(why)) if before == why => {}
-        (_, Some(why)) => match held.map(|held| held.ends) {
-            None => tracing::error!("there are no AWS credentials to sign with: {why}"),
-            Some(None) => {
-                tracing::warn!("the AWS credentials could not be renewed, the old ones go on: {why}")
-            }
-            Some(Some(ends)) => {
-                let left = ends.duration_since(now).unwrap_or_default().as_secs();
-                tracing::warn!(
-                    "the AWS credentials could not be renewed, and the old ones end in {left} s: {why}"
-                );
-            }
-        },
+    /// How long the chain is left alone where it had nothing.
+    fn pause(&self) -> Duration {
+        self.took.saturating_add(PAUSE)
+    }
+
+    /// Whether it was asked for others just now, and gave those that are refused.
+    fn has_just_replaced(&self, now: SystemTime) -> bool {
+        self.for_refused && is_within(self.at, now, self.pause())
     }
 }
 
@@ -368,6 +446,58 @@ mod tests {
         assert_eq!(gaps.first(), Some(&300), "no more often than every five minutes while much is left");
         assert!(gaps.is_sorted_by(|one, next| one >= next) && gaps.iter().all(|gap| *gap >= 5), "{gaps:?}");
         assert!(times.len() < 70, "{} times in an hour", times.len());
+    }
+
+    #[tokio::test]
+    async fn what_the_service_refuses_is_replaced_at_once_and_not_with_every_request() {
+        let (chain, asked) = chain(&[Some(9000)], true);
+        chain.refresh(at(0), NEED).await.unwrap();
+        chain.give_up();
+        assert!(!chain.is_fresh(at(1), NEED));
+        assert_eq!(chain.refresh(at(1), NEED).await.unwrap().key_id, "AKIA1");
+        assert!(chain.is_fresh(at(1), NEED) && asked.load(Ordering::SeqCst) == 2);
+        // These are refused, too.
+        for now in [1, 2, 3, 4, 5] {
+            chain.give_up();
+            assert!(chain.is_fresh(at(now), NEED), "{now}");
+            assert_eq!(chain.refresh(at(now), NEED).await.unwrap().key_id, "AKIA1", "{now}");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert_eq!(chain.refresh(at(7), NEED).await.unwrap().key_id, "AKIA2");
+        assert!(chain.is_fresh(at(100), NEED), "nothing is refused any more");
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_not_gone_on_with_where_there_are_no_others() {
+        let (chain, asked) = chain(&[Some(9000), None, Some(9000)], true);
+        chain.refresh(at(0), NEED).await.unwrap();
+        chain.give_up();
+        for now in [1, 2, 3] {
+            let why = chain.refresh(at(now), NEED).await.unwrap_err();
+            assert_eq!(why, NoCredentials::Failed("provider error"), "{now}");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert_eq!(chain.refresh(at(7), NEED).await.unwrap().key_id, "AKIA2");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_tells_its_callers_itself_has_renewals_alone_in_the_log() {
+        use tracing_subscriber::layer::SubscriberExt;
+        let told = Told::default();
+        let _logging = tracing::subscriber::set_default(tracing_subscriber::registry().with(told.clone()));
+        let (_, asked) = chain(&[], true);
+        let giving = Giving { asked, ends: vec![None, Some(1000), None, Some(9000)], with_end: true };
+        let aws = SdkConfig::builder().region(Region::new("eu-central-1"));
+        let aws = aws.credentials_provider(SharedCredentialsProvider::new(giving)).build();
+        let chain = Arc::new(Chain::of_client(aws));
+        chain.refresh(at(0), NEED).await.unwrap_err();
+        chain.refresh(at(10), NEED).await.unwrap();
+        assert_eq!(told.take(), [""; 0], "the caller has the error");
+        chain.refresh(at(800), NEED).await.unwrap();
+        let [warning] = told.take().try_into().unwrap();
+        assert!(warning.starts_with("WARN the AWS credentials could not be renewed"), "{warning}");
+        chain.refresh(at(810), NEED).await.unwrap();
+        assert_eq!(told.take(), ["INFO the AWS credentials can be had again"]);
     }
 
     /// Messages of the log, with their levels.

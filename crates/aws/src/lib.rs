@@ -23,7 +23,7 @@ use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutCo
 
 pub use aws_config::SdkConfig;
 pub use endpoint::{Named, Service, Unusable};
-pub use names::{is_endpoint, is_region};
+pub use names::{BUCKET_NAME, DNS_SUFFIX, dns_suffix, is_bucket_name, is_endpoint, is_region};
 
 /// Until a connection stands.
 pub const CONNECT: Duration = Duration::from_secs(2);

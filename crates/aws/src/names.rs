@@ -1,9 +1,47 @@
-//! Names that lead to a service: regions and endpoints, as people type them into URLs and variables.
+//! Names that lead to a service: regions, endpoints and buckets, as people type them into URLs and variables.
 //!
-//! A region becomes part of a host name, and an endpoint is told documents; so both are checked before anything is asked,
-//! and only an endpoint on this machine may be asked in plain text. Neither has room for a credential.
+//! A region and a bucket become parts of a host name, and an endpoint is told documents; so all are checked before anything is
+//! asked, and only an endpoint on this machine may be asked in plain text. None has room for a credential. What is behind a
+//! region in AWS's host names depends on the partition that it is of; one function says it for everything that makes a host
+//! name itself. tests/e2e/test_aws_regions.py compares it with botocore's list of partitions.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// How the regions of a partition begin, and how its host names end. All others are those of `aws` and `aws-us-gov`.
+const PARTITIONS: [(&str, &str); 6] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("us-isof-", "csp.hci.ic.gov"),
+];
+
+/// How host names end in the regions that most people know.
+pub const DNS_SUFFIX: &str = "amazonaws.com";
+
+/// How AWS's host names end in a region, like `amazonaws.com`. No other domain of that region is AWS's.
+pub fn dns_suffix(region: &str) -> &'static str {
+    let of_region = PARTITIONS.iter().find(|(start, _)| region.starts_with(start));
+    of_region.map_or(DNS_SUFFIX, |(_, suffix)| suffix)
+}
+
+/// What [`is_bucket_name`] demands, for messages that begin with what is named.
+pub const BUCKET_NAME: &str = "3 to 63 of `a-z 0-9 . -`, with a letter or digit at both ends of each part between dots, and not an address";
+
+/// Whether `text` can be the name of a bucket: labels of a host name, since it becomes part of one, and no IP address (Amazon S3
+/// User Guide, "General purpose bucket naming rules"). Beginnings and ends that AWS keeps for itself are taken: the aliases of
+/// access points have them, and stand where buckets do.
+pub fn is_bucket_name(text: &str) -> bool {
+    let is_edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().is_some_and(is_edge)
+            && bytes.last().is_some_and(is_edge)
+            && bytes.iter().all(|b| is_edge(b) || *b == b'-')
+    };
+    (3..=63).contains(&text.len()) && text.split('.').all(is_label) && text.parse::<Ipv4Addr>().is_err()
+}
 
 /// Whether `text` can be the name of a region, like `eu-central-1`.
 pub fn is_region(text: &str) -> bool {
@@ -43,6 +81,51 @@ mod tests {
         }
         for text in ["", "-x", "x-", "Eu", "a.b", "a/b", "a@b", &"a".repeat(64)] {
             assert!(!is_region(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_ends_as_those_of_the_regions_partition_do() {
+        for (region, suffix) in [
+            ("eu-central-1", "amazonaws.com"),
+            ("us-east-1", "amazonaws.com"),
+            ("us-gov-west-1", "amazonaws.com"),
+            ("cn-north-1", "amazonaws.com.cn"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+            ("us-iso-west-1", "c2s.ic.gov"),
+            ("us-isob-east-1", "sc2s.sgov.gov"),
+            ("eu-isoe-west-1", "cloud.adc-e.uk"),
+            ("us-isof-south-1", "csp.hci.ic.gov"),
+            ("auto", "amazonaws.com"),
+        ] {
+            assert_eq!(dns_suffix(region), suffix, "{region}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_what_a_host_name_can_begin_with() {
+        for name in ["abc", "my-bucket", "my.bucket", "1.2.3", "a--b", "point-abc-s3alias", &"a".repeat(63)] {
+            assert!(is_bucket_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "ab",
+            "Abc",
+            "a_b",
+            "a/b",
+            "-abc",
+            "abc-",
+            ".abc",
+            "abc.",
+            "a..b",
+            "a.-b",
+            "a-.b",
+            "192.168.5.4",
+            "a b",
+            "b\u{fc}cher",
+            &"a".repeat(64),
+        ] {
+            assert!(!is_bucket_name(name), "{name}");
         }
     }
 

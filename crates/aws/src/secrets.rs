@@ -34,7 +34,10 @@ use hyper_util::{
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::{ATTEMPT, ATTEMPTS, BACKOFF, CONNECT, Named, OPERATION, Service, Unusable, configuration};
+use crate::{
+    ATTEMPT, ATTEMPTS, BACKOFF, CONNECT, Named, OPERATION, Service, Unusable, configuration, dns_suffix,
+    is_bucket_name,
+};
 
 /// The longest secret.
 const MAX_SECRET: usize = 64 * 1024;
@@ -291,7 +294,7 @@ impl<'a> Place<'a> {
 
     fn url(self, config: &SdkConfig) -> Result<String, Unreadable> {
         let region = config.region().ok_or(Unusable::NoRegion)?.as_ref();
-        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let domain = dns_suffix(region);
         if config.endpoint_url().is_none() && config.use_dual_stack() == Some(true) {
             return Err(Unusable::Variant("AWS_USE_DUALSTACK_ENDPOINT").into());
         }
@@ -302,8 +305,7 @@ impl<'a> Place<'a> {
         let Self::Object { bucket, key } = self else {
             return Ok(format!("{}/", own.unwrap_or_else(of_service)));
         };
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
-        if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) || key.is_empty() {
+        if !is_bucket_name(bucket) || key.is_empty() {
             return Err(Unreadable::BadName);
         }
         let key: String = key.bytes().map(encoded).collect();
@@ -465,4 +467,40 @@ fn jittered(pause: Duration) -> Duration {
     let half = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX);
     let less = RandomState::new().build_hasher().finish().checked_rem(half).unwrap_or_default();
     pause.saturating_sub(Duration::from_millis(less))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_config::Region;
+
+    fn url(place: Place<'_>, region: &'static str, fips: bool) -> Result<String, Unreadable> {
+        place.url(&SdkConfig::builder().region(Region::new(region)).use_fips(fips).build())
+    }
+
+    #[test]
+    fn secrets_are_asked_for_at_a_host_of_the_regions_partition() {
+        let object = Place::Object { bucket: "a-bucket", key: "k" };
+        let dotted = Place::Object { bucket: "a.bucket", key: "k" };
+        let secret = Place::Secret { id: "name", member: None };
+        for (place, region, fips, expected) in [
+            (Place::Parameter("/a"), "eu-central-1", false, "https://ssm.eu-central-1.amazonaws.com/"),
+            (Place::Parameter("/a"), "us-east-1", true, "https://ssm-fips.us-east-1.amazonaws.com/"),
+            (Place::Parameter("/a"), "eusc-de-east-1", false, "https://ssm.eusc-de-east-1.amazonaws.eu/"),
+            (secret, "us-iso-east-1", false, "https://secretsmanager.us-iso-east-1.c2s.ic.gov/"),
+            (secret, "cn-north-1", false, "https://secretsmanager.cn-north-1.amazonaws.com.cn/"),
+            (object, "us-isob-east-1", false, "https://a-bucket.s3.us-isob-east-1.sc2s.sgov.gov/k"),
+            (dotted, "eusc-de-east-1", false, "https://s3.eusc-de-east-1.amazonaws.eu/a.bucket/k"),
+        ] {
+            assert_eq!(url(place, region, fips).as_deref(), Ok(expected), "{place:?} {region}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_bucket_becomes_no_part_of_a_host() {
+        for bucket in ["192.168.5.4", "a.-b", "a..b", "-ab", "Ab", "ab"] {
+            let place = Place::Object { bucket, key: "k" };
+            assert_eq!(url(place, "eu-central-1", false), Err(Unreadable::BadName), "{bucket}");
+        }
+    }
 }

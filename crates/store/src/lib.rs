@@ -57,7 +57,7 @@ pub use open::{
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, TlsMode};
 #[cfg(feature = "s3")]
-pub use s3::{Bucket, Listed, Object, Part, S3Config, S3Store};
+pub use s3::{Bucket, Condition, Listed, Object, Part, S3Config, S3Store, ServedAs};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteConfig, SqliteStore};
 pub use store::Store;

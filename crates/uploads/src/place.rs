@@ -3,10 +3,10 @@
 //! The URL is for browsers, so it comes from the configuration alone: an endpoint in the environment (`AWS_ENDPOINT_URL`) is
 //! often one that this machine alone can reach. It is `https`, or on this machine.
 
-use countersign_aws::{is_endpoint, is_region};
+use countersign_aws::{BUCKET_NAME, dns_suffix, is_bucket_name, is_endpoint, is_region};
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
-/// The name of a bucket: 3 to 63 of `a-z 0-9 . -` (S3 user guide, "Bucket naming rules").
+/// The name of a bucket ([`is_bucket_name`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket(String);
 
@@ -21,19 +21,7 @@ impl FromStr for Bucket {
     type Err = PlaceError;
 
     fn from_str(name: &str) -> Result<Self, PlaceError> {
-        let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let is_label = |label: &str| {
-            let bytes = label.as_bytes();
-            bytes.first().copied().is_some_and(edge)
-                && bytes.last().copied().is_some_and(edge)
-                && bytes.iter().all(|b| edge(*b) || *b == b'-')
-        };
-        let fits = (3..=63).contains(&name.len()) && name.split('.').all(is_label);
-        if fits && name.parse::<Ipv4Addr>().is_err() {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(PlaceError::Bucket)
-        }
+        if is_bucket_name(name) { Ok(Self(name.to_owned())) } else { Err(PlaceError::Bucket) }
     }
 }
 
@@ -58,7 +46,7 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
     /// Not the name of a bucket.
-    #[error("a bucket's name is 3 to 63 of the characters a-z 0-9 . -, and not an address")]
+    #[error("a bucket's name is {}", BUCKET_NAME)]
     Bucket,
     /// Not the name of a region.
     #[error("a region is a name like eu-central-1")]
@@ -100,8 +88,7 @@ impl Place {
             None if endpoint.is_some() || dotted => Addressing::Path,
             None => Addressing::VirtualHost,
         };
-        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let of_aws = format!("https://s3.{region}.{domain}");
+        let of_aws = format!("https://s3.{region}.{}", dns_suffix(region));
         let endpoint = endpoint.unwrap_or(&of_aws);
         if !is_endpoint(endpoint) {
             return Err(PlaceError::Endpoint);
@@ -166,6 +153,8 @@ mod tests {
             ("photos", "eu-west-1", None, Some(true), "https://s3.eu-west-1.amazonaws.com/photos"),
             ("my.photos", "eu-west-1", None, None, "https://s3.eu-west-1.amazonaws.com/my.photos"),
             ("photos", "cn-north-1", None, None, "https://photos.s3.cn-north-1.amazonaws.com.cn/"),
+            ("photos", "eusc-de-east-1", None, None, "https://photos.s3.eusc-de-east-1.amazonaws.eu/"),
+            ("photos", "us-iso-east-1", None, Some(true), "https://s3.us-iso-east-1.c2s.ic.gov/photos"),
             ("photos", "auto", Some("https://x.r2.example"), None, "https://x.r2.example/photos"),
             ("photos", "auto", Some("https://x.r2.example/"), Some(false), "https://photos.x.r2.example/"),
             ("photos", "us-east-1", Some("http://127.0.0.1:9000"), None, "http://127.0.0.1:9000/photos"),

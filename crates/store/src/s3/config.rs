@@ -3,13 +3,13 @@
 //!
 //! `s3://BUCKET/PREFIX?region=…&endpoint=…`. What the URL leaves open comes from where every AWS
 //! tool finds it. Credentials come from there alone: a URL that has any is refused, and nothing of
-//! it is repeated. Only an endpoint on this machine may be asked in plain text. Bucket names are
-//! checked as AWS does (Amazon S3 User Guide, "General purpose bucket naming rules"); a prefix has
-//! the alphabet of document keys, so that no service reads it in another way.
+//! it is repeated. Only an endpoint on this machine may be asked in plain text. A bucket's name is
+//! what `countersign_aws` takes for one; a prefix has the alphabet of document keys, so that no
+//! service reads it in another way.
 
 use std::{fmt, time::Duration};
 
-use countersign_aws::{ATTEMPT, OPERATION, is_endpoint, is_region};
+use countersign_aws::{ATTEMPT, BUCKET_NAME, OPERATION, is_bucket_name, is_endpoint, is_region};
 use object_store::aws::AwsCredentialProvider;
 
 use crate::{Engine, Key, Missing, StoreError, StoreUrl};
@@ -62,7 +62,7 @@ impl S3Config {
         let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
         let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
         if !is_bucket_name(bucket) {
-            return Err(refuse("the name of a bucket is 3 to 63 of `a-z 0-9 . -`: `s3://BUCKET/PREFIX`"));
+            return Err(refuse(&format!("the name of a bucket is {BUCKET_NAME}: `s3://BUCKET/PREFIX`")));
         }
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         if !prefix.is_empty() && (prefix.len() > MAX_PREFIX || Key::parse(prefix).is_err()) {
@@ -127,16 +127,6 @@ impl fmt::Debug for S3Config {
     }
 }
 
-/// It becomes part of a host name.
-fn is_bucket_name(text: &str) -> bool {
-    let is_edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    (3..=63).contains(&text.len())
-        && text.bytes().all(|b| is_edge(&b) || matches!(b, b'.' | b'-'))
-        && text.as_bytes().first().is_some_and(is_edge)
-        && text.as_bytes().last().is_some_and(is_edge)
-        && !text.contains("..")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +163,8 @@ mod tests {
             ("s3://SECRET-upper", "the name of a bucket"),
             ("s3://-bucket", "the name of a bucket"),
             ("s3://a..b", "the name of a bucket"),
+            ("s3://a.-b", "the name of a bucket"),
+            ("s3://192.168.5.4", "the name of a bucket"),
             ("s3://bucket//SECRET", "a prefix is"),
             ("s3://bucket/a/../SECRET", "a prefix is"),
             ("s3://bucket/%53ECRET", "a prefix is"),

@@ -8,7 +8,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use countersign_aws::{ATTEMPTS, BACKOFF, CONNECT, Named, Service};
+use countersign_aws::{ATTEMPTS, BACKOFF, CONNECT, DNS_SUFFIX, Named, Service, dns_suffix};
 use object_store::{
     Attribute, Attributes, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode,
     PutOptions, RetryConfig, UpdateVersion,
@@ -69,11 +69,29 @@ pub enum Part {
 
 /// When a write may happen.
 #[derive(Debug, Clone)]
-pub(super) enum Condition {
+pub enum Condition {
     /// There is no object of that name.
     Absent,
     /// The object has this ETag.
     Unchanged(String),
+}
+
+impl Condition {
+    fn mode(self) -> PutMode {
+        match self {
+            Self::Absent => PutMode::Create,
+            Self::Unchanged(etag) => PutMode::Update(UpdateVersion { e_tag: Some(etag), version: None }),
+        }
+    }
+}
+
+/// What S3 tells the readers of an object beside its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct ServedAs<'a> {
+    /// `Content-Type`.
+    pub content_type: &'a str,
+    /// `Cache-Control`.
+    pub cache_control: &'a str,
 }
 
 /// A name below the prefix, and the size of the object in bytes.
@@ -120,7 +138,7 @@ impl Bucket {
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
         let is_amazon = endpoint.is_none();
         let endpoint = endpoint.or_else(|| variant.endpoint(&region));
-        let service = endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+        let service = endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.{DNS_SUFFIX}"));
         let options = ClientOptions::new().with_timeout(config.attempt_timeout).with_connect_timeout(CONNECT);
         let never = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::new()
@@ -229,10 +247,7 @@ impl Bucket {
         bytes: Vec<u8>,
         condition: Condition,
     ) -> Result<Option<String>, StoreError> {
-        let mode = match condition {
-            Condition::Absent => PutMode::Create,
-            Condition::Unchanged(etag) => PutMode::Update(UpdateVersion { e_tag: Some(etag), version: None }),
-        };
+        let mode = condition.mode();
         let mut attributes = Attributes::new();
         attributes.insert(Attribute::ContentType, "application/octet-stream".into());
         let options = PutOptions { mode, attributes, ..PutOptions::default() };
@@ -245,28 +260,47 @@ impl Bucket {
         }
     }
 
-    /// Writes an object whatever is there.
+    /// Writes an object that is served in place of what is there: whatever that is, or only if `condition` still holds. Returns
+    /// whether it was written. A service that knows no such conditions takes the place of what is there.
     ///
     /// # Errors
     ///
-    /// Whatever S3 and the network meet.
+    /// Whatever S3 and the network meet. Where an answer was lost, a condition may have ceased to hold by this write itself.
     pub async fn replace(
         &self,
         name: &str,
         bytes: &[u8],
-        content_type: &str,
-        cache_control: &str,
-    ) -> Result<(), StoreError> {
+        served_as: ServedAs<'_>,
+        condition: Option<&Condition>,
+    ) -> Result<bool, StoreError> {
         let path = self.path(name)?;
         let write = || async {
-            let mut attributes = Attributes::new();
-            attributes.insert(Attribute::ContentType, content_type.to_owned().into());
-            attributes.insert(Attribute::CacheControl, cache_control.to_owned().into());
-            let options = PutOptions { attributes, ..PutOptions::default() };
-            let _turn = self.turn().await;
-            self.client.put_opts(&path, bytes.to_vec().into(), options).await.map_err(|why| self.error(&why))
+            let mode = condition.cloned().map_or(PutMode::Overwrite, Condition::mode);
+            let done = match self.put(&path, bytes, served_as, mode).await {
+                Err(why) if condition.is_some() && error::is_condition(&why) => return Ok(false),
+                Err(why) if condition.is_some() && error::is_not_implemented(&why) => {
+                    self.put(&path, bytes, served_as, PutMode::Overwrite).await
+                }
+                done => done,
+            };
+            done.map(|()| true).map_err(|why| self.error(&why))
         };
-        self.tried(write).await.map(|_| ())
+        self.tried(write).await
+    }
+
+    async fn put(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        served_as: ServedAs<'_>,
+        mode: PutMode,
+    ) -> object_store::Result<()> {
+        let mut attributes = Attributes::new();
+        attributes.insert(Attribute::ContentType, served_as.content_type.to_owned().into());
+        attributes.insert(Attribute::CacheControl, served_as.cache_control.to_owned().into());
+        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+        let _turn = self.turn().await;
+        self.client.put_opts(path, bytes.to_vec().into(), options).await.map(|_| ())
     }
 
     /// Removes an object; one that is not there is removed already.
@@ -373,13 +407,14 @@ impl Variant {
     /// The endpoint, where it is not the one that the client makes of the region (Amazon S3
     /// endpoints and quotas, AWS General Reference). The bucket goes into the path.
     fn endpoint(self, region: &str) -> Option<String> {
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let suffix = dns_suffix(region);
         let host = match (self.fips, self.dual_stack) {
             (true, true) => "s3-fips.dualstack",
             (true, false) => "s3-fips",
             (false, true) => "s3.dualstack",
-            (false, false) if region.starts_with("cn-") => "s3",
-            (false, false) => return None,
+            // The client knows no other.
+            (false, false) if suffix == DNS_SUFFIX => return None,
+            (false, false) => "s3",
         };
         Some(format!("https://{host}.{region}.{suffix}"))
     }
@@ -390,11 +425,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fips_and_dual_stack_are_honoured() {
+    fn fips_dual_stack_and_the_partition_of_the_region_are_honoured() {
         for (fips, dual_stack, region, endpoint) in [
             (false, false, "eu-central-1", None),
             (false, false, "cn-north-1", Some("https://s3.cn-north-1.amazonaws.com.cn")),
             (false, true, "cn-north-1", Some("https://s3.dualstack.cn-north-1.amazonaws.com.cn")),
+            (false, false, "eusc-de-east-1", Some("https://s3.eusc-de-east-1.amazonaws.eu")),
+            (false, false, "us-iso-east-1", Some("https://s3.us-iso-east-1.c2s.ic.gov")),
+            (true, true, "eusc-de-east-1", Some("https://s3-fips.dualstack.eusc-de-east-1.amazonaws.eu")),
             (false, true, "eu-central-1", Some("https://s3.dualstack.eu-central-1.amazonaws.com")),
             (true, false, "us-east-1", Some("https://s3-fips.us-east-1.amazonaws.com")),
             (true, true, "us-gov-west-1", Some("https://s3-fips.dualstack.us-gov-west-1.amazonaws.com")),

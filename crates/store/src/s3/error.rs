@@ -7,10 +7,9 @@
 
 use std::error::Error;
 
-use countersign_aws::Unusable;
+use countersign_aws::{Unusable, credentials::NoCredentials};
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::credentials::NoCredentials;
 use crate::{KeyError, StoreError};
 
 /// What S3 answered.
@@ -50,6 +49,12 @@ pub(super) fn is_condition(error: &object_store::Error) -> bool {
     use object_store::Error::{AlreadyExists, NotModified, Precondition};
     matches!(error, AlreadyExists { .. } | NotModified { .. } | Precondition { .. })
         && Answer::of(error).code != "NoSuchBucket"
+}
+
+/// Whether the service does not know what it was asked for.
+pub(super) fn is_not_implemented(error: &object_store::Error) -> bool {
+    let answer = Answer::of(error);
+    answer.status == Some(501) || answer.code == "NotImplemented"
 }
 
 /// Whether S3 does not take the credentials, rather than what was asked with them.
@@ -155,14 +160,14 @@ fn no_answer_because(place: &str, error: &HttpError) -> StoreError {
 }
 
 fn no_credentials(place: &str, why: &NoCredentials) -> StoreError {
-    if why.nowhere {
+    if *why == NoCredentials::Nowhere {
         return misconfigured(
             place,
             "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the \
              function, container or instance a role",
         );
     }
-    unavailable(place, "AWS gives no credentials; look at the profile and the role of this machine")
+    unavailable(place, &format!("{why}; look at the profile and the role of this machine"))
 }
 
 /// Nobody says anything.

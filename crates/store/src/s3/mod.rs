@@ -27,10 +27,10 @@ use tokio::{sync::OnceCell, task::JoinSet};
 
 pub use self::{
     config::S3Config,
-    connect::{Bucket, Listed, Object, Part},
+    connect::{Bucket, Condition, Listed, Object, Part, ServedAs},
 };
 use self::{
-    connect::{Condition, pause},
+    connect::pause,
     schema::{Fate, Head, MAX_HEAD, MAX_OBJECT, Mark},
 };
 use crate::{
