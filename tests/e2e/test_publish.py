@@ -1,12 +1,14 @@
 """An issuer without a server: `countersign publish` writes the documents, nginx serves them, `countersign sign` mints."""
 
+import fcntl
 import hashlib
 import json
+import os
 
 import jwt
 import pytest
 from e2e import wire
-from e2e.program import CONFIG, client
+from e2e.program import CONFIG, client, until
 from e2e.static_site import nginx
 
 @pytest.fixture
@@ -64,6 +66,27 @@ def test_only_what_changed_is_written_and_keys_that_are_gone_leave(static):
     gone = f"/asap/{hashlib.sha256(first.encode()).hexdigest()}.pem"
     assert removed == [gone] and gone in before and gone not in files(static)
     static.done("publish", "--check")
+
+
+@pytest.mark.parametrize("command", [["publish", "site"], ["keys", "rotate", "--publish", "site"]])
+def test_a_run_waits_for_another_and_then_has_the_newest_keys(static, command):
+    static.done("publish", "site")
+    folder = os.path.realpath(static.folder / "site/.well-known")
+    lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    run = static.spawn(*command)
+
+    def has_come():
+        assert run.poll() is None, "it did not wait"
+        return any(os.path.realpath(f"/proc/{run.pid}/fd/{number}") == folder for number in os.listdir(f"/proc/{run.pid}/fd"))
+
+    until(has_come, "it comes to the folder")
+    second = json.loads(static.done("keys", "prepare", "--json"))["kid"]
+    static.done("keys", "publish", second)
+    assert run.poll() is None
+    os.close(lock)
+    assert run.wait(60) == 0, static.log
+    assert second in {key["kid"] for key in wire.get(static.issuer, "/.well-known/jwks.json").json()["keys"]}
 
 
 def test_a_file_of_somebody_else_stays_and_a_folder_that_cannot_be_written_is_told(static):

@@ -1,4 +1,4 @@
-"""An issuer that is a bucket: what `countersign publish s3://…` writes, in which order, and what CloudFront is told."""
+"""An issuer that is a bucket: what `countersign publish s3://…` writes, in which order, also beside another run, and what CloudFront is told."""
 
 import hashlib
 import json
@@ -145,6 +145,114 @@ def test_what_keeps_a_bucket_from_being_written_is_told_in_one_line(site, s3_rel
     site.fails(78, "give this role s3:GetObject", "publish", site.target)
 
 
+def held_at(s3_relay, number, meanwhile):
+    """Holds the run behind the relay at its change number `number` while `meanwhile` runs. Returns the changes, as they come."""
+    changes = []
+
+    def spoil(method, path):
+        if method in ("PUT", "DELETE"):
+            changes.append((method, path))
+            if len(changes) == number:
+                meanwhile()
+
+    s3_relay.spoil = spoil
+    return changes
+
+
+def shown(site, s3):
+    """The objects of the site, and what a run by itself would have written."""
+    site.done("publish", "--replace-newer-keys", "folder")
+    folder = site.folder / "folder"
+    right = {f"auth/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return s3.objects(site.bucket), right
+
+
+def test_a_slower_run_never_puts_older_keys_in_place_of_newer_ones(site, s3, s3_relay):
+    """It is held at each of its changes in turn, while one of its keys is revoked and another run publishes that."""
+    direct = f"s3://{site.bucket}/auth?endpoint={s3.url}"
+    for number in range(1, 30):
+        gone = next_key(site)
+        site.done("publish", direct)
+        site.done("keys", "revoke", gone)
+        leaked = next_key(site)
+
+        def meanwhile():
+            site.done("keys", "revoke", leaked)
+            site.done("publish", direct)
+
+        changes = held_at(s3_relay, number, meanwhile)
+        done = site.run("publish", site.target, "--json")
+        s3_relay.unshut()
+        if len(changes) < number:
+            assert done.returncode == 0, done
+            break
+        assert done.returncode == 70 and json.loads(done.stdout)["error"] == "published_meanwhile", (number, changes, done)
+        there, right = shown(site, s3)
+        assert there == right, (number, changes, there.keys() ^ right.keys())
+        site.done("publish", "--check")
+    assert number > 6 and changes[0] == ("PUT", changes[0][1]) and changes[0][1].endswith(JWKS) and changes[-1][0] == "DELETE", changes
+
+
+def test_two_runs_with_the_same_keys_do_each_others_work(site, s3, s3_relay):
+    direct = f"s3://{site.bucket}/auth?endpoint={s3.url}"
+    for number in range(1, 30):
+        if number > 1:
+            site.done("keys", "revoke", new)
+        new = next_key(site)
+        changes = held_at(s3_relay, number, lambda: site.done("publish", direct))
+        site.done("publish", site.target)
+        s3_relay.unshut()
+        if len(changes) < number:
+            break
+        there, right = shown(site, s3)
+        assert there == right, (number, changes)
+    assert number > 6
+
+
+def test_a_jwks_that_was_not_there_is_not_replaced_unseen(site, s3, s3_relay):
+    """Of two first runs the one with older keys comes second."""
+    site.done("keys", "init")
+
+    def meanwhile():
+        next_key(site)
+        site.done("publish", f"s3://{site.bucket}/auth?endpoint={s3.url}")
+
+    held_at(s3_relay, 1, meanwhile)
+    done = site.run("publish", site.target)
+    assert done.returncode == 70 and "was replaced by another process" in done.stderr and "run it again" in done.stderr, done
+    s3_relay.unshut()
+    there, right = shown(site, s3)
+    assert there == right
+    site.done("publish", site.target)
+
+
+def test_a_service_without_conditional_writes_is_published_to_all_the_same(site, s3, s3_relay):
+    def spoil(method, path):
+        headers = {name.lower() for name in s3_relay.asked[-1][2]}
+        if method == "PUT" and headers & {"if-match", "if-none-match"}:
+            return 501, b"<Error><Code>NotImplemented</Code></Error>"
+
+    s3_relay.spoil = spoil
+    publish(site)
+    next_key(site)
+    assert JWKS in written(publish(site))
+    there, right = shown(site, s3)
+    assert there == right
+
+
+def test_an_answer_that_is_lost_is_no_other_run(site, s3, s3_relay):
+    lost = []
+
+    def done(method, path, body, status):
+        if method == "PUT" and path not in lost:
+            lost.append(path)
+            return "away"
+
+    s3_relay.done = done
+    report = publish(site)
+    assert {f"auth{path}" for path in written(report)} == set(s3.objects(site.bucket)) and len(lost) == len(written(report))
+
+
 @pytest.fixture
 def distribution(site, ministack):
     """A CloudFront distribution, and a program that finds MiniStack by the environment."""
@@ -194,14 +302,56 @@ def test_cloudfront_is_told_exactly_what_has_changed(site, ministack, distributi
     assert len(told) == 1 and path + JWKS in told[0] and path + "/public-keys" not in told[0]
 
 
-def test_what_keeps_cloudfront_from_being_told_is_told_in_one_line(site, distribution):
+def test_what_keeps_cloudfront_from_being_told_is_told_in_one_line(site, ministack, distribution):
     site.fails(2, "takes the id of a distribution", "publish", site.target, "--cloudfront", "E1/../x")
     site.fails(2, "--cloudfront goes with a bucket", "publish", "folder", "--cloudfront", distribution)
     done = site.run("publish", site.target, "--cloudfront", "ENOSUCH")
     assert done.returncode == 78 and "there is no distribution ENOSUCH" in done.stderr, done
     assert "aws cloudfront create-invalidation --distribution-id ENOSUCH --paths /" in done.stderr
-    # What is published is published, and nothing is left to tell.
-    assert publish(site, "--cloudfront", "ENOSUCH")["invalidation"] is None
+    # What is published is published, and is told by the first run that can.
+    assert site.run("publish", site.target, "--cloudfront", "ENOSUCH").returncode == 78
+    path = f"/{site.bucket}/auth"
+    told = invalidated(ministack, distribution)[publish(site, "--cloudfront", distribution)["invalidation"]]
+    assert {path + JWKS, path + DISCOVERY[0], path + "/asap/*"} <= set(told)
+    assert publish(site, "--cloudfront", distribution)["invalidation"] is None
+
+
+def test_what_could_not_be_written_hides_nothing_of_what_cloudfront_was_not_told(site, s3_relay):
+    denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
+    s3_relay.spoil = lambda method, path: denied if method == "PUT" and path.endswith("/public-keys") else None
+    done = site.run("publish", site.target, "--cloudfront", "ENOSUCH")
+    assert done.returncode == 78 and "access denied" in done.stderr, done
+    assert "aws cloudfront create-invalidation --distribution-id ENOSUCH --paths /" in done.stderr and JWKS in done.stderr, done
+
+
+def test_what_a_killed_run_has_changed_leaves_the_caches_with_the_next(site, ministack, distribution, s3, s3_relay):
+    """It is killed after each of its changes in turn, and never tells CloudFront."""
+    publish(site, "--cloudfront", distribution)
+    path = f"/{site.bucket}/auth"
+    for number in range(1, 30):
+        site.done("keys", "revoke", next_key(site))
+        before, changes = invalidated(ministack, distribution), []
+        run = site.spawn("publish", site.target, "--cloudfront", distribution, "--json")
+
+        def kill(method, name, body, status):
+            if method in ("PUT", "DELETE"):
+                changes.append(name)
+                if len(changes) == number:
+                    run.kill()
+                    return "away"
+
+        s3_relay.done = kill
+        ended = run.wait(60)
+        s3_relay.done = lambda *_: None
+        if len(changes) < number or changes[-1].endswith("/invalidation-due") and number > 1:
+            break
+        assert ended == -9 and invalidated(ministack, distribution) == before, (number, changes)
+        report = publish(site, "--cloudfront", distribution)
+        told = invalidated(ministack, distribution)[report["invalidation"]]
+        assert set(told) == {path + name for name in (*KEY_SETS, "/.well-known/x509.json", *DISCOVERY, "/asap/*")}, (number, changes)
+        assert not [name for name in s3.objects(site.bucket) if name.endswith("invalidation-due")]
+        assert publish(site, "--cloudfront", distribution)["invalidation"] is None
+    assert number > 4
 
 
 def test_a_distribution_with_origin_access_control_serves_what_was_published(aws_world, ministack):

@@ -160,7 +160,7 @@ pub fn x509_map<'a>(keys: impl IntoIterator<Item = (&'a PublicJwk, &'a Certifica
 }
 
 /// Where Jitsi's Prosody looks for a key: the SHA-256 of the `kid` in hexadecimal (jitsi-meet, `asap_key_server`).
-fn asap_path(kid: &str) -> String {
+pub fn asap_path(kid: &str) -> String {
     format!("/asap/{}.pem", hex(digest::digest(&digest::SHA256, kid.as_bytes()).as_ref()))
 }
 

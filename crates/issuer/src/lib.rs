@@ -33,7 +33,7 @@ pub use audit::{AuditLog, LogFigures};
 pub use client::{Client, ClientId, ClientIdError, ClientSecret, Clients, SecretHash, SecretHashError};
 pub use documents::{
     Document, INTROSPECT as INTROSPECT_PATH, JWKS as JWKS_PATH, JwksCertificates, NO_AUTHENTICATION,
-    PublicDocuments, REVOKE as REVOKE_PATH, TOKEN as TOKEN_PATH, TokenEndpoint, render, x509_map,
+    PublicDocuments, REVOKE as REVOKE_PATH, TOKEN as TOKEN_PATH, TokenEndpoint, asap_path, render, x509_map,
 };
 pub use freshness::max_age;
 pub use grant::{GrantType, Granted, IdJag, Judged, ShownToken, ShownTokens};

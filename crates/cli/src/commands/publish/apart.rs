@@ -77,7 +77,7 @@ fn real(path: &Path) -> PathBuf {
 pub(super) async fn refuse_store(target: &Target) -> Outcome {
     let has_store = match target.folder() {
         Some(folder) => has_database(folder),
-        None => target.read(countersign_store::S3_MARK).await?.is_some(),
+        None => target.look(countersign_store::S3_MARK).await?.is_some_and(|found| found.bytes.is_some()),
     };
     if has_store {
         return Err(configuration(format!("{target} holds a store of Countersign; {ADVICE}")));

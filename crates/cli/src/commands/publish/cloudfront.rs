@@ -86,7 +86,9 @@ mod built_in {
             let about = |why: String| {
                 format!("what is published has changed, but CloudFront does not know it yet: {why}")
             };
-            let named = paths.join(" ");
+            // A shell must not look for files of such a name.
+            let quoted = |path: &String| if path.contains('*') { format!("'{path}'") } else { path.clone() };
+            let named = paths.iter().map(quoted).collect::<Vec<_>>().join(" ");
             let again = format!(
                 "run `aws cloudfront create-invalidation --distribution-id {} --paths {named}`, or wait until the caches \
                  forget by themselves",

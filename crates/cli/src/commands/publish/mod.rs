@@ -2,18 +2,24 @@
 //!
 //! Keys are written before what refers to them, each document whole or not at all, and only where it differs, so that it can be
 //! run again after it was cut off, by two at once, or every minute. Documents of keys that are gone are removed last. What was
-//! changed, even by a run that failed on the way, is then taken out of CloudFront's caches if there is one.
+//! changed, even by a run that failed on the way, is then taken out of CloudFront's caches if there is one; a mark in the
+//! bucket says so from before the first change until that is done, so that the next run sees to it if this one is cut off.
 //!
-//! `target` is where documents go, `cloudfront` the caches, `check` the look from outside. Pinned by
-//! tests/e2e/test_publish.py and test_publish_bucket.py.
+//! `target` is where documents go, `writing` puts them there, `older` compares keys, `cloudfront` is the caches, `check` the look
+//! from outside. Pinned by tests/e2e/test_publish.py and test_publish_bucket.py.
 
 mod apart;
 mod check;
 mod cloudfront;
 mod older;
 mod target;
+mod writing;
 
-use self::{check::Report, target::Target};
+use self::{
+    check::Report,
+    target::{ASAP, Target},
+    writing::{Caches, Run},
+};
 use super::Context;
 use crate::{
     args::PublishArgs,
@@ -24,7 +30,7 @@ use crate::{
 };
 #[cfg(feature = "lambda")]
 use crate::{config::RawPublish, remote};
-use countersign_issuer::{Document, Issuer, JWKS_PATH, PublicDocuments};
+use countersign_issuer::{Document, Issuer, PublicDocuments};
 use std::{path::Path, sync::Arc};
 
 /// A document that was written.
@@ -45,6 +51,10 @@ struct Changes {
 impl Changes {
     fn paths(&self) -> impl Iterator<Item = &str> {
         self.written.iter().map(|written| &written.path).chain(&self.removed).map(String::as_str)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.removed.is_empty()
     }
 
     fn has_written(&self, path: &str) -> bool {
@@ -69,7 +79,7 @@ pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
     let Some(site) = site else { return check::run(context.json, &issuer).await };
     let newer = if args.replace_newer_keys { NewerKeys::Replace } else { NewerKeys::Refuse };
     let (changes, invalidation) = site.bring(&issuer, newer).await?;
-    report(context, &site.target, &in_order(&issuer.documents()), &changes, invalidation.as_deref());
+    report(context, &site.target, &in_order(&issuer.documents()), &changes, invalidation.as_ref());
     Ok(())
 }
 
@@ -86,17 +96,26 @@ pub(super) struct Site {
     caches: Option<cloudfront::Distribution>,
 }
 
+/// What CloudFront was told to forget.
+#[derive(Debug)]
+struct Invalidation {
+    id: String,
+    /// How many paths.
+    of: usize,
+}
+
 /// What became of documents that were brought there.
 #[derive(Debug)]
 pub(super) struct Brought {
     changes: Changes,
-    invalidation: Option<String>,
+    invalidation: Option<Invalidation>,
     to: String,
     of: usize,
 }
 
 impl Site {
-    /// From what is typed. Nothing is asked for anything yet but who may ask.
+    /// From what is typed. Nothing is asked for anything yet but who may ask; but where another run is at work in a folder, it is
+    /// waited for.
     pub(super) async fn connect(target: &Path, cloudfront: Option<&str>, wait: bool) -> Outcome<Self> {
         let target = Target::parse(target).await?;
         let caches = match cloudfront {
@@ -106,6 +125,7 @@ impl Site {
             Some(distribution) => Some(cloudfront::Distribution::connect(distribution, wait).await?),
             None => None,
         };
+        target.wait_for_others().await?;
         Ok(Self { target, caches })
     }
 
@@ -117,25 +137,47 @@ impl Site {
     }
 
     /// Brings documents to their target, and tells the caches in front of it.
-    async fn bring(&self, issuer: &Issuer, newer: NewerKeys) -> Outcome<(Changes, Option<String>)> {
+    async fn bring(&self, issuer: &Issuer, newer: NewerKeys) -> Outcome<(Changes, Option<Invalidation>)> {
         let Self { target, caches } = self;
         let documents = in_order(&issuer.documents());
         apart::refuse_store(target).await?;
-        if newer == NewerKeys::Refuse {
-            older::refuse(issuer.documents().get(JWKS_PATH), target).await?;
-        }
-        let mut changes = Changes::default();
-        let outcome = publish(&documents, target, &mut changes).await;
+        target.lock().await?;
+        let told = if caches.is_some() { Caches::Present } else { Caches::Absent };
+        let mut run = Run::new(target, &documents, newer, told);
+        let outcome = run.write().await;
         let invalidation = match caches {
             Some(caches) => {
                 let prefix = issuer.settings().issuer.path();
-                caches.forget(changes.paths().map(|path| format!("{prefix}{path}")).collect()).await
+                // Of a run that was cut off nobody knows what it has changed.
+                let paths: Vec<_> = match outcome.is_ok() && run.owes_all {
+                    true => all(&documents).map(|path| format!("{prefix}{path}")).collect(),
+                    false => run.changes.paths().map(|path| format!("{prefix}{path}")).collect(),
+                };
+                let of = paths.len();
+                caches.forget(paths).await.map(|id| id.map(|id| Invalidation { id, of }))
             }
             None => Ok(None),
         };
-        // What could not be written goes before what could not be forgotten.
-        outcome?;
-        Ok((changes, invalidation?))
+        let invalidation = both(outcome, invalidation)?;
+        if caches.is_some() && run.is_marked {
+            target.unmark().await?;
+        }
+        Ok((run.changes, invalidation))
+    }
+}
+
+/// The paths of all documents, and of those that may have been there.
+fn all(documents: &[(String, Document)]) -> impl Iterator<Item = String> {
+    let paths = documents.iter().map(|(path, _)| path.clone()).filter(|path| !path.starts_with(ASAP));
+    paths.chain([format!("{ASAP}*")])
+}
+
+/// What could not be written goes before what could not be forgotten, and neither is kept back: each says what to do.
+fn both<T>(written: Outcome, forgotten: Outcome<T>) -> Outcome<T> {
+    match (written, forgotten) {
+        (Ok(()), forgotten) => forgotten,
+        (Err(why), Ok(_)) => Err(why),
+        (Err(why), Err(more)) => Err(why.and(&format!("; and {}", more.message()))),
     }
 }
 
@@ -145,14 +187,15 @@ impl Brought {
         let Self { changes, invalidation, to, of } = self;
         let invalidation = invalidation
             .as_ref()
-            .map_or_else(String::new, |id| format!("; invalidation {id} of CloudFront's caches"));
+            .map_or_else(String::new, |told| format!("; invalidation {} of CloudFront's caches", told.id));
         format!("{} of {of} documents written to {to}{invalidation}", changes.written.len())
     }
 
     /// For programs.
     pub(super) fn json(&self) -> serde_json::Value {
         let written = self.changes.written.iter().map(|written| &written.path).collect::<Vec<_>>();
-        serde_json::json!({ "written": written, "removed": self.changes.removed, "invalidation": self.invalidation })
+        let invalidation = self.invalidation.as_ref().map(|told| &told.id);
+        serde_json::json!({ "written": written, "removed": self.changes.removed, "invalidation": invalidation })
     }
 }
 
@@ -200,29 +243,12 @@ fn in_order(documents: &PublicDocuments) -> Vec<(String, Document)> {
     all
 }
 
-async fn publish(documents: &[(String, Document)], target: &Target, changes: &mut Changes) -> Outcome {
-    for (path, document) in documents {
-        if !target.holds(path, document).await? {
-            let before = target.read(path).await?;
-            target.write(path, document).await?;
-            changes.written.push(Written { path: path.clone(), before });
-        }
-    }
-    for path in target.key_documents().await? {
-        if !documents.iter().any(|(known, _)| *known == path) {
-            target.remove(&path).await?;
-            changes.removed.push(path);
-        }
-    }
-    Ok(())
-}
-
 fn report(
     context: &Context<'_>,
     target: &Target,
     documents: &[(String, Document)],
     changes: &Changes,
-    invalidation: Option<&str>,
+    invalidation: Option<&Invalidation>,
 ) {
     if context.json {
         let rows = documents.iter().map(|(path, document)| {
@@ -232,7 +258,8 @@ fn report(
             })
         });
         let report = serde_json::json!({
-            "documents": rows.collect::<Vec<_>>(), "removed": changes.removed, "invalidation": invalidation,
+            "documents": rows.collect::<Vec<_>>(), "removed": changes.removed,
+            "invalidation": invalidation.map(|told| &told.id),
         });
         return output::line(&report.to_string());
     }
@@ -243,10 +270,23 @@ fn report(
     for path in &changes.removed {
         output::line(&format!("  {path}  removed"));
     }
-    if let Some(id) = invalidation {
-        output::line(&format!(
-            "{} paths leave CloudFront's caches: invalidation {id}",
-            changes.paths().count()
-        ));
+    if let Some(Invalidation { id, of }) = invalidation {
+        output::line(&format!("{of} paths leave CloudFront's caches: invalidation {id}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{configuration, internal};
+
+    #[test]
+    fn what_could_not_be_forgotten_is_told_beside_what_could_not_be_written() {
+        let why =
+            both(Err(configuration("access denied")), Err::<(), _>(internal("run `aws …`"))).unwrap_err();
+        assert_eq!((why.message(), why.code()), ("access denied; and run `aws …`", "bad_configuration"));
+        assert_eq!(both(Ok(()), Err::<(), _>(internal("a"))).unwrap_err().message(), "a");
+        assert_eq!(both(Err(internal("b")), Ok(1)).unwrap_err().message(), "b");
+        assert_eq!(both(Ok(()), Ok(1)).unwrap(), 1);
     }
 }

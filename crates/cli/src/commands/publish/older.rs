@@ -6,15 +6,15 @@
 //! `--replace-newer-keys`.
 
 use super::target::Target;
-use crate::failure::{Outcome, refused};
-use countersign_issuer::{Document, JWKS_PATH};
+use crate::failure::{Failure, refused};
+use countersign_issuer::Document;
 use serde::Deserialize;
 
 /// As much of a JWKS as is compared.
 #[derive(Debug, Default, Deserialize)]
 struct Published {
     #[serde(default)]
-    keys: Vec<serde::de::IgnoredAny>,
+    keys: Vec<serde_json::Value>,
     #[serde(default)]
     countersign_sequence: u64,
 }
@@ -37,15 +37,19 @@ impl Published {
     }
 }
 
-/// Refuses to replace newer keys.
-pub(super) async fn refuse(new: Option<&Document>, target: &Target) -> Outcome {
-    let (Some(new), Some(bytes)) = (new, target.read(JWKS_PATH).await?) else { return Ok(()) };
-    let Some(why) = objection(&bytes, new) else { return Ok(()) };
+/// Why newer keys are not replaced.
+pub(super) fn refusal(target: &Target, why: &str) -> Failure {
     let what = format!(
         "the JWKS at {target} is newer than the keyring: {why}. The store went back or is another one, so restore it; nothing was \
          written. If it is meant, say --replace-newer-keys"
     );
-    Err(refused("published_newer", what))
+    refused("published_newer", what)
+}
+
+/// The keys of a JWKS by their `kid`.
+pub(super) fn kids(jwks: &[u8]) -> Option<Vec<String>> {
+    let kid = |key: &serde_json::Value| Some(key.get("kid")?.as_str()?.to_owned());
+    Some(Published::parse(jwks)?.keys.iter().filter_map(kid).collect())
 }
 
 /// How many changes of the keyring are behind the new document and the one that was found, where both say so.
@@ -80,5 +84,8 @@ mod tests {
             assert_eq!(parse(there).objection(&parse(new)).is_some(), objects, "{there} {new}");
         }
         assert!(Published::parse(b"<html>").is_none());
+        assert!(kids(b"<html>").is_none());
+        let jwks = br#"{"keys":[{"kid":"a"},{"kty":"EC"},{"kid":"b"},7]}"#;
+        assert_eq!(kids(jwks).unwrap(), ["a", "b"]);
     }
 }

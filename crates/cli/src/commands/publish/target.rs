@@ -1,7 +1,8 @@
-//! Where documents are published: a folder or a bucket, which hold, take and give up one document at a time.
+//! Where documents are published: a folder or a bucket, which show, take and give up one document at a time.
 //!
 //! A bucket keeps `Content-Type` and `Cache-Control` beside the bytes, so there they count as much as bytes do; in a folder
-//! the web server decides. Documents that come and go with keys are told by their names, and no others are ever removed.
+//! the web server decides. A bucket puts a document in place of exactly what was found; a folder is locked for as long as a
+//! run lasts. Documents that come and go with keys are told by their names, and no others are ever removed.
 
 #[cfg(feature = "s3")]
 mod bucket;
@@ -13,7 +14,41 @@ use countersign_issuer::Document;
 use std::{fmt, path::Path};
 
 /// The folder of the PEM files, whose names come and go with the keys.
-const ASAP: &str = "/asap/";
+pub(super) const ASAP: &str = "/asap/";
+/// What lies beside them while CloudFront has to be told of changes. It is there because what is there may be removed.
+const MARK: &str = "invalidation-due";
+
+/// What there is in the folder of the PEM files.
+#[derive(Debug)]
+pub(super) struct OfKeys {
+    /// The paths of PEM files of ours, sorted.
+    pub(super) paths: Vec<String>,
+    /// Whether a run left the mark of [`Target::mark`].
+    pub(super) is_marked: bool,
+}
+
+/// What was found at a path.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// `None` for what is too large to be a document of ours.
+    pub(super) bytes: Option<Vec<u8>>,
+    /// `Content-Type` and `Cache-Control`, where they are kept beside the bytes.
+    served_as: Option<(Option<String>, Option<String>)>,
+    /// What a bucket calls this state of it.
+    #[cfg(feature = "s3")]
+    tag: Option<String>,
+}
+
+impl Found {
+    /// Whether it is `document`, as it should be.
+    pub(super) fn is(&self, document: &Document) -> bool {
+        self.bytes.as_deref() == Some(&*document.body)
+            && self.served_as.as_ref().is_none_or(|(content_type, cache_control)| {
+                content_type.as_deref() == Some(document.content_type)
+                    && cache_control.as_deref() == Some(&document.cache_control)
+            })
+    }
+}
 
 #[derive(Debug)]
 pub(super) enum Target {
@@ -68,35 +103,52 @@ impl Target {
         !matches!(self, Self::Folder(_))
     }
 
-    /// Whether `document` is there as it should be.
-    pub(super) async fn holds(&self, path: &str, document: &Document) -> Outcome<bool> {
+    /// Waits until no other run is at work in a folder that is there already, so that the keys which are read from now on are not
+    /// older than those that it published. Buckets know no locks.
+    pub(super) async fn wait_for_others(&self) -> Outcome {
         match self {
-            Self::Folder(folder) => Ok(folder.holds(path, document)),
+            Self::Folder(folder) => folder.lock_if_there().await,
             #[cfg(feature = "s3")]
-            Self::Bucket(bucket) => bucket.holds(path, document).await,
+            Self::Bucket(_) => Ok(()),
         }
     }
 
-    /// What is there at a path, if it can be read and is not too large to be one of ours.
-    pub(super) async fn read(&self, path: &str) -> Outcome<Option<Vec<u8>>> {
+    /// Keeps others out of a folder from here on. Makes it where there is none.
+    pub(super) async fn lock(&self) -> Outcome {
         match self {
-            Self::Folder(folder) => Ok(folder.read(path)),
+            Self::Folder(folder) => folder.lock().await,
             #[cfg(feature = "s3")]
-            Self::Bucket(bucket) => bucket.read(path).await,
+            Self::Bucket(_) => Ok(()),
         }
     }
 
-    /// Puts it there, whole or not at all.
-    pub(super) async fn write(&self, path: &str, document: &Document) -> Outcome {
+    /// What is there at a path, if it can be read.
+    pub(super) async fn look(&self, path: &str) -> Outcome<Option<Found>> {
         match self {
-            Self::Folder(folder) => folder.write(path, document),
+            Self::Folder(folder) => Ok(folder.look(path)),
             #[cfg(feature = "s3")]
-            Self::Bucket(bucket) => bucket.write(path, document).await,
+            Self::Bucket(bucket) => bucket.look(path).await,
         }
     }
 
-    /// The paths of the documents there that belong to single keys, sorted.
-    pub(super) async fn key_documents(&self) -> Outcome<Vec<String>> {
+    /// Puts a document in place of `found`, whole or not at all. Returns `false` where something else is there by now.
+    pub(super) async fn write(
+        &self,
+        path: &str,
+        document: &Document,
+        found: Option<&Found>,
+    ) -> Outcome<bool> {
+        #[cfg(not(feature = "s3"))]
+        let _ = found;
+        match self {
+            Self::Folder(folder) => folder.write(path, document).map(|()| true),
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.write(path, document, found).await,
+        }
+    }
+
+    /// What is there of single keys.
+    pub(super) async fn of_keys(&self) -> Outcome<OfKeys> {
         let names = match self {
             Self::Folder(folder) => folder.names()?,
             #[cfg(feature = "s3")]
@@ -105,7 +157,26 @@ impl Target {
         let mut paths: Vec<_> =
             names.iter().filter(|name| is_ours(name)).map(|name| format!("{ASAP}{name}")).collect();
         paths.sort();
-        Ok(paths)
+        Ok(OfKeys { paths, is_marked: names.iter().any(|name| name == MARK) })
+    }
+
+    /// Leaves a mark until the caches are told of what is about to change ([`Target::unmark`]), so that another run does it
+    /// should this one be cut off. Returns whether there was one already. There are no caches in front of a folder.
+    pub(super) async fn mark(&self) -> Outcome<bool> {
+        match self {
+            Self::Folder(_) => Ok(false),
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.mark().await,
+        }
+    }
+
+    /// Removes the mark.
+    pub(super) async fn unmark(&self) -> Outcome {
+        match self {
+            Self::Folder(_) => Ok(()),
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.unmark().await,
+        }
     }
 
     pub(super) async fn remove(&self, path: &str) -> Outcome {

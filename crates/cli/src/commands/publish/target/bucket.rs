@@ -1,13 +1,19 @@
 //! A bucket that is served itself or by a CDN: objects that bring their `Content-Type` and `Cache-Control` along.
+//!
+//! An object takes the place of exactly what was found there (`If-Match`, `If-None-Match: *`), so that of two runs at once the
+//! slower one notices. A service that knows no such conditions is written to all the same.
 
-use super::ASAP;
+use super::{ASAP, Found, MARK};
 use crate::failure::Outcome;
 use countersign_issuer::Document;
-use countersign_store::{Bucket, Part, S3Config, StoreError, StoreUrl};
+use countersign_store::{Bucket, Condition, Part, S3Config, ServedAs, StoreError, StoreUrl};
 use std::fmt;
 
 /// What is larger is not a document of ours, and is replaced unread.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// For those who find the mark.
+const MARK_SAYS: &str = "What was published here may not have left CloudFront's caches yet. The next `countersign publish --cloudfront` \
+                         sees to it and removes this.\n";
 
 #[derive(Debug)]
 pub(in super::super) struct Published {
@@ -30,28 +36,32 @@ impl Published {
         Ok(Self { bucket: Bucket::connect(config).await?, shown: url.to_string() })
     }
 
-    pub(super) async fn holds(&self, path: &str, document: &Document) -> Outcome<bool> {
+    pub(super) async fn look(&self, path: &str) -> Outcome<Option<Found>> {
         let found = match self.bucket.read(name(path), Part::Whole { at_most: MAX_BYTES }).await {
-            Err(StoreError::Corrupt { .. }) => None,
+            Err(StoreError::Corrupt { .. }) => return Ok(Some(Found::default())),
             found => found?,
         };
-        Ok(found.is_some_and(|found| {
-            found.bytes == document.body
-                && found.content_type.as_deref() == Some(document.content_type)
-                && found.cache_control.as_deref() == Some(&document.cache_control)
+        Ok(found.map(|found| Found {
+            bytes: Some(found.bytes),
+            served_as: Some((found.content_type, found.cache_control)),
+            tag: found.etag,
         }))
     }
 
-    pub(super) async fn read(&self, path: &str) -> Outcome<Option<Vec<u8>>> {
-        match self.bucket.read(name(path), Part::Whole { at_most: MAX_BYTES }).await {
-            Err(StoreError::Corrupt { .. }) => Ok(None),
-            found => Ok(found?.map(|found| found.bytes.to_vec())),
-        }
-    }
-
-    pub(super) async fn write(&self, path: &str, document: &Document) -> Outcome {
+    /// Returns whether `found` was still there and gave way.
+    pub(super) async fn write(
+        &self,
+        path: &str,
+        document: &Document,
+        found: Option<&Found>,
+    ) -> Outcome<bool> {
         let Document { body, content_type, cache_control, .. } = document;
-        Ok(self.bucket.replace(name(path), body, content_type, cache_control).await?)
+        let condition = match found {
+            None => Some(Condition::Absent),
+            Some(found) => found.tag.clone().map(Condition::Unchanged),
+        };
+        let served_as = ServedAs { content_type, cache_control };
+        Ok(self.bucket.replace(name(path), body, served_as, condition.as_ref()).await?)
     }
 
     /// The names below the prefix of single keys.
@@ -64,6 +74,20 @@ impl Published {
     pub(super) async fn remove(&self, path: &str) -> Outcome {
         Ok(self.bucket.remove(name(path)).await?)
     }
+
+    /// Leaves the mark. Returns whether it was there before.
+    pub(super) async fn mark(&self) -> Outcome<bool> {
+        if self.look(&mark()).await?.is_some() {
+            return Ok(true);
+        }
+        let served_as = ServedAs { content_type: "text/plain; charset=utf-8", cache_control: "no-store" };
+        self.bucket.replace(&mark(), MARK_SAYS.as_bytes(), served_as, None).await?;
+        Ok(false)
+    }
+
+    pub(super) async fn unmark(&self) -> Outcome {
+        Ok(self.bucket.remove(&mark()).await?)
+    }
 }
 
 impl fmt::Display for Published {
@@ -74,4 +98,8 @@ impl fmt::Display for Published {
 
 fn name(path: &str) -> &str {
     path.trim_start_matches('/')
+}
+
+fn mark() -> String {
+    format!("{}{MARK}", name(ASAP))
 }
