@@ -38,7 +38,7 @@ def server(full_binary, tmp_path_factory):
 def test_forms_are_sent_to_where_botocore_would_send_them_in_every_region_of_every_partition(server):
     assert {"eusc-de-east-1", "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1", "cn-north-1", "us-gov-west-1"} < set(REGIONS)
     session = botocore.session.get_session()
-    config = Config(s3={"us_east_1_regional_endpoint": "regional"})
+    config = Config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"})
     for region, suffix in REGIONS.items():
         s3 = session.create_client("s3", region, config=config, aws_access_key_id="a", aws_secret_access_key="b")
         url = envelope(server, to=region)["url"]

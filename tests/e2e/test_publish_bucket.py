@@ -311,7 +311,8 @@ def test_what_keeps_cloudfront_from_being_told_is_told_in_one_line(site, minista
     # What is published is published, and is told by the first run that can.
     assert site.run("publish", site.target, "--cloudfront", "ENOSUCH").returncode == 78
     path = f"/{site.bucket}/auth"
-    told = invalidated(ministack, distribution)[publish(site, "--cloudfront", distribution)["invalidation"]]
+    report = publish(site, "--cloudfront", distribution)
+    told = invalidated(ministack, distribution)[report["invalidation"]]
     assert {path + JWKS, path + DISCOVERY[0], path + "/asap/*"} <= set(told)
     assert publish(site, "--cloudfront", distribution)["invalidation"] is None
 
