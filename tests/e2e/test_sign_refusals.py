@@ -183,3 +183,14 @@ def test_half_credentials_and_two_authorization_headers_are_refused(server):
 ])
 def test_another_content_type_is_refused(server, content_type):
     refused(server, send(server, '{"data":{}}', content_type), 415, "application/json")
+
+
+def test_the_audit_names_the_client_whose_body_cannot_be_read(server):
+    """Its header proves it; a header that does not proves nobody."""
+    answer = send(server, '{"data":{"a":1,"a":1}}')
+    refused(server, answer, 400, "twice")
+    other = wire.ask(server.issuer, "POST", "/sign", [("Authorization", wire.basic(server.client_id, MARK)), ("Content-Type", "application/json")],
+                     b'{"data":{"a":1,"a":1}}')
+    clients = {event["request_id"]: (event.get("code"), event.get("client")) for event in server.audit}
+    assert clients[answer.headers["x-request-id"]] == ("invalid_request", server.client_id)
+    assert clients[other.headers["x-request-id"]] == ("invalid_request", None)

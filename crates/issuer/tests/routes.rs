@@ -265,6 +265,39 @@ async fn a_client_that_is_refused_uses_up_nothing_of_its_address() {
     assert_eq!(strangers, [StatusCode::UNAUTHORIZED; 5]);
 }
 
+/// Whatever is wrong with the request before its body could be read.
+#[tokio::test]
+async fn a_client_whose_header_proves_it_uses_up_its_own_rate_with_bodies_that_cannot_be_read() {
+    let twice = "{\"data\":{\"a\":1,\"a\":1}}";
+    let both = "{\"data\":{},\"client_id\":\"app\",\"client_secret\":\"x\"}";
+    let long = "x".repeat(20 * 1024);
+    for (kind, body, status) in [
+        ("application/json", twice, StatusCode::BAD_REQUEST),
+        ("application/json", "{", StatusCode::BAD_REQUEST),
+        ("application/json", both, StatusCode::BAD_REQUEST),
+        ("application/x-www-form-urlencoded", "data=1&data=2", StatusCode::BAD_REQUEST),
+        ("application/json", &long, StatusCode::PAYLOAD_TOO_LARGE),
+        ("text/plain", "x", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    ] {
+        let house = House::with_rates("https://tokens.example", 9, 5);
+        let ask = async |secret: &str| {
+            let request = from("192.0.2.1")
+                .header(header::AUTHORIZATION, basic("app", secret))
+                .header(header::CONTENT_TYPE, kind);
+            house.send(request, body.to_owned()).await.status
+        };
+        for n in 0..9 {
+            assert_eq!(ask(&house.secret).await, status, "{kind} {body:.30}: {n}");
+        }
+        assert_eq!(ask(&house.secret).await, StatusCode::TOO_MANY_REQUESTS, "its own rate");
+        // Of the address nothing was used up, and those who prove nothing have its rate.
+        for n in 0..5 {
+            assert_eq!(ask("wrong").await, status, "{kind} {body:.30}: {n}");
+        }
+        assert_eq!(ask("wrong").await, StatusCode::TOO_MANY_REQUESTS);
+    }
+}
+
 #[tokio::test]
 async fn a_site_with_many_ipv6_networks_has_one_budget() {
     let house = House::with_rates("https://tokens.example", 10_000, 5);

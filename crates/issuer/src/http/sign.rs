@@ -2,7 +2,8 @@
 //!
 //! Order: size, form of the body, who is asking, per-client rate, policy, signature. A caller that does not prove who it
 //! is learns nothing about what would have been allowed, and its address is charged: past the rate of the address it
-//! gets 429 instead of its reason, whatever that was. A caller that does prove it is never charged nor stopped there.
+//! gets 429 instead of its reason, whatever that was. A caller that does prove it is never charged nor stopped there: where the
+//! header proves it, not even for a body that cannot be read. Pinned by `tests/routes.rs`.
 
 use super::{
     App, Peer,
@@ -11,8 +12,7 @@ use super::{
     error::HttpError,
 };
 use crate::{
-    Caller, Ids, Minted,
-    audit::AuditEvent,
+    Caller, Client, Ids, Minted, RefusedRequest,
     request::{MEMBERS, Member, RequestError, SignRequest},
     upload::{UPLOAD_PROFILE, UploadRequest},
 };
@@ -48,19 +48,14 @@ pub(super) async fn answer(
     let mut response = match mint(app, peer, headers, body, wanted, &ids).await {
         Ok(minted) => success(&minted, wanted),
         Err(why) => {
-            let why = match why {
-                Refused::Client(why) => why,
+            let (why, client) = match why {
+                Refused::Client(why, client) => (why, Some(client)),
                 Refused::Stranger(why) => {
-                    app.rates.charge_address(peer.0).err().map_or(why, HttpError::TooManyRequests)
+                    let charged = app.rates.charge_address(peer.0);
+                    (charged.err().map_or(why, HttpError::TooManyRequests), None)
                 }
             };
-            // Mint errors are recorded where they arise, with all that is known there.
-            if !matches!(why, HttpError::Mint(_)) {
-                app.issuer.metrics().refused(why.code());
-                let audit =
-                    AuditEvent { request_id: &ids.request, address: Some(peer.0), ..AuditEvent::default() };
-                audit.refused_unauthenticated(why.code(), &why.to_string());
-            }
+            record(app, peer, &ids, client.as_deref(), &why);
             why.into_response()
         }
     };
@@ -70,9 +65,26 @@ pub(super) async fn answer(
     response
 }
 
-/// Why there is no token, and whether the caller had proved who it is.
+/// Records a refusal. Those of the mint are recorded where they arise, with all that is known there.
+fn record(app: &App, peer: Peer, ids: &Ids, client: Option<&Client>, why: &HttpError) {
+    if matches!(why, HttpError::Mint(_)) {
+        return;
+    }
+    // A client that asks too often is summed up with strangers: a record for each would be as many as it likes.
+    let client = client.filter(|_| !matches!(why, HttpError::TooManyRequests(_)));
+    let request = RefusedRequest {
+        request_id: &ids.request,
+        address: peer.0,
+        client: client.map(|client| client.id.as_str()),
+        grant: None,
+        client_token: None,
+    };
+    app.issuer.refuse(&request, why.code(), &why.to_string());
+}
+
+/// Why there is no token, and the caller if it had proved who it is.
 enum Refused {
-    Client(HttpError),
+    Client(HttpError, Arc<Client>),
     Stranger(HttpError),
 }
 
@@ -91,9 +103,10 @@ async fn mint(
     wanted: Wanted,
     ids: &Ids,
 ) -> Result<Minted, Refused> {
-    let media_type = body::media_type(headers)?;
     let limits = app.issuer.settings().limits;
-    let bytes = body::read(body, limits.body_bytes).await?;
+    let unread = |why| unread(app, headers, why);
+    let media_type = body::media_type(headers).map_err(unread)?;
+    let bytes = body::read(body, limits.body_bytes).await.map_err(unread)?;
     let form;
     let parsed = match media_type {
         MediaType::Json if looks_like_a_form(&bytes) => Err(HttpError::BadBody(FORM_AS_JSON)),
@@ -106,32 +119,32 @@ async fn mint(
             Err(why) => Err(why),
         },
     };
-    let mut request = parsed.map_err(|why| if is_proven(app, headers) { why } else { why.unnamed() })?;
+    let mut request = parsed.map_err(unread)?;
+    let shown = request.credentials.as_ref().map(|(id, secret)| (id.as_ref(), secret.as_ref()));
+    let shown = credentials::select(headers, shown).map_err(unread)?;
+    let client = app.issuer.settings().clients.authenticate(&shown.id, shown.readings());
+    let client = Arc::clone(client.ok_or(HttpError::InvalidClient)?);
+    let of_client = |why| Refused::Client(why, Arc::clone(&client));
+    app.rates.check_client(client.id.as_str()).map_err(HttpError::TooManyRequests).map_err(of_client)?;
     match (wanted, request.profile.as_deref()) {
         (Wanted::Token, _) | (Wanted::Upload, Some(UPLOAD_PROFILE)) => {}
         (Wanted::Upload, None) => request.profile = Some(Cow::Borrowed(UPLOAD_PROFILE)),
-        (Wanted::Upload, Some(_)) => return Err(RequestError::Profile.into()),
+        (Wanted::Upload, Some(_)) => return Err(of_client(RequestError::Profile.into())),
     }
-    let shown = request.credentials.as_ref().map(|(id, secret)| (id.as_ref(), secret.as_ref()));
-    let shown = credentials::select(headers, shown)?;
-    let client = app.issuer.settings().clients.authenticate(&shown.id, shown.readings());
-    let client = Arc::clone(client.ok_or(HttpError::InvalidClient)?);
-    let of_client = |why| Refused::Client(why);
-    app.rates.check_client(client.id.as_str()).map_err(HttpError::TooManyRequests).map_err(of_client)?;
     let caller = Caller::Client(&client);
-    app.issuer
-        .mint(caller, &request, app.issuer.now(), ids, Some(peer.0))
-        .await
-        .map_err(HttpError::Mint)
-        .map_err(of_client)
+    let minted = app.issuer.mint(caller, &request, app.issuer.now(), ids, Some(peer.0)).await;
+    minted.map_err(HttpError::Mint).map_err(of_client)
 }
 
-/// Whether the header proves a client. What cannot be read may have had credentials in it, which then prove nobody.
-fn is_proven(app: &App, headers: &HeaderMap) -> bool {
+/// Whose fault it is that a body cannot be read: the client's that the header proves, at its rate, or a stranger's. What cannot be
+/// read may have had credentials in it, which then prove nobody.
+fn unread(app: &App, headers: &HeaderMap, why: HttpError) -> Refused {
     let shown = credentials::select(headers, None).ok();
-    shown.is_some_and(|shown| {
-        app.issuer.settings().clients.authenticate(&shown.id, shown.readings()).is_some()
-    })
+    let client = shown
+        .and_then(|shown| app.issuer.settings().clients.authenticate(&shown.id, shown.readings()).cloned());
+    let Some(client) = client else { return Refused::Stranger(why.unnamed()) };
+    let rate = app.rates.check_client(client.id.as_str());
+    Refused::Client(rate.err().map_or(why, HttpError::TooManyRequests), client)
 }
 
 fn success(minted: &Minted, wanted: Wanted) -> Response {
