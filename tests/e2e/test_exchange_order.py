@@ -144,3 +144,31 @@ def test_an_actors_bound_token_is_worth_nothing_without_its_key(server):
 def test_what_would_lead_round_a_rule_does_not_start(world, rules, entry, setting, says):
     check(world, rules, entry=entry)
     assert setting in world.fails(78, says, "config", "check")
+
+
+@pytest.mark.parametrize("grants", [None, [JWT_BEARER], [GRANT, JWT_BEARER]])
+def test_tokens_of_our_own_are_for_token_exchange_alone(world, grants):
+    """An assertion needs neither an actor nor `impersonate`; without `grants` a rule is for those."""
+    named = f"grants = {json.dumps(grants)}\n" if grants else ""
+    named += "impersonate = true\n" if grants and GRANT in grants else ""
+    own = f'\n[[exchange]]\nclients = ["app"]\n{named}scopes = ["*"]\nown = {{ audiences = ["api://default"] }}\n'
+    check(world, rule("app", NARROW, grants=(GRANT, JWT_BEARER)), own, entry=BOTH)
+    assert "exchange[1].grants" in world.fails(78, "tokens of our own are exchanged by " + GRANT, "config", "check")
+
+
+SELF = "http://127.0.0.1:@PORT@"
+ID_JAG = ', typ = "oauth-id-jag+jwt"'
+
+
+@pytest.mark.parametrize("rules, at", [
+    ([rule("app", NARROW, trust(issuer=SELF), grants=(GRANT, JWT_BEARER))], 0),
+    ([rule("app", NARROW, trust(more=f', also_known_as = ["{SELF}"]'), grants=(GRANT, JWT_BEARER))], 0),
+    ([rule("app", NARROW, f'trust = {{ preset = "countersign", id = "{SELF}", audiences = ["api://default"] }}\n', grants=(GRANT, JWT_BEARER))], 0),
+    ([rule("app", NARROW + 'delegation = { actors = ["bots"] }\n', grants=(GRANT, JWT_BEARER)),
+      rule(None, 'name = "bots"\n', trust(issuer=SELF, more=', audiences = ["api://default"]'), provider="agents")], 1),
+    ([rule("app", NARROW), rule("app", 'name = "jag"\n', trust(issuer=SELF, more=ID_JAG), grants=(JWT_BEARER,), provider="jag", once="")], 1),
+], ids=["by name", "by another name", "by preset", "an actor", "ID-JAGs"])
+def test_an_authority_is_no_other_issuer_to_itself(world, rules, at):
+    """It would take its own tokens without all that `own` asks of them."""
+    check(world, *rules, entry=BOTH)
+    assert f"exchange[{at}].trust" in world.fails(78, "take `own`", "config", "check")

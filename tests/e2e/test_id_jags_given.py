@@ -107,6 +107,9 @@ def test_one_server_is_named(server):
 def test_it_is_no_access_token_here(server):
     token = ask(server).json()["access_token"]
     assert send(server, {"token": token}, basic("worker"), path="/introspect").json() == {"active": False}
+    # The server that it is for asks nobody here whether it was taken back.
+    for id in ("app", "worker"):
+        refused(send(server, {"token": token}, basic(id), path="/revoke"), 400, "unsupported_token_type", "until they expire")
 
 
 def test_the_server_it_is_for_takes_it_once_for_the_client_it_names(authority):

@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
@@ -261,7 +262,9 @@ def test_a_token_is_shown_to_the_provider_it_is_said_to_be_of_and_to_no_other(se
 def test_secrets_and_tokens_of_our_own_go_to_no_provider(server, providers):
     own = ask(server, issue(providers, "github"), "github").json()["access_token"]
     before = len(providers.asked())
-    for text in (own, "csref_" + "A" * 60, "cssec_" + "A" * 43):
+    over = server.run("sign", "--lifetime", "6s", "--claims", '{"sub":"alice"}', "--audience", "api://default").stdout.strip()
+    until(lambda: json.loads(wire.claims(over))["exp"] < time.time(), "it has expired")
+    for text in (own, over, own[:-8] + "AAAAAAAA", "csref_" + "A" * 60, "cssec_" + "A" * 43):
         for rule in ("github", "introspection", "userinfo"):
             refused(ask(server, text, rule), 400, "invalid_request", "of this issuer")
             refused(redeem(server, text, rule), 400, "invalid_request", "of this issuer")
@@ -525,7 +528,11 @@ def test_facebook_does_not_say_whose_token_is_wrong_so_neither_is_taken(server, 
 
 
 def test_a_provider_that_is_not_there_is_unavailable(server, providers):
-    refused(ask(server, issue(providers, "userinfo"), "away"), 503, "temporarily_unavailable", "its profile_url could not be reached")
+    answer = ask(server, issue(providers, "userinfo"), "away")
+    refused(answer, 503, "temporarily_unavailable", "its profile_url could not be reached; the log has the reason")
+    [event] = [event for event in server.audit if event["request_id"] == answer.headers["x-request-id"]]
+    said = event["reason"].split("could not be reached: ")[1]
+    assert said and said not in answer.json()["error_description"], "what the network said is in the log"
 
 
 def test_over_https_a_certificate_that_nobody_vouches_for_ends_it_before_anything_is_sent(authority, tmp_path):

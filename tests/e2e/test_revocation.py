@@ -5,6 +5,7 @@ The clients are oauth4webapi, openid-client and Authlib; signed answers are veri
 """
 
 import concurrent.futures
+import datetime
 import json
 import sqlite3
 import time
@@ -80,7 +81,18 @@ def test_an_active_token_is_told_as_it_is(server):
     token = own_token(server, scope="read")
     claims = json.loads(wire.claims(token))
     assert worth(server, token) == {"active": True, "token_type": "Bearer"} | claims
-    assert worth(server, sign_http(server, {"sub": "alice"}))["sub"] == "alice"
+    # Whatever its claims are, but what the answer says by itself.
+    given = {"sub": "alice", "plan": {"name": "gold", "n": [1, None]}, 'a "b"\n': "x", "team": "red"}
+    token = sign_http(server, given | {"active": "no", "token_type": "none"})
+    told = worth(server, token)
+    assert told == json.loads(wire.claims(token)) | {"active": True, "token_type": "Bearer"} and given.items() <= told.items()
+
+
+def test_claims_that_a_rule_gives_and_fixed_ones_are_told(authority):
+    entry = REFRESHED + 'claims = { allow = ["name"], fixed = { tenant = "acme" } }\n'
+    server = authority(configuration(client("app", more=entry), client("api", more=API), rule(more=REFRESHES + "claims = { name = 'claims.name' }\n")))
+    told = worth(server, begin(server, name="Alice")["access_token"])
+    assert (told["active"], told["name"], told["tenant"], told["sub"]) == (True, "Alice", "acme", "login:alice")
 
 
 #: What is not worth anything, made of a good token; nobody is told why.
@@ -150,6 +162,9 @@ def errors(server):
     yield "/revoke", "POST", both, basic("any"), 400, "unauthorized_client"
     yield "/revoke", "POST", {"token": form["refresh_token"]}, basic("another"), 400, "unauthorized_client"
     yield "/revoke", "POST", {"token": sign_http(server, {"sub": "x"})}, basic("any"), 400, "unsupported_token_type"
+    # Of those nobody asks whether they are revoked: they stay good, and are not said to be revoked.
+    for stays in [the_list(server).body.decode(), introspect(server, token, "any", "application/token-introspection+jwt").body.decode()]:
+        yield "/revoke", "POST", {"token": stays}, basic("any"), 400, "unsupported_token_type"
 
 
 def test_errors_have_the_codes_of_rfc_7009_and_7662_and_revoke_nothing(server):
@@ -244,6 +259,57 @@ def test_the_command_line_revokes_a_subject_a_client_a_token_and_a_family(author
     # Without a time it is what servers whose clock is ahead have issued, too.
     assert json.loads(command(server, "revoke", "--subject", "worker", "--json"))["issued_until"]
     assert worth(server, own_token(server)) == INACTIVE
+
+
+def kept(server):
+    """Until when each entry is kept, in seconds since 1970."""
+    rows = json.loads(command(server, "revoked", "--json"))["revocations"]
+    return [datetime.datetime.fromisoformat(row["kept_until"]).timestamp() for row in rows]
+
+
+def restarted(server, *changes):
+    """The same authority with another configuration."""
+    file = server.folder / "countersign/countersign.toml"
+    text = file.read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    server.stop()
+    file.write_text(text)
+    server.start()
+
+
+def test_what_is_revoked_stays_so_until_what_an_earlier_configuration_has_minted_has_expired(authority):
+    long = 'max_lifetime = "2h"'
+    api = client("api", more=API + 'max_lifetime = "20s"\n')
+    server = authority(configuration(CLIENTS[0], api, rule(more=REFRESHES.replace('max_lifetime = "10m"\n', ""))))
+    first, replayed = [begin(server, exp=int(time.time()) + 7000) for _ in range(2)]
+    newer = next_token(refresh(server, replayed["refresh_token"]))
+    ends = [json.loads(wire.claims(each["access_token"]))["exp"] for each in (first, replayed)]
+    assert min(ends) > time.time() + 3000
+    restarted(server, (long, 'max_lifetime = "20s"'), ("[rings.default]", '[refresh]\ngrace = "0s"\n\n[rotation]\nskew = "0s"\n\n[rings.default]'))
+    revoked(revoke(server, first["refresh_token"], "app"))
+    assert worth(server, first["access_token"]) == INACTIVE
+    time.sleep(1.2)
+    refused(refresh(server, replayed["refresh_token"]), 400, "invalid_grant", "used before")
+    refused(refresh(server, newer), 400, "invalid_grant")
+    assert len(kept(server)) == 2 and min(kept(server)) >= max(ends)
+
+
+def test_what_the_command_line_revokes_is_kept_for_as_long_as_what_it_signs_may_live(authority):
+    ring = '[rings.default]\nlongest_token = "30d"\n'
+    server = authority(configuration(client("gone", more=WORKER + 'max_lifetime = "3d"\n'), client("api", more=API)).replace("[rings.default]\n", ring))
+    token = server.run("sign", "--lifetime", "29d", "--claims", '{"sub":"alice"}', "--audience", "api://default").stdout.strip()
+    claims = json.loads(wire.claims(token))
+    reaches = [("--jti", claims["jti"]), ("--family", "x"), ("--subject", "alice"), ("--client", "gone")]
+    for name, value in reaches:
+        command(server, "revoke", name, value)
+    assert len(kept(server)) == 4 and min(kept(server)) >= claims["exp"]
+    # Nobody can sign for so long any more, and the client is not there; what was signed is good still.
+    restarted(server, (ring, "[rings.default]\n"), ('id = "gone"', 'id = "here"'), ('max_lifetime = "3d"', 'max_lifetime = "1h"'))
+    for name, value in reaches:
+        command(server, "revoke", name, value + "2")
+    assert len(kept(server)) == 8 and min(kept(server)) >= claims["exp"]
 
 
 def test_revocations_that_race_are_all_kept(server):

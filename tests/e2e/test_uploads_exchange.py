@@ -63,6 +63,11 @@ def ask(server, id="app", upload=None, sub="alice", grant=EXCHANGE, **parameters
     return send(server, {name: value for name, value in form.items() if value is not None}, basic(id))
 
 
+def test_a_token_for_an_upload_stays_good_and_is_not_said_to_be_revoked(server):
+    token = ask(server, upload={"content_type": "image/png", "bytes": len(PNG)}).json()["access_token"]
+    refused(send(server, {"token": token}, basic("app"), "/revoke"), 400, "unsupported_token_type")
+
+
 def permitted(answer):
     assert answer.status == 200, answer
     body = answer.json()

@@ -134,7 +134,7 @@ impl TokenRoute {
         let longest = longest.unwrap_or_default().saturating_add(limits.skew);
         let endpoint = issuer.settings().issuer.join(TOKEN_PATH);
         let proofs = Proofs::new(&endpoint, grants.dpop, keyring.clone());
-        let revocations = Revocations::new(Arc::clone(&store), keyring, longest);
+        let revocations = Revocations::new(Arc::clone(&store), keyring, longest).of(Arc::clone(&issuer));
         issuer.metrics().expect_refusals(TokenError::CODES);
         let (seen, published) = (Seen::new(store, limits.skew), Published::default());
         let under_way = ToTheEnd::default();

@@ -1,7 +1,8 @@
 //! What goes wrong at `POST /token`, as the caller sees it: the codes and statuses of RFC 6749 §5.2 and RFC 8707 §2.
 //!
 //! One exhaustive match. What a caller that has not proved who it is may learn is only that; the
-//! reason is in the audit.
+//! reason is in the audit. So is what was wrong with a store, a key source or the network, which no caller is told: it names
+//! places and settings of the inside, and anybody may be a public client.
 
 use crate::{
     assertion::AssertionError,
@@ -19,6 +20,9 @@ use countersign_issuer::{
     http::{HttpError, error_response},
 };
 use std::time::Duration;
+
+/// What a caller is told of something that cannot be judged now.
+pub(crate) const HIDDEN: &str = "this cannot be judged now; the log has the reason under the request id";
 
 /// A refusal on its way out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -56,7 +60,7 @@ pub(crate) enum TokenError {
     #[error(transparent)]
     SubjectToken(ExchangeError),
     #[error(
-        "tokens of this type cannot be revoked by a client; revoke them with `countersign tokens revoke`"
+        "tokens of this type cannot be revoked by a client; those of POST /sign are by `countersign tokens revoke`, and others are good until they expire"
     )]
     UnsupportedTokenType,
     #[error("the token belongs to another client")]
@@ -72,6 +76,9 @@ pub(crate) enum TokenError {
     /// The DPoP proof.
     #[error(transparent)]
     Dpop(#[from] DpopError),
+    /// An answer that was to be signed. It did not come to the mint, which records tokens.
+    #[error("{0}")]
+    Unsigned(MintError),
 }
 
 impl From<RefreshError> for TokenError {
@@ -129,8 +136,20 @@ impl TokenError {
             Self::Refresh(_) => bad("invalid_grant"),
             // The same answer as to a wrong secret.
             Self::Client(_) => None,
+            Self::Unsigned(_) => None,
             Self::Http(HttpError::Mint(MintError::Denied(denial))) => bad(of_rule(denial.rule())),
             Self::Http(_) => None,
+        }
+    }
+
+    /// What the caller is told, where `own` says which error it is.
+    fn description(&self) -> String {
+        match self {
+            Self::Client(why) if why.is_temporary() => HIDDEN.to_owned(),
+            Self::Assertion(why) | Self::SubjectToken(why) => why.description(),
+            Self::Refresh(why) if why.is_temporary() => HIDDEN.to_owned(),
+            Self::Dpop(DpopError::Seen(_)) | Self::Revocations(_) => HIDDEN.to_owned(),
+            why => why.to_string(),
         }
     }
 
@@ -190,6 +209,7 @@ impl TokenError {
             Self::Refresh(why) => why.code(),
             Self::Dpop(why) => why.code(),
             Self::Revocations(_) => "revocations_unavailable",
+            Self::Unsigned(why) => why.code(),
             other => other.own().map_or("invalid_request", |(_, error)| error),
         }
     }
@@ -225,7 +245,8 @@ impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
         let retry_after = self.retry_after();
         let mut response = match (self.own(), self) {
-            (Some((status, error)), why) => error_response(status, error, &why.to_string()),
+            (Some((status, error)), why) => error_response(status, error, &why.description()),
+            (None, Self::Unsigned(why)) => HttpError::Mint(why).into_response(),
             (None, Self::Http(why)) => {
                 let is_method = why == HttpError::MethodNotAllowed;
                 let mut response = why.into_response();

@@ -6,16 +6,15 @@
 
 use crate::{error::TokenError, form::Form, revocation::Revocations};
 use axum::http::{HeaderMap, header};
-use countersign_issuer::{Client, Issuer, Names, Statement, http::HttpError};
+use countersign_issuer::{Client, Issuer, Names, Statement};
 use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, Verified, json::Object};
 use std::fmt::Write;
 
 /// What a JWT answer is called, and asked for by (RFC 9701 §4).
 pub(crate) const JWT: &str = "application/token-introspection+jwt";
 
-/// What is told of an active token (RFC 7662 §2.2, RFC 9449 §6.2, RFC 8693 §4.1).
-const TOLD: [&str; 11] =
-    ["iss", "sub", "aud", "client_id", "scope", "exp", "nbf", "iat", "jti", "cnf", "act"];
+/// What the answer says by itself: a claim of such a name is not told.
+const OF_THE_ANSWER: [&str; 2] = ["active", "token_type"];
 
 /// An answer on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,23 +65,23 @@ pub(crate) async fn introspect(
         quoted(aud)
     );
     let signed = issuer.state(Statement::Introspection, payload.as_bytes(), now).await;
-    Ok(Answer::Jwt(signed.map_err(HttpError::Mint)?))
+    Ok(Answer::Jwt(signed.map_err(TokenError::Unsigned)?))
 }
 
 fn is_for(token: &Verified, audiences: &Names) -> bool {
     token.registered().aud.iter().any(|audience| audiences.allows(audience))
 }
 
-/// What is in the token, as it is there.
+/// What is in the token, as it is there: all of it, for who asks could read as much in the token (RFC 7662 §2.2).
 fn told(token: &Verified) -> Option<String> {
     let claims = Object::parse(token.payload(), MAX_CLAIMS_DEPTH).ok()?;
     let kind =
         if claims.get("cnf").is_some_and(|cnf| cnf.get().contains("\"jkt\"")) { "DPoP" } else { "Bearer" };
     let mut text = format!(r#"{{"active":true,"token_type":"{kind}""#);
-    for name in TOLD {
-        let Some(value) = claims.get(name) else { continue };
+    for (name, value) in claims.members().filter(|(name, _)| !OF_THE_ANSWER.contains(name)) {
+        let name = serde_json::Value::from(name);
         // Writing to a String does not fail.
-        let _ = write!(text, r#","{name}":{}"#, value.get());
+        let _ = write!(text, ",{name}:{}", value.get());
     }
     text.push('}');
     Some(text)

@@ -2,7 +2,7 @@
 
 use crate::{
     error::TokenError,
-    exchange::ExchangeRule,
+    exchange::{ExchangeError, ExchangeRule},
     form::Form,
     refresh::{Families, Found, Granting, RefreshToken},
     revocation::Revocations,
@@ -11,8 +11,8 @@ use crate::{
     spend::Spends,
 };
 use countersign_issuer::{
-    AudienceRequest, GrantType, Granted, IdJag, Issuer, MintError, Names, RefusedRequest, RequestError,
-    Scope, ShownToken, ShownTokens, SignRequest, UploadRequest, http::HttpError,
+    AudienceRequest, GrantType, Granted, IdJag, Issuer, Names, RefusedRequest, Scope, ShownToken,
+    ShownTokens, SignRequest, UploadRequest,
 };
 use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, json::Object};
 use countersign_verifier::dpop::Proven;
@@ -139,8 +139,13 @@ impl Asked {
         };
         let mut request = SignRequest::by_grant(granted, self.audience.clone().or(said.audience));
         if let Some(claims) = &self.claims {
-            // What a rule has made is JSON that was read strictly, or nested too deeply for a token.
-            let malformed = |why| HttpError::Mint(MintError::Request(RequestError::Json(why)));
+            // Rules and families give none that cannot be read.
+            let malformed = |_| match grant {
+                GrantType::JwtBearer => TokenError::Assertion(ExchangeError::ClaimsTooDeep),
+                GrantType::TokenExchange | GrantType::RefreshToken | GrantType::ClientCredentials => {
+                    TokenError::SubjectToken(ExchangeError::ClaimsTooDeep)
+                }
+            };
             request.data = Object::parse_text(claims, MAX_CLAIMS_DEPTH).map_err(malformed)?;
         }
         request.upload = said.upload.map(|asked| {

@@ -2,8 +2,8 @@
 //!
 //! A refresh token, an old one too, ends its family and revokes the access tokens of it; an access token is revoked by its
 //! `jti`. What is not known, has expired or was never a token is revoked already (§2.2). What belongs to another client is
-//! refused (§2.1), and so is a token that has no client: those of `POST /sign` are revoked on the command line. Hints are
-//! not needed, so they are not looked at.
+//! refused (§2.1), and so is a token that stays good (§2.2.1): one of `POST /sign`, which has no client and is revoked on the
+//! command line, or one of a kind whose readers ask nobody. Hints are not needed, so they are not looked at.
 
 use crate::{
     error::TokenError,
@@ -11,7 +11,7 @@ use crate::{
     refresh::{Families, RefreshToken},
     revocation::{Entry, Owner, Reach, Revocations},
 };
-use countersign_issuer::{Client, Issuer};
+use countersign_issuer::{Client, Issuer, OwnToken};
 use countersign_jose::{
     MAX_CLAIMS_DEPTH, Timestamp, Verified,
     json::{Object, string},
@@ -41,7 +41,11 @@ pub(crate) async fn revoke(
             None => Ok(None),
         };
     }
-    let Some(verified) = issuer.own(token, now) else { return Ok(None) };
+    let verified = match issuer.own_unended(token, now) {
+        None => return Ok(None),
+        Some(OwnToken::OfAnotherKind) => return Err(TokenError::UnsupportedTokenType),
+        Some(OwnToken::ForRequests(verified)) => verified,
+    };
     let owner = client_of(&verified).ok_or(TokenError::UnsupportedTokenType)?;
     if owner != client.id.as_str() {
         return Err(TokenError::NotYours);

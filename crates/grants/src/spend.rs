@@ -20,6 +20,7 @@ use countersign_verifier::dpop::Proven;
 pub(crate) struct SingleUse {
     /// Who gave the name.
     pub(crate) by: String,
+    /// What it is called; of a code, which has no name and is a secret, a hash.
     pub(crate) jti: String,
     /// Until when somebody could show it again.
     pub(crate) until: Timestamp,

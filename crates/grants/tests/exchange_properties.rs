@@ -1,6 +1,7 @@
 //! What holds of every exchange by a rule, whatever is shown and asked: a token is about the
 //! provider's subject, lives no longer than what was shown for it, its scope is within the rule and the
-//! client's entry, and so are its claims. Nothing else of what was shown is taken over.
+//! client's entry, and so are its claims. Nothing else of what was shown is taken over. The scope of what
+//! is minted for a token of our own is within that of the token, by every grant.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -8,12 +9,17 @@
 mod support;
 
 use axum::http::StatusCode;
-use countersign_grants::{ExchangeRule, Expression, Once, RuleSettings, Terms};
-use countersign_issuer::GrantType;
+use countersign_grants::{
+    ExchangeRule, Expression, Once, OwnTokens, RuleSettings, RuleSource, Terms, TokenRoute,
+};
+use countersign_issuer::{GrantType, Issuer};
 use countersign_jose::{Algorithm, KeySize, Policy, SigningKey, Unverified};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use support::{Entry, ISSUER, NOW, SECRET, route, scope_names, send};
 
 static LOGIN: LazyLock<SigningKey> =
@@ -34,6 +40,69 @@ fn rule(scopes: &[String], longest: Option<u64>, given: &[(&str, &str)]) -> Exch
     let terms = Terms { when: None, claims: claims.collect() };
     let (scopes, longest) = (scopes.iter().cloned().collect(), longest.map(Duration::from_secs));
     ExchangeRule::new(RuleSettings { scopes, longest, terms, ..support::rule("login", source) }).unwrap()
+}
+
+/// The scopes of what is minted by a grant for a token that is shown, if any is.
+fn exchanged(
+    (issuer, route): (&Issuer, &Arc<TokenRoute>),
+    grant: GrantType,
+    token: &str,
+    scope: Option<&String>,
+) -> Option<(String, Vec<String>)> {
+    let shown = match grant {
+        GrantType::JwtBearer => format!("assertion={token}"),
+        _ => {
+            format!("subject_token={token}&subject_token_type=urn:ietf:params:oauth:token-type:access_token")
+        }
+    };
+    let scope = scope.map(|scope| format!("&scope={}", scope.replace(' ', "+"))).unwrap_or_default();
+    let body = format!("grant_type={}&{shown}{scope}", grant.name());
+    let (status, answer) = send(route, &format!("mine:{}", SECRET.expose()), body);
+    let token = answer.get("access_token").and_then(Value::as_str);
+    assert_eq!(token.is_some(), status == StatusCode::OK, "{answer}");
+    let token = token?;
+    let policy = Policy::new().typ("at+jwt").subject("login:alice").audiences(["x:a"]);
+    let claims = support::claims(issuer, Unverified::parse(token).unwrap(), &policy);
+    let scope = claims.get("scope").and_then(Value::as_str).unwrap_or_default();
+    Some((token.to_owned(), scope.split_whitespace().map(str::to_owned).collect()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_token_of_our_own_is_worth_no_scope_beyond_its_own_by_whichever_grant(
+        own_scopes in scope_names(),
+        rule_scopes in scope_names(),
+        default in any::<bool>(),
+        is_exchange in any::<bool>(),
+        first in proptest::option::of("(a|b|ab|a:b)( (a|b|ab)){0,1}"),
+        second in proptest::option::of("(a|b|ab|a:b)( (a|b|ab)){0,1}"),
+    ) {
+        let grant = if is_exchange { GrantType::TokenExchange } else { GrantType::JwtBearer };
+        let mut entry = Entry::plain(grant, own_scopes, 3600);
+        if !default {
+            entry.default_scope = None;
+        }
+        let source = RuleSource::Own(OwnTokens { audiences: ["x:a".to_owned()].into(), clients: [].into() });
+        let scopes = rule_scopes.iter().cloned().collect();
+        let own = ExchangeRule::new(RuleSettings { scopes, ..support::rule("own", source) }).unwrap();
+        let (issuer, route) = route(&[("mine", &entry)], vec![rule(&["*".to_owned()], None, &[]), own]);
+        let at = (issuer.as_ref(), &route.unwrap());
+        let shown = json!({
+            "iss": "https://login.example", "aud": ISSUER, "exp": NOW.unix_seconds() + 3000, "jti": "1", "sub": "alice",
+        });
+        let Some((token, held)) = exchanged(at, grant, &support::signed(&LOGIN, &shown), first.as_ref()) else {
+            return Ok(());
+        };
+        let has = |list: &[String], name: &String| list.iter().any(|own| own == name || own == "*");
+        let Some((_, minted)) = exchanged(at, grant, &token, second.as_ref()) else {
+            let mut asked = second.iter().flat_map(|scope| scope.split(' ')).map(str::to_owned);
+            prop_assert!(asked.any(|name| !held.contains(&name) || !has(&rule_scopes, &name)), "{:?}", second);
+            return Ok(());
+        };
+        prop_assert!(minted.iter().all(|name| held.contains(name) && has(&rule_scopes, name)), "{:?} {:?}", held, minted);
+    }
 }
 
 proptest! {

@@ -31,6 +31,7 @@ fn entries() -> impl Strategy<Value = Entry> {
                 refresh: false,
                 allow: Names::Any,
                 meetings: MeetingGrant::default(),
+                introspect: Names::default(),
                 profiles: profiles.into_iter().map(str::to_owned).collect(),
             }
         },

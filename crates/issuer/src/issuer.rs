@@ -122,6 +122,10 @@ impl Keys {
         self.ready.get(profile)
     }
 
+    pub(crate) fn keyring(&self) -> &LoadedKeyring {
+        &self.keyring
+    }
+
     pub(crate) fn answers(&self) -> &Answers {
         &self.answers
     }

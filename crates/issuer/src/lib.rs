@@ -41,6 +41,7 @@ pub use issuer::{Issuer, IssuerError, IssuerSettings, RefusedRequest, RequestLim
 pub use issuer_url::{HttpIssuer, IssuerUrl, IssuerUrlError};
 pub use mint::{Caller, Ids, MintError, Minted};
 pub use names::Names;
+pub use own::OwnToken;
 pub use policy::{Audience, ClaimRules, Denial, MeetingGrant, MeetingRule, MeetingService, MintPolicy, Rule};
 pub use profile::{
     AccessTokenProfile, AccessTokenTyp, Facts, IdJagProfile, JaasProfile, JitsiProfile, JwtProfile,

@@ -14,7 +14,6 @@ use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt, time::Duration};
 
 /// What a caller asks for.
-#[derive(Debug)]
 pub struct SignRequest<'a> {
     /// The claims, or whatever else the profile takes.
     pub data: Object<'a>,
@@ -30,6 +29,13 @@ pub struct SignRequest<'a> {
     pub granted: Option<Granted<'a>>,
     /// What is to be uploaded, where the token is for that.
     pub upload: Option<UploadRequest<'a>>,
+}
+
+impl fmt::Debug for SignRequest<'_> {
+    /// Without the claims and the credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignRequest").field("profile", &self.profile).finish_non_exhaustive()
+    }
 }
 
 /// The audience a caller asks for, 1 to 20 of them and none empty; `aud` takes the same form (RFC 7519 §4.1.3).

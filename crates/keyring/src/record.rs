@@ -110,6 +110,12 @@ impl Keyring {
         self.rings.iter().flat_map(|(name, ring)| ring.keys.iter().map(move |key| (name, key)))
     }
 
+    /// The longest that a token lives which one of its keys has signed, with the skew of clocks: the maximum over the policies that
+    /// were in force while it signed ([`KeyRecord::keep_after`]).
+    pub fn longest_signed(&self) -> Duration {
+        self.records().map(|(_, key)| key.keep_after).max().unwrap_or_default()
+    }
+
     /// Finds a key in any ring; a revoked one is in none. A `kid` names one key in the whole keyring.
     pub fn find(&self, kid: &str) -> Option<(&RingName, &KeyRecord)> {
         self.records().find(|(_, key)| key.kid == kid)

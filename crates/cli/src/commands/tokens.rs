@@ -12,17 +12,15 @@ use crate::{
     output,
 };
 use countersign_grants::{Reach, Revocation, Revocations, RevocationsError};
+use countersign_keyring::Keyring;
 use std::time::Duration;
-
-/// Tokens of the command line may live longer than any client's.
-const LEAST: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) async fn run(context: &Context<'_>, command: TokensCommand) -> Outcome {
     let config = context.load().await?;
     let authority = Authority::open(&config, context.environment).await?;
     // A data key of the keyring authenticates what is written.
-    authority.keyring.read().await?;
-    let (access, all) = longest(&config)?;
+    let keyring = authority.keyring.read().await?;
+    let (access, all) = longest(&config, &keyring)?;
     let revocations = Revocations::new(authority.store(), authority.keyring.clone(), access);
     let now = authority.clock.now();
     match command {
@@ -104,10 +102,11 @@ const fn word(kind: Reach) -> &'static str {
     }
 }
 
-/// The longest that an access token lives, and that anything does.
-fn longest(config: &Config) -> Outcome<(Duration, Duration)> {
-    let access = config.clients.iter().map(|client| client.policy.max_lifetime).max();
-    let access = access.unwrap_or_default().max(LEAST).saturating_add(config.skew);
+/// The longest that an access token lives, and that anything does: by this configuration, the command line included, and by every
+/// other under which a key has signed that is there still.
+fn longest(config: &Config, keyring: &Keyring) -> Outcome<(Duration, Duration)> {
+    let access = config.rings.iter().map(|ring| ring.rotation.longest_token).max();
+    let access = access.unwrap_or_default().saturating_add(config.skew).max(keyring.longest_signed());
     let absolute =
         countersign_settings::duration::parse(&config.raw.refresh.absolute).map_err(configuration)?;
     Ok((access, access.max(absolute.saturating_add(config.skew))))

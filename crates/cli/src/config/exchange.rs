@@ -20,6 +20,7 @@ use countersign_grants::{
     lint_meeting,
 };
 use countersign_issuer::{GrantType, IssuerUrl, TOKEN_PATH};
+use countersign_verifier::TrustedIssuer;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -382,6 +383,10 @@ fn source(here: &At<'_>, issuer: &IssuerUrl, around: Surroundings<'_>) -> Outcom
                 let why = "for whom were the tokens minted? name audiences; any would let everybody who is shown one exchange it";
                 return Err(here.of("own.audiences", why));
             }
+            if !here.rule.clients.is_empty() && here.rule.grants != [EXCHANGE] {
+                let why = format!("tokens of our own are exchanged by {EXCHANGE} alone; name this one grant");
+                return Err(here.fail("grants", why));
+            }
             if here.rule.once.is_some() {
                 return Err(here.fail("once", "has no effect with `own`: a token of our own is not used up"));
             }
@@ -454,7 +459,7 @@ fn jwt(trust: &RawTrust, here: &At<'_>, issuer: &IssuerUrl, around: Surroundings
     if trust.audiences.is_empty() {
         trust.audiences = vec![issuer.as_str().to_owned(), issuer.join(TOKEN_PATH)];
     }
-    let trusted = trusted(&trust, &about, around).map_err(configuration)?;
+    let trusted = of_another_issuer(&trust, here, issuer, around)?;
     let once = if here.rule.once.unwrap_or(true) { Once::Required } else { Once::GivenUp };
     Ok(RuleSource::Jwt(Box::new(trusted), once))
 }
@@ -483,7 +488,22 @@ fn id_jag(
         let why = "an assertion of this `typ` is for this issuer; leave it out";
         return Err(here.fail("trust.audiences", why));
     }
-    let about = format!("{}.trust", here.about);
     let trust = RawTrust { audiences: vec![issuer.as_str().to_owned()], ..trust.clone() };
-    Ok(RuleSource::IdJag(Box::new(trusted(&trust, &about, around).map_err(configuration)?)))
+    Ok(RuleSource::IdJag(Box::new(of_another_issuer(&trust, here, issuer, around)?)))
+}
+
+/// Whom a rule trusts. Our own tokens would be taken here without everything that `own` asks of them: revocation, an audience, the
+/// scope they have, and which clients may be whom they are about.
+fn of_another_issuer(
+    trust: &RawTrust,
+    here: &At<'_>,
+    issuer: &IssuerUrl,
+    around: Surroundings<'_>,
+) -> Outcome<TrustedIssuer> {
+    let about = format!("{}.trust", here.about);
+    let trusted = trusted(trust, &about, around).map_err(configuration)?;
+    if trusted.is_called(issuer.as_str()) {
+        return Err(at(&about, "this is the issuer itself; take `own` for its tokens"));
+    }
+    Ok(trusted)
 }

@@ -92,7 +92,7 @@ fn workload(
     let mut trust = raw.trust.clone();
     trust.audiences = vec![issuer.as_str().to_owned(), issuer.join(TOKEN_PATH)];
     let trusted = trusted(&trust, &format!("{about}.trust"), around).map_err(configuration)?;
-    if trusted.name() == issuer.as_str() {
+    if trusted.is_called(issuer.as_str()) {
         let why = "this is the issuer itself; its own tokens prove nothing to it";
         return Err(at(&format!("{about}.trust"), why));
     }

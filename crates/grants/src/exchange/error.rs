@@ -3,9 +3,10 @@
 
 use super::expression::EvaluationError;
 use crate::{
-    refresh::RefreshError, revocation::RevocationsError, seen::SeenError, token_exchange,
+    error::HIDDEN, refresh::RefreshError, revocation::RevocationsError, seen::SeenError, token_exchange,
     upstream::UpstreamError,
 };
+use countersign_jose::MAX_CLAIMS_DEPTH;
 use countersign_verifier::{Fault, VerifyError};
 use std::{fmt, time::Duration};
 
@@ -142,6 +143,8 @@ pub(crate) enum ExchangeError {
     Claim { name: String, why: EvaluationError },
     #[error("the claims of the rule (`claims`) are longer than {0} bytes together")]
     ClaimsTooLong(usize),
+    #[error("the claims of the rule (`claims`) are nested more deeply than {MAX_CLAIMS_DEPTH} levels")]
+    ClaimsTooDeep,
     #[error(
         "the rule gives tokens to actors alone: send `actor_token` (or set `impersonate = true` in the rule)"
     )]
@@ -219,6 +222,7 @@ impl ExchangeError {
             | Self::Condition(_)
             | Self::Claim { .. }
             | Self::ClaimsTooLong(_)
+            | Self::ClaimsTooDeep
             | Self::NoActor
             | Self::NoDelegation
             | Self::OtherClient
@@ -233,6 +237,17 @@ impl ExchangeError {
             | Self::Meeting { .. }
             | Self::Destination
             | Self::OnlyTried(_) => false,
+        }
+    }
+
+    /// What a caller is told. It may be anybody who is a public client, so where something else than the token is at fault, what the
+    /// store, the network or a server of keys said of it is not repeated.
+    pub(crate) fn description(&self) -> String {
+        match self {
+            Self::Upstream(why) => format!("what is shown: {}", why.description()),
+            Self::Actor(why) => format!("the actor token: {}", why.description()),
+            why if why.is_temporary() => HIDDEN.to_owned(),
+            why => why.to_string(),
         }
     }
 

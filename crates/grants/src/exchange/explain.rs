@@ -21,10 +21,9 @@ use countersign_issuer::{
 };
 use countersign_jose::Timestamp;
 use countersign_verifier::dpop::Binding;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// What would be asked for.
-#[derive(Debug)]
 pub struct Asking<'a> {
     /// By whom.
     pub client: &'a Arc<Client>,
@@ -51,7 +50,7 @@ pub struct Asking<'a> {
 }
 
 /// How an authorization code was asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct AskedCode<'a> {
     /// PKCE's `code_verifier` (RFC 7636).
     pub verifier: &'a str,
@@ -72,6 +71,21 @@ pub struct Explained {
     pub passed: Vec<String>,
     /// The claims that would be minted, as JSON, or why there are none.
     pub outcome: Result<String, String>,
+}
+
+impl fmt::Debug for Asking<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking")
+            .field("client", &self.client.id)
+            .field("grant", &self.grant)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AskedCode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskedCode").finish_non_exhaustive()
+    }
 }
 
 impl Asking<'_> {

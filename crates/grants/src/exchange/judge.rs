@@ -64,7 +64,7 @@ impl Exchanged<'_> {
         self.actor.as_ref().and_then(|actor| actor.shown.single.clone())
     }
 
-    /// Whether the rule has this scope, and with token exchange the token (RFC 8693: a grant only narrows) and the actor too.
+    /// Whether the rule has this scope, and the token and the actor too, where theirs bound it.
     pub(super) fn allows(&self, grant: GrantType, name: &str) -> bool {
         self.narrower(grant, name).is_none()
     }
@@ -73,11 +73,17 @@ impl Exchanged<'_> {
     pub(super) fn narrower(&self, grant: GrantType, name: &str) -> Option<Narrower> {
         let has = |scopes: &Vec<String>| scopes.iter().any(|scope| scope == name);
         let shown = match (grant, &self.shown.scopes) {
+            // They say what the token is good for here, by whichever grant it is shown.
+            (GrantType::TokenExchange | GrantType::JwtBearer, shown)
+                if self.rule.source().has_scopes_of_ours() =>
+            {
+                shown.as_ref().is_some_and(has)
+            }
+            // RFC 8693: a grant only narrows.
             (GrantType::TokenExchange, Some(shown)) => has(shown),
-            (GrantType::JwtBearer, Some(shown)) if self.rule.takes_id_jags() => has(shown),
             // An assertion's scopes are names of its issuer's own, about who it is made for.
             (GrantType::TokenExchange, None) | (GrantType::JwtBearer, _) => true,
-            // Nothing foreign is shown with these.
+            // Nothing is shown with these.
             (GrantType::ClientCredentials | GrantType::RefreshToken, _) => false,
         };
         let actor = self.actor.as_ref();

@@ -6,10 +6,10 @@
 use crate::spend::SingleUse;
 use countersign_issuer::ShownToken;
 use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, json::Object, scopes};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// What a believed token says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
     /// Whom it is about, as its provider says it.
     pub(crate) subject: String,
@@ -25,6 +25,13 @@ pub(crate) struct Shown {
     pub(crate) token: Option<ShownToken>,
     /// The name that is taken when it is exchanged, where it is taken once.
     pub(crate) single: Option<SingleUse>,
+}
+
+impl fmt::Debug for Shown {
+    /// Without its claims.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("trust", &self.trust).finish_non_exhaustive()
+    }
 }
 
 /// The scopes among claims. What cannot be read allows none.

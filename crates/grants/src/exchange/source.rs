@@ -15,9 +15,10 @@ use crate::{
     spend::SingleUse,
     upstream::{self, CODE_REMEMBERED, Code, Upstream, UpstreamError},
 };
-use countersign_jose::{Timestamp, Verified};
+use aws_lc_rs::digest::{SHA256, digest};
+use countersign_jose::{Timestamp, Verified, base64url};
 use countersign_verifier::{TrustError, TrustedIssuer, Verifier};
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// The longest time a foreign token may have left.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -65,7 +66,7 @@ pub enum Once {
 }
 
 /// A token that is shown, as the request has it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Presented<'a> {
     pub(crate) token: &'a str,
     pub(crate) kind: PresentedKind<'a>,
@@ -74,7 +75,7 @@ pub(crate) struct Presented<'a> {
 }
 
 /// What somebody says it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PresentedKind<'a> {
     /// An access token, which is a JWT or opaque.
     AccessToken,
@@ -82,6 +83,22 @@ pub(crate) enum PresentedKind<'a> {
     Jwt,
     /// An authorization code of a provider.
     Code { verifier: &'a str, redirect_uri: &'a str },
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PresentedKind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AccessToken => "AccessToken",
+            Self::Jwt => "Jwt",
+            Self::Code { .. } => "Code",
+        })
+    }
 }
 
 impl<'a> Presented<'a> {
@@ -185,6 +202,14 @@ impl Source {
         matches!(self, Self::IdJag(_))
     }
 
+    /// Whether the scopes of its tokens are names of this issuer's: a token without one is good for none.
+    pub(super) fn has_scopes_of_ours(&self) -> bool {
+        match self {
+            Self::IdJag(_) | Self::Own(_) => true,
+            Self::Jwt(..) | Self::Upstream(_) => false,
+        }
+    }
+
     /// Whether a provider is asked.
     pub(super) fn is_upstream(&self) -> bool {
         matches!(self, Self::Upstream(_))
@@ -237,14 +262,14 @@ async fn provided(
     judging: &Judging<'_>,
 ) -> Result<Shown, ExchangeError> {
     let now = judging.now;
-    if judging.issuer.own(presented.token, now).is_some() {
+    if judging.issuer.may_be_own(presented.token) {
         return Err(UpstreamError::NotTheirs.into());
     }
     let profile = upstream.take(presented.upstream(), now).await?;
     let trust = upstream.name().to_owned();
     let single = presented.is_code().then(|| SingleUse {
         by: upstream.name().to_owned(),
-        jti: presented.token.to_owned(),
+        jti: name_of_code(presented.token),
         until: now.plus(CODE_REMEMBERED),
     });
     let (subject, claims) = (profile.subject.clone(), profile.claims.clone());
@@ -290,6 +315,11 @@ fn own(token: &Verified, audiences: &BTreeSet<String>) -> Result<Shown, Exchange
         token: Some(called(token)),
         single: None,
     })
+}
+
+/// A code has no name, and is a secret: a hash of it stands for one.
+fn name_of_code(code: &str) -> String {
+    base64url::encode(digest(&SHA256, code.as_bytes()).as_ref())
 }
 
 fn subject(token: &Verified) -> Result<String, ExchangeError> {

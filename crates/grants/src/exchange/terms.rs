@@ -4,6 +4,7 @@ use super::{
     error::ExchangeError,
     expression::{Expression, claims_of},
 };
+use countersign_jose::{MAX_CLAIMS_DEPTH, json::Object};
 use std::collections::BTreeMap;
 
 /// The longest claims that a rule gives, together, in bytes of JSON.
@@ -63,6 +64,12 @@ impl Terms {
         if text.len() > MAX_MAPPED {
             return Err(ExchangeError::ClaimsTooLong(MAX_MAPPED));
         }
-        Ok((!text.is_empty()).then(|| text + "}"))
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.push('}');
+        // Each value was read where it stood in claims; in a list or map of the rule's it is deeper.
+        Object::parse_text(&text, MAX_CLAIMS_DEPTH).map_err(|_| ExchangeError::ClaimsTooDeep)?;
+        Ok(Some(text))
     }
 }

@@ -90,10 +90,36 @@ pub(super) struct Known {
     sequence: u64,
 }
 
+/// The newest document of which a process knew when it began to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Began {
+    id: String,
+    sequence: u64,
+}
+
 impl Known {
+    /// To be noted before the store is asked.
+    pub(super) fn begin(&self) -> Began {
+        Began { id: self.base.id.clone(), sequence: self.base.sequence }
+    }
+
+    /// Whether something newer has come to be known while this was read: it is no older than what was known when that began.
+    fn has_overtaken(&self, read: &Entries, began: &Began) -> bool {
+        let is_same = read.id == self.base.id && read.sequence < self.base.sequence;
+        let was_unwritten = *read == Entries::default() && began.id.is_empty() && !self.base.id.is_empty();
+        was_unwritten || is_same && (read.id != began.id || read.sequence >= began.sequence)
+    }
+
     /// What a document says together with what those before it said that it does not follow: nothing is taken back by
     /// replacing it. `longest` is the longest that an access token lives. Returns whether it does not follow.
-    pub(super) fn with(&mut self, read: Entries, longest: Duration, now: Timestamp) -> (Entries, Followed) {
+    pub(super) fn with(
+        &mut self,
+        read: Entries,
+        began: &Began,
+        longest: Duration,
+        now: Timestamp,
+    ) -> (Entries, Followed) {
+        let read = if self.has_overtaken(&read, began) { self.base.clone() } else { read };
         let follows =
             self.base == Entries::default() || read.id == self.base.id && read.sequence >= self.base.sequence;
         if !follows {

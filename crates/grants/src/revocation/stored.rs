@@ -4,8 +4,9 @@
 //! the store without the right tag is an error for a server, which then knows of nothing that it is not revoked; the
 //! command line replaces it.
 
-use super::entries::{Entries, Entry, Followed, Full, Known};
+use super::entries::{Began, Entries, Entry, Followed, Full, Known};
 use aws_lc_rs::rand;
+use countersign_issuer::Issuer;
 use countersign_jose::{Timestamp, base64url};
 use countersign_keyring::{DocumentTag, StoredKeyring};
 use countersign_store::{Expect, Key, Store, StoreError, Version};
@@ -27,8 +28,10 @@ const ATTEMPTS: usize = 40;
 pub struct Revocations {
     store: Arc<dyn Store>,
     keyring: StoredKeyring,
-    /// The longest that an access token lives.
+    /// The longest that an access token lives, as far as it was known at the start.
     longest: Duration,
+    /// Whose keys say what other configurations have minted.
+    issuer: Option<Arc<Issuer>>,
     known: Arc<Mutex<Known>>,
 }
 
@@ -68,6 +71,7 @@ pub enum RevocationsError {
 struct Found {
     entries: Entries,
     version: Option<Version>,
+    began: Began,
 }
 
 /// What to do with a document that cannot be believed.
@@ -78,14 +82,21 @@ enum Damaged {
 }
 
 impl Revocations {
-    /// Names the store, and what authenticates. `longest` is how long an access token lives at most.
+    /// Names the store, and what authenticates. `longest` is how long an access token lives at most, and the skew of clocks.
     pub fn new(store: Arc<dyn Store>, keyring: StoredKeyring, longest: Duration) -> Self {
-        Self { store, keyring, longest, known: Arc::default() }
+        Self { store, keyring, longest, issuer: None, known: Arc::default() }
     }
 
-    /// The longest that an access token lives.
+    /// The same for as long as a server runs, in which keys come to sign for longer.
+    pub(crate) fn of(self, issuer: Arc<Issuer>) -> Self {
+        Self { issuer: Some(issuer), ..self }
+    }
+
+    /// The longest that an access token lives which is alive: by this configuration, or by another one under which a key in use has
+    /// signed, for what that has minted outlives it.
     pub(crate) fn longest(&self) -> Duration {
-        self.longest
+        let signed = self.issuer.as_deref().map(Issuer::longest_signed);
+        self.longest.max(signed.unwrap_or_default())
     }
 
     /// What is revoked of access tokens, as it is in the store now.
@@ -132,11 +143,11 @@ impl Revocations {
 
     async fn change(&self, entry: &Entry, damaged: Damaged, now: Timestamp) -> Result<(), RevocationsError> {
         for _ in 0..ATTEMPTS {
-            let Found { mut entries, version } = self.read(damaged, now).await?;
+            let Found { mut entries, version, began } = self.read(damaged, now).await?;
             if version.is_none() || entries.id.is_empty() {
                 entries.id = new_id()?;
             }
-            let changed = entries.change(entry, self.longest, now);
+            let changed = entries.change(entry, self.longest(), now);
             let (next, dropped) = changed.map_err(|Full| RevocationsError::Full)?;
             if next == entries && version.is_some() {
                 return Ok(());
@@ -144,7 +155,8 @@ impl Revocations {
             let expect = version.map_or(Expect::Absent, Expect::Version);
             match self.store.put(&name()?, &self.bytes(&next)?, expect, None).await {
                 Ok(_) => {
-                    self.lock().with(next, self.longest, now);
+                    let longest = self.longest();
+                    self.lock().with(next, &began, longest, now);
                     if dropped > 0 {
                         tracing::warn!(
                             dropped,
@@ -161,14 +173,18 @@ impl Revocations {
     }
 
     async fn read(&self, damaged: Damaged, now: Timestamp) -> Result<Found, RevocationsError> {
+        // Others write meanwhile, and what they have written may be known here before this read ends.
+        let began = self.lock().begin();
         let Some(document) = self.store.get(&name()?).await? else {
-            return Ok(Found { entries: self.remember(Entries::default(), now), version: None });
+            let entries = self.remember(Entries::default(), &began, now);
+            return Ok(Found { entries, version: None, began });
         };
         let entries = match self.verified(&document.bytes).await {
             Err(RevocationsError::Altered) if damaged == Damaged::Replace => Entries::default(),
             other => other?,
         };
-        Ok(Found { entries: self.remember(entries, now), version: Some(document.version) })
+        let entries = self.remember(entries, &began, now);
+        Ok(Found { entries, version: Some(document.version), began })
     }
 
     async fn verified(&self, bytes: &[u8]) -> Result<Entries, RevocationsError> {
@@ -191,8 +207,9 @@ impl Revocations {
     }
 
     /// What was read, with what is known here beside it.
-    fn remember(&self, entries: Entries, now: Timestamp) -> Entries {
-        let (together, followed) = self.lock().with(entries, self.longest, now);
+    fn remember(&self, entries: Entries, began: &Began, now: Timestamp) -> Entries {
+        let longest = self.longest();
+        let (together, followed) = self.lock().with(entries, began, longest, now);
         if let Followed::No { forgotten } = followed {
             tracing::error!(
                 "the revocations in the store are older than those that this process has read there, or others; what was revoked stays so here"

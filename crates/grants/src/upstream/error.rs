@@ -107,6 +107,16 @@ pub(crate) enum Failure {
 }
 
 impl UpstreamError {
+    /// What a caller is told: not what the network or the TLS library said.
+    pub(crate) fn description(&self) -> String {
+        match self {
+            Self::Unavailable { endpoint, why: Failure::Connection(_), .. } => format!(
+                "the provider cannot be asked now: its {endpoint} could not be reached; the log has the reason under the request id"
+            ),
+            why => why.to_string(),
+        }
+    }
+
     /// Whether it may be good, and only cannot be judged now.
     pub(crate) fn is_temporary(&self) -> bool {
         match self {

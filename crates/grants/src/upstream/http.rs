@@ -79,12 +79,18 @@ impl Ask {
 }
 
 /// What a provider has answered: a status of 200, or one that refuses.
-#[derive(Debug)]
 pub(super) struct Answer {
     endpoint: Endpoint,
     pub(super) status: StatusCode,
     /// A JSON object, which was read strictly. Of a 401 it may be missing.
     body: Option<String>,
+}
+
+impl fmt::Debug for Answer {
+    /// Without the body, in which there may be tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 impl Answer {

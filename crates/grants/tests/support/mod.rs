@@ -67,6 +67,8 @@ pub(crate) struct Entry {
     pub(crate) allow: Names,
     /// What it may have in meeting tokens of either profile.
     pub(crate) meetings: MeetingGrant,
+    /// For which audiences it may ask what a token is worth.
+    pub(crate) introspect: Names,
 }
 
 impl Entry {
@@ -84,6 +86,7 @@ impl Entry {
             refresh: false,
             allow: Names::Any,
             meetings: MeetingGrant::default(),
+            introspect: Names::default(),
         }
     }
 
@@ -109,7 +112,7 @@ impl Entry {
         ClientGrants {
             grants: self.grant.into_iter().chain(self.refresh.then_some(GrantType::RefreshToken)).collect(),
             default_scope: self.default_scope.as_deref().map(|scope| Scope::parse(scope).unwrap()),
-            introspect: Names::default(),
+            introspect: self.introspect.clone(),
             kind: ClientKind::Confidential,
             dpop_bound: false,
         }

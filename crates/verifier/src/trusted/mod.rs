@@ -132,6 +132,11 @@ impl TrustedIssuer {
         &self.name
     }
 
+    /// Whether tokens with this `iss` are its tokens, by its name or by another that it has.
+    pub fn is_called(&self, iss: &str) -> bool {
+        self.identities.iter().any(|identity| identity.iss.as_deref() == Some(iss))
+    }
+
     /// What an operator should be told at start: each check that was given up by name.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -202,20 +202,62 @@ fn a_document_that_is_older_gone_or_another_one_takes_nothing_back() {
     ]
     .into_iter()
     .scan(Known::default(), |known, (read, follows, count, sequence)| {
-        let (together, followed) = known.with(read, HOUR, NOW);
+        let began = known.begin();
+        let (together, followed) = known.with(read, &began, HOUR, NOW);
         let followed = followed == Followed::Yes;
         Some(((together.entries.len(), together.sequence, followed), follows, count, sequence))
     }) {
         assert_eq!(read, (count, sequence, follows));
     }
 }
+
+/// Reads and writes of one process run at once, and a read that began before a write may end after it.
+#[test]
+fn what_has_become_newer_while_it_was_read_was_not_taken_back() {
+    let named = |id: &str| Entries { id: id.to_owned(), ..Entries::default() };
+    let first = named("a").with(&token(1, "app"), HOUR, NOW).unwrap();
+    let second = first.with(&token(2, "app"), HOUR, NOW).unwrap();
+    let third = second.with(&token(3, "app"), HOUR, NOW).unwrap();
+    let other = named("b").with(&token(4, "app"), HOUR, NOW).unwrap();
+    let none = Entries::default();
+    // What was known when the read began, what came to be known meanwhile, what was read, and whether that is as it should be.
+    for (before, meanwhile, read, follows, count) in [
+        (&none, &first, &none, true, 1),
+        (&none, &second, &first, true, 2),
+        (&first, &second, &first, true, 2),
+        (&first, &third, &second, true, 3),
+        (&second, &third, &first, false, 3),
+        (&first, &second, &none, false, 2),
+        (&first, &second, &other, false, 3),
+        (&none, &second, &other, false, 3),
+        (&second, &second, &first, false, 2),
+    ] {
+        let mut known = Known::default();
+        for document in [before, meanwhile] {
+            let began = known.begin();
+            known.with(document.clone(), &began, HOUR, NOW);
+        }
+        let began = Began { id: before.id.clone(), sequence: before.sequence };
+        let (together, followed) = known.with(read.clone(), &began, HOUR, NOW);
+        assert_eq!(
+            (followed == Followed::Yes, together.entries.len()),
+            (follows, count),
+            "{began:?} {read:?}"
+        );
+        if follows {
+            assert_eq!((&known.base, known.lost.len()), (meanwhile, 0), "the newer one is kept");
+        }
+    }
+}
+
 /// Documents that are replaced again and again by others that are full.
 fn replaced(count: usize, entry: impl Fn(usize, usize) -> Entry) -> (Known, Entries, usize) {
     let (mut known, mut last, mut forgotten) = (Known::default(), Entries::default(), 0);
     for document in 0..count {
         let entries = (0..MOST).map(|number| entry(document, number)).collect();
         let read = Entries { id: document.to_string(), sequence: 1, entries };
-        let (together, followed) = known.with(read, HOUR, NOW);
+        let began = known.begin();
+        let (together, followed) = known.with(read, &began, HOUR, NOW);
         if let Followed::No { forgotten: more } = followed {
             forgotten += more;
         }
