@@ -125,6 +125,52 @@ def test_an_import_into_the_wrong_ring_is_told_with_the_ring_and_can_be_taken_ba
     world.fails(1, "there is no key", "keys", "remove", "--signed-nothing", "unknown")
 
 
+@pytest.mark.parametrize("step", ["prepare", "publish"])
+def test_after_an_import_that_is_taken_back_the_key_that_signed_before_signs_whatever_waits(ready, pem, step):
+    [signing] = ready.keys()
+    waiting = json.loads(ready.done("keys", "prepare", "--json"))["kid"]
+    if step == "publish":
+        ready.done("keys", "publish", waiting)
+    before = {key["kid"]: key["state"] for key in ready.keys()}
+    ready.done("keys", "import", pem["rsa"], "--kid", "wrong", "--activate")
+    assert by_kid(ready, signing["kid"])["state"] == "retired"
+    ready.done("keys", "remove", "--signed-nothing", "wrong")
+    assert {key["kid"]: key["state"] for key in ready.keys()} == before
+
+
+def test_running_servers_take_over_that_an_import_was_taken_back(world, pem):
+    world.configure(CONFIG.replace("[rings", '[store]\nrefresh = "500ms"\n\n[rings') + client("tests"))
+    issuer = world.serve().printed["issuer"]
+    headers = {"Authorization": wire.basic("tests", SECRET), "Content-Type": "application/json"}
+
+    def signs():
+        return wire.ask(issuer, "POST", "/sign", headers, b'{"data":{"sub":"a"}}').json()["kid"]
+
+    def shown():
+        return {key["kid"] for key in wire.get(issuer, "/.well-known/jwks.json").json()["keys"]}
+
+    first = signs()
+    for _ in range(2):
+        world.done("keys", "import", pem["rsa"], "--kid", "wrong", "--activate")
+        until(lambda: signs() == "wrong", "it is taken over")
+        world.done("keys", "remove", "--signed-nothing", "wrong")
+        until(lambda: signs() == first and shown() == {first}, "and taken back")
+        assert wire.get(issuer, "/readyz").status == 200
+    assert "went back" not in world.log
+
+
+def test_the_same_secret_imported_twice_changes_nothing_and_another_of_its_name_is_refused(world):
+    world.configure(CONFIG + RINGS)
+    world.done("keys", "init")
+    bring = ("keys", "import", "-", "--ring", "secrets", "--kid", "k1")
+    assert "imported: key k1" in world.done(*bring, input=secret_jwk(1))
+    before = contents(world.folder)
+    assert "already there: key k1" in world.done(*bring, input=secret_jwk(1))
+    assert "already there: key k1" in world.done(*bring, "--activate", input=secret_jwk(1)), "it signs already"
+    world.fails(1, 'another key is already named "k1"', *bring, input=secret_jwk(2))
+    assert contents(world.folder) == before
+
+
 def test_a_key_of_another_algorithm_than_its_ring_is_told_unless_it_is_meant(ready, pem):
     said = ready.run("keys", "import", "--kid", "k1", pem["rsa"])
     assert said.returncode == 0 and "a key that came in is for RS256" in said.stderr and "--ring" in said.stderr

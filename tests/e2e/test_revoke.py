@@ -78,6 +78,37 @@ def test_a_key_that_never_signed_is_removed_and_one_that_signs_is_not(world):
     world.fails(1, "it signs", "keys", "remove", kid)
 
 
+def test_what_is_revoked_is_not_said_to_be_removed(world):
+    world.configure()
+    kid = active_after_first_use(world)
+    world.done("keys", "revoke", kid)
+    before = world.keys()
+    for more in ([], ["--signed-nothing"]):
+        said = f"key {kid} in ring default is revoked and stays so"
+        assert said in world.done("keys", "remove", kid, *more)
+        report = json.loads(world.done("keys", "remove", kid, *more, "--json"))
+        assert report == {"ring": "default", "kid": kid, "state": "revoked", "changed": False}
+    assert world.keys() == before
+    # One that is marked, and that this command records.
+    waiting = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+    key = world.folder / "countersign/sealing.key"
+    text = key.read_text()
+    key.unlink()
+    world.done("keys", "revoke", waiting)
+    private(key, text)
+    assert f"key {waiting} in ring default is revoked and stays so" in world.done("keys", "remove", waiting)
+    world.fails(1, "there is no key", "keys", "remove", "nobody")
+
+
+def test_without_the_sealing_key_a_name_that_the_keyring_does_not_have_is_told(world):
+    world.configure()
+    kid = active_after_first_use(world)
+    (world.folder / "countersign/sealing.key").unlink()
+    why = world.fails(1, 'key "mistyped" is marked as revoked, but no key may have that name', "keys", "revoke", "mistyped")
+    assert f"it names {kid};" in why and "revoke the key that was meant" in why
+    assert f"key {kid} is revoked" in world.done("keys", "revoke", kid)
+
+
 def active_after_first_use(world):
     world.done("sign", "--claims", "{}")
     return active(world)

@@ -198,6 +198,26 @@ def test_a_ring_that_is_not_published_rotates_by_itself_where_it_says_how_long_g
     assert of_ring(world, "private")[first] == "retired"
 
 
+def test_a_key_that_a_machine_ten_years_ahead_made_waits_for_who_sets_its_times_right(world):
+    configure(world, RINGS.replace('publish = false', 'publish = false\nrotate_every = "90days"'))
+    world.done("keys", "init")
+    code, said = at(world, "+3650 days", "keys", "prepare", "--ring", "private", "--json")
+    assert code == 0, said
+    waiting = json.loads(said.splitlines()[0])["kid"]
+
+    def row():
+        [row] = [line for line in world.run("keys", "list").stdout.splitlines() if line.startswith("private") and line.endswith(waiting)]
+        return row
+
+    assert "activate once its times are right" in row()
+    [key] = [key for key in world.keys() if key["kid"] == waiting]
+    assert "countersign keys correct-times" in key["next"]["waits_for"]
+    world.fails(1, "is said to have been given out at ", "keys", "activate", waiting)
+    world.done("keys", "correct-times")
+    assert "activate in 89d" in row() or "activate in 90d" in row(), row()
+    world.fails(1, "is in no JWKS: give it to every verifier until ", "keys", "activate", waiting)
+
+
 @pytest.mark.parametrize("rings, says", [
     ('[rings.hs]\nalgorithm = "HS256"\nrotate_every = "30days"\n', "rings.hs.rotate_every: keys for HS256 are secrets that verifiers have to be given"),
     ('[rings.hs]\nalgorithm = "HS256"\nrotate_every = "30days"\npropagation = "1h"\n', "countersign keys prepare --ring hs --show-secret"),

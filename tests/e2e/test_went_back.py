@@ -1,5 +1,6 @@
 """An SQLite store that goes back under a running server, in the ways in which people restore files."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -92,6 +93,34 @@ def test_a_reload_while_the_store_has_gone_back_changes_nothing(world, refresh):
     until(lambda: told("was read again and is in use"), "put right, it reloads", within=60)
     ready(issuer)
     assert kid(sign(issuer)) == made and {key["kid"] for key in jwks(issuer)["keys"]} == known
+
+
+def test_what_the_wrong_store_showed_is_gone_when_the_newest_one_is_back_exactly_as_it_was(world):
+    """By SQLite's own backup, which brings back the number of each document, too."""
+    world.configure(quick("sqlite:keys.db").replace('max_stale = "2s"', 'max_stale = "60s"'))
+    issuer = world.serve().printed["issuer"]
+    ready(issuer)
+    file = world.folder / "countersign" / "keys.db"
+
+    def copy(source, target):
+        with contextlib.closing(sqlite3.connect(source, timeout=20)) as source, contextlib.closing(sqlite3.connect(target, timeout=20)) as target:
+            source.backup(target)
+
+    def shown():
+        return {key["kid"] for key in jwks(issuer)["keys"]}
+
+    only_in_the_old_one = json.loads(world.done("keys", "prepare", "--json"))["kid"]
+    world.done("keys", "publish", only_in_the_old_one)
+    copy(file, world.folder / "older.db")
+    world.done("keys", "remove", only_in_the_old_one)
+    until(lambda: shown() == {kid(sign(issuer))}, "it is gone", within=60)
+    known = shown()
+    copy(file, world.folder / "newest.db")
+    copy(world.folder / "older.db", file)
+    until(lambda: only_in_the_old_one in shown() and wire.get(issuer, "/readyz").status == 503, "it is shown while nobody knows", within=60)
+    copy(world.folder / "newest.db", file)
+    ready(issuer)
+    until(lambda: shown() == known, "what was served in between is not", within=60)
 
 
 def test_a_turn_of_the_rotation_that_meets_a_newer_jwks_in_public_ends_with_an_error(world):

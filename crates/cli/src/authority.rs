@@ -210,7 +210,7 @@ pub(crate) struct FirstKey {
 
 /// A time that has not come yet: this clock is behind, or that of the machine which wrote it was ahead.
 pub(crate) fn report_future_times(keyring: &Keyring, skew: Duration, now: Timestamp) {
-    for FutureTime { kid, name, at } in keyring.future_times(skew, now) {
+    for FutureTime { kid, name, at, .. } in keyring.future_times(skew, now) {
         tracing::error!(
             kid,
             "times in the future: {name} of this key is {at}, and the clock of this machine shows {now}; set the clock, or if it is \

@@ -52,6 +52,9 @@ pub struct Revocation {
     pub revoked: Option<RevokedKey>,
     /// The key that signs in its ring now, where the keyring can be read.
     pub active: Option<String>,
+    /// The keys that the keyring names, where it cannot be verified and this one is not among them: the name may be mistyped,
+    /// or somebody has taken the key out.
+    pub others: Option<Vec<String>>,
 }
 
 impl Revocation {
@@ -162,6 +165,14 @@ impl StoredKeyring {
                 if keyring.find(kid).is_some_and(|(_, key)| key.state == KeyState::Prepared) {
                     return Err(LifecycleError::NotPublished { kid: kid.to_owned() }.into());
                 }
+                let given =
+                    keyring.find(kid).filter(|(_, key)| key.distribution(policy) == Distribution::ByHand);
+                let given_at = given.and_then(|(_, key)| key.published_at);
+                if let Some(at) =
+                    given_at.filter(|at| *at > now.plus(policy.skew) && !policy.propagation.is_zero())
+                {
+                    return Err(LifecycleError::GivenInFuture { kid: kid.to_owned(), at }.into());
+                }
                 let known_at = ring.known_at(kid, policy, keyring.observations(), now);
                 if known_at.is_none_or(|at| at > now) {
                     return Err(LifecycleError::NotKnown { kid: kid.to_owned(), known_at }.into());
@@ -182,9 +193,10 @@ impl StoredKeyring {
         &self,
         kid: &str,
         keep_retired: Duration,
+        skew: Duration,
         now: Timestamp,
     ) -> Result<Change, KeyringError> {
-        self.change_states(now, |keyring| Ok(keyring.without(kid, keep_retired, now)?)).await
+        self.change_states(now, |keyring| Ok(keyring.without(kid, keep_retired, skew, now)?)).await
     }
 
     /// Takes an import back, of a key that signed nothing; its name is free again.
@@ -200,13 +212,18 @@ impl StoredKeyring {
     ///
     /// If the keyring can be read and has no key of that name.
     pub async fn revoke(&self, kid: &str, now: Timestamp) -> Result<Revocation, KeyringError> {
+        let mut others = None;
         let mark = match self.read().await {
             Ok(keyring) if keyring.revocation(kid).is_some() => None,
             Ok(keyring) if keyring.find(kid).is_none() => {
                 return Err(LifecycleError::UnknownKey { kid: kid.to_owned() }.into());
             }
-            // Where it cannot be read, nobody can say that there is no such key.
-            Ok(_) | Err(_) => Some(self.mark(kid, now).await),
+            Ok(_) => Some(self.mark(kid, now).await),
+            // Where it cannot be read, nobody can say for sure that there is no such key.
+            Err(_) => {
+                others = self.others_unverified(kid).await;
+                Some(self.mark(kid, now).await)
+            }
         };
         let record = self.change_states(now, |keyring| Ok(keyring.with_revoked(kid, now)?)).await.map(|_| ());
         let keyring = self.read().await.unwrap_or_default();
@@ -222,7 +239,16 @@ impl StoredKeyring {
         let revoked = keyring.revocation(kid).cloned();
         let ring = revoked.as_ref().and_then(|key| keyring.ring(&key.ring));
         let active = ring.and_then(Ring::active).map(|key| key.kid.clone());
-        Ok(Revocation { mark, record, revoked, active })
+        let others = others.filter(|_| record.is_err());
+        Ok(Revocation { mark, record, revoked, active, others })
+    }
+
+    /// The keys of a keyring that cannot be verified, if this one is not among them.
+    async fn others_unverified(&self, kid: &str) -> Option<Vec<String>> {
+        let found = Self::unverified(self.store()).await.ok().flatten()?;
+        let kids: Vec<_> = found.keyring.records().map(|(_, key)| key.kid.clone()).collect();
+        let names_it = kids.iter().any(|other| other == kid) || found.keyring.revocation(kid).is_some();
+        (!names_it).then_some(kids)
     }
 
     /// Makes a key that signs in a ring that has none, and none that waits. Returns the one that signs then.

@@ -236,7 +236,8 @@ impl Scene {
         }
         let another = matches!(way, Way::AnotherKeyring | Way::AnotherKeyringAndNewer);
         for look in 0..2 {
-            let Reloaded { keys, problem, .. } = server.reload_since(&known, &needs(), NOW, NOW).await;
+            let Reloaded { keys, problem, .. } =
+                server.reload_since(&known, &needs(), NOW, policy().skew, NOW).await;
             let is_noticed = matches!(problem, Some(KeyringError::WentBack(_)));
             assert!(is_noticed, "{way:?}, look {look}: {problem:?}");
             let Some(keys) = keys else { panic!("{way:?}, look {look}: there are no keys to go on with") };
@@ -248,7 +249,8 @@ impl Scene {
             assert!(!together.contains(&scene.leaked), "{way:?}, look {look}: a revoked key came back");
         }
         scene.restore(&scene.newest).await;
-        let Reloaded { keys, problem, .. } = server.reload_since(&known, &needs(), NOW, NOW).await;
+        let Reloaded { keys, problem, .. } =
+            server.reload_since(&known, &needs(), NOW, policy().skew, NOW).await;
         assert!(problem.is_none(), "{way:?}, put right: {problem:?}");
         let keys = keys.unwrap_or(known.clone());
         let same = (shown(&keys), signs(&keys)) == (shown(&known), signs(&known));

@@ -139,9 +139,11 @@ impl KeyringError {
             Self::Lifecycle(LifecycleError::NotImported { .. }) => "keyring_not_imported",
             Self::Lifecycle(LifecycleError::RingFull { .. }) => "keyring_ring_full",
             Self::Lifecycle(LifecycleError::UnknownKey { .. }) => "keyring_unknown_key",
-            Self::Lifecycle(LifecycleError::NotKnown { .. } | LifecycleError::NotPublished { .. }) => {
-                "keyring_key_not_known_yet"
-            }
+            Self::Lifecycle(
+                LifecycleError::NotKnown { .. }
+                | LifecycleError::NotPublished { .. }
+                | LifecycleError::GivenInFuture { .. },
+            ) => "keyring_key_not_known_yet",
             Self::Lifecycle(LifecycleError::Revoked { .. }) => "keyring_revoked",
             Self::Lifecycle(LifecycleError::Needed { .. }) => "keyring_key_needed",
             Self::Lifecycle(LifecycleError::WrongState { .. }) => "keyring_wrong_state",

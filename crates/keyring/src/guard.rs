@@ -46,12 +46,14 @@ impl Losses {
 }
 
 impl Keyring {
-    /// What is missing in `found`, which was read at `now`, when this one was read at `last_read`.
-    pub fn losses(&self, found: &Self, last_read: Timestamp, now: Timestamp) -> Losses {
+    /// What is missing in `found`, which was read at `now`, when this one was read at `last_read`. A key that is removed by a
+    /// clock which is ahead by `skew` is not missing.
+    pub fn losses(&self, found: &Self, last_read: Timestamp, skew: Duration, now: Timestamp) -> Losses {
+        let latest = now.plus(skew);
         let needed = |key: &KeyRecord| match key.state {
             // It may have signed until it was read, and be retired since.
-            KeyState::Active => now <= last_read.plus(key.keep_after),
-            KeyState::Retired => key.needed_until(Duration::ZERO).is_none_or(|until| now < until),
+            KeyState::Active => latest < last_read.plus(key.keep_after),
+            KeyState::Retired => key.needed_until(Duration::ZERO).is_none_or(|until| latest < until),
             // One that never signed may be removed at any time.
             KeyState::Prepared | KeyState::Published => false,
         };

@@ -122,7 +122,9 @@ impl Keyring {
             from: None,
             to: Some(key.state.name()),
         }));
+        // What has just been removed is told already.
         let lost = self.accepted_losses.difference(&before.accepted_losses);
+        let lost = lost.filter(|kid| before.find(kid).is_none());
         changes.extend(lost.map(|kid| KeyChange {
             kid: kid.clone(),
             place: None,
@@ -144,5 +146,5 @@ fn resealed(was: &KeyRecord, is: &KeyRecord) -> Option<What> {
 }
 
 fn times(key: &KeyRecord) -> impl PartialEq + use<> {
-    (key.created_at, key.published_at, key.activated_at, key.signing_since, key.retired_at)
+    (key.created_at, key.published_at, key.activated_at, key.signing_since, key.retired_at, key.needed_until)
 }

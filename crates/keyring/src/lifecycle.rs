@@ -5,7 +5,9 @@
 //! another takes over; how long a key is needed is never shortened. All are idempotent. Only `with_key` needs
 //! key material; the others change states alone, so that they work when no private key opens.
 
-use crate::{KeyOrigin, KeyRecord, KeyState, Keyring, PrivateHalf, RevokedKey, RingName, RotationPolicy};
+use crate::{
+    KeyOrigin, KeyRecord, KeyState, Keyring, PrivateHalf, RevokedKey, Ring, RingName, RotationPolicy,
+};
 use countersign_jose::{Algorithm, KeyError, PublicJwk, Timestamp, check_kid};
 use std::time::Duration;
 
@@ -102,6 +104,17 @@ pub enum LifecycleError {
         /// The name.
         kid: String,
     },
+    /// Nobody can say since when its verifiers could be given the key.
+    #[error(
+        "key {kid:?} is said to have been given out at {at}, which has not come yet: set the clock of this machine, or if it is \
+         right run `countersign keys correct-times`; if its verifiers have the key, use --force"
+    )]
+    GivenInFuture {
+        /// The name.
+        kid: String,
+        /// The time.
+        at: Timestamp,
+    },
     /// Verifiers may not know the key yet.
     #[error(
         "key {kid:?} may not be known to all verifiers {when}; with --force some of them refuse its tokens until then",
@@ -157,8 +170,7 @@ impl Keyring {
         }
         let mut next = self.clone();
         if let Some((place, record)) = self.find(&key.kid) {
-            let same_public = record.public_jwk() == key.public && record.algorithm == key.algorithm;
-            if !same_public || key.public.is_none() {
+            if !record.is(key) {
                 return Err(LifecycleError::KidTaken { kid: key.kid.clone(), ring: place.clone() });
             }
             if place != ring {
@@ -175,6 +187,8 @@ impl Keyring {
                 return Err(LifecycleError::RingFull { ring: ring.clone() });
             }
             let later = activation == Activation::Later;
+            // The loss of one that had this name before is not that of this one.
+            next.accepted_losses.remove(&key.kid);
             keys.push(KeyRecord {
                 kid: key.kid.clone(),
                 algorithm: key.algorithm,
@@ -311,36 +325,37 @@ impl Keyring {
         Ok(Some(next))
     }
 
-    /// Forgets a key that never signed, or that no living token needs. `keep_retired` is how long retired keys
-    /// stay at least. `Ok(None)` if it is not there.
+    /// Forgets a key that never signed, or that no living token needs, which is when the plan says so. `keep_retired` is how
+    /// long retired keys stay at least, and `skew` how far clocks may differ. `Ok(None)` if it is not there.
     pub fn without(
         &self,
         kid: &str,
         keep_retired: Duration,
+        skew: Duration,
         now: Timestamp,
     ) -> Result<Option<Self>, LifecycleError> {
-        let Some((ring, record)) = self.find(kid) else { return Ok(None) };
+        let Some((name, record)) = self.find(kid) else { return Ok(None) };
         if record.state == KeyState::Active {
             let why = "it signs; activate another key of the ring first";
             return Err(LifecycleError::WrongState { kid: kid.to_owned(), state: record.state, why });
         }
         // One that was published and never signed breaks no token when it goes.
-        if let Some(until) = record.needed_until(keep_retired).filter(|until| *until > now)
-            && record.activated_at.is_some()
-        {
+        let until = self.ring(name).and_then(|ring| ring.removable_at(record, keep_retired, skew, now));
+        if let Some(until) = until.filter(|until| *until > now && record.activated_at.is_some()) {
             return Err(LifecycleError::Needed { kid: kid.to_owned(), until });
         }
-        let ring = ring.clone();
+        let name = name.clone();
         let mut next = self.clone();
-        if let Some(ring) = next.rings.get_mut(&ring) {
+        if let Some(ring) = next.rings.get_mut(&name) {
             ring.keys.retain(|key| key.kid != kid);
         }
         Ok(Some(next))
     }
 
-    /// Takes an import back, of a key that signed nothing: its name is free again. Whoever asks vouches for that, because a
-    /// key that is active may have signed. If it was the active one, its successor takes over, where there is one. `Ok(None)`
-    /// if it is not there.
+    /// Takes an import back, of a key that signed nothing: its name is free again. The caller vouches for that, because a
+    /// key that is active may have signed. If it was the active one, the key that signed before it signs again, which verifiers
+    /// know; where none did, the one that waits takes over, as in every ring in which nothing signs. `Ok(None)` if it is not
+    /// there.
     pub fn without_import(&self, kid: &str, now: Timestamp) -> Result<Option<Self>, LifecycleError> {
         let Some((name, record)) = self.find(kid) else { return Ok(None) };
         if record.origin != KeyOrigin::Imported {
@@ -350,19 +365,16 @@ impl Keyring {
         if let Some(ring) = next.rings.get_mut(&name) {
             ring.keys.retain(|key| key.kid != kid);
         }
-        if record.state == KeyState::Active {
-            let ring = next.ring(&name);
-            let before = ring.and_then(|ring| {
-                ring.keys()
-                    .iter()
-                    .filter(|key| key.state == KeyState::Retired)
-                    .max_by_key(|key| key.retired_at)
-            });
-            let successor = ring.and_then(|ring| ring.successor()).or(before).map(|key| key.kid.clone());
-            if let Some(successor) = successor {
-                next.activate(&name, &successor, now);
-                next = next.with_needs(&name, record.keep_after).unwrap_or(next);
-            }
+        if record.activated_at.is_some() {
+            // Servers that have seen it sign do not miss it.
+            next.accepted_losses.insert(kid.to_owned());
+        }
+        if record.state == KeyState::Active
+            && let Some(ring) = next.ring(&name)
+            && let Some(successor) = ring.signed_last().or(ring.successor()).map(|key| key.kid.clone())
+        {
+            next.activate(&name, &successor, now);
+            next = next.with_needs(&name, record.keep_after).unwrap_or(next);
         }
         Ok(Some(next))
     }
@@ -403,7 +415,25 @@ impl Keyring {
     }
 }
 
+impl Ring {
+    /// The key that stopped signing last. One that was given up before it signed is not it.
+    fn signed_last(&self) -> Option<&KeyRecord> {
+        let signed = |key: &&KeyRecord| key.state == KeyState::Retired && key.activated_at.is_some();
+        self.keys().iter().filter(signed).max_by_key(|key| key.retired_at)
+    }
+}
+
 impl KeyRecord {
+    /// Whether it is the same key. Two shared secrets are compared as they are sealed: who has opened them and found them equal
+    /// gives `key` what is stored here.
+    fn is(&self, key: &NewKey) -> bool {
+        let same = match (self.public_jwk(), &key.public) {
+            (None, None) => self.private == key.private,
+            (public, other) => public == *other,
+        };
+        same && self.algorithm == key.algorithm
+    }
+
     /// Until when a retired key is kept: as long as the policies under which it signed say, and as long as
     /// today's says. `None` for a key that is not retired.
     pub fn needed_until(&self, keep_retired: Duration) -> Option<Timestamp> {

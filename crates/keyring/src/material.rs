@@ -4,8 +4,8 @@
 //! somebody else changed the sealing key would be written under one that is about to go.
 
 use crate::{
-    KeyOrigin, KeyService, KeyringError, LocalSigner, NewKey, PrivateHalf, RemoteKey, RemoteSigner, RingName,
-    RingSpec, SealingKey, Signer,
+    KeyOrigin, KeyService, Keyring, KeyringError, LocalSigner, NewKey, PrivateHalf, RemoteKey, RemoteSigner,
+    RingName, RingSpec, SealingKey, Signer, sealing::Opening,
 };
 use countersign_jose::{
     Algorithm, KeyError, KeyKind, PrivateKey, PublicJwk, PublicKey, SigningKey, SymmetricKey, base64url,
@@ -148,6 +148,18 @@ impl Material {
             Private::Here(_) => None,
             Private::Remote(name) => Some(name),
         }
+    }
+
+    /// What is stored of the same shared secret under the same name, if it is there.
+    pub(crate) fn stored_secret(&self, keyring: &Keyring, opening: &Opening) -> Option<PrivateHalf> {
+        let Self { kid, algorithm, public: None, private: Private::Here(secret), .. } = self else {
+            return None;
+        };
+        let (ring, record) = keyring.find(kid).filter(|(_, record)| record.algorithm == *algorithm)?;
+        let PrivateHalf::Sealed(sealed) = &record.private else { return None };
+        let stored = opening.open(sealed, &context(ring, kid, *algorithm)).ok()?;
+        let same = aws_lc_rs::constant_time::verify_slices_are_equal(&stored, secret).is_ok();
+        same.then(|| record.private.clone())
     }
 
     /// The key as it enters `ring`.

@@ -31,7 +31,8 @@ pub struct Done {
 }
 
 impl StoredKeyring {
-    /// Takes every step that is due in this ring, and adds each to `all` when it has been taken.
+    /// Takes every step that is due in this ring, and adds each to `all` when it has been taken. A step that is refused, or a key
+    /// that cannot be made, keeps no other step away; the first reason is returned when all have been tried.
     pub async fn advance(
         &self,
         spec: &RingSpec,
@@ -39,52 +40,76 @@ impl StoredKeyring {
         now: Timestamp,
         all: &mut Vec<Done>,
     ) -> Result<(), KeyringError> {
+        let (mut refused, mut outcome) = (Vec::new(), Ok(()));
+        for _ in 0..MAX_STEPS {
+            let mut tried = None;
+            match self.take_next(spec, policy, now, &refused, &mut tried).await {
+                Ok(Some(done)) => all.push(done),
+                Ok(None) => break,
+                Err(why) => {
+                    let step = tried.filter(|_| is_of_one_step(&why));
+                    outcome = outcome.and(Err(why));
+                    let Some(step) = step else { break };
+                    refused.push(step);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Takes the first step that is due and was not refused before, if there is one. `tried` says which that is.
+    async fn take_next(
+        &self,
+        spec: &RingSpec,
+        policy: &RotationPolicy,
+        now: Timestamp,
+        refused: &[Step],
+        tried: &mut Option<Step>,
+    ) -> Result<Option<Done>, KeyringError> {
         let due = |keyring: &Keyring| {
             let empty = Ring::default();
             let plan = keyring.ring(&spec.name).unwrap_or(&empty).plan(policy, keyring.observations(), now);
-            plan.into_iter().find(|planned| may_be_taken(planned, spec) && planned.is_due(now))
+            let mut due =
+                plan.into_iter().filter(|planned| may_be_taken(planned, spec) && planned.is_due(now));
+            due.find(|planned| !refused.contains(&planned.step))
         };
-        for _ in 0..MAX_STEPS {
-            let (mut done, mut needs_a_key) = (None, false);
-            self.change_states(now, |keyring| {
-                (done, needs_a_key) = (None, false);
-                let Some(due) = due(keyring) else { return Ok(None) };
-                let (kid, next) = match &due.step {
-                    Step::Make => {
-                        needs_a_key = true;
-                        return Ok(None);
-                    }
-                    Step::Publish(kid) => (kid, keyring.with_published(kid, now)?),
-                    Step::Activate(kid) => (kid, keyring.with_active(kid, policy, now)?),
-                    Step::Remove(kid) => (kid, keyring.without(kid, policy.keep_retired, now)?),
+        let (mut done, mut needs_a_key) = (None, false);
+        self.change_states(now, |keyring| {
+            (done, needs_a_key, *tried) = (None, false, None);
+            let Some(due) = due(keyring) else { return Ok(None) };
+            *tried = Some(due.step.clone());
+            let (kid, next) = match &due.step {
+                Step::Make => {
+                    needs_a_key = true;
+                    return Ok(None);
+                }
+                Step::Publish(kid) => (kid, keyring.with_published(kid, now)?),
+                Step::Activate(kid) => (kid, keyring.with_active(kid, policy, now)?),
+                Step::Remove(kid) => (kid, keyring.without(kid, policy.keep_retired, policy.skew, now)?),
+            };
+            done = Some(Done { ring: spec.name.clone(), kid: kid.clone(), step: due.step });
+            Ok(next)
+        })
+        .await?;
+        if needs_a_key {
+            self.add_keys(SealWith::Current, now, |attempt| {
+                done = None;
+                let Some(step) = due(attempt.keyring).map(|due| due.step) else {
+                    return Ok(Next::Unchanged);
                 };
-                done = Some(Done { ring: spec.name.clone(), kid: kid.clone(), step: due.step });
-                Ok(next)
+                if step != Step::Make {
+                    return Ok(Next::Unchanged);
+                }
+                let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
+                done = Some(Done { ring: spec.name.clone(), step, kid: key.kid.clone() });
+                let next = attempt.keyring.with_key(&spec.name, key, Activation::IfRingHasNone, now)?;
+                let needs =
+                    |next: Keyring| next.with_needs(&spec.name, policy.least_keep_retired()).unwrap_or(next);
+                Ok(next.map(needs).into())
             })
             .await?;
-            if needs_a_key {
-                self.add_keys(SealWith::Current, now, |attempt| {
-                    done = None;
-                    let Some(step) = due(attempt.keyring).map(|due| due.step) else {
-                        return Ok(Next::Unchanged);
-                    };
-                    if step != Step::Make {
-                        return Ok(Next::Unchanged);
-                    }
-                    let Some(key) = attempt.made else { return Ok(Next::Needs(spec.clone())) };
-                    done = Some(Done { ring: spec.name.clone(), step, kid: key.kid.clone() });
-                    let next = attempt.keyring.with_key(&spec.name, key, Activation::IfRingHasNone, now)?;
-                    let needs = |next: Keyring| {
-                        next.with_needs(&spec.name, policy.least_keep_retired()).unwrap_or(next)
-                    };
-                    Ok(next.map(needs).into())
-                })
-                .await?;
-            }
-            let Some(done) = done else { break };
-            all.push(done);
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Notes for each ring how long after it stops signing its active key is needed; before a token is minted
@@ -128,6 +153,11 @@ impl Keyring {
     pub(crate) fn has_needs(&self, needs: &Needs) -> bool {
         needs.iter().all(|(ring, keep_after)| self.with_needs(ring, *keep_after).is_none())
     }
+}
+
+/// Whether other steps may be taken all the same: not where the store is away, or is not what it was.
+fn is_of_one_step(why: &KeyringError) -> bool {
+    !matches!(why, KeyringError::Store(_) | KeyringError::WentBack(_) | KeyringError::Contended)
 }
 
 /// A key of a ring whose keys come from outside is never made here.

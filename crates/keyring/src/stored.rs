@@ -188,10 +188,13 @@ impl StoredKeyring {
             outcome.clear();
             let mut next = None;
             for key in &new {
-                let key = key.sealed(ring, attempt.sealing)?;
+                let mut sealed = key.sealed(ring, attempt.sealing)?;
                 let before = next.as_ref().unwrap_or(attempt.keyring);
-                let changed = before.with_key(ring, &key, activation, now)?;
-                outcome.push(Imported { kid: key.kid, changed: changed.is_some() });
+                if let Some(stored) = key.stored_secret(before, attempt.opening) {
+                    sealed.private = stored;
+                }
+                let changed = before.with_key(ring, &sealed, activation, now)?;
+                outcome.push(Imported { kid: sealed.kid, changed: changed.is_some() });
                 next = changed.or(next);
             }
             Ok(next.into())

@@ -20,6 +20,8 @@ pub struct FutureTime {
     pub name: &'static str,
     /// When.
     pub at: Timestamp,
+    /// What it becomes where it is corrected.
+    pub corrected: Timestamp,
 }
 
 impl KeyRecord {
@@ -34,6 +36,11 @@ impl KeyRecord {
         ]
         .into_iter()
         .filter_map(|(name, at)| Some((name, at?)))
+    }
+
+    /// Until when it is said to be needed, if that is longer than of a key that stops signing at `latest`.
+    fn needed_too_long(&self, latest: Timestamp) -> Option<Timestamp> {
+        self.needed_until.filter(|until| *until > latest.plus(self.keep_after))
     }
 }
 
@@ -72,23 +79,28 @@ impl Keyring {
     /// The times that have not come yet, by a clock that may be behind by `skew`.
     pub fn future_times(&self, skew: Duration, now: Timestamp) -> Vec<FutureTime> {
         let horizon = now.plus(skew);
+        let time = |kid: &str, name, at, corrected| FutureTime { kid: kid.to_owned(), name, at, corrected };
         let future = |key: &KeyRecord| {
-            let times = key.events().filter(|(_, at)| *at > horizon);
-            times.map(|(name, at)| FutureTime { kid: key.kid.clone(), name, at }).collect::<Vec<_>>()
+            let times = key.events().filter(|(_, at)| *at > horizon).map(|(name, at)| (name, at, now));
+            let needed =
+                key.needed_too_long(horizon).map(|at| ("needed_until", at, now.plus(key.keep_after)));
+            let times = times.chain(needed).map(|(name, at, corrected)| time(&key.kid, name, at, corrected));
+            times.collect::<Vec<_>>()
         };
-        let revoked = self.revoked().iter().filter(|key| key.revoked_at > horizon).map(|key| FutureTime {
-            kid: key.kid.clone(),
-            name: "revoked_at",
-            at: key.revoked_at,
-        });
+        let revoked = self.revoked().iter().filter(|key| key.revoked_at > horizon);
+        let revoked = revoked.map(|key| time(&key.kid, "revoked_at", key.revoked_at, now));
         self.keys_of_all_rings().flat_map(future).chain(revoked).collect()
     }
 
-    /// The keyring with every time that has not come yet set to now. `None` if none exists.
+    /// The keyring with every time that has not come yet set to now, and a key that was needed for too long because of one needed
+    /// for as long as if it stopped signing now. `None` if there is nothing to correct.
     pub fn with_times_corrected(&self, skew: Duration, now: Timestamp) -> Option<Self> {
         let horizon = now.plus(skew);
         let mut next = self.clone();
         for key in next.rings.values_mut().flat_map(|ring| &mut ring.keys) {
+            if key.needed_too_long(horizon).is_some() {
+                key.needed_until = Some(now.plus(key.keep_after));
+            }
             let times =
                 [&mut key.published_at, &mut key.activated_at, &mut key.signing_since, &mut key.retired_at];
             for at in times.into_iter().flatten().chain([&mut key.created_at]) {
@@ -111,7 +123,7 @@ impl Keyring {
 }
 
 impl StoredKeyring {
-    /// Sets every time that has not come yet to now, and says which they were. For anyone who knows
+    /// Corrects every time that has not come yet, and says which they were. For anyone who knows
     /// that this clock is right.
     pub async fn correct_times(
         &self,

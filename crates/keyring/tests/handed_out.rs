@@ -7,10 +7,11 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
-use countersign_jose::{Algorithm, Header, KeySize, SigningInput, SigningKey, Timestamp};
+use countersign_jose::{Algorithm, Header, KeySize, SigningInput, SigningKey, SymmetricKey, Timestamp};
 use countersign_keyring::{
-    Change, Distribution, Done, Force, KeyPlace, KeyState, KeyringError, LifecycleError, LoadedKeyring,
-    MadeSecret, RingName, RingSpec, RotationPolicy, SealingKey, Step, StoredKeyring,
+    Activation, Change, Distribution, Done, Force, ImportedKey, ImportedMaterial, KeyPlace, KeyState,
+    KeyringError, LifecycleError, LoadedKeyring, MadeSecret, RingName, RingSpec, RotationPolicy, SealingKey,
+    Step, StoredKeyring,
 };
 use countersign_store::{Key, ManualClock, MemoryStore, Store};
 use std::{
@@ -104,6 +105,34 @@ async fn a_shared_secret_is_given_out_once_and_is_the_one_that_signs() {
         keyring().make_secret(&spec(Algorithm::ES256), NOW).await.is_err(),
         "a private key is given to nobody"
     );
+}
+
+#[tokio::test]
+async fn the_same_secret_brought_again_changes_nothing_and_another_one_is_refused() {
+    let (keyring, algorithm) = (keyring(), Algorithm::HS256);
+    let secret = |byte| ImportedKey {
+        kid: Some("k1".to_owned()),
+        algorithm,
+        material: ImportedMaterial::Secret(SymmetricKey::new(vec![byte; 32].into())),
+    };
+    let bring = async |byte, activation| {
+        let imported = keyring.import(&ring(), &[secret(byte)], activation, NOW).await?;
+        Ok::<_, KeyringError>(imported.first().is_some_and(|key| key.changed))
+    };
+    keyring.make_secret(&spec(algorithm), NOW).await.unwrap();
+    assert!(bring(1, Activation::IfRingHasNone).await.unwrap());
+    let before = keyring.read().await.unwrap();
+    assert!(!bring(1, Activation::IfRingHasNone).await.unwrap());
+    assert_eq!(keyring.read().await.unwrap(), before);
+    assert!(bring(1, Activation::Now).await.unwrap(), "it signs at once, as a key pair would");
+    assert!(!bring(1, Activation::Now).await.unwrap());
+    for activation in [Activation::IfRingHasNone, Activation::Now] {
+        let why = bring(2, activation).await.unwrap_err();
+        assert!(matches!(why, KeyringError::Lifecycle(LifecycleError::KidTaken { .. })), "{why}");
+    }
+    let elsewhere = keyring.import(&"other".parse().unwrap(), &[secret(1)], Activation::Now, NOW).await;
+    let why = elsewhere.unwrap_err();
+    assert!(matches!(why, KeyringError::Lifecycle(LifecycleError::InAnotherRing { .. })), "{why}");
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ async fn everything_that_people_do_to_keys_is_told_once_for_each_key() {
     assert_eq!(notes.told(), [format!("state {made} prepared published")]);
     keyring.retire(&made, NOW).await.unwrap();
     assert_eq!(notes.told(), [format!("state {made} published retired")]);
-    keyring.remove(&made, Duration::ZERO, NOW.plus(48 * HOUR)).await.unwrap();
+    keyring.remove(&made, Duration::ZERO, Duration::ZERO, NOW.plus(48 * HOUR)).await.unwrap();
     assert_eq!(notes.told(), [format!("removed {made} retired -")]);
 
     keyring.revoke("b", NOW).await.unwrap();
@@ -170,6 +170,15 @@ async fn the_first_key_and_the_steps_of_a_rotation_are_told_and_looks_and_needs_
     keyring.advance(&spec(), &policy(), NOW.plus(48 * HOUR), &mut done).await.unwrap();
     let next = &done.first().unwrap().kid;
     assert_eq!(notes.told(), [format!("added {next} - published")]);
+}
+
+#[tokio::test]
+async fn an_import_that_is_taken_back_is_told_as_removed_and_not_as_a_loss() {
+    let (_, _, notes, keyring) = world();
+    keyring.import(&ring(), &[key("a"), key("b")], Activation::IfRingHasNone, NOW).await.unwrap();
+    notes.told();
+    keyring.undo_import("a", NOW).await.unwrap();
+    assert_eq!(notes.told(), ["removed a active -", "state b published active"]);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use zeroize::Zeroizing;
 
@@ -412,14 +413,14 @@ async fn a_full_ring_is_emptied_and_revoked_keys_do_not_count() {
     command.import(&ring(), &keys, Activation::Later, NOW).await.unwrap();
     let full = command.import(&ring(), &[imported(None)], Activation::Later, NOW).await.unwrap_err();
     assert!(matches!(full, KeyringError::Lifecycle(LifecycleError::RingFull { .. })), "{full}");
-    let keep = std::time::Duration::from_secs(3600);
-    assert_eq!(command.remove("k0", keep, NOW).await.unwrap(), Change::Made);
-    let signs = command.remove(&kid, keep, NOW).await.unwrap_err();
+    let keep = Duration::from_secs(3600);
+    assert_eq!(command.remove("k0", keep, Duration::ZERO, NOW).await.unwrap(), Change::Made);
+    let signs = command.remove(&kid, keep, Duration::ZERO, NOW).await.unwrap_err();
     assert!(matches!(signs, KeyringError::Lifecycle(LifecycleError::WrongState { .. })), "{signs}");
     command.import(&ring(), &[imported(None)], Activation::Now, NOW).await.unwrap();
-    let needed = command.remove(&kid, keep, NOW).await.unwrap_err();
+    let needed = command.remove(&kid, keep, Duration::ZERO, NOW).await.unwrap_err();
     assert!(matches!(needed, KeyringError::Lifecycle(LifecycleError::Needed { .. })), "{needed}");
-    assert_eq!(command.remove(&kid, keep, NOW.plus(keep)).await.unwrap(), Change::Made);
+    assert_eq!(command.remove(&kid, keep, Duration::ZERO, NOW.plus(keep)).await.unwrap(), Change::Made);
 }
 
 #[tokio::test]
@@ -500,4 +501,22 @@ proptest! {
             assert!(scene.command().read().await.unwrap().revocation("leaked").is_some());
         });
     }
+}
+
+/// The mark is written all the same: somebody who can write to the store may have taken the key out.
+#[tokio::test]
+async fn of_a_keyring_that_cannot_be_verified_it_is_said_that_it_names_no_such_key() {
+    let scene = Scene::new().await;
+    let command = || StoredKeyring::new(scene.store.clone(), sealing_key());
+    let revocation = command().revoke("mistyped", NOW).await.unwrap();
+    assert!(revocation.counts());
+    assert_eq!(revocation.others, Some(vec![scene.kid.clone()]));
+    let marks = String::from_utf8(scene.bytes(MARKS).await).unwrap();
+    assert!(marks.contains("mistyped"), "{marks}");
+    assert_eq!(command().revoke(&scene.kid, NOW).await.unwrap().others, None);
+    // One that is revoked already, and a keyring of which nothing can be said.
+    scene.command().revoke(&scene.kid, NOW).await.unwrap();
+    assert_eq!(command().revoke(&scene.kid, NOW).await.unwrap().others, None);
+    scene.put("keyring", b"{").await;
+    assert_eq!(command().revoke("mistyped", NOW).await.unwrap().others, None);
 }

@@ -240,6 +240,21 @@ async fn a_key_is_revoked_even_when_the_service_that_would_make_the_next_one_is_
 }
 
 #[tokio::test]
+async fn a_key_that_cannot_be_made_keeps_no_other_step_away() {
+    let keyring = keyring().with_service(Arc::new(Away));
+    let policy = RotationPolicy { keep_retired: DAY * 60, ..policy() };
+    let first = advance(&keyring, NOW).await[0].kid.clone();
+    let second = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
+    keyring.activate(&second, &policy, Force::Yes, NOW).await.unwrap();
+    // Both are due, the next key for longer.
+    let in_the_service = RingSpec { place: KeyPlace::Service, ..spec() };
+    let mut done = Vec::new();
+    let outcome = keyring.advance(&in_the_service, &policy, NOW.plus(DAY * 60), &mut done).await;
+    assert!(matches!(outcome, Err(KeyringError::Service(_))), "{outcome:?}");
+    assert_eq!(done, [Done { ring: ring(), step: Step::Remove(first.clone()), kid: first }]);
+}
+
+#[tokio::test]
 async fn revoking_is_at_once_and_the_next_key_signs_at_once() {
     let keyring = keyring();
     let first = advance(&keyring, NOW).await[0].kid.clone();
@@ -277,7 +292,7 @@ async fn the_active_key_is_never_retired_or_removed_without_a_successor() {
     let why = keyring.retire(&first, NOW).await.unwrap_err().to_string();
     assert!(why.contains("a ring always has one active key"), "{why}");
     let stored = keyring.read().await.unwrap();
-    assert!(stored.without(&first, policy().keep_retired, NOW.plus(DAY * 1000)).is_err());
+    assert!(stored.without(&first, policy().keep_retired, policy().skew, NOW.plus(DAY * 1000)).is_err());
     let unknown = keyring.activate("nobody", &policy(), Force::Yes, NOW).await.unwrap_err();
     assert!(matches!(unknown, KeyringError::Lifecycle(LifecycleError::UnknownKey { .. })));
 }
@@ -358,7 +373,8 @@ async fn no_change_of_the_configuration_removes_a_key_while_its_tokens_live() {
             done.iter().any(|done| done.step == Step::Remove(old.clone()))
         };
         assert!(!removed(NOW.plus(kept - MINUTE)).await, "{kept:?}");
-        let why = keyring.remove(&old, then.keep_retired, NOW.plus(kept - MINUTE)).await.unwrap_err();
+        let why =
+            keyring.remove(&old, then.keep_retired, then.skew, NOW.plus(kept - MINUTE)).await.unwrap_err();
         assert!(matches!(why, KeyringError::Lifecycle(LifecycleError::Needed { .. })), "{why}");
         assert!(removed(NOW.plus(kept)).await, "{kept:?}");
     }

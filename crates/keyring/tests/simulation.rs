@@ -10,7 +10,8 @@
 //! revoked, half of the time by a mark alone, because the operator has no sealing key at hand, and
 //! somebody who can write to the store takes the mark away and puts a document of their own there,
 //! and then the authentic one from before. Now and then an older copy of the store is restored by
-//! mistake and worked on for half a day. The same world shows refused or forged tokens when any one
+//! mistake and worked on for half a day. Now and then somebody takes a turn by hand on a machine whose
+//! clock is ten years ahead. The same world shows refused or forged tokens when any one
 //! rule is taken away, so that the test can fail.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
@@ -18,8 +19,8 @@
 use async_trait::async_trait;
 use countersign_jose::{Algorithm, KeySize, Timestamp};
 use countersign_keyring::{
-    Distribution, KeyPlace, Keyring, LoadedKeyring, Look, Needs, Reloaded, RingName, RingSpec,
-    RotationPolicy, SealingKey, StoredKeyring,
+    Distribution, Force, KeyPlace, KeyState, Keyring, LoadedKeyring, Look, Needs, Reloaded, RingName,
+    RingSpec, RotationPolicy, SealingKey, StoredKeyring,
 };
 use countersign_store::{Document, Expect, Key, ManualClock, MemoryStore, Store, StoreError, Version};
 use std::{
@@ -206,6 +207,8 @@ struct Tally {
     forged: u64,
     revoked: u64,
     mistakes: u64,
+    /// How often a turn was taken by a clock that is ahead.
+    ahead: u64,
     instants_without_one_active_key: u64,
 }
 
@@ -480,11 +483,11 @@ impl World {
     }
 
     async fn reload_one(&mut self, index: usize) {
-        let (needs, now) = (self.needs(index), self.now);
+        let (needs, now, skew) = (self.needs(index), self.dice.skewed(self.now), self.policies[index].skew);
         let Instance { trusted, read_at, .. } = &self.instances[index];
         let keyring = if self.rules.servers_remember { self.keyring.clone() } else { self.process() };
         let Reloaded { keys, problem, .. } = match self.rules.losses_are_guarded {
-            true => keyring.reload_since(trusted, &needs, *read_at, now).await,
+            true => keyring.reload_since(trusted, &needs, *read_at, skew, now).await,
             false => keyring.reload(trusted, &needs, now).await,
         };
         let instance = &mut self.instances[index];
@@ -602,6 +605,29 @@ impl World {
         self.store.mood.store(mood, Ordering::SeqCst);
     }
 
+    /// On a machine whose clock is ahead somebody activates the key that waits, before all verifiers know it.
+    async fn turn_by_a_clock_that_is_ahead(&mut self) {
+        if self.now < self.outage_until || self.mistake.is_some() {
+            return;
+        }
+        let keyring = self.keyring_in_store().await;
+        let waits = keyring.ring(&self.spec.name).and_then(|ring| ring.successor());
+        let Some(kid) = waits.filter(|key| key.state == KeyState::Published).map(|key| key.kid.clone())
+        else {
+            return;
+        };
+        if !self.dice.one_in(400) {
+            return;
+        }
+        let mood = self.store.mood.swap(0, Ordering::SeqCst);
+        let ahead = self.now.plus(Duration::from_secs(10 * 365 * DAY));
+        self.process().activate(&kid, &self.policies[0], Force::Yes, ahead).await.unwrap();
+        self.store.mood.store(mood, Ordering::SeqCst);
+        let known = self.now.max(self.stuck_until).plus(Duration::from_secs(3 * HOUR));
+        self.emergencies.push((kid, known));
+        self.tally.ahead += 1;
+    }
+
     /// Now and then the content network shows nothing new for hours, longer than anybody planned
     /// for. All of it: an edge that is late where nobody looks would have to be within
     /// `propagation`.
@@ -693,6 +719,7 @@ impl World {
             self.stick();
             self.reload().await;
             self.leak().await;
+            self.turn_by_a_clock_that_is_ahead().await;
             self.look_for_leaked_keys();
             self.mint();
             self.verify();
@@ -717,7 +744,7 @@ async fn in_ten_years_no_live_token_is_refused_and_one_key_is_active_at_every_in
         let wrong = (tally.refused, tally.forged, tally.instants_without_one_active_key);
         assert_eq!(wrong, (0, 0, 0), "{tally:?}");
         assert!(tally.rotations > 70 && tally.verified > 500_000, "{tally:?}");
-        assert!(tally.revoked > 5 && tally.mistakes > 5, "{tally:?}");
+        assert!(tally.revoked > 5 && tally.mistakes > 5 && tally.ahead > 2, "{tally:?}");
     }
 }
 

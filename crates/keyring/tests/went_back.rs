@@ -102,7 +102,7 @@ async fn another_authority(world: &World, changes: usize) {
     other.ensure(&[spec()], NOW).await.unwrap();
     for _ in 0..changes {
         let made = other.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
-        other.remove(&made, Duration::ZERO, NOW).await.unwrap();
+        other.remove(&made, Duration::ZERO, Duration::ZERO, NOW).await.unwrap();
     }
 }
 
@@ -127,12 +127,14 @@ async fn a_loss_is_accepted_by_name_and_with_a_higher_number_only() {
         another_authority(&world, others).await;
         let signed: Vec<String> = known.records().to_accept().into_iter().map(str::to_owned).collect();
         assert_eq!(signed.len(), 2);
-        let went_back = async || keyring.reload_since(&known, &needs(), NOW, NOW).await.problem.is_some();
+        let went_back =
+            async || keyring.reload_since(&known, &needs(), NOW, policy().skew, NOW).await.problem.is_some();
         let other = world.keyring();
         other.accept_losses(&signed[..1], keyring.known_sequence(), NOW).await.unwrap();
         assert!(went_back().await, "one of two");
         other.accept_losses(&signed, keyring.known_sequence(), NOW).await.unwrap();
-        let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
+        let Reloaded { keys, problem, .. } =
+            keyring.reload_since(&known, &needs(), NOW, policy().skew, NOW).await;
         assert!(problem.is_none(), "{problem:?}");
         assert_eq!(shown(&keys.unwrap()).len(), 1);
     }
@@ -147,7 +149,8 @@ async fn what_is_explained_is_no_loss() {
     // One that waits is removed after it was given up, and the retired one when nobody needs it.
     let late = NOW.plus(policy().keep_retired * 2);
     other.advance(&spec(), &policy(), late, &mut Vec::new()).await.unwrap();
-    let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, late).await;
+    let Reloaded { keys, problem, .. } =
+        keyring.reload_since(&known, &needs(), NOW, policy().skew, late).await;
     assert!(problem.is_none(), "{problem:?}");
     assert!(shown(&keys.unwrap()).len() < all);
 }
@@ -165,15 +168,46 @@ async fn a_revoked_key_that_is_back_is_revoked_again_and_then_all_is_well() {
     world.store.put(&Key::parse("keyring").unwrap(), &before, Expect::Absent, None).await.unwrap();
     let other = world.keyring();
     other.accept_losses(&[], 1000, NOW).await.unwrap();
-    let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
+    let Reloaded { keys, problem, .. } =
+        keyring.reload_since(&known, &needs(), NOW, policy().skew, NOW).await;
     let problem = problem.unwrap().to_string();
     assert!(problem.contains("revoke them again") && problem.contains(&retired), "{problem}");
     assert!(!shown(&keys.unwrap()).contains(&retired));
     // Accepting it as a loss is not what it takes.
     other.accept_losses(std::slice::from_ref(&retired), 1000, NOW).await.unwrap();
-    assert!(keyring.reload_since(&known, &needs(), NOW, NOW).await.problem.is_some());
+    assert!(keyring.reload_since(&known, &needs(), NOW, policy().skew, NOW).await.problem.is_some());
     other.revoke(&retired, NOW).await.unwrap();
-    let Reloaded { keys, problem, .. } = keyring.reload_since(&known, &needs(), NOW, NOW).await;
+    let Reloaded { keys, problem, .. } =
+        keyring.reload_since(&known, &needs(), NOW, policy().skew, NOW).await;
     assert!(problem.is_none(), "{problem:?}");
     assert_eq!(shown(&keys.unwrap()), shown(&known));
+}
+
+/// Each of two machines may be off by half of what clocks may differ. The key was active or retired when the server read it.
+#[tokio::test]
+async fn a_key_that_another_machine_removes_within_the_allowed_skew_is_no_loss() {
+    for was_active in [false, true] {
+        let world = World::new();
+        let keyring = world.keyring();
+        keyring.ensure(&[spec()], NOW).await.unwrap();
+        let active = keyring.load_to_mint(&needs(), NOW).await.unwrap();
+        let first = active.records().to_accept()[0].to_owned();
+        let next = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
+        let other = world.keyring();
+        other.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
+        let known = if was_active { active } else { keyring.load_to_mint(&needs(), NOW).await.unwrap() };
+        let gone = NOW.plus(policy().keep_retired);
+        let mut done = Vec::new();
+        other.advance(&spec(), &policy(), gone, &mut done).await.unwrap();
+        assert!(done.iter().any(|done| done.kid == first), "{done:?}");
+        let problem = async |now| {
+            let reloaded = keyring.reload_since(&known, &needs(), NOW, policy().skew, now).await;
+            reloaded.problem.map(|why| why.to_string())
+        };
+        let earliest = gone.minus(policy().skew);
+        // First what is noticed, because what was taken over is known from then on.
+        let why = problem(earliest.minus(Duration::from_secs(1))).await.unwrap();
+        assert!(why.contains(&first), "was_active {was_active}: {why}");
+        assert_eq!(problem(earliest).await, None, "was_active {was_active}");
+    }
 }

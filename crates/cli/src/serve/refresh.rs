@@ -80,8 +80,12 @@ impl Refresh {
     pub(super) async fn look(&self, issuer: &Issuer, state: &mut State) {
         let State { trusted, read_at, served, outage } = state;
         let now = self.clock.now();
-        let reloaded = self.keyring.reload_since(trusted, &self.needs, *read_at, now).await;
+        let skew = issuer.settings().patience.skew;
+        let reloaded = self.keyring.reload_since(trusted, &self.needs, *read_at, skew, now).await;
         let Reloaded { keys, problem, marks_damaged } = reloaded;
+        // The store has again what it had before it went back, and what was served meanwhile is not.
+        let put_right = (problem.is_none() && served.is_some()).then(|| trusted.clone());
+        let keys = keys.or(put_right);
         if marks_damaged {
             let what = "marks of revocation cannot be read, those that were read before still count";
             outage.tell(
@@ -119,7 +123,7 @@ impl Refresh {
             }
             *served = went_back.then(|| keys.clone());
             if !went_back {
-                authority::report_future_times(keys.records(), issuer.settings().patience.skew, now);
+                authority::report_future_times(keys.records(), skew, now);
                 *trusted = keys;
             }
         }

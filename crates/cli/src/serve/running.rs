@@ -204,7 +204,7 @@ impl Running {
         // As the watch of the store does: what it would not take over now is not to be built upon either.
         let now = authority.clock.now();
         let served = site.issuer.keyring();
-        let reloaded = authority.keyring.reload_since(&served, &config.needs(), now, now).await;
+        let reloaded = authority.keyring.reload_since(&served, &config.needs(), now, config.skew, now).await;
         if let Some(why) = reloaded.problem {
             return Err(why.into());
         }

@@ -39,6 +39,11 @@ pub enum Obstacle {
     /// The key has not been seen at the public address, or not lately.
     #[error("the key has not been seen at the public address")]
     NotSeen,
+    /// It is said that the key could be given to its consumers from a time on that has not come yet.
+    #[error(
+        "the key is said to have been given out at a time that has not come yet; `countersign keys correct-times` sets that right"
+    )]
+    GivenInFuture,
 }
 
 impl Planned {
@@ -81,7 +86,7 @@ impl Ring {
     }
 
     /// When a key may become active: after it was seen for as long as the slowest consumer needs. Of a key that is given by hand
-    /// nothing is ever seen, so that time begins when it could be given.
+    /// nothing is ever seen, so that time begins when it could be given. Where that is said to be in the future, nobody knows.
     pub fn known_at(
         &self,
         kid: &str,
@@ -94,7 +99,7 @@ impl Ring {
             Distribution::Published => seen.seen_since(kid, policy.longest_gap(), policy.skew, now)?,
             // Where nobody needs time for it, it is known by whom it is for.
             Distribution::ByHand if policy.propagation.is_zero() => return Some(key.published_at?.min(now)),
-            Distribution::ByHand => key.published_at?,
+            Distribution::ByHand => key.published_at.filter(|at| *at <= now.plus(policy.skew))?,
         };
         // The process whose time that is may have been behind.
         Some(since.plus(policy.propagation.saturating_add(policy.skew)))
@@ -122,7 +127,10 @@ impl Ring {
             return planned(Step::Publish(kid), publish_at);
         }
         let known_at = self.known_at(&kid, policy, seen, now);
-        let obstacle = known_at.is_none().then_some(Obstacle::NotSeen);
+        let obstacle = known_at.is_none().then(|| match next.distribution(policy) {
+            Distribution::Published => Obstacle::NotSeen,
+            Distribution::ByHand => Obstacle::GivenInFuture,
+        });
         Some(Planned { step: Step::Activate(kid), at: known_at.unwrap_or(due).max(due), obstacle })
     }
 

@@ -6,7 +6,7 @@
 use super::{ATTEMPTS, Change, StoredKeyring, reading::Found};
 use crate::{KeyringError, LoadedKeyring, Needs, continuity::WentBack, marks::Looked};
 use countersign_jose::Timestamp;
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
 /// What a look at the store came to.
 #[derive(Debug, Default)]
@@ -37,19 +37,20 @@ impl StoredKeyring {
         self.without_revoked_keys(known, outcome).await
     }
 
-    /// The same for a server that has served `known`, which was read at `last_read`. Where the
-    /// store went back, what is returned is the keys of both, and the problem says in which way.
+    /// The same for a server that has served `known`, which was read at `last_read`, and whose clock
+    /// may differ from those of others by `skew`. Where the store went back, what is returned is the keys of both, and the problem says in which way.
     pub async fn reload_since(
         &self,
         known: &LoadedKeyring,
         needs: &Needs,
         last_read: Timestamp,
+        skew: Duration,
         now: Timestamp,
     ) -> Reloaded {
         let before = self.known();
         let outcome = match self.newer_than(known, needs, now).await {
             Ok(Some(found)) => {
-                let losses = known.records().losses(found.records(), last_read, now);
+                let losses = known.records().losses(found.records(), last_read, skew, now);
                 if losses.is_empty() {
                     (Some(found), None)
                 } else {

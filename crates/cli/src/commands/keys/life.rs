@@ -102,22 +102,44 @@ pub(super) async fn retire(context: &Context<'_>, kid: &str) -> Outcome {
 pub(super) async fn remove(context: &Context<'_>, kid: &str, signed_nothing: bool) -> Outcome {
     let opened = Opened::new(context).await?;
     let (keyring, now) = (&opened.authority.keyring, opened.authority.clock.now());
-    let ring = if signed_nothing {
-        // It may be in a ring that no configuration has.
-        let found = keyring.read().await?.find(kid).map(|(ring, _)| ring.clone());
-        let ring = found.ok_or_else(|| unknown(kid))?;
-        keyring.undo_import(kid, now).await?;
-        ring
-    } else {
-        let ring = opened.ring_of(kid).await?;
-        keyring.remove(kid, ring.rotation.keep_retired, now).await?;
-        ring.spec.name.clone()
+    let before = keyring.read().await?;
+    let Some((ring, _)) = before.find(kid) else {
+        return match before.revocation(kid) {
+            Some(revoked) => stays_revoked(context, kid, &revoked.ring),
+            None => Err(unknown(kid)),
+        };
     };
+    let change = if signed_nothing {
+        // It may be in a ring that no configuration has.
+        keyring.undo_import(kid, now).await?
+    } else {
+        let policy = &opened.ring(ring)?.rotation;
+        keyring.remove(kid, policy.keep_retired, policy.skew, now).await?
+    };
+    if keyring.read().await?.revocation(kid).is_some() {
+        // It was marked, or somebody has revoked it meanwhile.
+        return stays_revoked(context, kid, ring);
+    }
     if context.json {
-        let line = serde_json::json!({ "ring": ring, "kid": kid, "state": null, "changed": true });
+        let changed = change.was_made();
+        let line = serde_json::json!({ "ring": ring, "kid": kid, "state": null, "changed": changed });
         output::line(&line.to_string());
     } else {
-        output::line(&format!("key {kid} is removed from ring {ring}"));
+        let already = if change.was_made() { "" } else { " already" };
+        output::line(&format!("key {kid} is removed from ring {ring}{already}"));
+    }
+    Ok(())
+}
+
+/// A revoked key is gone already, and its name is not forgotten.
+fn stays_revoked(context: &Context<'_>, kid: &str, ring: &RingName) -> Outcome {
+    if context.json {
+        let line = serde_json::json!({ "ring": ring, "kid": kid, "state": "revoked", "changed": false });
+        output::line(&line.to_string());
+    } else {
+        output::line(&format!(
+            "key {kid} in ring {ring} is revoked and stays so: nothing is there to remove"
+        ));
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use crate::{
 };
 use countersign_jose::Timestamp;
 use countersign_keyring::{
-    Distribution, KeyRecord, KeyState, Keyring, Planned, RevokedKey, Ring, RingName, RotationPolicy, Step,
+    Distribution, KeyRecord, KeyState, Keyring, Obstacle, Planned, RevokedKey, Ring, RingName,
+    RotationPolicy, Step,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -127,7 +128,8 @@ impl Row<'_> {
             || unplanned.to_owned(),
             |planned| {
                 let when = match planned.obstacle {
-                    Some(_) => "once it was seen".to_owned(),
+                    Some(Obstacle::NotSeen) => "once it was seen".to_owned(),
+                    Some(Obstacle::GivenInFuture) => "once its times are right".to_owned(),
                     None if planned.at <= now => "now".to_owned(),
                     None => format!("in {}", rough(planned.at.since(now))),
                 };

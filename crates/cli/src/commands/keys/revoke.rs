@@ -12,7 +12,7 @@ use super::{
 use crate::{
     authority::{self, Authority},
     config::{Config, RingConfig},
-    failure::{Failure, Outcome, configuration, internal},
+    failure::{Failure, Outcome, configuration, internal, refused},
     hints, output,
     stores::{self, FirstKeys},
 };
@@ -33,6 +33,9 @@ pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
         let mark = revocation.mark.and_then(Result::err);
         let why = mark.or(revocation.record.err());
         return Err(why.map_or_else(|| internal("the key is not revoked"), Failure::from));
+    }
+    if let Some(others) = &revocation.others {
+        return Err(nobodys_name(kid, others));
     }
     if let Some(Ok(Replaced::Yes)) = &revocation.mark {
         tracing::error!(
@@ -97,6 +100,17 @@ pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// A name that no key has, as far as a keyring can be believed that does not open. Its mark is written all the same, because
+/// somebody who can write to the store may have taken the key out.
+fn nobodys_name(kid: &str, others: &[String]) -> Failure {
+    let has = if others.is_empty() { "none at all".to_owned() } else { others.join(", ") };
+    let why = format!(
+        "key {kid:?} is marked as revoked, but no key may have that name: the keyring cannot be verified, and it names {has}; if the \
+         name was mistyped, revoke the key that was meant"
+    );
+    refused("keyring_unknown_key", why)
 }
 
 /// The store alone: what is sealed does not open, and a mark can be written.
