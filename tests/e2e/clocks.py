@@ -22,6 +22,13 @@ def at(when, *command):
     return ["faketime", when, *map(str, command)]
 
 
+def put(file, seconds):
+    """Sets the clock of those that follow this file. It is replaced whole, because it is read at every look at the clock."""
+    new = file.with_suffix(".new")
+    new.write_text(f"{seconds:+d}\n")
+    new.rename(file)
+
+
 def following(file):
     """The environment of a process whose clock follows a file, as far as it is off (`+90`). Its monotonic clock is the true one."""
     remove_what_the_dead_left()

@@ -1,13 +1,16 @@
 """A folder behind nginx at an issuer's address, in clear text or over TLS: what `countersign publish` is for."""
 
+import os
 import socket
 import subprocess
 from contextlib import contextmanager
 
+from e2e import clocks
 from e2e.program import until
 
 NGINX = """
 daemon off; master_process off; worker_processes 1;
+env FAKETIME_TIMESTAMP_FILE; env FAKETIME_NO_CACHE; env FAKETIME_DONT_FAKE_MONOTONIC; env FAKETIME_DONT_RESET;
 pid @FOLDER@/nginx.pid; error_log @FOLDER@/nginx.log;
 events {}
 http {
@@ -21,12 +24,13 @@ TLS = "listen 127.0.0.1:@PORT@ ssl; ssl_certificate @FOLDER@/tls.pem; ssl_certif
 
 
 @contextmanager
-def nginx(folder, port, listen="listen 127.0.0.1:@PORT@;"):
-    """Serves the folder `site` of `folder` while it is open."""
+def nginx(folder, port, listen="listen 127.0.0.1:@PORT@;", clock=None):
+    """Serves the folder `site` of `folder` while it is open. Its clock follows the file `clock`."""
     (folder / "site").mkdir()
     file = folder / "nginx.conf"
     file.write_text(NGINX.replace("@LISTEN@", listen).replace("@PORT@", str(port)).replace("@FOLDER@", str(folder)))
-    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(file)], stderr=subprocess.PIPE)
+    environment = os.environ | (clocks.following(clock) if clock else {})
+    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(file)], env=environment, stderr=subprocess.PIPE)
     try:
         until(lambda: is_open(port) or process.poll() is not None, "nginx serves")
         assert process.poll() is None, process.stderr.read()

@@ -13,7 +13,7 @@ from pathlib import Path
 import jwt
 import pytest
 from e2e import clocks, wire
-from e2e.program import SECRET, until
+from e2e.program import SECRET, private, until
 from e2e.test_rotation import RINGS, configuration, jwks, mint
 
 HEADERS = {"Authorization": wire.basic("tests", SECRET), "Content-Type": "application/json"}
@@ -25,14 +25,8 @@ def clocked(world):
     """The program, and a clock that the test sets for servers started with `world.moved`."""
     file = world.folder / "clock"
 
-    def clock(seconds):
-        # Replaced whole, because it is read at every look at the clock.
-        new = file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}\n")
-        new.rename(file)
-
-    clock(0)
-    world.clock = clock
+    world.clock = lambda seconds: clocks.put(file, seconds)
+    world.clock(0)
     world.moved = clocks.following(file)
     return world
 
@@ -160,6 +154,31 @@ def test_times_that_another_machine_wrote_into_the_future_are_reported_and_do_no
     told = clocked.done("keys", "correct-times")
     assert made in told
     until(lambda: concerns(issuer) == set(), "corrected")
+    assert "in the future" not in clocked.run("keys", "list").stderr
+    # The longest token, the skew, and how long a server goes on without its store.
+    assert all(not key["needed_until"] or key["needed_until"] < time.time() + 60 for key in clocked.keys() if "needed_until" in key)
+
+
+def test_a_ring_that_loses_its_key_while_the_clock_is_wrong_keeps_the_others(clocked):
+    """Somebody without the sealing key revokes the key that signs. The server makes another one, but not by such a clock."""
+    clocked.configure(configuration(RINGS.replace('rotate_every = "12s"\n', "").replace('keep_retired = "10s"', 'keep_retired = "1h"')))
+    issuer = clocked.serve(env=clocked.moved).printed["issuer"]
+    retired = jwt.get_unverified_header(mint(issuer))["kid"]
+    made = json.loads(clocked.done("keys", "prepare", "--json"))["kid"]
+    clocked.done("keys", "activate", made, "--force")
+    until(lambda: jwt.get_unverified_header(mint(issuer))["kid"] == made, "the other one signs")
+    clocked.clock(DAY)
+    until(lambda: "clock_jumped" in concerns(issuer), "the jump is noticed")
+    key = clocked.file.parent / "sealing.key"
+    text = key.read_text()
+    key.unlink()
+    assert "could not be recorded" in clocked.done("keys", "revoke", made)
+    until(lambda: errors(clocked, "no key can be made in place of the revoked one"), "the server has looked")
+    private(key, text)
+    assert list(jwks(issuer)[0]) == [retired] and [key["kid"] for key in clocked.keys() if key["state"] != "revoked"] == [retired]
+    clocked.clock(0)
+    until(lambda: status(issuer) == 200, "another one is made")
+    assert jwt.get_unverified_header(mint(issuer))["kid"] not in (retired, made) and retired in jwks(issuer)[0]
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not():

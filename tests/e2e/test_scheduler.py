@@ -1,6 +1,6 @@
 """`keys rotate --publish --check`: one command for a scheduler, its exit code, and runs that are cut off anywhere.
 
-nginx serves the folder; days pass by faketime. The recipes of docs/scheduler.md are checked by those who read them: systemd,
+nginx serves the folder; days pass by faketime, for it and for the scheduler. The recipes of docs/scheduler.md are checked by those who read them: systemd,
 actionlint, Kubernetes' schemas, a shell.
 """
 
@@ -35,7 +35,12 @@ class Scheduled:
         self.world, self.issuer = world, f"http://127.0.0.1:{port}"
         self.jwks = world.folder / ("site" + JWKS)
 
-    def at(self, hour, *arguments, env=None):
+    def clock(self, hour):
+        """What time it is for everybody but the scheduler."""
+        clocks.put(self.world.folder / "clock", hour * 3600)
+
+    def at(self, hour, *arguments, env=None, elsewhere=None):
+        self.clock(hour if elsewhere is None else elsewhere)
         return subprocess.run(
             clocks.at(f"+{hour} hours", self.world.binary, *arguments), cwd=self.world.folder,
             env=self.world.environment | (env or {}), capture_output=True, text=True, timeout=60,
@@ -56,9 +61,28 @@ class Scheduled:
 @pytest.fixture
 def scheduled(world):
     port = world.configure(ROTATES + client("tests", more='audiences = ["a"]\nmax_lifetime = "12h"\nclaims = { allow = ["*"] }'))
-    with nginx(world.folder, port):
+    scheduled = Scheduled(world, port)
+    scheduled.clock(0)
+    with nginx(world.folder, port, clock=world.folder / "clock"):
         world.done("keys", "init")
-        yield Scheduled(world, port)
+        yield scheduled
+
+
+def test_by_a_clock_that_is_wrong_no_step_is_taken(scheduled):
+    scheduled.turn(0)
+    for hour in range(60, 74, 2):
+        scheduled.turn(hour)
+    states = scheduled.states()
+    assert sorted(states.values()) == ["active", "retired"]
+    # The retired key would go, and its tokens live for hours.
+    for wrong in (72 + 48, 72 - 48):
+        done = scheduled.at(wrong, *TURN, elsewhere=72)
+        assert done.returncode == 70 and "no key is made, activated or removed: it is " in done.stderr, done
+        assert "rotation.skew" in done.stderr and f"{scheduled.issuer}{JWKS}" in done.stderr, done
+        said = scheduled.turn(wrong, code=70, elsewhere=72)
+        assert said["error"] == "clock_differs" and "done" not in said["turn"], said
+        assert scheduled.states() == states and scheduled.shown() == set(states)
+    assert scheduled.turn(72)["done"] == []
 
 
 def test_one_command_rotates_publishes_and_checks(scheduled):
@@ -136,8 +160,9 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(scheduled, tmp_pa
     scheduled.turn(0)
     [first] = scheduled.states()
     start = tmp_path / "start"
-    shutil.copytree(world.folder, start, ignore=shutil.ignore_patterns("*.pid", "nginx*", "t[0-9]", "log"))
+    shutil.copytree(world.folder, start, ignore=shutil.ignore_patterns("*.pid", "nginx*", "t[0-9]", "log", "clock"))
     killed = 0
+    scheduled.clock(69)
     for number in range(1, 200):
         for name in ("countersign", "site"):
             shutil.rmtree(world.folder / name)
@@ -162,6 +187,7 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(scheduled, tmp_pa
 def test_two_at_once_do_no_harm(scheduled):
     scheduled.turn(0)
     for hour in (69, 72):
+        scheduled.clock(hour)
         runs = [subprocess.Popen(clocks.at(f"+{hour} hours", scheduled.world.binary, *TURN), cwd=scheduled.world.folder,
                                  env=scheduled.world.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
         for run in runs:

@@ -51,6 +51,7 @@ class Static:
         self.world, self.issuer, self.site = world, issuer, world.folder / "site"
 
     def at(self, hour, *command, input=None):
+        clocks.put(self.world.folder / "clock", hour * 3600)
         done = subprocess.run(
             clocks.at(f"+{hour} hours", *command), cwd=self.world.folder,
             env=self.world.environment, input=input, capture_output=True, text=True, timeout=60,
@@ -97,7 +98,9 @@ def static(world):
     ca = str(certificate(world.folder))
     # For Python and Countersign, and for Node.
     world.environment |= {"SSL_CERT_FILE": ca, "NODE_EXTRA_CA_CERTS": ca}
-    with nginx(world.folder, port, TLS):
+    clock = world.folder / "clock"
+    clocks.put(clock, 0)
+    with nginx(world.folder, port, TLS, clock):
         yield Static(world, f"https://127.0.0.1:{port}")
 
 

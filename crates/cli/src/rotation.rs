@@ -2,20 +2,25 @@
 //!
 //! Done by the running server every now and then, and once by `countersign keys rotate --once`. The address is the issuer's own, so
 //! that what is seen has come through whatever caches stand in front. A look that fails changes nothing; keys are then known later.
+//!
+//! No step is taken by a clock that is known to be wrong: one that is ahead would remove keys whose tokens live, and write times into
+//! the keyring that every other instance has to live with. A process that runs knows how its clock has gone on; one that has just
+//! begun compares it with what the answer says of the time (docs/decisions/0081).
 
 use crate::{
     authority::Authority,
     config::{Config, RingConfig},
+    failure::{Failure, away},
     journal,
 };
-use countersign_issuer::JWKS_PATH;
+use countersign_issuer::{Issuer, JWKS_PATH};
 use countersign_jose::{Jwk, PublicKey, Timestamp, json};
 use countersign_keyring::{
     Done, KeyRecord, Keyring, KeyringError, LoadedKeyring, Look, Ring, RingName, Step, StoredKeyring,
     WentBack,
 };
 use countersign_store::Clock;
-use countersign_verifier::{Fetch, FetchLimits, HttpsFetch, KeyUrl};
+use countersign_verifier::{Fetch, FetchLimits, Fetched, HttpsFetch, KeyUrl, Stated};
 use serde_json::value::RawValue;
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
@@ -58,6 +63,48 @@ impl fmt::Display for Unreadable {
         match self {
             Self::NotHad(why) => f.write_str(why),
             Self::Other(why) => write!(f, "what is there is no JWK Set: {why}"),
+        }
+    }
+}
+
+/// By what a turn knows whether its clock is right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Witness<'a> {
+    /// By the time that has passed since this process began to serve.
+    Running(&'a Issuer),
+    /// By what the answer with the JWKS says of the time. Where none comes, nothing is known.
+    Answer,
+}
+
+/// Why no turn was taken, or not all of it.
+#[derive(Debug)]
+pub(crate) enum TurnError {
+    /// The clock is not right. Nothing was changed.
+    Clock(String),
+    /// The keyring cannot be read or changed.
+    Keyring(KeyringError),
+}
+
+impl fmt::Display for TurnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clock(why) => write!(f, "no key is made, activated or removed: {why}"),
+            Self::Keyring(why) => why.fmt(f),
+        }
+    }
+}
+
+impl From<KeyringError> for TurnError {
+    fn from(why: KeyringError) -> Self {
+        Self::Keyring(why)
+    }
+}
+
+impl From<TurnError> for Failure {
+    fn from(why: TurnError) -> Self {
+        match why {
+            TurnError::Clock(_) => away("clock_differs", why),
+            TurnError::Keyring(why) => why.into(),
         }
     }
 }
@@ -112,16 +159,32 @@ impl Rotation {
         own.any(|ring| keys.ring(&ring.spec.name).is_none_or(|ring| ring.active().is_none()))
     }
 
-    /// Looks, and takes the steps that are due.
-    pub(crate) async fn turn(&self, now: Timestamp) -> Result<Turn, KeyringError> {
-        let public = self.fetch_keys().await;
+    /// Looks, and takes the steps that are due, unless the clock is not right.
+    pub(crate) async fn turn(&self, now: Timestamp, witness: Witness<'_>) -> Result<Turn, TurnError> {
+        if let Witness::Running(issuer) = witness
+            && let Some(jump) = issuer.clock_jump()
+        {
+            return Err(TurnError::Clock(format!(
+                "{jump}; set the clock right; if it is right now, it is believed after {}, and at once by a server that is restarted \
+                 or reloads",
+                humantime::format_duration(issuer.settings().patience.clock_settles)
+            )));
+        }
+        let (public, told) = self.fetch_keys().await;
+        if let (Witness::Answer, Some(why)) = (witness, told.and_then(|told| told.contradicts(self.skew()))) {
+            let address = &self.address;
+            return Err(TurnError::Clock(format!(
+                "{why} (Date) by the answer from {address}, which is more than rotation.skew apart; set the clock of this machine \
+                 right, or where it is, that of the server at that address"
+            )));
+        }
         // Read after that, so that it cannot be older.
         let keyring = self.keyring.read().await?;
         if let Ok(Public { sequence: Some(public), .. }) = &public
             && *public > keyring.keys_sequence()
         {
             let found = keyring.keys_sequence();
-            return Err(KeyringError::WentBack(WentBack::PublicIsNewer { public: *public, found }));
+            return Err(KeyringError::WentBack(WentBack::PublicIsNewer { public: *public, found }).into());
         }
         let missing = match &public {
             Ok(public) => self.missing(&keyring, public),
@@ -140,7 +203,13 @@ impl Rotation {
             let outcome = self.keyring.advance(&ring.spec, &ring.rotation, now, &mut done).await;
             failed = failed.and(outcome);
         }
-        failed.map(|()| Turn { look, found, unreadable, unseen, early, done })
+        failed?;
+        Ok(Turn { look, found, unreadable, unseen, early, done })
+    }
+
+    /// How far clocks may differ.
+    fn skew(&self) -> Duration {
+        self.rings.iter().map(|ring| ring.rotation.skew).max().unwrap_or_default()
     }
 
     /// Keys that sign and are not in the JWKS, with the time from when on verifiers should know them.
@@ -188,20 +257,32 @@ impl Rotation {
             Err(why) => return Ok(Err(why.to_string())),
         };
         let seen = ours(keyring, &keys);
-        let rotations = self.rings.iter().map(|ring| &ring.rotation);
-        let skew = rotations.map(|rotation| rotation.skew).max().unwrap_or_default();
         let look = Look { found: seen.clone(), began, ended };
-        self.keyring.observe(&look, self.every().saturating_mul(3), skew).await?;
+        self.keyring.observe(&look, self.every().saturating_mul(3), self.skew()).await?;
         Ok(Ok(seen))
     }
 
-    async fn fetch_keys(&self) -> Result<Public, Unreadable> {
+    /// The keys that the world sees, and what the answer says of the time, if one came.
+    async fn fetch_keys(&self) -> (Result<Public, Unreadable>, Option<ToldTime>) {
         let began = self.clock.now();
-        let not_had = |why: &dyn fmt::Display| Unreadable::NotHad(why.to_string());
-        let url = KeyUrl::parse(&self.address).map_err(|why| not_had(&why))?;
-        let body = self.fetch.fetch(&url).await.map_err(|why| not_had(&why))?.body;
+        let fetched = match KeyUrl::parse(&self.address) {
+            Ok(url) => self.fetch.fetch(&url).await.map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        let ended = self.clock.now();
+        match fetched {
+            Ok(Fetched { body, stated, .. }) => {
+                (Public::parse(&body, began, ended), ToldTime::of(&stated, began, ended))
+            }
+            Err(why) => (Err(Unreadable::NotHad(why)), None),
+        }
+    }
+}
+
+impl Public {
+    fn parse(body: &[u8], began: Timestamp, ended: Timestamp) -> Result<Self, Unreadable> {
         let other = |why: &str| Unreadable::Other(why.to_owned());
-        let set = json::Object::parse(&body, json::DEFAULT_DEPTH).map_err(|why| other(&why.to_string()))?;
+        let set = json::Object::parse(body, json::DEFAULT_DEPTH).map_err(|why| other(&why.to_string()))?;
         let keys = set.get("keys").ok_or_else(|| other("there is no `keys`"))?;
         let keys: Vec<&RawValue> =
             serde_json::from_str(keys.get()).map_err(|_| other("`keys` is not a list"))?;
@@ -211,7 +292,37 @@ impl Rotation {
         };
         let keys = keys.into_iter().filter_map(key).collect();
         let sequence = set.get("countersign_sequence").and_then(|text| text.get().parse().ok());
-        Ok(Public { keys, sequence, began, ended: self.clock.now() })
+        Ok(Self { keys, sequence, began, ended })
+    }
+}
+
+/// What an answer says of the time, and when it came by the clock of this machine.
+#[derive(Debug, Clone, Copy)]
+struct ToldTime {
+    date: Timestamp,
+    /// Some caches say when the answer was made, and others when they passed it on: it is as late as that or this much later.
+    age: Duration,
+    began: Timestamp,
+    ended: Timestamp,
+}
+
+impl ToldTime {
+    fn of(stated: &Stated, began: Timestamp, ended: Timestamp) -> Option<Self> {
+        Some(Self { date: stated.date?, age: stated.age, began, ended })
+    }
+
+    /// Why the clock of this machine cannot be right if the other one is, and clocks differ by no more than `skew`. A slow answer
+    /// says nothing of that, nor does what times lose in whole seconds.
+    fn contradicts(self, skew: Duration) -> Option<String> {
+        let Self { date, age, began, ended } = self;
+        let within = skew.saturating_add(Duration::from_secs(1));
+        let latest = date.plus(age);
+        let (here, there) = match () {
+            () if began > latest.plus(within) => (began, latest),
+            () if ended.plus(within) < date => (ended, date),
+            () => return None,
+        };
+        Some(format!("it is {here} by the clock of this machine and {there}"))
     }
 }
 
@@ -269,12 +380,12 @@ mod tests {
         net::TcpListener,
     };
 
-    /// The public address answers when so much time has passed since it was asked.
-    #[tokio::test]
-    async fn a_key_is_seen_from_the_end_of_the_first_look_until_the_beginning_of_the_last() {
-        const SLOW: Duration = Duration::from_secs(5);
-        let start = Timestamp::from_unix_seconds(1_800_000_000);
-        let clock = Arc::new(ManualClock::at(start));
+    const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    /// A keyring in which a key waits to be seen, a public address that shows its keys with these headers when so much time has
+    /// passed since it was asked, and the key that waits.
+    async fn scene(headers: &'static str, slow: Duration) -> (Rotation, Arc<dyn Clock>, String) {
+        let clock = Arc::new(ManualClock::at(START));
         let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as _));
         let sealing = Sealing::new(Arc::new(SealingKey::generate().unwrap().0));
         let keyring = StoredKeyring::new(store, sealing);
@@ -285,9 +396,9 @@ mod tests {
             make_first_key: true,
             place: KeyPlace::Here,
         };
-        keyring.ensure(std::slice::from_ref(&spec), start).await.unwrap();
-        let kid = keyring.prepare(&spec, Distribution::Published, start).await.unwrap().kid;
-        keyring.publish(&kid, start).await.unwrap();
+        keyring.ensure(std::slice::from_ref(&spec), START).await.unwrap();
+        let kid = keyring.prepare(&spec, Distribution::Published, START).await.unwrap().kid;
+        keyring.publish(&kid, START).await.unwrap();
         let stored = keyring.read().await.unwrap();
         let keys: Vec<_> =
             stored.rings().flat_map(|(_, ring)| ring.keys()).filter_map(|key| key.public_jwk()).collect();
@@ -299,28 +410,91 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 4096]).await;
-                passes.advance(SLOW);
-                let head =
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                passes.advance(slow);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
+                    body.len()
+                );
                 let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
             }
         });
         let fetch = Arc::new(HttpsFetch::new(FetchLimits::default()));
         let clock = clock as Arc<dyn Clock>;
-        let rotation = Rotation {
-            keyring,
-            rings: Vec::new(),
-            unpublished: BTreeSet::new(),
-            address,
-            fetch,
-            clock: Arc::clone(&clock),
-        };
-        let (first, last) = (start.plus(SLOW), start.plus(SLOW));
-        for (first_seen, last_seen) in [(first, start), (first, last)] {
-            let turn = rotation.turn(clock.now()).await.unwrap();
+        let (rings, unpublished) = (Vec::new(), BTreeSet::new());
+        let rotation = Rotation { keyring, rings, unpublished, address, fetch, clock: Arc::clone(&clock) };
+        (rotation, clock, kid)
+    }
+
+    #[tokio::test]
+    async fn a_key_is_seen_from_the_end_of_the_first_look_until_the_beginning_of_the_last() {
+        const SLOW: Duration = Duration::from_secs(5);
+        let (rotation, clock, kid) = scene("", SLOW).await;
+        let (first, last) = (START.plus(SLOW), START.plus(SLOW));
+        for (first_seen, last_seen) in [(first, START), (first, last)] {
+            let turn = rotation.turn(clock.now(), Witness::Answer).await.unwrap();
             assert_eq!(turn.look.unwrap().unwrap().len(), 2);
             let seen = rotation.keyring.read().await.unwrap().observations().of(&kid).unwrap();
             assert_eq!((seen.first_seen, seen.last_seen), (first_seen, last_seen));
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_changed_where_the_answer_says_that_the_clock_is_wrong() {
+        for (headers, is_right) in [
+            ("Date: Fri, 15 Jan 2027 08:00:00 GMT\r\n", true),
+            ("Date: Thu, 14 Jan 2027 08:00:00 GMT\r\nAge: 86400\r\n", true),
+            ("Date: no date\r\n", true),
+            ("Date: Thu, 14 Jan 2027 08:00:00 GMT\r\n", false),
+            ("Date: Sat, 16 Jan 2027 08:00:00 GMT\r\nAge: 86400\r\n", false),
+        ] {
+            let (rotation, clock, kid) = scene(headers, Duration::ZERO).await;
+            let before = rotation.keyring.read().await.unwrap();
+            let turn = rotation.turn(clock.now(), Witness::Answer).await;
+            let after = rotation.keyring.read().await.unwrap();
+            if is_right {
+                assert!(turn.is_ok() && after.observations().of(&kid).is_some(), "{headers}: {turn:?}");
+                continue;
+            }
+            let why = turn.unwrap_err().to_string();
+            assert!(why.contains("2027-01-15T08:00:00Z by the clock of this machine"), "{headers}: {why}");
+            assert!(why.contains("rotation.skew") && why.contains(&rotation.address), "{headers}: {why}");
+            assert_eq!(before, after, "{headers}");
+        }
+    }
+
+    #[test]
+    fn an_answer_contradicts_the_clock_only_where_no_delay_explains_the_difference() {
+        let (skew, second) = (Duration::from_secs(60), Duration::from_secs(1));
+        let at = |seconds: i64| Timestamp::from_unix_seconds(1_800_000_000 + seconds);
+        let contradicts = |date, age, began, ended| {
+            let told = ToldTime {
+                date: at(date),
+                age: Duration::from_secs(age),
+                began: at(began),
+                ended: at(ended),
+            };
+            told.contradicts(skew)
+        };
+        let within = i64::try_from((skew + second).as_secs()).unwrap();
+        // Right, as far apart as clocks may be, a slow answer, and one that a cache has kept.
+        for (date, age, began, ended) in [
+            (0, 0, 0, 0),
+            (0, 0, within, within),
+            (within, 0, 0, 0),
+            (500, 0, 0, 500),
+            (0, 0, 0, 500),
+            (0, 500, 500, 500),
+            (500, 500, 500, 500),
+        ] {
+            assert_eq!(contradicts(date, age, began, ended), None, "{date} {age} {began} {ended}");
+        }
+        let ahead = contradicts(0, 0, within + 1, within + 1).unwrap();
+        assert!(
+            ahead.contains("2027-01-15T08:01:02Z by the clock of this machine and 2027-01-15T08:00:00Z"),
+            "{ahead}"
+        );
+        assert!(contradicts(within + 1, 0, 0, 0).is_some(), "behind");
+        assert!(contradicts(0, 500, 500 + within + 1, 600 + within).is_some(), "ahead of what was kept");
+        assert!(contradicts(500, 500, 0, 400).is_some(), "behind what was kept");
     }
 }

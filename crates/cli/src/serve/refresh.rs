@@ -7,7 +7,7 @@ use crate::{
     authority::{self, Authority},
     config::{Config, OutsideKey},
     hints, journal,
-    rotation::Rotation,
+    rotation::{Rotation, Witness},
 };
 use countersign_issuer::{Issuer, max_age};
 use countersign_jose::Timestamp;
@@ -95,11 +95,10 @@ impl Refresh {
         }
         if problem.is_none() && keys.as_ref().is_some_and(|keys| self.rotation.lacks_a_key(keys)) {
             // A key was revoked and none waited. The next look takes up the one that is made here.
-            match self.rotation.turn(now).await {
+            match self.rotation.turn(now, Witness::Running(issuer)).await {
                 Ok(turn) => turn.record(&self.rotation.address),
-                Err(why) => {
-                    outage.tell(why.to_string(), "no key can be made in place of the revoked one");
-                }
+                // The rotator tries again, and so it does whatever else a turn would do.
+                Err(why) => tracing::error!("no key can be made in place of the revoked one: {why}"),
             }
         }
         let went_back = matches!(problem, Some(KeyringError::WentBack(_)));

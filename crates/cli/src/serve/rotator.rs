@@ -1,9 +1,8 @@
 //! The background task that rotates keys: a turn every now and then, not at the same moment as other instances.
 //!
-//! While the clock shows another time than has passed since the server was started, it takes none: a clock that is ahead would
-//! remove keys whose tokens live, and write times into the keyring that every other instance has to live with.
+//! While the clock shows another time than has passed since the server was started, it takes none (`rotation`).
 
-use crate::rotation::Rotation;
+use crate::rotation::{Rotation, TurnError, Witness};
 use countersign_issuer::{Concern, Issuer};
 use countersign_store::Clock;
 use std::{
@@ -18,27 +17,20 @@ pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<I
         tokio::time::sleep(jittered(rotation.every())).await;
         // Read before it is judged: a jump that comes later does not change it.
         let now = clock.now();
-        if let Some(jump) = issuer.clock_jump() {
-            tracing::error!(
-                "no key is made, activated or removed: {jump}; set the clock right; if it is right now, it is believed after {}, \
-                 and at once by a server that is restarted or reloads",
-                humantime::format_duration(issuer.settings().patience.clock_settles)
-            );
-            continue;
-        }
         if issuer.concerns().contains(&Concern::StoreWentBack) {
             tracing::error!(
                 "no key is made, activated or removed while the store holds less than this server has seen"
             );
             continue;
         }
-        match rotation.turn(now).await {
+        match rotation.turn(now, Witness::Running(&issuer)).await {
             Ok(turn) => {
                 turn.record(&rotation.address);
                 if let Some((kids, at)) = turn.found {
                     issuer.saw_in_public(&kids, at);
                 }
             }
+            Err(why @ TurnError::Clock(_)) => tracing::error!("{why}"),
             Err(why) => tracing::error!("a turn of the key rotation failed: {why}"),
         }
     }

@@ -1,10 +1,12 @@
-//! How long an answer says it may be kept: `Cache-Control` and `Age` (RFC 9111 §4.2, §5.1, §5.2.2).
+//! How long an answer says it may be kept, `Cache-Control` and `Age` (RFC 9111 §4.2, §5.1, §5.2.2), and when it was made, `Date`
+//! (RFC 9110 §6.6.1).
 //!
 //! Hostile and broken values cannot do harm: the caller clamps the result between a floor and a ceiling, a number too
 //! large to hold counts as the largest, and what is not a number counts as zero (RFC 9111 §4.2.1 suggests "stale").
 
-use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
-use std::time::Duration;
+use countersign_jose::Timestamp;
+use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What an answer says of its type and of caches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Stated {
     pub kept_for: Option<Duration>,
     /// How long a cache on the way has kept it (`Age`).
     pub age: Duration,
+    /// When it was made, by the clock of who made it (`Date`); a cache may say the time at which it passed it on.
+    pub date: Option<Timestamp>,
 }
 
 /// The longest `Content-Type` that is repeated.
@@ -30,7 +34,7 @@ impl Stated {
             _ => None,
         });
         let kept_for = kept_for.max().map(Duration::from_secs);
-        Self { content_type, kept_for, age: Duration::from_secs(age(headers)) }
+        Self { content_type, kept_for, age: Duration::from_secs(age(headers)), date: date(headers) }
     }
 }
 
@@ -55,6 +59,12 @@ fn directives(headers: &HeaderMap) -> impl Iterator<Item = (String, &str)> {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
         (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"'))
     })
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
+    let seconds = date.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    Some(Timestamp::from_unix_seconds(seconds.try_into().ok()?))
 }
 
 fn age(headers: &HeaderMap) -> u64 {
@@ -90,6 +100,20 @@ mod tests {
         assert_eq!(stated(&["max-age=300", "max-age=20"], None), Some(20));
         assert_eq!(stated(&["s-maxage=5"], None), None);
         assert_eq!(stated(&[], None), None);
+    }
+
+    #[test]
+    fn when_an_answer_was_made_is_read_as_http_writes_it_and_nothing_else_is() {
+        let date = |text: &str| {
+            let mut map = HeaderMap::new();
+            map.append(DATE, text.parse().unwrap());
+            Stated::of(&map).date
+        };
+        assert_eq!(date("Fri, 15 Jan 2027 08:00:00 GMT"), Some(Timestamp::from_unix_seconds(1_800_000_000)));
+        for wrong in ["", "yesterday", "1800000000", "Fri, 15 Jan 2027 08:00:00", "2027-01-15T08:00:00Z"] {
+            assert_eq!(date(wrong), None, "{wrong}");
+        }
+        assert_eq!(Stated::of(&HeaderMap::new()).date, None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     commands::publish::{self, Site},
     failure::{Failure, Outcome, away, refused},
     output,
-    rotation::{self, Rotation, Turn, Unreadable},
+    rotation::{self, Rotation, Turn, Unreadable, Witness},
     stores,
 };
 use countersign_issuer::Issuer;
@@ -35,7 +35,7 @@ pub(super) async fn run(context: &Context<'_>, args: &RotateArgs) -> Outcome {
     let rotation = Rotation::new(&opened.config, &opened.authority);
     let mut said = Said { context, members: serde_json::Map::new(), failures: Vec::new() };
     let mut unseen = Ok(());
-    match rotation.turn(opened.authority.clock.now()).await {
+    match rotation.turn(opened.authority.clock.now(), Witness::Answer).await {
         Ok(turn) => {
             unseen = not_in_public(&turn, &rotation.address);
             said.turn(&turn, &rotation.address, unseen.is_ok());

@@ -350,6 +350,7 @@ mod tests {
             content_type: Some(content_type.to_owned()),
             kept_for: kept_for.map(Duration::from_secs),
             age: Duration::from_secs(age),
+            date: None,
         };
         Ok(Fetched { body: body.to_owned().into(), fresh_for: None, stated })
     }

@@ -10,7 +10,7 @@ use crate::{
     authority::{self, Authority},
     commands,
     failure::{Outcome, internal, refused},
-    rotation::{self, Rotation},
+    rotation::{self, Rotation, Witness},
 };
 use countersign_issuer::Concern;
 use serde_json::value::RawValue;
@@ -31,7 +31,9 @@ impl Function<'_> {
         }
         authority.load(&config).await?;
         let rotation = Rotation::new(&config, &authority);
-        let turn = rotation.turn(self.clock.now()).await?;
+        let at_work_now = at_work.as_ref();
+        let witness = at_work_now.map_or(Witness::Answer, |at_work| Witness::Running(&at_work.issuer));
+        let turn = rotation.turn(self.clock.now(), witness).await?;
         turn.record(&rotation.address);
         let mut report = rotation::report(&turn);
         if let Some(publish) = config.raw.publish.clone() {
