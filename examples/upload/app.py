@@ -2,7 +2,7 @@
 """The server of the page: serves it, and asks Countersign for upload permissions. Python's standard library alone.
 
 It never sees a picture. It says whose upload it is and how large the file will be; where it goes and what it may be is in
-countersign.toml. Whoever may be signed in to your application would be found where `USER` stands here.
+countersign.toml. The user who is signed in to your application belongs where `USER` stands here.
 """
 
 import base64

@@ -231,7 +231,7 @@ def test_a_client_that_acts_shows_a_token_of_its_own_and_no_other_clients(server
 
 
 def test_what_a_client_got_for_itself_is_no_subject_unless_the_rule_names_it(server):
-    """Whoever a client calls has its token, and could be it to whom they call next."""
+    """A service that a client calls has its token, and could pass for it at the next service."""
     for id in ("worker", "chained"):
         refused(ask(server, own_token(server, id), "chained"), 400, "invalid_request", "own.clients")
     claims = minted(ask(server, own_token(server, "worker"), "named", scope="read"))

@@ -19,7 +19,7 @@ FIRST, SECOND = "first-token-of-the-pod", "second-token-of-the-pod"
 
 
 class Cluster(ThreadingHTTPServer):
-    """Hands out the keys to whoever shows its token, and notes what it was asked."""
+    """Hands out the keys to callers that show its token, and notes what it was asked."""
 
     daemon_threads = True
 

@@ -100,7 +100,7 @@ PROVIDERS = {
     "firebase": ({"name": "Alice", "picture": "https://lh3.googleusercontent.com/a", "email": "a@example.com", "email_verified": True,
                   "user_id": "abc", "firebase": {"sign_in_provider": "google.com"}},
                  {"name": "Alice", "email": "a@example.com", "avatar": "https://lh3.googleusercontent.com/a"}),
-    # Whoever signs up by e-mail at Firebase has no name, and has proved nothing yet.
+    # A user who signs up by e-mail at Firebase has no name, and has proved nothing yet.
     "firebase, by e-mail": ({"email": "boss@example.com", "email_verified": False, "picture": None}, {}),
     # A user pool gives texts.
     "cognito": ({"cognito:username": "alice", "name": "Alice", "email": "a@example.com", "email_verified": "true", "token_use": "id"},

@@ -190,7 +190,7 @@ def test_keys_at_a_url_are_fetched_and_may_change(authority, keys):
     keys.body = None
     server = authority(configuration(entry(old, f'keys_url = "{url}"'), entry(WORKER)))
     # The client may be who it says; nobody can tell now, and others are not concerned.
-    # Whoever sends that has proved nothing: where the client's keys are is for the log.
+    # A caller that sends that has proved nothing: where the client's keys are is for the log.
     answer = ask(server.issuer, old.sign(server.issuer))
     refused(answer, 503, "temporarily_unavailable")
     assert answer.json()["error_description"] == "this cannot be judged now; the log has the reason under the request id"

@@ -126,7 +126,7 @@ def test_the_gate_behind_a_proxy_takes_it_and_says_who_it_is(authority, server):
     assert (allowed.status, allowed.headers["X-Auth-Subject"], allowed.headers["X-Auth-Issuer"]) == (200, "alice", ISS)
     for made, status in [(token(STRANGER), 401), (token(client="client2"), 401), (token(kid=OTHER_KID), 401), ("x", 401)]:
         assert ask(made).status == status, made
-    # A flood of names: few are asked for, the good token goes on, and whoever was not looked for is not told that he is wrong.
+    # A flood of names: few are asked for, the good token goes on, and a token whose key was not looked for is not called wrong.
     before = len(server.asked)
     statuses = [ask(token(kid=f"{n:08x}-1111-4222-8333-444455556666")).status for n in range(60)]
     assert set(statuses) == {401, 503} and len(server.asked) - before <= 8, statuses

@@ -30,7 +30,7 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
         }
         _ if text.contains("://") => format!("{text:?} is a URL; write {}", like(8080)),
         Some((host, given)) if text.parse::<IpAddr>().is_ok() => {
-            // `::1:8080` is an address as a whole; whoever wrote it most likely meant the last part as a port.
+            // `::1:8080` is an address as a whole; its last part was most likely meant as the port.
             let meant = host.parse::<IpAddr>().ok().and(port(given));
             let meant = meant.map(|port| format!("[{host}]:{port}, or ")).unwrap_or_default();
             format!("an IPv6 address needs brackets and a port; write {meant}[{text}]:8080")

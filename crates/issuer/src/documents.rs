@@ -177,7 +177,7 @@ fn grant_types(endpoint: Option<&TokenEndpoint>) -> Vec<&'static str> {
 
 /// OpenID Connect Discovery §3 and RFC 8414 §2. Nobody signs in here, so no response type can be asked for; an authorization
 /// endpoint and a response type are required all the same. So it says what static issuers say, `id_token`, and a place that
-/// refuses whoever comes ([`AUTHORIZE`]). Of the token endpoint there is nothing where nobody may ask it.
+/// refuses every caller ([`AUTHORIZE`]). Of the token endpoint there is nothing where nobody may ask it.
 #[derive(Serialize)]
 struct Discovery<'a> {
     issuer: &'a str,

@@ -1,7 +1,7 @@
 //! Strict base64url without padding (RFC 7515 §2): one text for one byte string, and no other.
 //!
 //! Padding, line breaks, the `+/` alphabet and non-zero trailing bits are refused, so a token's text cannot be
-//! varied without changing what it says. What is refused is told apart, because each is another mistake of whoever
+//! varied without changing what it says. What is refused is told apart, because each is another mistake of those who
 //! wrote or copied the text.
 
 use base64::{

@@ -40,8 +40,8 @@ pub struct Policy {
     kinds: Kinds,
 }
 
-/// Kinds of tokens that are for something else than being shown to whoever asks who is there, by their `typ`: a form for a bucket, and
-/// an assertion for another authorization server. Whoever holds one has not been given an access token, whatever its audience is
+/// Kinds of tokens that are for something else than proving an identity, by their `typ`: a form for a bucket, and
+/// an assertion for another authorization server. Holding one is not holding an access token, whatever its audience is
 /// (RFC 8725 §3.12).
 pub const OTHER_KINDS: [&str; 2] = ["upload+jwt", "oauth-id-jag+jwt"];
 

@@ -210,7 +210,7 @@ async fn a_revocation_that_is_only_a_mark_is_told() {
     let other = StoredKeyring::new(store, Sealing::new(sealing_key())).with_journal(Arc::clone(&notes) as _);
     assert!(other.revoke("a", NOW).await.unwrap().counts());
     assert_eq!(notes.told(), ["revoked a - revoked"]);
-    // Whoever has it records the same in the keyring.
+    // The same is recorded in the keyring.
     keyring.absorb(NOW).await.unwrap();
     assert_eq!(notes.told(), ["revoked a active revoked"]);
 }

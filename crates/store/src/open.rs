@@ -127,7 +127,7 @@ pub async fn remarks(url: &str) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// What the files of the store at `url` say about it before anybody opens it: whoever does changes them. An address that is wrong
+/// What the files of the store at `url` say about it before it is opened, which changes them. An address that is wrong
 /// says nothing here.
 #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "no other engine has files"))]
 pub fn remarks_of_files(url: &str, base_dir: &Path) -> Vec<String> {

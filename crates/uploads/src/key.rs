@@ -3,7 +3,7 @@
 //!
 //! Claims are hostile text. Each stands for one whole segment and is escaped there: what is not `A-Z a-z 0-9 - _`, or a dot
 //! inside, is written as `~` and two hexadecimal digits for each byte. So no claim makes a slash, `..`, `${filename}` or a
-//! control character, two claims that differ give segments that differ, and whoever has a token writes below the segments
+//! control character, two claims that differ give segments that differ, and the holder of a token writes below the segments
 //! of its claims and nowhere else. The first segment is fixed text, so no claim says where in the bucket that is; and the
 //! last has a random name in it, so no upload takes the place of another. Pinned by `tests/key_properties.rs`.
 

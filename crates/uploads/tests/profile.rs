@@ -184,7 +184,7 @@ fn a_preview_says_what_the_form_does_and_has_nothing_that_could_be_sent() {
     assert_eq!(claims, real);
 }
 
-/// Whoever comes sooner is told the same again.
+/// A request that comes sooner gets the same error again.
 #[test]
 fn who_cannot_be_served_for_want_of_credentials_is_told_to_come_when_the_chain_is_asked_again() {
     assert_eq!(countersign_issuer::http::UNPREPARED, countersign_aws::credentials::PAUSE);

@@ -44,7 +44,7 @@ pub struct OwnTokens {
     /// For whom they were minted: one of these.
     pub audiences: BTreeSet<String>,
     /// The clients that may be whom a token is about. What a client was given for itself (`client_credentials`) says that the
-    /// client calls, and no more: whoever it calls is not to become it, unless it is named here.
+    /// client calls, and no more: a service that it calls must not become it, unless it is named here.
     pub clients: BTreeSet<String>,
 }
 

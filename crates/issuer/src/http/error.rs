@@ -12,7 +12,7 @@ use humantime::format_duration;
 use std::time::Duration;
 
 /// When to come again where a profile has not got what it makes tokens with. AWS's chain of credentials is left alone for as
-/// long after it has failed (`countersign_aws::credentials::PAUSE`), and whoever comes sooner is told the same again.
+/// long after it has failed (`countersign_aws::credentials::PAUSE`), and a request that comes sooner gets the same error again.
 pub const UNPREPARED: Duration = Duration::from_secs(5);
 
 /// A refusal on its way out.

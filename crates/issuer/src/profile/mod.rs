@@ -196,7 +196,7 @@ fn unwritable() -> Refusal {
 pub struct Shaped {
     /// The claims as JSON: an object with one member at least.
     pub payload: Vec<u8>,
-    /// One claim more, which is worth something whoever signs the token around it.
+    /// One claim more, which is worth something by itself, whichever key signs the token around it.
     pub live: Option<LiveClaim>,
     /// Its `jti`, if the profile has one.
     pub jti: Option<String>,

@@ -64,7 +64,7 @@ pub(crate) struct LoadedKeys {
     owners: HashMap<String, Vec<String>>,
 }
 
-/// The public key of a PEM text: a public key, the public half of a private one, or that of a certificate. For whoever has to know
+/// The public key of a PEM text: a public key, the public half of a private one, or that of a certificate. For code that has to know
 /// what kind of key it is; whether a certificate is valid now is for the verifier to say.
 ///
 /// # Errors

@@ -227,7 +227,7 @@ fn refuse_another_kind(ring: &RingConfig, algorithm: Algorithm) -> Outcome {
     Err(refused("ring_of_another_kind", why))
 }
 
-/// Tells of keys that are there already, under another name: they are one key, and whoever has it has both.
+/// Tells of keys that are there already, under another name: they are one key, and who has one of them has both.
 fn warn_of_twins(keyring: &Keyring, imported: &[ImportedKey]) {
     for key in imported {
         let (Some(public), Ok(kid)) = (key.public(), key.name()) else { continue };

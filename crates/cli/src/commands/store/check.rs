@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context<'_>, url: Option<&str>, empty_ok: bool
         (None, None) => return Err(configuration("name a store, or the configuration that has one")),
     };
     let url = stores::url(url, folder, context.environment).await?;
-    // Looked at first: whoever opens it changes that.
+    // Looked at first: opening it changes that.
     let mut remarks = countersign_store::remarks_of_files(&url, folder);
     let store = countersign_store::open_existing(&url, folder, clock()?).await?;
     let keyring = match &config {
