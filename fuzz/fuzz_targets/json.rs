@@ -1,4 +1,5 @@
-//! Strict JSON against serde_json: the same objects, the same values, no name twice, no deeper than asked.
+//! Strict JSON against serde_json: the same objects, the same values, no name twice, no deeper than
+//! asked.
 
 #![no_main]
 

@@ -1,7 +1,9 @@
-//! One key and one token for each algorithm, and who signs and verifies them: aws-lc-rs raw, Countersign, jsonwebtoken.
+//! One key and one token for each algorithm, and who signs and verifies them: aws-lc-rs raw,
+//! Countersign, jsonwebtoken.
 //!
-//! Raw means the primitive on bytes that lie ready, with a key that was parsed before. The other two make a token of
-//! the same claims, or take the same token apart, prove it and check issuer, audience and expiry at the current time.
+//! Raw means the primitive on bytes that lie ready, with a key that was parsed before. The other
+//! two make a token of the same claims, or take the same token apart, prove it and check issuer,
+//! audience and expiry at the current time.
 
 use crate::{at_once, measure::Operation, now};
 use anyhow::{Context, Result, ensure};
@@ -150,7 +152,8 @@ impl Bench {
         ]
     }
 
-    /// The same with the issuer selected by the token's `iss`, as the crate `verifier` does for a server.
+    /// The same with the issuer selected by the token's `iss`, as the crate `verifier` does for a
+    /// server.
     pub fn trusting_verifiers(&self) -> [Operation<'_>; 3] {
         let [raw, _, peer] = self.verifiers();
         [raw, Box::new(|| self.verify_trusting(black_box(&self.token))), peer]
@@ -186,7 +189,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Each contender's token passes the others, and none of them takes a token with another payload.
+    /// Each contender's token passes the others, and none of them takes a token with another
+    /// payload.
     fn check_that_all_agree(&self) -> Result<()> {
         for token in [self.sign()?, self.peer_sign()?] {
             self.verify(&token)?;

@@ -1,9 +1,11 @@
-//! The Rust contenders on the token, key and events that the harness gives to the contenders in all languages.
+//! The Rust contenders on the token, key and events that the harness gives to the contenders in all
+//! languages.
 //!
-//! Raw is the RSA verification of aws-lc-rs alone, on bytes that lie ready. `Jose` takes a token apart, proves it with a key
-//! found by its `kid`, and checks issuer, audience and time. `Gate` is what an authorizer has: the verifier, which selects the
-//! issuer by the token's `iss`, and around it the Lambda authorizer, with the settings a deployment has unless it says otherwise.
-//! Driven by `bin/contender`.
+//! Raw is the RSA verification of aws-lc-rs alone, on bytes that lie ready. `Jose` takes a token
+//! apart, proves it with a key found by its `kid`, and checks issuer, audience and time. `Gate` is
+//! what an authorizer has: the verifier, which selects the issuer by the token's `iss`, and around
+//! it the Lambda authorizer, with the settings a deployment has unless it says otherwise. Driven by
+//! `bin/contender`.
 
 use crate::{at_once, measure::Operation, now};
 use anyhow::{Context, Result, bail};

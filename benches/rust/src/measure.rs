@@ -1,7 +1,8 @@
-//! Timing in turns: each round runs every contender for about the same time, in an order that rotates.
+//! Timing in turns: each round runs every contender for about the same time, in an order that
+//! rotates.
 //!
-//! The figure of a contender is the median over the rounds, and a ratio is the median of the ratios within each round,
-//! so a round that was disturbed counts once and not more.
+//! The figure of a contender is the median over the rounds, and a ratio is the median of the ratios
+//! within each round, so a round that was disturbed counts once and not more.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -38,7 +39,8 @@ impl Measured {
         median(self.0.get(contender).cloned().unwrap_or_default())
     }
 
-    /// Operations of `contender` in the time of one operation of `base`: the median over the rounds.
+    /// Operations of `contender` in the time of one operation of `base`: the median over the
+    /// rounds.
     pub fn ratio(&self, contender: usize, base: usize) -> f64 {
         let (Some(contender), Some(base)) = (self.0.get(contender), self.0.get(base)) else {
             return f64::NAN;
@@ -66,7 +68,8 @@ pub fn compare(contenders: &mut [Operation<'_>], plan: Plan) -> Result<Measured>
     Ok(Measured(measured))
 }
 
-/// Runs one operation for a while, as the programs in other languages do it: the clock is looked at after every batch.
+/// Runs one operation for a while, as the programs in other languages do it: the clock is looked at
+/// after every batch.
 pub fn rate(operation: &mut Operation<'_>, turn: Duration) -> Result<Rate> {
     const BATCH: u32 = 64;
     let (used, mut took, mut count) = (cpu_seconds()?, Duration::ZERO, 0_u32);

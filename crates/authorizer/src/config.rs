@@ -1,8 +1,9 @@
 //! Where the authorizer's settings come from: a file beside the binary, or the environment alone.
 //!
-//! The file (`COUNTERSIGN_CONFIG`, else `countersign.toml` in the function's folder) may hold `[[trust]]`, `[gate]` and `[log]` and nothing
-//! else: whatever the issuer needs has no business here. Without a file, `COUNTERSIGN_…` variables or the four of the authorizer
-//! this replaces are enough.
+//! The file (`COUNTERSIGN_CONFIG`, else `countersign.toml` in the function's folder) may hold
+//! `[[trust]]`, `[gate]` and `[log]` and nothing else: whatever the issuer needs has no business
+//! here. Without a file, `COUNTERSIGN_…` variables or the four of the authorizer this replaces are
+//! enough.
 
 use countersign_gateway::settings::{GateConfig, RawGate, RawTrust, Surroundings, resolve_chosen};
 use countersign_lambda::runtime;
@@ -24,7 +25,8 @@ struct RawConfig {
     log: RawLog,
 }
 
-/// Reads the settings, starts the log as they say, and puts the gate together. The error is a line for the log.
+/// Reads the settings, starts the log as they say, and puts the gate together. The error is a line
+/// for the log.
 pub(crate) fn read(environment: &Environment) -> Result<GateConfig, String> {
     let file = file(environment);
     let raw: RawConfig = match &file {

@@ -1,9 +1,12 @@
-//! The binary `countersign-authorizer` (`bootstrap` in a Lambda function): the gate alone, asked through the Lambda runtime API.
+//! The binary `countersign-authorizer` (`bootstrap` in a Lambda function): the gate alone, asked
+//! through the Lambda runtime API.
 //!
-//! Keys are fetched, or read from `/tmp`, while the function starts. Every event gets an answer; one that is no authorizer event gets
-//! the error `Unauthorized`, with `errorType` and the log saying what it was, and one that nobody can judge, because an issuer's keys
-//! cannot be had, the error `Unavailable`, which API Gateway turns into 500 and does not remember. Keys that are being renewed when an
-//! answer was given are waited for before the next event is asked for: Lambda would freeze the process in the middle of it.
+//! Keys are fetched, or read from `/tmp`, while the function starts. Every event gets an answer;
+//! one that is no authorizer event gets the error `Unauthorized`, with `errorType` and the log
+//! saying what it was, and one that nobody can judge, because an issuer's keys cannot be had, the
+//! error `Unavailable`, which API Gateway turns into 500 and does not remember. Keys that are being
+//! renewed when an answer was given are waited for before the next event is asked for: Lambda would
+//! freeze the process in the middle of it.
 
 mod config;
 

@@ -1,14 +1,16 @@
-//! Credentials of AWS's chain (environment, profile, container, function, instance, web identity), for code that signs by
-//! itself: held in memory, and replaced before they end.
+//! Credentials of AWS's chain (environment, profile, container, function, instance, web identity),
+//! for code that signs by itself: held in memory, and replaced before they end.
 //!
-//! [`Chain::held`] never waits. [`Chain::refresh`] asks the chain where what is held is missing or ends too soon: one task
-//! asks, and the others wait for it only where there is nothing to go on with. It asks in a task of its own, so that what
-//! comes of it is noted whatever becomes of the request that wanted it. What does not end is asked for again after
-//! fifteen minutes, as AWS's clients do. A chain that has failed is left alone for some seconds, so that a burst of requests
-//! is not a burst of attempts; one that has nothing that lives as long as is wanted, for longer, because what it gives lives no
-//! longer than it does. That they could not be renewed is in the log at once, and not when the old ones have ended: each reason
-//! once until they can be had again. What the service refuses ([`Chain::give_up`]) is replaced at once, and then not
-//! again before the pause. No error, no record and no `Debug` shows a key.
+//! [`Chain::held`] never waits. [`Chain::refresh`] asks the chain where what is held is missing or
+//! ends too soon: one task asks, and the others wait for it only where there is nothing to go on
+//! with. It asks in a task of its own, so that what comes of it is noted whatever becomes of the
+//! request that wanted it. What does not end is asked for again after fifteen minutes, as AWS's
+//! clients do. A chain that has failed is left alone for some seconds, so that a burst of requests
+//! is not a burst of attempts; one that has nothing that lives as long as is wanted, for longer,
+//! because what it gives lives no longer than it does. That they could not be renewed is in the log
+//! at once, and not when the old ones have ended: each reason once until they can be had again.
+//! What the service refuses ([`Chain::give_up`]) is replaced at once, and then not again before the
+//! pause. No error, no record and no `Debug` shows a key.
 
 use std::{
     fmt,
@@ -33,10 +35,11 @@ use crate::{ATTEMPT, Named, OPERATION, Service, Unusable, configuration};
 
 /// How long credentials without an end are held.
 const HELD: Duration = Duration::from_secs(15 * 60);
-/// How long the chain is left alone after it was asked, whatever came of it; after one that failed, besides what it took, so
-/// that those who have waited meanwhile do not ask again.
+/// How long the chain is left alone after it was asked, whatever came of it; after one that failed,
+/// besides what it took, so that those who have waited meanwhile do not ask again.
 pub const PAUSE: Duration = Duration::from_secs(5);
-/// How long it is left alone at most where it gave credentials that end sooner than is wanted: a tenth of what is left of them.
+/// How long it is left alone at most where it gave credentials that end sooner than is wanted: a
+/// tenth of what is left of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Credentials of AWS, or of a service that takes the same.
@@ -70,7 +73,8 @@ pub enum NoCredentials {
          Reference Guide on the credential provider chain"
     )]
     Nowhere,
-    /// A provider of the chain failed. What it says of itself may repeat what it was given, so it is left out.
+    /// A provider of the chain failed. What it says of itself may repeat what it was given, so it
+    /// is left out.
     #[error("the AWS credentials could not be had: a provider of the chain failed ({0})")]
     Failed(&'static str),
     /// They have ended and no others could be had.
@@ -93,7 +97,8 @@ pub struct Chain {
     asked: Mutex<Option<Asked>>,
 }
 
-/// Who says that there are no credentials at all. That old ones could not be renewed is in the log in any case.
+/// Who says that there are no credentials at all. That old ones could not be renewed is in the log
+/// in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Teller {
     Log,
@@ -131,7 +136,8 @@ impl fmt::Debug for Chain {
 }
 
 impl Chain {
-    /// The chain of this process. Nothing is read or asked yet. `region` is for providers that need one.
+    /// The chain of this process. Nothing is read or asked yet. `region` is for providers that need
+    /// one.
     pub fn new(region: Option<String>) -> Self {
         Self::loaded_by(Box::new(of_the_machine), region)
     }
@@ -154,13 +160,15 @@ impl Chain {
         Self { aws: OnceCell::new_with(Some(aws)), ..Self::new(None) }
     }
 
-    /// That of a client whose operations wait for it ([`OPERATION`]), and tell their callers themselves that there are no credentials.
+    /// That of a client whose operations wait for it ([`OPERATION`]), and tell their callers
+    /// themselves that there are no credentials.
     pub fn of_client(aws: SdkConfig) -> Self {
         Self { patience: OPERATION, teller: Teller::Caller, ..Self::of(aws) }
     }
 
-    /// The service does not take what is held: the next [`Chain::refresh`] asks for others, whenever it would end. A chain that gives
-    /// the same ones again is left alone for [`PAUSE`], and they are what there is until then.
+    /// The service does not take what is held: the next [`Chain::refresh`] asks for others,
+    /// whenever it would end. A chain that gives the same ones again is left alone for [`PAUSE`],
+    /// and they are what there is until then.
     pub fn give_up(&self) {
         self.refused.store(true, Ordering::SeqCst);
     }
@@ -170,7 +178,8 @@ impl Chain {
         self.held.load_full().filter(|held| held.ends.is_none_or(|ends| now < ends))
     }
 
-    /// Whether what is held is good for this long, or the chain was asked just now and has no better ones.
+    /// Whether what is held is good for this long, or the chain was asked just now and has no
+    /// better ones.
     pub fn is_fresh(&self, now: SystemTime, at_least: Duration) -> bool {
         let Some(held) = self.held(now) else { return false };
         let refused = self.refused.load(Ordering::SeqCst);
@@ -210,7 +219,8 @@ impl Chain {
     async fn in_turn(&self, now: SystemTime, at_least: Duration) -> Result<Arc<Credentials>, NoCredentials> {
         let mut asked = self.asked.lock().await;
         let mut held = self.held(now);
-        // Others may be refused while these are asked for, and then these are given up, too, which costs one question.
+        // Others may be refused while these are asked for, and then these are given up, too, which
+        // costs one question.
         let refused = held.is_some() && self.refused.load(Ordering::SeqCst);
         if let Some(held) = &held {
             let is_good = !refused && held.ends.is_some_and(|ends| now + at_least < ends);
@@ -247,8 +257,8 @@ impl Chain {
         }
     }
 
-    /// Tells that the credentials could not be renewed, or can be had again, and returns what the log has of the reason now. One that
-    /// was told is told again only after they could be had.
+    /// Tells that the credentials could not be renewed, or can be had again, and returns what the
+    /// log has of the reason now. One that was told is told again only after they could be had.
     fn report(
         &self,
         before: Option<&NoCredentials>,

@@ -7,8 +7,8 @@
 //! connection) is tried again with exponential back-off and jitter, a bounded number of times.
 //!
 //! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and
-//! CloudFront use it; `secrets` (a feature) reads what configurations refer to, and `credentials` (another) holds the
-//! credentials of the chain for those that sign with them themselves.
+//! CloudFront use it; `secrets` (a feature) reads what configurations refer to, and `credentials`
+//! (another) holds the credentials of the chain for those that sign with them themselves.
 
 #[cfg(feature = "credentials")]
 pub mod credentials;

@@ -1,13 +1,16 @@
-//! Names that lead to a service: regions, endpoints and buckets, as people type them into URLs and variables.
+//! Names that lead to a service: regions, endpoints and buckets, as people type them into URLs and
+//! variables.
 //!
-//! A region and a bucket become parts of a host name, and an endpoint is told documents; so all are checked before anything is
-//! asked, and only an endpoint on this machine may be asked in plain text. None has room for a credential. What is behind a
-//! region in AWS's host names depends on the partition that it is of; one function says it for everything that makes a host
-//! name itself. tests/e2e/test_aws_regions.py compares it with botocore's list of partitions.
+//! A region and a bucket become parts of a host name, and an endpoint is told documents; so all are
+//! checked before anything is asked, and only an endpoint on this machine may be asked in plain
+//! text. None has room for a credential. What is behind a region in AWS's host names depends on the
+//! partition that it is of; one function says it for everything that makes a host name itself.
+//! tests/e2e/test_aws_regions.py compares it with botocore's list of partitions.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// How the regions of a partition begin, and how its host names end. All others are those of `aws` and `aws-us-gov`.
+/// How the regions of a partition begin, and how its host names end. All others are those of `aws`
+/// and `aws-us-gov`.
 const PARTITIONS: [(&str, &str); 6] = [
     ("cn-", "amazonaws.com.cn"),
     ("eusc-", "amazonaws.eu"),
@@ -20,7 +23,8 @@ const PARTITIONS: [(&str, &str); 6] = [
 /// How host names end in the regions that most people know.
 pub const DNS_SUFFIX: &str = "amazonaws.com";
 
-/// How AWS's host names end in a region, like `amazonaws.com`. No other domain of that region is AWS's.
+/// How AWS's host names end in a region, like `amazonaws.com`. No other domain of that region is
+/// AWS's.
 pub fn dns_suffix(region: &str) -> &'static str {
     let of_region = PARTITIONS.iter().find(|(start, _)| region.starts_with(start));
     of_region.map_or(DNS_SUFFIX, |(_, suffix)| suffix)
@@ -29,9 +33,10 @@ pub fn dns_suffix(region: &str) -> &'static str {
 /// What [`is_bucket_name`] demands, for messages that begin with what is named.
 pub const BUCKET_NAME: &str = "3 to 63 of `a-z 0-9 . -`, with a letter or digit at both ends of each part between dots, and not an address";
 
-/// Whether `text` can be the name of a bucket: labels of a host name, since it becomes part of one, and no IP address (Amazon S3
-/// User Guide, "General purpose bucket naming rules"). Beginnings and ends that AWS keeps for itself are taken: the aliases of
-/// access points have them, and stand where buckets do.
+/// Whether `text` can be the name of a bucket: labels of a host name, since it becomes part of one,
+/// and no IP address (Amazon S3 User Guide, "General purpose bucket naming rules"). Beginnings and
+/// ends that AWS keeps for itself are taken: the aliases of access points have them, and stand
+/// where buckets do.
 pub fn is_bucket_name(text: &str) -> bool {
     let is_edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let is_label = |label: &str| {
@@ -52,7 +57,8 @@ pub fn is_region(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// Whether `text` is `https://HOST`, perhaps with a port, or `http://` with a host that is this machine.
+/// Whether `text` is `https://HOST`, perhaps with a port, or `http://` with a host that is this
+/// machine.
 pub fn is_endpoint(text: &str) -> bool {
     let text = text.strip_suffix('/').unwrap_or(text);
     let Some((scheme, authority)) = text.split_once("://") else { return false };

@@ -1,10 +1,11 @@
-//! What a configuration refers to on AWS: a parameter of Systems Manager, a secret of Secrets Manager,
-//! an object of S3; and a parameter that is given a text.
+//! What a configuration refers to on AWS: a parameter of Systems Manager, a secret of Secrets
+//! Manager, an object of S3; and a parameter that is given a text.
 //!
 //! One signed request each (`GetParameter` with decryption, `GetSecretValue`, `GetObject`,
-//! `PutParameter`), under the same rules for region, endpoint, credentials and time as every other service. What may be asked
-//! again is asked again with growing pauses, and no redirect is followed. A text has at most 64 KiB
-//! (an object 1 MiB), and one that is binary is refused. No error holds anything of what was read.
+//! `PutParameter`), under the same rules for region, endpoint, credentials and time as every other
+//! service. What may be asked again is asked again with growing pauses, and no redirect is
+//! followed. A text has at most 64 KiB (an object 1 MiB), and one that is binary is refused. No
+//! error holds anything of what was read.
 //!
 //! The clients of the SDK would bring hundreds of operations for these four (docs/decisions/0038).
 
@@ -164,8 +165,8 @@ impl Reader {
         read.unwrap_or_else(|_| Err(Unreadable::Unavailable(format!("no answer within {limit:?}"))))
     }
 
-    /// Gives a parameter of Systems Manager a text, unless it has it already: each change is a version, and AWS keeps a hundred.
-    /// Returns whether it was changed.
+    /// Gives a parameter of Systems Manager a text, unless it has it already: each change is a
+    /// version, and AWS keeps a hundred. Returns whether it was changed.
     ///
     /// # Errors
     ///
@@ -462,7 +463,8 @@ fn causes(why: &(dyn Error + 'static)) -> String {
     text.chars().take(LONGEST).collect()
 }
 
-/// Between half and all of it. The standard library's hash keys are random, which is all that is asked for.
+/// Between half and all of it. The standard library's hash keys are random, which is all that is
+/// asked for.
 fn jittered(pause: Duration) -> Duration {
     let half = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX);
     let less = RandomState::new().build_hasher().finish().checked_rem(half).unwrap_or_default();

@@ -1,7 +1,9 @@
-//! The one reader of addresses to listen on, for the command line, the configuration and the environment.
+//! The one reader of addresses to listen on, for the command line, the configuration and the
+//! environment.
 //!
-//! An address and a port, and nothing that has to be looked up or guessed: a port alone could mean this machine or every
-//! network. Each of the forms that people try is refused with what to write instead; `localhost` is 127.0.0.1.
+//! An address and a port, and nothing that has to be looked up or guessed: a port alone could mean
+//! this machine or every network. Each of the forms that people try is refused with what to write
+//! instead; `localhost` is 127.0.0.1.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -23,7 +23,8 @@ const EVERYWHERE: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, about, long_about = None)]
 pub(crate) struct Args {
-    /// The configuration [default: COUNTERSIGN_CONFIG, else ./countersign/countersign.toml, else ./countersign.toml]
+    /// The configuration [default: COUNTERSIGN_CONFIG, else ./countersign/countersign.toml, else
+    /// ./countersign.toml]
     #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
 
@@ -35,7 +36,8 @@ pub(crate) struct Args {
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub(crate) verbose: bool,
 
-    /// Take an http:// issuer that is not on loopback: anyone on the network can then replace your keys
+    /// Take an http:// issuer that is not on loopback: anyone on the network can then replace your
+    /// keys
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) insecure_http_issuer: bool,
 
@@ -45,7 +47,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the authority; with no configuration yet, make one in ./countersign/ and print how to get a first token
+    /// Run the authority; with no configuration yet, make one in ./countersign/ and print how to
+    /// get a first token
     Serve(ServeArgs),
     /// Make a configuration with its keys and a first client, without serving
     Init(InitArgs),
@@ -90,7 +93,8 @@ pub(crate) struct CompletionsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DecodeArgs {
-    /// The token, @FILE, or - for standard input. `Bearer `, quotes and the JSON around it are taken off
+    /// The token, @FILE, or - for standard input. `Bearer `, quotes and the JSON around it are
+    /// taken off
     #[arg(value_name = "TOKEN|@FILE|-")]
     pub(crate) token: String,
 }
@@ -110,7 +114,8 @@ pub(crate) struct InitArgs {
     /// The algorithm of the first key [default: RS256, or that of --key]
     #[arg(long, value_name = "A", value_parser = algorithm())]
     pub(crate) algorithm: Option<Algorithm>,
-    /// Sign with this private key instead of a new one: PEM or JWK, in a file or - for standard input
+    /// Sign with this private key instead of a new one: PEM or JWK, in a file or - for standard
+    /// input
     #[arg(long, value_name = "FILE|-")]
     pub(crate) key: Option<String>,
     /// The kid of that key [default: the JWK's own, else the RFC 7638 thumbprint]
@@ -135,29 +140,34 @@ pub(crate) struct SignArgs {
     /// The shape of the token: jwt, jaas, or another profile of the configuration [default: jwt]
     #[arg(long, value_name = "P", value_hint = clap::ValueHint::Other)]
     pub(crate) profile: Option<String>,
-    /// What is to be uploaded, with profile upload, like '{"to":"photos","content_type":"image/png"}'
+    /// What is to be uploaded, with profile upload, like
+    /// '{"to":"photos","content_type":"image/png"}'
     #[arg(long, value_name = "JSON")]
     pub(crate) upload: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct VerifyArgs {
-    /// The token, @FILE, or - for standard input. `Bearer `, quotes and the JSON around it are taken off
+    /// The token, @FILE, or - for standard input. `Bearer `, quotes and the JSON around it are
+    /// taken off
     #[arg(value_name = "TOKEN|@FILE|-")]
     pub(crate) token: String,
-    /// The keys to verify with: JWKS, JWK, PEM, certificate or a map of certificates, in a file or at a URL
+    /// The keys to verify with: JWKS, JWK, PEM, certificate or a map of certificates, in a file or
+    /// at a URL
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) jwks: Option<String>,
     /// The issuer the token must be from; its keys are found by discovery unless --jwks is given
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
-    /// The load balancer of AWS whose `x-amzn-oidc-data` the token is, by its ARN; --audience is then the client id
+    /// The load balancer of AWS whose `x-amzn-oidc-data` the token is, by its ARN; --audience is
+    /// then the client id
     #[arg(long, value_name = "ARN", requires = "issuer", conflicts_with_all = ["secret", "algorithm"])]
     pub(crate) alb: Option<String>,
     /// An audience the token must be for; may be given more than once, one must match
     #[arg(long, value_name = "A")]
     pub(crate) audience: Vec<String>,
-    /// The algorithm of keys that name none (PEM files, some JWKs) [default: RS256, the curve's own, or EdDSA]
+    /// The algorithm of keys that name none (PEM files, some JWKs) [default: RS256, the curve's
+    /// own, or EdDSA]
     #[arg(long, value_name = "A", value_parser = algorithm())]
     pub(crate) algorithm: Option<Algorithm>,
     /// Verify with a shared secret, as text or JWK (HS256, or --algorithm): env:NAME or file:PATH
@@ -185,7 +195,8 @@ pub(crate) enum StoreCommand {
         /// The store: its URL, env:NAME or file:PATH [default: the configuration's store.url]
         url: Option<String>,
     },
-    /// Read every document and open every key; exit code 1 when something is damaged or there is no keyring
+    /// Read every document and open every key; exit code 1 when something is damaged or there is no
+    /// keyring
     Check {
         /// The store: its URL, env:NAME or file:PATH [default: the configuration's store.url]
         url: Option<String>,
@@ -197,7 +208,8 @@ pub(crate) enum StoreCommand {
     Copy {
         /// The store to read: its URL, env:NAME or file:PATH
         from: String,
-        /// The store to fill, in the same forms; made if it is not there yet, except for a DynamoDB table
+        /// The store to fill, in the same forms; made if it is not there yet, except for a DynamoDB
+        /// table
         to: String,
     },
 }
@@ -226,7 +238,8 @@ pub(crate) struct NewClientArgs {
     /// The longest lifetime of its tokens, like 15m or 24h
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "1h")]
     pub(crate) lifetime: std::time::Duration,
-    /// A profile it may use, like jwt or jaas; may be given more than once [default: jwt, or access_token with a grant]
+    /// A profile it may use, like jwt or jaas; may be given more than once [default: jwt, or
+    /// access_token with a grant]
     #[arg(long, value_name = "P")]
     pub(crate) profile: Vec<String>,
     /// A claim it may set at /sign; may be given more than once [default: sub]
@@ -241,7 +254,8 @@ pub(crate) struct NewClientArgs {
     /// The JSON Schema that its claims have to fit: a file beside the configuration
     #[arg(long, value_name = "FILE", help_heading = CLAIMS)]
     pub(crate) schema: Option<String>,
-    /// A kind of upload ([uploads.NAME]) that it may let somebody do, * for any; may be given more than once
+    /// A kind of upload ([uploads.NAME]) that it may let somebody do, * for any; may be given more
+    /// than once
     #[arg(long, value_name = "NAME", help_heading = UPLOADS)]
     pub(crate) upload: Vec<String>,
     /// It may make moderators of JaaS meetings
@@ -253,13 +267,15 @@ pub(crate) struct NewClientArgs {
     /// A JaaS room it may open, * for any part of a name; may be given more than once
     #[arg(long, value_name = "PATTERN", help_heading = JAAS)]
     pub(crate) jaas_room: Vec<String>,
-    /// A pattern of 8x8's own that it may ask for as a room, word for word, * for any; may be given more than once
+    /// A pattern of 8x8's own that it may ask for as a room, word for word, * for any; may be given
+    /// more than once
     #[arg(long, value_name = "REGEX", help_heading = JAAS)]
     pub(crate) jaas_regex: Vec<String>,
     /// What it may say of a JaaS user, like name or email, * for all; may be given more than once
     #[arg(long, value_name = "MEMBER", help_heading = JAAS)]
     pub(crate) jaas_user: Vec<String>,
-    /// A JaaS feature it may grant to moderators, like recording, * for all; may be given more than once
+    /// A JaaS feature it may grant to moderators, like recording, * for all; may be given more than
+    /// once
     #[arg(long, value_name = "NAME", help_heading = JAAS)]
     pub(crate) jaas_feature: Vec<String>,
     /// It may make moderators of meetings
@@ -286,13 +302,15 @@ pub(crate) struct NewClientArgs {
     /// A scope of its access tokens when it asks for none; may be given more than once
     #[arg(long, value_name = "SCOPE", requires = "grant", help_heading = TOKEN)]
     pub(crate) default_scope: Vec<String>,
-    /// An audience of tokens that it may ask about at /introspect, * for any; may be given more than once
+    /// An audience of tokens that it may ask about at /introspect, * for any; may be given more
+    /// than once
     #[arg(long, value_name = "A", help_heading = TOKEN)]
     pub(crate) introspect: Vec<String>,
     /// It gets no token at /token without a DPoP proof
     #[arg(long, requires = "grant", help_heading = TOKEN)]
     pub(crate) dpop: bool,
-    /// How it authenticates at /token: secret, private_key_jwt (it signs), workload (its platform says so), none (public)
+    /// How it authenticates at /token: secret, private_key_jwt (it signs), workload (its platform
+    /// says so), none (public)
     #[arg(long, value_name = "METHOD", default_value = "secret", requires = "grant", hide_possible_values = true, help_heading = TOKEN)]
     pub(crate) auth: ClientAuth,
     /// Where its JWK Set is, with --auth private_key_jwt: a file or a URL [default: ID.jwks.json]
@@ -301,22 +319,27 @@ pub(crate) struct NewClientArgs {
     /// The file of its one public key in PEM, with --auth private_key_jwt, in place of a JWK Set
     #[arg(long, value_name = "FILE", requires = "assertion_algorithm", conflicts_with = "jwks", help_heading = TOKEN)]
     pub(crate) pem: Option<String>,
-    /// An algorithm it signs assertions with; may be given more than once, but for --pem [default: RS256, PS256, ES256, EdDSA, Ed25519]
+    /// An algorithm it signs assertions with; may be given more than once, but for --pem [default:
+    /// RS256, PS256, ES256, EdDSA, Ed25519]
     #[arg(long, value_name = "A", requires = "grant", value_parser = algorithm(), help_heading = TOKEN)]
     pub(crate) assertion_algorithm: Vec<Algorithm>,
-    /// Its platform, with --auth workload: github-actions, kubernetes, aws-sts, countersign, or the URL of an issuer
+    /// Its platform, with --auth workload: github-actions, kubernetes, aws-sts, countersign, or the
+    /// URL of an issuer
     #[arg(long, value_name = "PRESET|ISSUER", requires = "grant", help_heading = TOKEN)]
     pub(crate) workload: Option<String>,
-    /// What the preset is made from: for github-actions the numeric id of the repository's owner, else the issuer's URL
+    /// What the preset is made from: for github-actions the numeric id of the repository's owner,
+    /// else the issuer's URL
     #[arg(long, value_name = "ID", requires = "workload", help_heading = TOKEN)]
     pub(crate) workload_id: Option<String>,
     /// A claim of its tokens and its value, as repository_id=456; may be given more than once
     #[arg(long = "match", value_name = "CLAIM=VALUE", requires = "workload", help_heading = TOKEN)]
     pub(crate) matches: Vec<String>,
-    /// Whether each token of the platform is taken once [default: if it has a `jti`, and not with kubernetes]
+    /// Whether each token of the platform is taken once [default: if it has a `jti`, and not with
+    /// kubernetes]
     #[arg(long, value_name = "true|false", requires = "workload", help_heading = TOKEN)]
     pub(crate) workload_once: Option<bool>,
-    /// Whose tokens it may exchange, with a grant by a rule [default: `https://login.example`, to be replaced]
+    /// Whose tokens it may exchange, with a grant by a rule [default: `https://login.example`, to
+    /// be replaced]
     #[arg(long, value_name = "ISSUER", requires = "grant", help_heading = TOKEN)]
     pub(crate) trust: Option<String>,
     /// What stands in front of the subjects of those tokens [default: login]
@@ -387,26 +410,31 @@ pub(crate) struct RevokeArgs {
     /// The token with this `jti`
     #[arg(long, value_name = "JTI", group = "what")]
     pub(crate) jti: Option<String>,
-    /// A family of refresh tokens and its access tokens: what their `jti` begins with, up to the full stop
+    /// A family of refresh tokens and its access tokens: what their `jti` begins with, up to the
+    /// full stop
     #[arg(long, value_name = "NAME", group = "what")]
     pub(crate) family: Option<String>,
-    /// Revoke what is issued until so long after now too, like 0s; the clocks of servers differ [default: rotation.skew]
+    /// Revoke what is issued until so long after now too, like 0s; the clocks of servers differ
+    /// [default: rotation.skew]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, conflicts_with_all = ["jti", "family"])]
     pub(crate) after_now: Option<std::time::Duration>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PublishArgs {
-    /// What is served at the issuer's URL: a folder, made if it is not there, or a bucket of Amazon S3
+    /// What is served at the issuer's URL: a folder, made if it is not there, or a bucket of Amazon
+    /// S3
     #[arg(value_name = "DIR|s3://BUCKET/PREFIX", required_unless_present = "check")]
     pub(crate) target: Option<PathBuf>,
     /// Write nothing; compare what the issuer's URL serves with what it should
     #[arg(long, conflicts_with = "target")]
     pub(crate) check: bool,
-    /// Also where keys are published and the keyring has none to publish, or is older than what is published
+    /// Also where keys are published and the keyring has none to publish, or is older than what is
+    /// published
     #[arg(long, requires = "target")]
     pub(crate) replace_newer_keys: bool,
-    /// The CloudFront distribution in front of the bucket: what has changed is taken out of its caches
+    /// The CloudFront distribution in front of the bucket: what has changed is taken out of its
+    /// caches
     #[arg(long, value_name = "DISTRIBUTION", requires = "target")]
     pub(crate) cloudfront: Option<String>,
     /// Wait until CloudFront says that it is done, 10 minutes at most
@@ -416,15 +444,18 @@ pub(crate) struct PublishArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Check the configuration as `serve` does before it opens the store, and print what it comes to, secrets redacted
+    /// Check the configuration as `serve` does before it opens the store, and print what it comes
+    /// to, secrets redacted
     Check {
         /// Open the store too, and every key in it; nothing is made or changed
         #[arg(long)]
         online: bool,
     },
-    /// Print what to write into the configuration of a Jitsi's Prosody, so that it takes tokens of profile jitsi; no secret is in it
+    /// Print what to write into the configuration of a Jitsi's Prosody, so that it takes tokens of
+    /// profile jitsi; no secret is in it
     Prosody {
-        /// Let Prosody fetch each key by its name (`asap_key_server`) and not all of them (`cache_keys_url`), which older ones do not know
+        /// Let Prosody fetch each key by its name (`asap_key_server`) and not all of them
+        /// (`cache_keys_url`), which older ones do not know
         #[arg(long)]
         asap: bool,
         /// The component of the rooms [default: conference. and the domain]

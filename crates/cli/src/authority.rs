@@ -1,9 +1,11 @@
-//! From a configuration to an issuer that can mint: store, sealing key, keyring, issuer, in that order.
+//! From a configuration to an issuer that can mint: store, sealing key, keyring, issuer, in that
+//! order.
 //!
-//! Nothing is written before everything that is there was found readable, and nothing is made where there may have been
-//! something: a store, a sealing key and a keyring are made when the configuration is, or when somebody says that they
-//! never existed. A store that is lost, mistyped or not mounted looks just like a new one, and would otherwise silently become
-//! another authority (docs/decisions/0023).
+//! Nothing is written before everything that is there was found readable, and nothing is made where
+//! there may have been something: a store, a sealing key and a keyring are made when the
+//! configuration is, or when somebody says that they never existed. A store that is lost, mistyped
+//! or not mounted looks just like a new one, and would otherwise silently become another authority
+//! (docs/decisions/0023).
 
 use crate::{
     config::{Config, SealingRef},
@@ -37,7 +39,8 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Opens store and sealing key of an authority that has its keys, or is to make the first ones as its configuration says.
+    /// Opens store and sealing key of an authority that has its keys, or is to make the first ones
+    /// as its configuration says.
     pub(crate) async fn open(config: &Config, environment: &Environment) -> Outcome<Self> {
         Self::open_or(config.first_keys, config, environment).await
     }
@@ -70,7 +73,8 @@ impl Authority {
         Self::over((store, times), first_keys, clock, config, environment).await
     }
 
-    /// The same store with what another configuration says of sealing keys and services. Its keyring has to be there still.
+    /// The same store with what another configuration says of sealing keys and services. Its
+    /// keyring has to be there still.
     pub(crate) async fn again(&self, config: &Config, environment: &Environment) -> Outcome<Self> {
         let store = (Arc::clone(&self.store), self.store_times.clone());
         let clock = Arc::clone(&self.clock);
@@ -208,7 +212,8 @@ pub(crate) struct FirstKey {
     pub(crate) kid: String,
 }
 
-/// A time that has not come yet: this clock is behind, or that of the machine which wrote it was ahead.
+/// A time that has not come yet: this clock is behind, or that of the machine which wrote it was
+/// ahead.
 pub(crate) fn report_future_times(keyring: &Keyring, skew: Duration, now: Timestamp) {
     for FutureTime { kid, name, at, .. } in keyring.future_times(skew, now) {
         tracing::error!(
@@ -292,8 +297,8 @@ pub(crate) fn keyring(config: &Config, store: Arc<dyn Store>, sealing: Sealing) 
     }
 }
 
-/// Before a store of a file is made: whether the key of KMS that is to seal it does so. Of one that cannot, nothing would be left but an
-/// empty file that looks like a store.
+/// Before a store of a file is made: whether the key of KMS that is to seal it does so. Of one that
+/// cannot, nothing would be left but an empty file that looks like a store.
 async fn check_seals(config: &Config, environment: &Environment) -> Outcome {
     let SealingRef::Kms(name) = &config.sealing else { return Ok(()) };
     let url = stores::url(&config.raw.store.url, &config.folder, environment).await;
@@ -307,7 +312,8 @@ async fn check_seals(config: &Config, environment: &Environment) -> Outcome {
     }
 }
 
-/// Looks for the keyring, and for the sealing key if that is a file. What is missing is made together, or not at all.
+/// Looks for the keyring, and for the sealing key if that is a file. What is missing is made
+/// together, or not at all.
 async fn check_sealing_key(config: &Config, store: &dyn Store, first_keys: FirstKeys) -> Outcome {
     let file = match &config.sealing {
         SealingRef::Secret(SecretRef::File(path)) => Some(config.folder.join(path)),
@@ -355,7 +361,8 @@ pub(crate) fn sealing_key(
     SealingKey::from_text(&text).map(Arc::new).map_err(|why| about(configuration(why)))
 }
 
-/// What the configuration says of sealing keys: those that are at hand are read, KMS is asked when it is needed.
+/// What the configuration says of sealing keys: those that are at hand are read, KMS is asked when
+/// it is needed.
 pub(crate) fn sealing(config: &Config, environment: &Environment) -> Outcome<Sealing> {
     let key = |setting, secret| sealing_key(config, environment, setting, secret);
     let mut sealing = match &config.sealing {

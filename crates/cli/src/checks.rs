@@ -1,4 +1,5 @@
-//! Checks as people and scripts read them: a line each, or an object each. For `explain` and `authorize --explain`.
+//! Checks as people and scripts read them: a line each, or an object each. For `explain` and
+//! `authorize --explain`.
 
 use countersign_verifier::{Check, Verdict};
 use serde::Serialize;

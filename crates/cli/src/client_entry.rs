@@ -1,7 +1,8 @@
-//! The configuration of a new client, as `countersign client new` prints it: its entry, and for grants by rules a rule.
+//! The configuration of a new client, as `countersign client new` prints it: its entry, and for
+//! grants by rules a rule.
 //!
-//! What is printed starts as it is; whose tokens a rule takes, if that was not said, is an example to replace.
-//! `config::check_entry` has the checks. Pinned by `tests/e2e/test_client_new.py`.
+//! What is printed starts as it is; whose tokens a rule takes, if that was not said, is an example
+//! to replace. `config::check_entry` has the checks. Pinned by `tests/e2e/test_client_new.py`.
 
 use countersign_issuer::{ClientSecret, GrantType};
 use std::{collections::BTreeMap, fmt::Write};

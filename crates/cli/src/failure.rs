@@ -1,4 +1,5 @@
-//! How a command ends: the one table of exit codes, and for what does not end well one line for people, or one JSON object.
+//! How a command ends: the one table of exit codes, and for what does not end well one line for
+//! people, or one JSON object.
 
 use countersign_issuer::{IssuerError, MintError};
 use countersign_keyring::{KeyringError, ServiceError};
@@ -120,7 +121,8 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
-    /// The same; but where it names a reference that nobody answered for, no configuration is wrong.
+    /// The same; but where it names a reference that nobody answered for, no configuration is
+    /// wrong.
     pub(crate) fn unless_away(mut self, environment: &Environment) -> Self {
         if self.kind == Kind::Configuration && environment.is_away_in(&self.message) {
             (self.kind, self.code) = (Kind::Internal, "internal");

@@ -6,8 +6,8 @@ pub(crate) use countersign_files::{
 
 use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 
-/// Makes `path` with `content`, whole or not at all, readable by its owner only. Of two processes that do this at the
-/// same moment one makes the file, and the other finds it complete.
+/// Makes `path` with `content`, whole or not at all, readable by its owner only. Of two processes
+/// that do this at the same moment one makes the file, and the other finds it complete.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<Created> {
     let mut draft = Draft::create(path, 0o600)?;
     draft.write(content)?;

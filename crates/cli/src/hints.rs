@@ -1,8 +1,9 @@
-//! Commands that messages advise, as they have to be typed: with `--config` where this one was run with it.
+//! Commands that messages advise, as they have to be typed: with `--config` where this one was run
+//! with it.
 //!
-//! Without it the advice leads to another configuration, and `countersign serve` even makes one, which is a second authority. Failures
-//! get it where they are printed, whichever crate has worded them; everything else asks [`carry`]. Pinned by
-//! `tests/e2e/test_configuration_place.py`.
+//! Without it the advice leads to another configuration, and `countersign serve` even makes one,
+//! which is a second authority. Failures get it where they are printed, whichever crate has worded
+//! them; everything else asks [`carry`]. Pinned by `tests/e2e/test_configuration_place.py`.
 
 use std::{borrow::Cow, path::Path, sync::OnceLock};
 

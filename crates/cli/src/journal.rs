@@ -1,8 +1,10 @@
-//! The audit of the keys: one record for every change of a key that this process makes, with who made it.
+//! The audit of the keys: one record for every change of a key that this process makes, with who
+//! made it.
 //!
-//! Target `countersign::audit`, `decision = "key_changed"`. It says names, states, algorithm and fingerprints, never key
-//! material. On a terminal the commands of `keys` print no record unless `--verbose` asks for it; anywhere else they write each
-//! before their result, and a server always does. Pinned by tests/e2e/test_key_audit.py.
+//! Target `countersign::audit`, `decision = "key_changed"`. It says names, states, algorithm and
+//! fingerprints, never key material. On a terminal the commands of `keys` print no record unless
+//! `--verbose` asks for it; anywhere else they write each before their result, and a server always
+//! does. Pinned by tests/e2e/test_key_audit.py.
 
 use countersign_keyring::{Journal, KeyChange, Outcome, What};
 use std::sync::{Arc, OnceLock};

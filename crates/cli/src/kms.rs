@@ -1,7 +1,8 @@
 //! AWS KMS as the program uses it: where it is built in, and what is logged of it.
 //!
-//! A key that is made or given up costs money and is in nobody's document before or after, so both are records of the audit,
-//! and one that could not be given up is an error that names it. Signatures are in the audit of the tokens.
+//! A key that is made or given up costs money and is in nobody's document before or after, so both
+//! are records of the audit, and one that could not be given up is an error that names it.
+//! Signatures are in the audit of the tokens.
 
 #[cfg(feature = "kms")]
 pub(crate) use built_in::Kms;
@@ -49,7 +50,8 @@ mod built_in {
     };
     use std::{collections::BTreeMap, sync::Arc};
 
-    /// KMS for one configuration: all its users share one client. Nothing is asked of it before it is needed.
+    /// KMS for one configuration: all its users share one client. Nothing is asked of it before it
+    /// is needed.
     #[derive(Debug, Clone)]
     pub(crate) struct Kms(kms::Kms);
 

@@ -1,7 +1,9 @@
-//! The binary `countersign`: reads the command line, runs one command and turns its outcome into an exit code.
+//! The binary `countersign`: reads the command line, runs one command and turns its outcome into an
+//! exit code.
 //!
-//! Exit codes are those of `failure::Exit`; they say what the command came to, whatever became of its output.
-//! The environment is read once, here, and passed down, so that nothing depends on it in secret.
+//! Exit codes are those of `failure::Exit`; they say what the command came to, whatever became of
+//! its output. The environment is read once, here, and passed down, so that nothing depends on it
+//! in secret.
 
 mod address;
 mod args;
@@ -88,7 +90,8 @@ fn run(args: Args, environment: &Environment) -> Exit {
         Err(why) => return failure::report(&internal(format!("no async runtime: {why}")), json),
     };
     let outcome = runtime.block_on(async {
-        // Caught, a write beyond the file size limit fails like one on a full disk instead of ending the program.
+        // Caught, a write beyond the file size limit fails like one on a full disk instead of
+        // ending the program.
         let _caught = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(internal)?;
         commands::run(args, environment).await
     });

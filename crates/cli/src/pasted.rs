@@ -1,8 +1,10 @@
-//! A token as people have it at hand: in quotes, behind `Bearer `, in the JSON answer it came in, broken into lines.
+//! A token as people have it at hand: in quotes, behind `Bearer `, in the JSON answer it came in,
+//! broken into lines.
 //!
-//! The one reader of every command that takes a token. What stands around the token is taken off and told; the token itself is
-//! not touched, because a verifier that mended tokens would accept what no other does. `-` is standard input and `@FILE` a file,
-//! as for claims. Pinned by `tests/e2e/test_pasted.py`.
+//! The one reader of every command that takes a token. What stands around the token is taken off
+//! and told; the token itself is not touched, because a verifier that mended tokens would accept
+//! what no other does. `-` is standard input and `@FILE` a file, as for claims. Pinned by
+//! `tests/e2e/test_pasted.py`.
 
 use crate::{
     failure::{Outcome, usage},
@@ -18,7 +20,8 @@ pub(crate) struct Pasted {
     pub(crate) around: Vec<String>,
 }
 
-/// Members that hold a token in answers of token endpoints and identity providers, the likeliest first.
+/// Members that hold a token in answers of token endpoints and identity providers, the likeliest
+/// first.
 const MEMBERS: [&str; 11] = [
     "access_token",
     "id_token",
@@ -139,8 +142,8 @@ fn member(answer: &serde_json::Value) -> Option<(String, String)> {
     of(answer).or_else(|| answer.as_object()?.values().find_map(of))
 }
 
-/// Whether blanks break one token apart, as opposed to standing between words: what is there begins as a header does, with `{` in
-/// base64url and a quotation mark or a blank behind it.
+/// Whether blanks break one token apart, as opposed to standing between words: what is there begins
+/// as a header does, with `{` in base64url and a quotation mark or a blank behind it.
 fn is_broken(text: &str) -> bool {
     let in_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (text.starts_with("ey") || text.starts_with("ew"))

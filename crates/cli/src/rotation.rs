@@ -1,11 +1,14 @@
-//! One turn of rotation: look at the JWKS as the world sees it, note what is there, take the steps that are due.
+//! One turn of rotation: look at the JWKS as the world sees it, note what is there, take the steps
+//! that are due.
 //!
-//! Done by the running server every now and then, and once by `countersign keys rotate --once`. The address is the issuer's own, so
-//! that what is seen has come through whatever caches stand in front. A look that fails changes nothing; keys are then known later.
+//! Done by the running server every now and then, and once by `countersign keys rotate --once`. The
+//! address is the issuer's own, so that what is seen has come through whatever caches stand in
+//! front. A look that fails changes nothing; keys are then known later.
 //!
-//! No step is taken by a clock that is known to be wrong: one that is ahead would remove keys whose tokens live, and write times into
-//! the keyring that every other instance has to live with. A process that runs knows how its clock has gone on; one that has just
-//! begun compares it with what the answer says of the time (docs/decisions/0081).
+//! No step is taken by a clock that is known to be wrong: one that is ahead would remove keys whose
+//! tokens live, and write times into the keyring that every other instance has to live with. A
+//! process that runs knows how its clock has gone on; one that has just begun compares it with what
+//! the answer says of the time (docs/decisions/0081).
 
 use crate::{
     authority::Authority,
@@ -25,7 +28,8 @@ use serde_json::value::RawValue;
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 impl Turn {
-    /// Records what nobody at a terminal is told: that keys could not be seen, or are not where verifiers look.
+    /// Records what nobody at a terminal is told: that keys could not be seen, or are not where
+    /// verifiers look.
     pub(crate) fn record(&self, address: &str) {
         if let Some(Err(why)) = &self.look {
             tracing::warn!("the keys cannot be seen at {address}: {why}");
@@ -114,7 +118,8 @@ impl From<TurnError> for Failure {
 pub(crate) struct Turn {
     /// Which keys were seen, or why none could be; `None` where no key waits to be seen.
     pub(crate) look: Option<Result<BTreeSet<String>, String>>,
-    /// Which keys were found in public and when, whether or not one waits to be seen; `None` where nothing could be.
+    /// Which keys were found in public and when, whether or not one waits to be seen; `None` where
+    /// nothing could be.
     pub(crate) found: Option<(BTreeSet<String>, Timestamp)>,
     /// Why the JWKS could not be read, whether or not a key waits to be seen in it.
     pub(crate) unreadable: Option<Unreadable>,
@@ -199,7 +204,8 @@ impl Rotation {
             if self.somebody_waits(&keyring) { Some(self.look(&keyring, public).await?) } else { None };
         let (mut done, mut failed) = (Vec::new(), Ok(()));
         for ring in &self.rings {
-            // One ring that cannot go on holds up no other, and what was done before it failed was done.
+            // One ring that cannot go on holds up no other, and what was done before it failed was
+            // done.
             let outcome = self.keyring.advance(&ring.spec, &ring.rotation, now, &mut done).await;
             failed = failed.and(outcome);
         }
@@ -212,7 +218,8 @@ impl Rotation {
         self.rings.iter().map(|ring| ring.rotation.skew).max().unwrap_or_default()
     }
 
-    /// Keys that sign and are not in the JWKS, with the time from when on verifiers should know them.
+    /// Keys that sign and are not in the JWKS, with the time from when on verifiers should know
+    /// them.
     fn missing(&self, keyring: &Keyring, public: &Public) -> Vec<(RingName, String, Timestamp)> {
         let seen = ours(keyring, &public.keys);
         let missing = self.in_public(keyring).filter_map(|(ring, active)| {
@@ -300,7 +307,8 @@ impl Public {
 #[derive(Debug, Clone, Copy)]
 struct ToldTime {
     date: Timestamp,
-    /// Some caches say when the answer was made, and others when they passed it on: it is as late as that or this much later.
+    /// Some caches say when the answer was made, and others when they passed it on: it is as late
+    /// as that or this much later.
     age: Duration,
     began: Timestamp,
     ended: Timestamp,
@@ -311,8 +319,9 @@ impl ToldTime {
         Some(Self { date: stated.date?, age: stated.age, began, ended })
     }
 
-    /// Why the clock of this machine cannot be right if the other one is, and clocks differ by no more than `skew`. A slow answer
-    /// says nothing of that, nor does what times lose in whole seconds.
+    /// Why the clock of this machine cannot be right if the other one is, and clocks differ by no
+    /// more than `skew`. A slow answer says nothing of that, nor does what times lose in whole
+    /// seconds.
     fn contradicts(self, skew: Duration) -> Option<String> {
         let Self { date, age, began, ended } = self;
         let within = skew.saturating_add(Duration::from_secs(1));
@@ -382,8 +391,8 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
-    /// A keyring in which a key waits to be seen, a public address that shows its keys with these headers when so much time has
-    /// passed since it was asked, and the key that waits.
+    /// A keyring in which a key waits to be seen, a public address that shows its keys with these
+    /// headers when so much time has passed since it was asked, and the key that waits.
     async fn scene(headers: &'static str, slow: Duration) -> (Rotation, Arc<dyn Clock>, String) {
         let clock = Arc::new(ManualClock::at(START));
         let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as _));

@@ -1,6 +1,7 @@
-//! A configuration where none exists: `countersign.toml`, the sealing key, the store with a first key, and a first
-//! client whose secret is shown once. The file is linked into place last, so a crash leaves either no configuration or
-//! a whole one, and of two programs started at the same moment one makes it and the other uses it.
+//! A configuration where none exists: `countersign.toml`, the sealing key, the store with a first
+//! key, and a first client whose secret is shown once. The file is linked into place last, so a
+//! crash leaves either no configuration or a whole one, and of two programs started at the same
+//! moment one makes it and the other uses it.
 
 use crate::{
     authority::Authority,
@@ -79,7 +80,8 @@ impl FirstClient {
     }
 }
 
-/// Makes everything `plan` asks for; `None` when another program was faster and its configuration is there now.
+/// Makes everything `plan` asks for; `None` when another program was faster and its configuration
+/// is there now.
 pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcome<Option<Made>> {
     let issuer =
         IssuerUrl::parse(&plan.issuer, plan.http).map_err(|why| configuration(format!("issuer: {why}")))?;
@@ -91,7 +93,8 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     files::create_folder(folder).map_err(unwritable)?;
     let text = text(plan, &secret, environment);
 
-    // Prove that the configuration works before it is there: open the store with it and make the first key.
+    // Prove that the configuration works before it is there: open the store with it and make the
+    // first key.
     let mut draft = Draft::create(plan.file, 0o600).map_err(unwritable)?;
     draft.write(text.as_bytes()).map_err(unwritable)?;
     let config = config::load_draft(draft.path(), environment, plan.http).await?;
@@ -113,7 +116,8 @@ pub(crate) async fn create(plan: &Plan<'_>, environment: &Environment) -> Outcom
     }
 }
 
-/// In a store whose ring has a key that signs, another one would be published and not sign, which is not what `--key` is for.
+/// In a store whose ring has a key that signs, another one would be published and not sign, which
+/// is not what `--key` is for.
 async fn refuse_to_only_publish(authority: &Authority, ring: &RingName, key: &ImportedKey) -> Outcome {
     let keyring = authority.keyring.read().await?;
     let Some(active) = keyring.ring(ring).and_then(|ring| ring.active()) else { return Ok(()) };
@@ -128,8 +132,9 @@ async fn refuse_to_only_publish(authority: &Authority, ring: &RingName, key: &Im
     Err(refused("ring_has_a_key", why))
 }
 
-/// Refuses to begin anew beside a store of variables alone. Its relative path began in this folder and would begin in that of the file,
-/// so that the keys would be others from now on, and the old ones in nobody's use.
+/// Refuses to begin anew beside a store of variables alone. Its relative path began in this folder
+/// and would begin in that of the file, so that the keys would be others from now on, and the old
+/// ones in nobody's use.
 fn check_not_left_behind(folder: &Path, environment: &Environment) -> Outcome {
     let said = environment.get(STORE_URL);
     let url = said.unwrap_or(STORE);
@@ -158,7 +163,8 @@ fn check_not_left_behind(folder: &Path, environment: &Environment) -> Outcome {
     )))
 }
 
-/// The file. What variables say of the store and the sealing key is written into it, so that it holds without them, too.
+/// The file. What variables say of the store and the sealing key is written into it, so that it
+/// holds without them, too.
 fn text(plan: &Plan<'_>, secret: &ClientSecret, environment: &Environment) -> String {
     let said = |name: &str, default: &str| environment.get(name).unwrap_or(default).to_owned();
     let mut store = said(STORE_URL, STORE);
@@ -213,7 +219,8 @@ jaas = {{ moderator = true, any_room = true, user = ["*"], features = ["*"] }}
     )
 }
 
-/// The raw configuration as TOML, for `config check`. It holds references and hashes, and no secrets.
+/// The raw configuration as TOML, for `config check`. It holds references and hashes, and no
+/// secrets.
 pub(crate) fn shown(raw: &RawConfig) -> Outcome<serde_json::Value> {
     let mut value = serde_json::to_value(raw).map_err(internal)?;
     if let Some(clients) = value.get_mut("clients").and_then(serde_json::Value::as_array_mut) {

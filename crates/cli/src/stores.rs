@@ -1,5 +1,5 @@
-//! From what is typed to a store: a URL as it is, or a reference to one, so that its password stands in no file and on
-//! no command line.
+//! From what is typed to a store: a URL as it is, or a reference to one, so that its password
+//! stands in no file and on no command line.
 
 use crate::{
     config::Config,
@@ -45,7 +45,8 @@ pub(crate) enum FirstKeys {
     Create,
 }
 
-/// The URL that is meant. Relative files of references begin in `folder`; one to AWS is fetched if it was not yet.
+/// The URL that is meant. Relative files of references begin in `folder`; one to AWS is fetched if
+/// it was not yet.
 pub(crate) async fn url(typed: &str, folder: &Path, environment: &Environment) -> Outcome<Zeroizing<String>> {
     if environment.fetched(typed).is_none() {
         remote::fetch([typed.to_owned()], environment).await;

@@ -1,19 +1,20 @@
 //! Which algorithms consumers take: `algorithms.csv`, with a row for each.
 //!
-//! What a library takes is what it said in `tests/interop/test_verifiers.py`, which fails when its row
-//! says otherwise; what a service takes is what its vendor documents. `docs/keys.md` shows the same table.
+//! What a library takes is what it said in `tests/interop/test_verifiers.py`, which fails when its
+//! row says otherwise; what a service takes is what its vendor documents. `docs/keys.md` shows the
+//! same table.
 
 use crate::Consumer;
 
-/// A header, then the rows: title, name in configurations if it has one, what the row is known from,
-/// and for each algorithm `yes` or `no`.
+/// A header, then the rows: title, name in configurations if it has one, what the row is known
+/// from, and for each algorithm `yes` or `no`.
 const TABLE: &str = include_str!("../algorithms.csv");
 
 /// What stands before the algorithms in each line.
 const ABOUT: usize = 3;
 
-/// The titles of consumers that do not take tokens signed with an algorithm: of these alone, or with
-/// `other` among them of all that are known.
+/// The titles of consumers that do not take tokens signed with an algorithm: of these alone, or
+/// with `other` among them of all that are known.
 ///
 /// Nothing is said of an algorithm that is not in the table (those with a shared secret), nor of a
 /// consumer of which nothing is known.

@@ -1,10 +1,10 @@
-//! What is known of the verifiers that read an issuer's public keys: how long each may go on with keys
-//! it has read, and which algorithms it takes.
+//! What is known of the verifiers that read an issuer's public keys: how long each may go on with
+//! keys it has read, and which algorithms it takes.
 //!
-//! Data and nothing else. A time that a vendor documents is that time; where none is documented, the row
-//! says so and has a time that is long enough for everything that was seen. Used by the rotation of keys,
-//! which waits for the slowest consumer of a ring, and by the warning about a ring that not everything
-//! can read.
+//! Data and nothing else. A time that a vendor documents is that time; where none is documented,
+//! the row says so and has a time that is long enough for everything that was seen. Used by the
+//! rotation of keys, which waits for the slowest consumer of a ring, and by the warning about a
+//! ring that not everything can read.
 
 mod algorithms;
 
@@ -55,9 +55,11 @@ const fn assumed(name: &'static str, title: &'static str, key_cache: Duration) -
 
 /// Every consumer that is known.
 pub const CONSUMERS: [Consumer; 15] = [
-    // API Gateway developer guide, "Control access to HTTP APIs with JWT authorizers": public keys may be cached for two hours.
+    // API Gateway developer guide, "Control access to HTTP APIs with JWT authorizers": public keys
+    // may be cached for two hours.
     documented("aws-http-api", "API Gateway HTTP API, JWT authorizer", HOUR.saturating_mul(2), false),
-    // API Gateway developer guide, "JWT authorizer keys" of REST APIs: up to an hour, and again on an unknown kid.
+    // API Gateway developer guide, "JWT authorizer keys" of REST APIs: up to an hour, and again on
+    // an unknown kid.
     documented("aws-rest-api", "API Gateway REST API, JWT authorizer", HOUR, true),
     assumed("aws-alb", "Application Load Balancer, JWT verification", HOUR.saturating_mul(24)),
     assumed("aws-iam", "IAM OIDC provider, AssumeRoleWithWebIdentity", HOUR.saturating_mul(24)),
@@ -66,7 +68,8 @@ pub const CONSUMERS: [Consumer; 15] = [
     assumed("aws-verified-permissions", "Verified Permissions, OIDC source", HOUR.saturating_mul(24)),
     // Envoy API, RemoteJwks.cache_duration: 10 minutes unless set.
     documented("envoy", "Envoy jwt_authn", MINUTE.saturating_mul(10), false),
-    // jitsi-meet, token/util.lib.lua: reads again after max-age, after six hours where none is sent; not on an unknown kid.
+    // jitsi-meet, token/util.lib.lua: reads again after max-age, after six hours where none is
+    // sent; not on an unknown kid.
     documented("jitsi", "Jitsi Prosody, cache_keys_url", HOUR.saturating_mul(6), false),
     // This project, crate `verifier`, RefreshPolicy: 10 minutes unless the answer says otherwise.
     documented("countersign", "Countersign's verifier and gate", MINUTE.saturating_mul(10), true),
@@ -76,8 +79,8 @@ pub const CONSUMERS: [Consumer; 15] = [
     documented("pyjwt", "PyJWT, PyJWKClient", MINUTE.saturating_mul(5), true),
     // aws-jwt-verify: keeps keys until it meets an unknown kid.
     documented("aws-jwt-verify", "aws-jwt-verify", Duration::ZERO, true),
-    // k8s.io/apiserver, plugin/pkg/authenticator/token/oidc: keeps keys for the max-age of the answer, during which a new key is
-    // refused and a revoked one accepted.
+    // k8s.io/apiserver, plugin/pkg/authenticator/token/oidc: keeps keys for the max-age of the
+    // answer, during which a new key is refused and a revoked one accepted.
     documented("kubernetes", "Kubernetes API server, structured authentication", Duration::ZERO, false),
     assumed("other", "any other verifier", HOUR.saturating_mul(24)),
 ];

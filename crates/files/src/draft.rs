@@ -1,9 +1,11 @@
-//! Drafts: a file is written aside and then put into place, so that a reader finds it whole or not at all.
+//! Drafts: a file is written aside and then put into place, so that a reader finds it whole or not
+//! at all.
 //!
-//! A draft has a random name, is made where there was nothing (`O_EXCL`, `O_NOFOLLOW`) and belongs to this user alone, so that
-//! a file or link that somebody else put there beforehand is never written to. It is locked for as long as it is worked on: a
-//! draft that is not locked was left by a process that was killed, and goes when the next one is made, or with [`sweep`].
-//! File and folder are synchronised, so that what was put into place is still there after a power cut.
+//! A draft has a random name, is made where there was nothing (`O_EXCL`, `O_NOFOLLOW`) and belongs
+//! to this user alone, so that a file or link that somebody else put there beforehand is never
+//! written to. It is locked for as long as it is worked on: a draft that is not locked was left by
+//! a process that was killed, and goes when the next one is made, or with [`sweep`]. File and
+//! folder are synchronised, so that what was put into place is still there after a power cut.
 
 use rustix::fs::OFlags;
 use std::{
@@ -59,8 +61,8 @@ impl Draft {
                 Err(why) if why.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
             };
-            // Somebody who sweeps may have been faster, and then the draft is gone or about to go. A file system without locks
-            // has nobody who sweeps.
+            // Somebody who sweeps may have been faster, and then the draft is gone or about to go.
+            // A file system without locks has nobody who sweeps.
             let swept = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
             let draft = Self { file, path, target: target.to_owned() };
             if !swept && draft.file.metadata()?.nlink() > 0 {
@@ -84,12 +86,13 @@ impl Draft {
         self.file.write_all(bytes)
     }
 
-    /// Puts the draft into place where nothing is. Of two processes that do this at the same moment one makes the file, and the
-    /// other finds it complete.
+    /// Puts the draft into place where nothing is. Of two processes that do this at the same moment
+    /// one makes the file, and the other finds it complete.
     ///
     /// # Errors
     ///
-    /// What the system says; [`io::ErrorKind::PermissionDenied`] when what is there is a link, or not this user's.
+    /// What the system says; [`io::ErrorKind::PermissionDenied`] when what is there is a link, or
+    /// not this user's.
     pub fn link(self) -> io::Result<Created> {
         self.file.sync_all()?;
         let created = match fs::hard_link(&self.path, &self.target) {
@@ -112,7 +115,8 @@ impl Draft {
         Ok(created)
     }
 
-    /// Puts the draft into place of whatever is there: a link is replaced, and what it led to stays.
+    /// Puts the draft into place of whatever is there: a link is replaced, and what it led to
+    /// stays.
     ///
     /// # Errors
     ///
@@ -133,7 +137,8 @@ impl Drop for Draft {
     }
 }
 
-/// Removes the drafts of `target` that killed processes of this user have left. What cannot be looked at stays.
+/// Removes the drafts of `target` that killed processes of this user have left. What cannot be
+/// looked at stays.
 pub fn sweep(target: &Path) {
     let Ok(entries) = fs::read_dir(folder(target)) else { return };
     for entry in entries.flatten() {

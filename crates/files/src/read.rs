@@ -1,8 +1,9 @@
-//! Bounded reading: a file, or standard input, is read whole and refused when it is larger than anything meant to be read.
+//! Bounded reading: a file, or standard input, is read whole and refused when it is larger than
+//! anything meant to be read.
 //!
-//! `/dev/zero` named by mistake, or a pipe that never ends, is an error and not the end of all memory. What somebody names on
-//! the command line may be a pipe; what a configuration names must be a file, because a pipe that nobody writes to would hold
-//! up the program forever.
+//! `/dev/zero` named by mistake, or a pipe that never ends, is an error and not the end of all
+//! memory. What somebody names on the command line may be a pipe; what a configuration names must
+//! be a file, because a pipe that nobody writes to would hold up the program forever.
 
 use rustix::fs::OFlags;
 use std::{
@@ -75,7 +76,8 @@ fn not_text(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Opens a file, following links; a folder, a pipe or a device is an error that says so, and never a wait.
+/// Opens a file, following links; a folder, a pipe or a device is an error that says so, and never
+/// a wait.
 pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     // Opening a pipe would otherwise wait for its other end.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();

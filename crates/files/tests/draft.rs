@@ -1,4 +1,5 @@
-//! Drafts beside everything that somebody else may have put there: links, files, folders of others, a umask of any kind.
+//! Drafts beside everything that somebody else may have put there: links, files, folders of others,
+//! a umask of any kind.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

@@ -1,7 +1,8 @@
 //! The claims of a verified token as rules, context and identity headers ask for them.
 //!
-//! Made of `Verified` alone. Which claim a name means is said by `ClaimName` and nowhere else: as it is (`sub`,
-//! `cognito:groups`, `https://a.example/roles`) or by a JSON Pointer (`/realm_access/roles`, RFC 6901), never both.
+//! Made of `Verified` alone. Which claim a name means is said by `ClaimName` and nowhere else: as
+//! it is (`sub`, `cognito:groups`, `https://a.example/roles`) or by a JSON Pointer
+//! (`/realm_access/roles`, RFC 6901), never both.
 
 use countersign_jose::{
     ClaimName, ClaimValue, Verified,
@@ -47,7 +48,8 @@ impl<'a> Claims<'a> {
     }
 
     /// What is handed on where `scope` is to be: the text that the routes were judged by. `None`
-    /// for every other claim, and where a token has no `scp`, so that `scope` is handed on as it is.
+    /// for every other claim, and where a token has no `scp`, so that `scope` is handed on as it
+    /// is.
     pub(crate) fn scope_with_scp(&self, name: &ClaimName) -> Option<String> {
         if name.top_level() != Some("scope") || self.get(&ClaimName::member("scp")).is_none() {
             return None;

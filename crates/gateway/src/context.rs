@@ -1,9 +1,11 @@
-//! Claims chosen by configuration, in the form that the other side takes: `context` of an authorizer's answer.
+//! Claims chosen by configuration, in the form that the other side takes: `context` of an
+//! authorizer's answer.
 //!
-//! REST and WebSocket APIs take strings, numbers and booleans (API Gateway developer guide, "Output from an API Gateway Lambda
-//! authorizer"), HTTP APIs with simple responses also lists and maps of those. What does not fit is given as its JSON text; null
-//! is left out; the key `claims` is reserved. A value that would make the answer too large is left out and logged.
-//! Called by `lambda/reply`.
+//! REST and WebSocket APIs take strings, numbers and booleans (API Gateway developer guide, "Output
+//! from an API Gateway Lambda authorizer"), HTTP APIs with simple responses also lists and maps of
+//! those. What does not fit is given as its JSON text; null is left out; the key `claims` is
+//! reserved. A value that would make the answer too large is left out and logged. Called by
+//! `lambda/reply`.
 
 use crate::claims::Claims;
 use countersign_jose::{ClaimName, json::string};
@@ -100,7 +102,8 @@ impl ContextValue<'_> {
     fn len(&self) -> usize {
         match self {
             Self::AsItIs(raw) => raw.get().len(),
-            // A quote or backslash becomes two characters; a text with controls has them escaped already.
+            // A quote or backslash becomes two characters; a text with controls has them escaped
+            // already.
             Self::Text(text) => text.len() * 2 + 2,
         }
     }

@@ -1,16 +1,19 @@
-//! The one credential of a request: a bearer token from the `Authorization` header, a query parameter, a cookie, or
-//! `Sec-WebSocket-Protocol`, or `x-amzn-oidc-data`; or a token under the scheme `DPoP` from the header alone (RFC 9449 §7.1).
+//! The one credential of a request: a bearer token from the `Authorization` header, a query
+//! parameter, a cookie, or `Sec-WebSocket-Protocol`, or `x-amzn-oidc-data`; or a token under the
+//! scheme `DPoP` from the header alone (RFC 9449 §7.1).
 //!
-//! All sources that are switched on are looked at, and every occurrence in them. The same token twice is one; two different
-//! ones are refused, because the service behind the gate could look at the other (RFC 6750 §2 allows one method only).
-//! Nothing here looks into a token. Called by `gate`; pinned by `tests/credentials.rs`.
+//! All sources that are switched on are looked at, and every occurrence in them. The same token
+//! twice is one; two different ones are refused, because the service behind the gate could look at
+//! the other (RFC 6750 §2 allows one method only). Nothing here looks into a token. Called by
+//! `gate`; pinned by `tests/credentials.rs`.
 
 use crate::facts::RequestFacts;
 
 /// Where a token may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialSources {
-    /// The header `Authorization: Bearer TOKEN`, in any casing, or with the bare token as API Gateway takes it too.
+    /// The header `Authorization: Bearer TOKEN`, in any casing, or with the bare token as API
+    /// Gateway takes it too.
     pub authorization: bool,
     /// A query parameter.
     pub query: Option<String>,
@@ -23,7 +26,8 @@ pub struct CredentialSources {
 }
 
 impl Default for CredentialSources {
-    /// The header, the query parameter `authorization` and the WebSocket marker `bearer`; no cookie and no load balancer.
+    /// The header, the query parameter `authorization` and the WebSocket marker `bearer`; no cookie
+    /// and no load balancer.
     fn default() -> Self {
         Self {
             authorization: true,
@@ -151,7 +155,8 @@ fn dpop(value: &str) -> Option<Candidate<'_>> {
     Some(token.map(|token| Credential { token, scheme: Scheme::Dpop }))
 }
 
-/// `Bearer TOKEN` (RFC 6750 §2.1; the scheme in any casing, RFC 9110 §11.1), or the token by itself.
+/// `Bearer TOKEN` (RFC 6750 §2.1; the scheme in any casing, RFC 9110 §11.1), or the token by
+/// itself.
 fn bearer(value: &str) -> Candidate<'_> {
     let value = value.trim();
     let token = match value.split_once([' ', '\t']) {

@@ -1,6 +1,7 @@
 //! The gate's answer: let in, as whom and by which rule; or not, and why.
 //!
-//! A [`Grant`] can only be made by `gate`, and holds a verified token unless a public rule let the request in.
+//! A [`Grant`] can only be made by `gate`, and holds a verified token unless a public rule let the
+//! request in.
 
 use crate::{
     credential::{CredentialError, Scheme},
@@ -55,7 +56,8 @@ impl Grant {
     }
 
     /// Why it could not be told whose request it is, though its token may be good: the keys of the
-    /// issuer were not to be had. An answer that is remembered for the token must not be made of it.
+    /// issuer were not to be had. An answer that is remembered for the token must not be made of
+    /// it.
     pub fn undetermined(&self) -> Option<&Refusal> {
         self.undetermined.as_ref()
     }

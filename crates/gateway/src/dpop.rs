@@ -1,10 +1,13 @@
-//! DPoP at the gate (RFC 9449 §7): a token that is bound to a key is accepted with a proof of that key for this request, and
-//! with nothing less.
+//! DPoP at the gate (RFC 9449 §7): a token that is bound to a key is accepted with a proof of that
+//! key for this request, and with nothing less.
 //!
-//! Scheme and token belong together: a bound token under `Bearer` is refused, and so is one under `DPoP` that is not bound. The URL
-//! of a proof is compared with the public one: below the configured `public_urls`, else as API Gateway says it, else no proof can
-//! be taken. What a header says of it is the client's, `Host` too: by it a proof for another service would be one for this one. Proofs that were taken are remembered by this process alone, and are so many at most; when
-//! there is no room, no proof is taken. Called by `gate` once a token is verified; pinned by `tests/suite/dpop.rs`.
+//! Scheme and token belong together: a bound token under `Bearer` is refused, and so is one under
+//! `DPoP` that is not bound. The URL of a proof is compared with the public one: below the
+//! configured `public_urls`, else as API Gateway says it, else no proof can be taken. What a header
+//! says of it is the client's, `Host` too: by it a proof for another service would be one for this
+//! one. Proofs that were taken are remembered by this process alone, and are so many at most; when
+//! there is no room, no proof is taken. Called by `gate` once a token is verified; pinned by
+//! `tests/suite/dpop.rs`.
 
 use crate::{
     credential::{Credential, Scheme},
@@ -106,7 +109,8 @@ impl DpopRefusal {
 }
 
 impl Dpop {
-    /// Proofs for URLs that the adapter knows, by clocks that are a minute off at most, with a key of this process for nonces.
+    /// Proofs for URLs that the adapter knows, by clocks that are a minute off at most, with a key
+    /// of this process for nonces.
     ///
     /// # Errors
     ///
@@ -123,7 +127,8 @@ impl Dpop {
         })
     }
 
-    /// Takes over from the gate before it: what that one has taken is not taken again, and its nonces still are.
+    /// Takes over from the gate before it: what that one has taken is not taken again, and its
+    /// nonces still are.
     pub(crate) fn follow(&mut self, before: &Self) {
         before.replays.resize(self.most);
         self.replays = Arc::clone(&before.replays);

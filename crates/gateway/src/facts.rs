@@ -1,7 +1,8 @@
-//! What a decision needs to know about a request, wherever it came from. Adapters fill it in; `gate` judges it.
+//! What a decision needs to know about a request, wherever it came from. Adapters fill it in;
+//! `gate` judges it.
 //!
-//! Nothing in it is believed. Names and values are as they were sent, each occurrence by itself, so that two of a kind can
-//! be seen and refused.
+//! Nothing in it is believed. Names and values are as they were sent, each occurrence by itself, so
+//! that two of a kind can be seen and refused.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,8 @@ pub struct RequestFacts<'a> {
     pub headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// Query parameters, decoded.
     pub query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// The public URL as API Gateway has it, without a query; none where nobody says it whom the client could not deceive.
+    /// The public URL as API Gateway has it, without a query; none where nobody says it whom the
+    /// client could not deceive.
     pub url: Option<Cow<'a, str>>,
     /// Why no DPoP proof can be judged here; none where one can.
     pub no_proofs: Option<&'static str>,
@@ -46,7 +48,8 @@ impl<'a> RequestFacts<'a> {
         self.query.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_ref())
     }
 
-    /// Adds the parameters of a raw query string (`a=b&c=d`). What is not UTF-8 becomes U+FFFD, and so can be no token.
+    /// Adds the parameters of a raw query string (`a=b&c=d`). What is not UTF-8 becomes U+FFFD, and
+    /// so can be no token.
     pub fn add_raw_query(&mut self, query: &'a str) {
         self.query.extend(form_urlencoded::parse(query.as_bytes()));
     }

@@ -1,10 +1,12 @@
-//! The gate: `(request facts, now) → decision`, and nothing else. Adapters on both sides of it know the world.
+//! The gate: `(request facts, now) → decision`, and nothing else. Adapters on both sides of it know
+//! the world.
 //!
-//! In this order: the path must be one that everybody reads alike; the first rule that matches says what is needed; the one
-//! credential is verified, and that it was shown by its holder (`dpop`); the rule is checked. Whatever is not let in by a rule is kept out. Where a public rule matches, a
-//! good token still says who it is, and a bad one says nothing. The credential is verified also where the path is refused:
-//! an answer that is remembered must be that caller's own.
-//! Called by `lambda` and `forward_auth`; pinned by `tests/decisions.rs`.
+//! In this order: the path must be one that everybody reads alike; the first rule that matches says
+//! what is needed; the one credential is verified, and that it was shown by its holder (`dpop`);
+//! the rule is checked. Whatever is not let in by a rule is kept out. Where a public rule matches,
+//! a good token still says who it is, and a bad one says nothing. The credential is verified also
+//! where the path is refused: an answer that is remembered must be that caller's own. Called by
+//! `lambda` and `forward_auth`; pinned by `tests/decisions.rs`.
 
 mod explanation;
 
@@ -106,7 +108,8 @@ impl Gate {
         let deny = |caller, refusal| Decision::Deny(Denial { caller, shown, refusal });
         let target = match (target, &caller) {
             (Ok(target), _) => target,
-            // Whose request it is cannot be told now; any other answer would be remembered for a good token.
+            // Whose request it is cannot be told now; any other answer would be remembered for a
+            // good token.
             (Err(_), Err(why)) if why.kind() == RefusalKind::Unavailable => return deny(None, why.clone()),
             (Err(refusal), _) => return deny(caller.ok(), refusal),
         };

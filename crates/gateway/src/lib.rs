@@ -1,8 +1,10 @@
-//! The gate: who may do this, decided from the facts of a request and the verified claims of its token.
+//! The gate: who may do this, decided from the facts of a request and the verified claims of its
+//! token.
 //!
-//! [`Gate`] is one function, `(RequestFacts, now) → Decision`. [`lambda`] puts the events of API Gateway and AppSync around it,
-//! [`forward_auth`] the requests of nginx, Traefik, Caddy and Envoy, [`settings`] reads all of it from a configuration. The crate
-//! links neither issuer nor keyring nor store: anyone who takes over an authorizer does not even find code that signs.
+//! [`Gate`] is one function, `(RequestFacts, now) → Decision`. [`lambda`] puts the events of API
+//! Gateway and AppSync around it, [`forward_auth`] the requests of nginx, Traefik, Caddy and Envoy,
+//! [`settings`] reads all of it from a configuration. The crate links neither issuer nor keyring
+//! nor store: anyone who takes over an authorizer does not even find code that signs.
 
 mod claims;
 mod context;

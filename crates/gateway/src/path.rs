@@ -1,11 +1,13 @@
-//! The path of a request in the one form that rules are matched against; what two readers could read differently is refused.
+//! The path of a request in the one form that rules are matched against; what two readers could
+//! read differently is refused.
 //!
-//! A gate that reads a path in another way than the service behind it can be walked around. So nothing is guessed: empty
-//! segments, dot segments, path parameters (`;`), backslashes, control characters, and percent-encodings of a slash, a dot, a
-//! percent sign or anything not UTF-8 are refused, and so are segments that Windows shortens (a dot or blank at the end) and
-//! characters that become ASCII ones where text is normalised. What remains is decoded, and a slash at the end does not
-//! count. Letters of the other case are other letters.
-//! RFC 3986 §3.3, §6.2.2. Called by `gate`; pinned by the tests below and by `tests/spoofing.rs`.
+//! A gate that reads a path in another way than the service behind it can be walked around. So
+//! nothing is guessed: empty segments, dot segments, path parameters (`;`), backslashes, control
+//! characters, and percent-encodings of a slash, a dot, a percent sign or anything not UTF-8 are
+//! refused, and so are segments that Windows shortens (a dot or blank at the end) and characters
+//! that become ASCII ones where text is normalised. What remains is decoded, and a slash at the end
+//! does not count. Letters of the other case are other letters. RFC 3986 §3.3, §6.2.2. Called by
+//! `gate`; pinned by the tests below and by `tests/spoofing.rs`.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use std::borrow::Cow;
@@ -49,10 +51,12 @@ pub enum PathError {
     /// A segment that ends in a dot or a blank, which Windows leaves out.
     #[error("a segment of the path ends in a dot or a blank")]
     TrailingDotOrBlank,
-    /// A character that is not ASCII and becomes so under NFKC (UAX #15), such as a full-width letter or an ellipsis.
+    /// A character that is not ASCII and becomes so under NFKC (UAX #15), such as a full-width
+    /// letter or an ellipsis.
     #[error("the path has a character that becomes another one when text is normalised (NFKC)")]
     Compatibility,
-    /// An encoded slash, backslash, dot, semicolon, percent sign or control character, or bytes that are not UTF-8.
+    /// An encoded slash, backslash, dot, semicolon, percent sign or control character, or bytes
+    /// that are not UTF-8.
     #[error("the path has an ambiguous percent-encoding")]
     AmbiguousEncoding,
 }

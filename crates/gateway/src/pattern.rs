@@ -1,7 +1,9 @@
-//! Path patterns of route rules: `/orders/*/items`, `/files/**`, `/users/{id}`, `/{proxy+}`, `$connect`.
+//! Path patterns of route rules: `/orders/*/items`, `/files/**`, `/users/{id}`, `/{proxy+}`,
+//! `$connect`.
 //!
-//! `*` and `{name}` stand for one segment, `**` and `{name+}` (only at the end) for any number of them, none included. The
-//! rest is compared to the letter with the decoded path. Called by `route`; `lambda/policy` turns patterns into resources.
+//! `*` and `{name}` stand for one segment, `**` and `{name+}` (only at the end) for any number of
+//! them, none included. The rest is compared to the letter with the decoded path. Called by
+//! `route`; `lambda/policy` turns patterns into resources.
 
 use crate::path::Target;
 use std::{fmt, str::FromStr};

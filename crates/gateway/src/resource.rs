@@ -1,7 +1,9 @@
-//! Protected resource metadata (RFC 9728): which authorization servers a client of the service has to ask, and for what.
+//! Protected resource metadata (RFC 9728): which authorization servers a client of the service has
+//! to ask, and for what.
 //!
-//! One document, made once from the configuration, at the resource's own name with `/.well-known/oauth-protected-resource` put in
-//! front of its path (§3.1). Challenges name its URL. Served by the program's server and Lambda function; an authorizer cannot.
+//! One document, made once from the configuration, at the resource's own name with
+//! `/.well-known/oauth-protected-resource` put in front of its path (§3.1). Challenges name its
+//! URL. Served by the program's server and Lambda function; an authorizer cannot.
 
 use countersign_jose::Algorithm;
 use http::{HeaderValue, Method, Response, StatusCode, header};

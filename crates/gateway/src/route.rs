@@ -1,4 +1,5 @@
-//! Route rules: which requests need what. The first rule that matches decides; a request that no rule matches is refused.
+//! Route rules: which requests need what. The first rule that matches decides; a request that no
+//! rule matches is refused.
 
 use crate::{claims::Claims, path::Target, pattern::PathPattern};
 use countersign_jose::{ClaimName, ClaimValue};
@@ -24,10 +25,12 @@ pub enum Access {
     Token(Requirement),
 }
 
-/// What a verified token must say beyond what its issuer's policy demands. The default demands nothing.
+/// What a verified token must say beyond what its issuer's policy demands. The default demands
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Requirement {
-    /// It must be of one of these issuers, by their configured names; empty for all that are trusted.
+    /// It must be of one of these issuers, by their configured names; empty for all that are
+    /// trusted.
     pub issuers: Vec<String>,
     /// It must have at least one of these scopes; empty for none.
     pub any_scope: Vec<String>,
@@ -97,7 +100,8 @@ impl Requirement {
             let has = |scope: &&String| scopes.iter().any(|s| s == scope.as_str());
             let has_one = self.any_scope.is_empty() || self.any_scope.iter().any(|scope| has(&scope));
             if !has_one || !self.all_scopes.iter().all(|scope| has(&scope)) {
-                // All that the caller has to ask for, so that it asks once: of alternatives those it has, else each of them.
+                // All that the caller has to ask for, so that it asks once: of alternatives those
+                // it has, else each of them.
                 let any = self.any_scope.iter().filter(|scope| !has_one || has(scope));
                 let mut needed: Vec<String> = any.chain(&self.all_scopes).cloned().collect();
                 let mut seen = std::collections::HashSet::new();

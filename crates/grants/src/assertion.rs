@@ -1,4 +1,5 @@
-//! `private_key_jwt`: a client proves who it is with a JWT that it signs (RFC 7521 §4.2, RFC 7523 §2.2 and §3).
+//! `private_key_jwt`: a client proves who it is with a JWT that it signs (RFC 7521 §4.2, RFC 7523
+//! §2.2 and §3).
 //!
 //! `iss` and `sub` are the client, whose own keys alone may verify it; every `aud` is this issuer
 //! or its token endpoint; `exp` is there and at most an hour away; `jti` is there and is taken
@@ -13,7 +14,8 @@ use countersign_jose::{Algorithm, Timestamp, Verified};
 use countersign_verifier::{Fault, KeySource, TrustError, TrustedIssuer, Verifier, VerifyError};
 use std::{collections::BTreeSet, time::Duration};
 
-/// The longest time an assertion may have left. Authlib makes them for an hour unless told otherwise.
+/// The longest time an assertion may have left. Authlib makes them for an hour unless told
+/// otherwise.
 pub(crate) const LONGEST: Duration = Duration::from_secs(3600);
 /// How far the clocks of client and issuer may differ.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(10);
@@ -72,8 +74,8 @@ impl Assertions {
         self.verifier.issuers().flat_map(|client| client.algorithms().iter().copied()).collect()
     }
 
-    /// The client that signed an assertion, unless it was taken before. `client_id` is what the request says beside it
-    /// (RFC 7521 §4.2).
+    /// The client that signed an assertion, unless it was taken before. `client_id` is what the
+    /// request says beside it (RFC 7521 §4.2).
     pub(crate) async fn accept(
         &self,
         assertion: &str,
@@ -98,7 +100,8 @@ impl Assertions {
             return Err(AssertionError::TooLong);
         }
         let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty()).ok_or(AssertionError::NoJti)?;
-        // It stays taken whatever becomes of the request: it says who asks, and the client makes another for each.
+        // It stays taken whatever becomes of the request: it says who asks, and the client makes
+        // another for each.
         seen.once(Kind::OfClient, accepted.issuer(), jti, ends.plus(LEEWAY)).await?;
         Ok((accepted.issuer().to_owned(), shown(verified)))
     }

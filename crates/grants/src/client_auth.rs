@@ -1,6 +1,7 @@
-//! Who asks: exactly one of HTTP Basic, `client_id` and `client_secret` in the body, an assertion that the client signed
-//! (RFC 6749 §2.3, RFC 7521 §4.2), or a token by which its platform says that it is this client (`workload`). Two at once
-//! are a malformed request, even if they agree. A public client shows its `client_id` and nothing else.
+//! Who asks: exactly one of HTTP Basic, `client_id` and `client_secret` in the body, an assertion
+//! that the client signed (RFC 6749 §2.3, RFC 7521 §4.2), or a token by which its platform says
+//! that it is this client (`workload`). Two at once are a malformed request, even if they agree. A
+//! public client shows its `client_id` and nothing else.
 
 use crate::{assertion::AssertionError, error::TokenError, form::Form, seen::Seen, settings::Grants};
 use axum::http::HeaderMap;
@@ -78,8 +79,8 @@ struct Shown<'a> {
     client_id: Option<&'a str>,
 }
 
-/// The client that an assertion proves: by a token of its platform, or by one that it signed. Which of the two it is
-/// follows from the issuer; no platform's issuer is the name of a client.
+/// The client that an assertion proves: by a token of its platform, or by one that it signed. Which
+/// of the two it is follows from the issuer; no platform's issuer is the name of a client.
 async fn by_assertion(
     shown: Shown<'_>,
     grants: &Grants,

@@ -1,4 +1,5 @@
-//! `client_credentials` (RFC 6749 §4.4): a client asks for itself. The token is about the client: `sub` is its id.
+//! `client_credentials` (RFC 6749 §4.4): a client asks for itself. The token is about the client:
+//! `sub` is its id.
 
 use crate::{
     error::TokenError,

@@ -1,9 +1,11 @@
-//! DPoP at `POST /token` (RFC 9449 §5 and §8): a proof in the request binds what is minted to the key that signed it.
+//! DPoP at `POST /token` (RFC 9449 §5 and §8): a proof in the request binds what is minted to the
+//! key that signed it.
 //!
-//! The URL of a proof is the token endpoint's public one, issuer and path, wherever the request arrived. A proof is taken once,
-//! whichever server it comes to: its name is in the store before anything is minted, and not before everything else about the
-//! request was found to be right: who has no token to show writes nothing. A nonce has a tag under the sealing key,
-//! so that all servers of one store take each other's. Pinned by `tests/e2e/test_dpop.py`.
+//! The URL of a proof is the token endpoint's public one, issuer and path, wherever the request
+//! arrived. A proof is taken once, whichever server it comes to: its name is in the store before
+//! anything is minted, and not before everything else about the request was found to be right: who
+//! has no token to show writes nothing. A nonce has a tag under the sealing key, so that all
+//! servers of one store take each other's. Pinned by `tests/e2e/test_dpop.py`.
 
 use crate::seen::{Kind, Seen, SeenError};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -106,7 +108,8 @@ pub(crate) async fn take(proof: Option<&Proven>, seen: &Seen) -> Result<(), Dpop
     Ok(())
 }
 
-/// Refuses a proof that was taken before, and takes it not yet: for what is used up elsewhere while it is judged.
+/// Refuses a proof that was taken before, and takes it not yet: for what is used up elsewhere while
+/// it is judged.
 pub(crate) async fn check_unused(proof: Option<&Proven>, seen: &Seen) -> Result<(), DpopError> {
     let Some(proof) = proof else { return Ok(()) };
     Ok(seen.check(Kind::Proof, proof.jkt(), proof.jti()).await?)

@@ -1,10 +1,12 @@
-//! `POST /token`, `/revoke` and `/introspect`: order, audit, rates and the response; and the list of what is revoked.
+//! `POST /token`, `/revoke` and `/introspect`: order, audit, rates and the response; and the list
+//! of what is revoked.
 //!
-//! Order of the first: method, kind and size of the body, parameters, who is asking, per-client rate, the DPoP proof, the
-//! grant, what is used up by it (`spend`), policy, signature. As at `POST /sign`, a caller that does not prove who it is has its address
-//! charged, and there is one audit record for every request, whatever became of it: from its body on a request runs to its end in
-//! a task of its own (`to_the_end`), so that one that is given up has not used anything up for nothing. Pinned by
-//! tests/hung_up.rs.
+//! Order of the first: method, kind and size of the body, parameters, who is asking, per-client
+//! rate, the DPoP proof, the grant, what is used up by it (`spend`), policy, signature. As at
+//! `POST /sign`, a caller that does not prove who it is has its address charged, and there is one
+//! audit record for every request, whatever became of it: from its body on a request runs to its
+//! end in a task of its own (`to_the_end`), so that one that is given up has not used anything up
+//! for nothing. Pinned by tests/hung_up.rs.
 
 use crate::{
     client_auth, client_credentials,
@@ -152,7 +154,8 @@ impl TokenRoute {
         found.map(|(_, place)| place)
     }
 
-    /// Answers one request from `peer`. Given up while the body comes in, it leaves nothing behind; later, it runs to its end.
+    /// Answers one request from `peer`. Given up while the body comes in, it leaves nothing behind;
+    /// later, it runs to its end.
     pub async fn answer(self: &Arc<Self>, request: Request<Body>, peer: Peer) -> Response {
         let ids = match Ids::random() {
             Ok(ids) => ids,
@@ -208,7 +211,8 @@ impl TokenRoute {
                 }
             }
         };
-        // A nonce for the next proof goes with each answer to one, and where one was missing (RFC 9449 §8.2).
+        // A nonce for the next proof goes with each answer to one, and where one was missing (RFC
+        // 9449 §8.2).
         let proves = place == Place::Token && Proofs::is_shown(&parts.headers)
             || matches!(outcome, Err(TokenError::Dpop(_)));
         let mut response = match outcome {
@@ -224,9 +228,11 @@ impl TokenRoute {
         response
     }
 
-    /// Records a refusal, charges the address of a caller that is nobody, and gives back what is answered.
+    /// Records a refusal, charges the address of a caller that is nobody, and gives back what is
+    /// answered.
     fn refuse(&self, why: TokenError, peer: Peer, request_id: &str, progress: &Progress) -> TokenError {
-        // The name of a public client is no proof: what is refused to it is recorded as a stranger's.
+        // The name of a public client is no proof: what is refused to it is recorded as a
+        // stranger's.
         let client = progress.client.as_ref().filter(|_| !progress.is_public);
         let client = client.map(|client| client.id.as_str());
         let why = match client {
@@ -323,7 +329,8 @@ impl TokenRoute {
         let own = own.filter(|own| own.has(grant)).ok_or(TokenError::UnauthorizedClient)?;
         let audience = target::audience(&form)?;
         let upload = upload::asked(&form, grant)?;
-        // Before the grant, and taken after it: a caller that shows nothing worth a token writes nothing.
+        // Before the grant, and taken after it: a caller that shows nothing worth a token writes
+        // nothing.
         let proof = self.proofs.check(&asked.parts.headers, own.dpop_bound, now)?;
         let jkt = proof.as_ref().map(Proven::jkt);
         // What the mint takes where nothing is asked for.
@@ -369,7 +376,8 @@ impl TokenRoute {
                 return Err(HttpError::Mint(why).into());
             }
         };
-        // After the mint: what could not be minted turns no token, so that the client can try as long as it takes.
+        // After the mint: what could not be minted turns no token, so that the client can try as
+        // long as it takes.
         let refresh = match self.refreshed(refresh, now).await {
             Ok(refresh) => refresh,
             Err(why) => {
@@ -388,7 +396,8 @@ impl TokenRoute {
         Ok(Answer { minted, kind, scope, issued_token_type, refresh })
     }
 
-    /// Of a family that a replay has ended, the access tokens are revoked too. Where that fails they expire by themselves.
+    /// Of a family that a replay has ended, the access tokens are revoked too. Where that fails
+    /// they expire by themselves.
     async fn end_replayed(
         &self,
         outcome: Result<Asked, TokenError>,
@@ -438,8 +447,8 @@ impl Refreshed {
         })
     }
 
-    /// The names of a request and its token. The family's name is in front of the `jti` of its access tokens, so that
-    /// they can be revoked together.
+    /// The names of a request and its token. The family's name is in front of the `jti` of its
+    /// access tokens, so that they can be revoked together.
     fn ids<'i>(&self, ids: &'i Ids) -> Cow<'i, Ids> {
         let family = match self {
             Self::No => return Cow::Borrowed(ids),

@@ -1,8 +1,9 @@
-//! What goes wrong at `POST /token`, as the caller sees it: the codes and statuses of RFC 6749 §5.2 and RFC 8707 §2.
+//! What goes wrong at `POST /token`, as the caller sees it: the codes and statuses of RFC 6749 §5.2
+//! and RFC 8707 §2.
 //!
 //! One exhaustive match. What a caller that has not proved who it is may learn is only that; the
-//! reason is in the audit. So is what was wrong with a store, a key source or the network, which no caller is told: it names
-//! places and settings of the inside, and anybody may be a public client.
+//! reason is in the audit. So is what was wrong with a store, a key source or the network, which no
+//! caller is told: it names places and settings of the inside, and anybody may be a public client.
 
 use crate::{
     assertion::AssertionError,
@@ -161,7 +162,8 @@ impl TokenError {
         }
     }
 
-    /// The names that [`TokenError::code`] gives beside those of the mint: they are counted from the start.
+    /// The names that [`TokenError::code`] gives beside those of the mint: they are counted from
+    /// the start.
     pub(crate) const CODES: [&str; 36] = [
         "assertion_replayed",
         "client_keys_unavailable",

@@ -1,8 +1,10 @@
-//! `POST /introspect` (RFC 7662): a resource server asks what a token is worth, and gets JSON or a signed JWT (RFC 9701).
+//! `POST /introspect` (RFC 7662): a resource server asks what a token is worth, and gets JSON or a
+//! signed JWT (RFC 9701).
 //!
-//! Only a client whose entry says for which audiences it may ask is told anything; of a token for others it hears what it
-//! hears of one that is expired, revoked or made up: `{"active":false}`. Refresh tokens are nothing to a resource server,
-//! so they are not active here. Revocations count at once: nothing is remembered between two requests.
+//! Only a client whose entry says for which audiences it may ask is told anything; of a token for
+//! others it hears what it hears of one that is expired, revoked or made up: `{"active":false}`.
+//! Refresh tokens are nothing to a resource server, so they are not active here. Revocations count
+//! at once: nothing is remembered between two requests.
 
 use crate::{error::TokenError, form::Form, revocation::Revocations};
 use axum::http::{HeaderMap, header};
@@ -72,7 +74,8 @@ fn is_for(token: &Verified, audiences: &Names) -> bool {
     token.registered().aud.iter().any(|audience| audiences.allows(audience))
 }
 
-/// What is in the token, as it is there: all of it, for who asks could read as much in the token (RFC 7662 §2.2).
+/// What is in the token, as it is there: all of it, for who asks could read as much in the token
+/// (RFC 7662 §2.2).
 fn told(token: &Verified) -> Option<String> {
     let claims = Object::parse(token.payload(), MAX_CLAIMS_DEPTH).ok()?;
     let kind =

@@ -1,13 +1,14 @@
-//! `POST /token`: who asks, by which grant, for what; the token itself is the issuer's to mint. And what becomes of
-//! tokens afterwards: `POST /revoke`, `POST /introspect` and the list of what is revoked.
+//! `POST /token`: who asks, by which grant, for what; the token itself is the issuer's to mint. And
+//! what becomes of tokens afterwards: `POST /revoke`, `POST /introspect` and the list of what is
+//! revoked.
 //!
 //! A request is walked in one direction: bytes → parameters (`form`) → authenticated client
-//! (`client_auth`, `assertion`, `workload`) → the key it proves to hold (`dpop`) → what the grant asks for
-//! (`client_credentials`; `jwt_bearer` and
-//! `token_exchange` by the rules of `exchange`; `refresh`) → the issuer's admission and mint, the same as for
-//! `POST /sign` → response (`endpoint`). No client has a grant unless its entry says so, and where
-//! none has, there is no such route. Specifications: RFC 6749 §2.3, §3.2, §4.4 and §5; RFC 7521 §4
-//! and RFC 7523; RFC 7009; RFC 7662; RFC 8693; RFC 8707 §2; RFC 9068; RFC 9449; RFC 9701.
+//! (`client_auth`, `assertion`, `workload`) → the key it proves to hold (`dpop`) → what the grant
+//! asks for (`client_credentials`; `jwt_bearer` and `token_exchange` by the rules of `exchange`;
+//! `refresh`) → the issuer's admission and mint, the same as for `POST /sign` → response
+//! (`endpoint`). No client has a grant unless its entry says so, and where none has, there is no
+//! such route. Specifications: RFC 6749 §2.3, §3.2, §4.4 and §5; RFC 7521 §4 and RFC 7523; RFC
+//! 7009; RFC 7662; RFC 8693; RFC 8707 §2; RFC 9068; RFC 9449; RFC 9701.
 
 mod assertion;
 mod client_auth;

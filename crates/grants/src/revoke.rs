@@ -1,9 +1,10 @@
 //! `POST /revoke` (RFC 7009): a client takes back what it was given.
 //!
-//! A refresh token, an old one too, ends its family and revokes the access tokens of it; an access token is revoked by its
-//! `jti`. What is not known, has expired or was never a token is revoked already (§2.2). What belongs to another client is
-//! refused (§2.1), and so is a token that stays good (§2.2.1): one of `POST /sign`, which has no client and is revoked on the
-//! command line, or one of a kind whose readers ask nobody. Hints are not needed, so they are not looked at.
+//! A refresh token, an old one too, ends its family and revokes the access tokens of it; an access
+//! token is revoked by its `jti`. What is not known, has expired or was never a token is revoked
+//! already (§2.2). What belongs to another client is refused (§2.1), and so is a token that stays
+//! good (§2.2.1): one of `POST /sign`, which has no client and is revoked on the command line, or
+//! one of a kind whose readers ask nobody. Hints are not needed, so they are not looked at.
 
 use crate::{
     error::TokenError,

@@ -1,9 +1,10 @@
-//! What may be used once: the names of assertions that were taken, in the store that all servers share.
+//! What may be used once: the names of assertions that were taken, in the store that all servers
+//! share.
 //!
-//! A name is written on the condition that it is not there, before what it names is worth anything, and
-//! stays until nobody could take it any more. A request that takes several and is refused half-way gives
-//! back those it has taken, so that no refusal uses up what another try would need. Pinned by
-//! `tests/e2e/stores.py`, on every engine, and by `tests/e2e/test_spent.py`.
+//! A name is written on the condition that it is not there, before what it names is worth anything,
+//! and stays until nobody could take it any more. A request that takes several and is refused
+//! half-way gives back those it has taken, so that no refusal uses up what another try would need.
+//! Pinned by `tests/e2e/stores.py`, on every engine, and by `tests/e2e/test_spent.py`.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use countersign_jose::{Timestamp, base64url};
@@ -75,7 +76,8 @@ impl Seen {
         }
     }
 
-    /// Gives names back that were taken for nothing. Where that fails they stay taken, which is safe.
+    /// Gives names back that were taken for nothing. Where that fails they stay taken, which is
+    /// safe.
     pub(crate) async fn give_back(&self, names: Vec<Taken>) {
         for Taken { key, version } in names {
             if let Err(why) = self.store.delete(&key, &version).await {

@@ -39,15 +39,15 @@ pub enum ClientKind {
 }
 
 impl ClientGrants {
-    /// Whether it has this grant. What a public client gets is never its own: `client_credentials` would be worth a token
-    /// to anybody.
+    /// Whether it has this grant. What a public client gets is never its own: `client_credentials`
+    /// would be worth a token to anybody.
     pub(crate) fn has(&self, grant: GrantType) -> bool {
         let is_own = grant == GrantType::ClientCredentials;
         self.grants.contains(&grant) && !(is_own && self.kind == ClientKind::Public)
     }
 
-    /// Whether its refresh tokens are bound to the key of its DPoP proofs: those of a client that proves who it is are bound
-    /// to the client (RFC 9449 §5).
+    /// Whether its refresh tokens are bound to the key of its DPoP proofs: those of a client that
+    /// proves who it is are bound to the client (RFC 9449 §5).
     pub(crate) fn binds_refresh_tokens(&self) -> bool {
         self.is_public()
     }
@@ -74,9 +74,10 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// The grants of these clients, by id; `None` where no client has one. `assertions` are those that they sign to
-    /// authenticate, `workloads` the tokens of their platforms that do the same, `rules` say what they may exchange,
-    /// `refresh` how long they may go on with that, `dpop` how their proofs are judged.
+    /// The grants of these clients, by id; `None` where no client has one. `assertions` are those
+    /// that they sign to authenticate, `workloads` the tokens of their platforms that do the same,
+    /// `rules` say what they may exchange, `refresh` how long they may go on with that, `dpop` how
+    /// their proofs are judged.
     pub fn new(
         clients: BTreeMap<String, ClientGrants>,
         assertions: Option<Assertions>,

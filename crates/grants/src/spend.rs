@@ -1,9 +1,10 @@
 //! What a request uses up: its DPoP proof, and the tokens that are taken once.
 //!
-//! All of it is taken when nothing else can refuse the request any more, and before anything is minted. The proof is first: one
-//! that was used before uses nothing else up. Of a subject token and its actor's, neither is used up by the other's fault, and a
-//! mint that fails uses up neither: what was taken is given back. A request that is given up meanwhile runs to its end (`to_the_end`).
-//! Pinned by `tests/e2e/test_spent.py`.
+//! All of it is taken when nothing else can refuse the request any more, and before anything is
+//! minted. The proof is first: one that was used before uses nothing else up. Of a subject token
+//! and its actor's, neither is used up by the other's fault, and a mint that fails uses up neither:
+//! what was taken is given back. A request that is given up meanwhile runs to its end
+//! (`to_the_end`). Pinned by `tests/e2e/test_spent.py`.
 
 use crate::{
     dpop,

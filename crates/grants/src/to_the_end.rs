@@ -1,14 +1,17 @@
 //! `ToTheEnd`: a request that has begun runs to its end, whether or not its sender still waits.
 //!
-//! A sender hangs up, or the server gives the request up (`limits.request_time`), at any await: also between the write that uses
-//! up a code, an assertion or a proof and the token that it was used up for. So the request is a task of its own, and takes a
-//! place before its task starts: the number of tasks is bounded whichever side hangs up, and a sender that does so while it waits
-//! for a place leaves nothing behind. The same mechanism as `Uninterrupted` in the store, one level up (decision 0036).
+//! A sender hangs up, or the server gives the request up (`limits.request_time`), at any await:
+//! also between the write that uses up a code, an assertion or a proof and the token that it was
+//! used up for. So the request is a task of its own, and takes a place before its task starts: the
+//! number of tasks is bounded whichever side hangs up, and a sender that does so while it waits for
+//! a place leaves nothing behind. The same mechanism as `Uninterrupted` in the store, one level up
+//! (decision 0036).
 
 use std::{panic::resume_unwind, sync::Arc};
 use tokio::sync::Semaphore;
 
-/// Requests at the same time: as many as there may be connections by default. Those that nobody waits for count too.
+/// Requests at the same time: as many as there may be connections by default. Those that nobody
+/// waits for count too.
 const PLACES: usize = 1024;
 
 /// Runs requests to their end.

@@ -1,9 +1,9 @@
-//! `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693) for subject tokens that are JWTs, of other issuers or our own,
-//! and opaque tokens or authorization codes of providers.
+//! `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693) for subject tokens that are JWTs,
+//! of other issuers or our own, and opaque tokens or authorization codes of providers.
 //!
-//! What is minted is about the subject, for the client. With an `actor_token` it names who acts for the subject; without,
-//! the rule must say by name that a client may have that. The scope of the subject token, where it has one, and of the
-//! actor bound what may be asked for.
+//! What is minted is about the subject, for the client. With an `actor_token` it names who acts for
+//! the subject; without, the rule must say by name that a client may have that. The scope of the
+//! subject token, where it has one, and of the actor bound what may be asked for.
 
 use crate::{
     dpop,
@@ -21,8 +21,9 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 /// An authorization code. It is not a token, so the type is one of our own.
 const CODE: &str = "urn:countersign:params:oauth:token-type:authorization_code";
 
-/// What may be asked for (`requested_token_type`): an access token, or what is given in its place by rules that say so. A rule is
-/// asked only for what it gives, so that nobody gets one kind for the other.
+/// What may be asked for (`requested_token_type`): an access token, or what is given in its place
+/// by rules that say so. A rule is asked only for what it gives, so that nobody gets one kind for
+/// the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestedType {
     /// An access token.
@@ -93,7 +94,8 @@ pub(crate) async fn ask(request: &Request<'_>) -> Result<Asked, TokenError> {
     // What is malformed spends no token.
     let scope = request.scope()?;
     if matches!(kind, PresentedKind::Code { .. }) {
-        // The provider takes it once, while it is judged: a proof that was used before is refused first.
+        // The provider takes it once, while it is judged: a proof that was used before is refused
+        // first.
         dpop::check_unused(request.proof, request.seen).await?;
     }
     let subject = Presented { token: subject_token, kind, issuer: form.get("subject_issuer") };

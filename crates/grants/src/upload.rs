@@ -1,8 +1,10 @@
-//! Tokens for uploads at `POST /token`: what is asked for, and which destinations a rule of exchange gives.
+//! Tokens for uploads at `POST /token`: what is asked for, and which destinations a rule of
+//! exchange gives.
 //!
-//! `requested_token_type` says that one is wanted, and the parameter `upload` what is to be uploaded, as the same JSON
-//! object that `POST /uploads` has. Client credentials give one to a client for itself, and token exchange one for whom
-//! the subject token is about, by rules that name destinations. The client's policy has its say as at every mint.
+//! `requested_token_type` says that one is wanted, and the parameter `upload` what is to be
+//! uploaded, as the same JSON object that `POST /uploads` has. Client credentials give one to a
+//! client for itself, and token exchange one for whom the subject token is about, by rules that
+//! name destinations. The client's policy has its say as at every mint.
 
 use crate::{error::TokenError, exchange::ExchangeError, form::Form};
 use countersign_issuer::{GrantType, UploadRequest, http::HttpError};
@@ -38,7 +40,8 @@ pub struct UploadTerms {
 }
 
 impl UploadTerms {
-    /// The destination that is asked for, if it is one of the rule; the only one where none is asked for.
+    /// The destination that is asked for, if it is one of the rule; the only one where none is
+    /// asked for.
     pub(crate) fn destination(&self, asked: Option<&str>) -> Result<&str, ExchangeError> {
         let found = match (asked, self.to.as_slice()) {
             (Some(asked), all) => all.iter().find(|name| *name == asked),

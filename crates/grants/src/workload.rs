@@ -1,12 +1,15 @@
-//! Workload identity: a client proves who it is with a token that its platform made for this issuer, and has no secret
-//! (RFC 7521 §4.2 and RFC 7523 §2.2 with an `iss` that is not the client).
+//! Workload identity: a client proves who it is with a token that its platform made for this
+//! issuer, and has no secret (RFC 7521 §4.2 and RFC 7523 §2.2 with an `iss` that is not the
+//! client).
 //!
-//! An entry of a client trusts one issuer for this purpose alone and says which claims make a token this client's; what
-//! would take the tokens of strangers is refused by the configuration. The request names the client, so a token never
-//! chooses one. Every `aud` is this issuer or its token endpoint: nobody else may hold such a token. `exp` is at most an
-//! hour away, and a token with a `jti` is taken once, whether as this or as an assertion that is exchanged, except where
-//! a platform hands out the same one again and again (Kubernetes). `typ` is that of a JWT or an access token, unless the
-//! entry names one: an ID-JAG is about a user. Pinned by `tests/e2e/test_workload.py`.
+//! An entry of a client trusts one issuer for this purpose alone and says which claims make a token
+//! this client's; what would take the tokens of strangers is refused by the configuration. The
+//! request names the client, so a token never chooses one. Every `aud` is this issuer or its token
+//! endpoint: nobody else may hold such a token. `exp` is at most an hour away, and a token with a
+//! `jti` is taken once, whether as this or as an assertion that is exchanged, except where a
+//! platform hands out the same one again and again (Kubernetes). `typ` is that of a JWT or an
+//! access token, unless the entry names one: an ID-JAG is about a user. Pinned by
+//! `tests/e2e/test_workload.py`.
 
 use crate::{
     assertion::{AssertionError, LEEWAY, LONGEST, shown},
@@ -51,8 +54,8 @@ pub enum WorkloadSubject {
     Matched,
     /// The client that it was given to: `sub` is `client_id` (RFC 9068 §2.2).
     Client,
-    /// Whom the issuer's claims say, and not a user who has logged in: no claim of an ID token is there (OpenID Connect
-    /// Core §2 and §3.3.2.11).
+    /// Whom the issuer's claims say, and not a user who has logged in: no claim of an ID token is
+    /// there (OpenID Connect Core §2 and §3.3.2.11).
     NoUser,
 }
 
@@ -126,8 +129,8 @@ impl Workloads {
         issuers.flat_map(|issuer| issuer.algorithms().iter().copied()).collect()
     }
 
-    /// Whether a token proves to come from this client, by the first of its entries that accepts it. Where no entry
-    /// knows the issuer, the answer is [`VerifyError::UnknownIssuer`].
+    /// Whether a token proves to come from this client, by the first of its entries that accepts
+    /// it. Where no entry knows the issuer, the answer is [`VerifyError::UnknownIssuer`].
     pub(crate) async fn accept(
         &self,
         client: &str,
@@ -183,8 +186,8 @@ impl Workloads {
     }
 }
 
-/// Whether a token is about whom the entry says, and can be used by anybody who holds it: one that is bound to a key says
-/// nothing without it.
+/// Whether a token is about whom the entry says, and can be used by anybody who holds it: one that
+/// is bound to a key says nothing without it.
 fn check_subject(token: &Verified, about: WorkloadSubject) -> Result<(), AssertionError> {
     let claims = Object::parse(token.payload(), MAX_CLAIMS_DEPTH).map_err(|_| AssertionError::Subject)?;
     let has = |name: &str| claims.get(name).is_some();

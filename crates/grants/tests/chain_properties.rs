@@ -1,6 +1,7 @@
-//! What holds along chains of exchange, delegation and refresh, whatever the rules are and whatever is shown and asked: the
-//! subject stays, scopes only shrink, no exchange outlives what was shown for it, actors only add up and never beyond
-//! the rule's depth, and nobody has a token without an actor where the rule does not say so.
+//! What holds along chains of exchange, delegation and refresh, whatever the rules are and whatever
+//! is shown and asked: the subject stays, scopes only shrink, no exchange outlives what was shown
+//! for it, actors only add up and never beyond the rule's depth, and nobody has a token without an
+//! actor where the rule does not say so.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -79,7 +80,8 @@ fn rules(said: &Said) -> Vec<ExchangeRule> {
     [login, acting(1, rule(1, "own", own)), bots].map(|settings| ExchangeRule::new(settings).unwrap()).into()
 }
 
-/// One hop: with an actor that has this long left and these scopes, or without; and what is asked for.
+/// One hop: with an actor that has this long left and these scopes, or without; and what is asked
+/// for.
 #[derive(Debug, Clone)]
 struct Hop {
     refresh: bool,

@@ -1,7 +1,7 @@
 //! What holds of every exchange by a rule, whatever is shown and asked: a token is about the
-//! provider's subject, lives no longer than what was shown for it, its scope is within the rule and the
-//! client's entry, and so are its claims. Nothing else of what was shown is taken over. The scope of what
-//! is minted for a token of our own is within that of the token, by every grant.
+//! provider's subject, lives no longer than what was shown for it, its scope is within the rule and
+//! the client's entry, and so are its claims. Nothing else of what was shown is taken over. The
+//! scope of what is minted for a token of our own is within that of the token, by every grant.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -169,7 +169,8 @@ proptest! {
         let (status, answer) = send(&route.unwrap(), &format!("mine:{}", SECRET.expose()), body);
         if status != StatusCode::OK {
             let error = answer.get("error").and_then(Value::as_str).unwrap();
-            // A rule or client may leave less time than a token is backdated by: that is malformed for the mint.
+            // A rule or client may leave less time than a token is backdated by: that is malformed
+            // for the mint.
             let known = ["invalid_grant", "invalid_scope", "invalid_request", "invalid_target", "unauthorized_client"].contains(&error);
             prop_assert!(known && status == StatusCode::BAD_REQUEST, "{}", answer);
             return Ok(());

@@ -1,5 +1,6 @@
-//! `exchange --explain` and `POST /token` on every row of a table: rules of each kind, who holds the token's key, and what is
-//! asked for. What one says would be minted the other mints, and what one refuses the other refuses for the same reason.
+//! `exchange --explain` and `POST /token` on every row of a table: rules of each kind, who holds
+//! the token's key, and what is asked for. What one says would be minted the other mints, and what
+//! one refuses the other refuses for the same reason.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -250,7 +251,8 @@ fn explain(world: &[Change], row: &Row, token: &str, actor: Option<&str>) -> Res
     runtime.block_on(grants.explain(&asking, &issuer, &revocations, NOW))
 }
 
-/// The claims without the token's name, which is another each time: `jti`, or the user's where a meeting's token names nobody.
+/// The claims without the token's name, which is another each time: `jti`, or the user's where a
+/// meeting's token names nobody.
 fn claims(text: &[u8]) -> Map<String, Value> {
     let mut claims: Map<String, Value> = serde_json::from_slice(text).unwrap();
     claims.remove("jti");

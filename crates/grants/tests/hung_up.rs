@@ -1,5 +1,5 @@
-//! A sender that hangs up, at whatever point the request waits for the store: what was begun is done to the end, recorded
-//! once, and nothing is used up for nothing.
+//! A sender that hangs up, at whatever point the request waits for the store: what was begun is
+//! done to the end, recorded once, and nothing is used up for nothing.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -114,7 +114,8 @@ fn form() -> String {
     format!("grant_type={}&assertion={assertion}", GrantType::JwtBearer.name())
 }
 
-/// Whether the request got as far as the operation that waits. All others of one thread have run when this returns.
+/// Whether the request got as far as the operation that waits. All others of one thread have run
+/// when this returns.
 async fn hangs_up(held: Held) -> bool {
     let records = Records::default();
     let _guard = tracing::subscriber::set_default(records.clone());

@@ -1,6 +1,6 @@
-//! What holds of every exchange for a meeting, whatever is shown and asked: the room is one of the rule's or of the token's,
-//! and never every room or a pattern; the user is whom the token is about; nobody becomes moderator or has a feature of
-//! whom the rule does not say so.
+//! What holds of every exchange for a meeting, whatever is shown and asked: the room is one of the
+//! rule's or of the token's, and never every room or a pattern; the user is whom the token is
+//! about; nobody becomes moderator or has a feature of whom the rule does not say so.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

@@ -1,4 +1,5 @@
-//! Refusals that arise on the way to the mint, and answers that are signed without it: each is recorded once, with its code.
+//! Refusals that arise on the way to the mint, and answers that are signed without it: each is
+//! recorded once, with its code.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

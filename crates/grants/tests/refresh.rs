@@ -1,4 +1,5 @@
-//! Families of refresh tokens, on the two engines that need no server. The others run the same suite in the crate `store`.
+//! Families of refresh tokens, on the two engines that need no server. The others run the same
+//! suite in the crate `store`.
 
 use countersign_grants::refresh::conformance;
 use countersign_store::{Clock, MemoryStore, SqliteConfig, SqliteStore, Store};

@@ -1,5 +1,6 @@
-//! What holds along every chain of refreshes, whatever is asked on the way: subject and client stay, scope and audience are
-//! within what was granted first, within the rule and within the client's entry, and no token lives longer than these say.
+//! What holds along every chain of refreshes, whatever is asked on the way: subject and client
+//! stay, scope and audience are within what was granted first, within the rule and within the
+//! client's entry, and no token lives longer than these say.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

@@ -1,5 +1,5 @@
-//! Until when a family that was ended is in the list: as long as any access token of it may live, whatever the configuration says
-//! by now and whenever the keys came to sign for so long.
+//! Until when a family that was ended is in the list: as long as any access token of it may live,
+//! whatever the configuration says by now and whenever the keys came to sign for so long.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

@@ -1,10 +1,13 @@
-//! Admission: the one place that applies a client's policy to what it asks for, whatever the profile.
+//! Admission: the one place that applies a client's policy to what it asks for, whatever the
+//! profile.
 //!
-//! Profiles, names of claims (allow, deny, fixed), types of registered claims, scopes, schema, audience and lifetime are
-//! judged here and nowhere else, before a profile sees anything: `Profile::shape` takes an [`Admitted`], which only
-//! [`admit`] makes. [`check_policy`] is the same at the start: a setting that one of the client's profiles would ignore
-//! is refused there. A name in `deny` that begins with `/` is a JSON Pointer and reaches inside claims; a claim whose own
-//! name looks like one is never minted (docs/decisions/0029). Pinned by `tests/policy.rs` and `tests/mint_properties.rs`.
+//! Profiles, names of claims (allow, deny, fixed), types of registered claims, scopes, schema,
+//! audience and lifetime are judged here and nowhere else, before a profile sees anything:
+//! `Profile::shape` takes an [`Admitted`], which only [`admit`] makes. [`check_policy`] is the same
+//! at the start: a setting that one of the client's profiles would ignore is refused there. A name
+//! in `deny` that begins with `/` is a JSON Pointer and reaches inside claims; a claim whose own
+//! name looks like one is never minted (docs/decisions/0029). Pinned by `tests/policy.rs` and
+//! `tests/mint_properties.rs`.
 
 use crate::{
     grant::IdJag,
@@ -82,7 +85,8 @@ pub struct AdmittedGrant<'a> {
     pub id_jag: Option<IdJag<'a>>,
 }
 
-/// Claims that were sent and those that are fixed, each name once. A fixed claim has its fixed value.
+/// Claims that were sent and those that are fixed, each name once. A fixed claim has its fixed
+/// value.
 #[derive(Debug, Clone, Copy)]
 pub struct Claims<'a> {
     sent: &'a Object<'a>,
@@ -178,7 +182,8 @@ fn granted<'a>(
     }
 }
 
-/// The upload that is asked for, if the client may use its destination: the one that is named, or the only one there is.
+/// The upload that is asked for, if the client may use its destination: the one that is named, or
+/// the only one there is.
 pub(crate) fn uploaded<'a>(
     profile: &dyn Profile,
     asked: Option<&'a UploadRequest<'_>>,
@@ -295,8 +300,8 @@ fn unaccepted(why: Unaccepted) -> String {
 /// Claims that come from the issuer only.
 const ISSUER_CLAIMS: [&str; 7] = ["iss", "aud", "iat", "nbf", "exp", "jti", "cnf"];
 
-/// Claims that say who a token was given to (RFC 8693 §4.3), and who acts or may act with it (§4.1, §4.4): nobody may say
-/// so of themselves.
+/// Claims that say who a token was given to (RFC 8693 §4.3), and who acts or may act with it (§4.1,
+/// §4.4): nobody may say so of themselves.
 pub(crate) const GRANT_CLAIMS: [&str; 3] = ["client_id", "act", "may_act"];
 
 fn is_pointer(name: &str) -> bool {
@@ -326,9 +331,9 @@ pub enum RuleClaims {
     Some,
 }
 
-/// Checks that each setting of a policy takes effect: what narrows it, in every profile that the client may use; what
-/// widens it, in one of them. `profiles` are those that are configured, `by_rules` says whether a rule of exchange gives
-/// its tokens claims.
+/// Checks that each setting of a policy takes effect: what narrows it, in every profile that the
+/// client may use; what widens it, in one of them. `profiles` are those that are configured,
+/// `by_rules` says whether a rule of exchange gives its tokens claims.
 ///
 /// # Errors
 ///
@@ -429,8 +434,8 @@ pub fn check_policy(
     Ok(())
 }
 
-/// The fixed claims must be claims of the profile, of the right types, within its grants, and not nested so deeply that
-/// a verifier would refuse the token.
+/// The fixed claims must be claims of the profile, of the right types, within its grants, and not
+/// nested so deeply that a verifier would refuse the token.
 fn check_fixed(policy: &MintPolicy, profile: &dyn Profile) -> Result<(), PolicyError> {
     let fail = |why: String| Err(PolicyError { setting: "claims.fixed", why });
     for (name, value) in &policy.claims.fixed {

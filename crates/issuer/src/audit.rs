@@ -1,12 +1,12 @@
 //! One audit event for every mint and every refusal: who asked for what, and what became of it.
 //!
-//! Events go to the log under the target `countersign::audit`, one record each. A token appears only as its SHA-256;
-//! claims, secrets and credentials never. Text that came from a caller is written as a quoted field, so a line break
-//! in it cannot make a second record.
+//! Events go to the log under the target `countersign::audit`, one record each. A token appears
+//! only as its SHA-256; claims, secrets and credentials never. Text that came from a caller is
+//! written as a quoted field, so a line break in it cannot make a second record.
 //!
-//! A token leaves only after its record was handed to the log: the log is asked for room ([`AuditLog`]) before anything is
-//! signed. Refusals of callers that have not proved who they are can be had by anybody at any rate; they have a name of
-//! their own, by which the log sums them up.
+//! A token leaves only after its record was handed to the log: the log is asked for room
+//! ([`AuditLog`]) before anything is signed. Refusals of callers that have not proved who they are
+//! can be had by anybody at any rate; they have a name of their own, by which the log sums them up.
 
 use crate::grant::{ShownToken, ShownTokens};
 use crate::upload::ObjectName;
@@ -179,7 +179,8 @@ impl AuditEvent<'_> {
         );
     }
 
-    /// Records the refusal of a caller that has not proved who it is, or asks too often: by itself, or in a sum.
+    /// Records the refusal of a caller that has not proved who it is, or asks too often: by itself,
+    /// or in a sum.
     pub(crate) fn refused_unauthenticated(&self, code: &str, reason: &str) {
         tracing::warn!(
             // The name that the log knows such records by.

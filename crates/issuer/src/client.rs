@@ -1,8 +1,9 @@
 //! Who may ask for tokens, and how it proves who it is.
 //!
-//! A secret is 256 random bits made here and stored only as its SHA-256: with that much entropy a slow hash would add
-//! nothing but load (docs/decisions/0004). Comparison is in constant time and an unknown client costs the same work as
-//! a wrong secret. A client may have several hashes at once, so a secret can be changed without a gap.
+//! A secret is 256 random bits made here and stored only as its SHA-256: with that much entropy a
+//! slow hash would add nothing but load (docs/decisions/0004). Comparison is in constant time and
+//! an unknown client costs the same work as a wrong secret. A client may have several hashes at
+//! once, so a secret can be changed without a gap.
 
 use crate::policy::MintPolicy;
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, rand};
@@ -127,8 +128,9 @@ pub struct Client {
 pub struct Clients(HashMap<String, Arc<Client>>);
 
 impl Clients {
-    /// The client of that name if one reading of what was shown is one of its secrets. All readings are compared with
-    /// all of its secrets: the work done does not depend on which of them is wrong, or the name.
+    /// The client of that name if one reading of what was shown is one of its secrets. All readings
+    /// are compared with all of its secrets: the work done does not depend on which of them is
+    /// wrong, or the name.
     pub fn authenticate<'s>(
         &self,
         id: &str,

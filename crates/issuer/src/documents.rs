@@ -1,7 +1,9 @@
-//! The public documents: discovery, JWKS and the map of certificates, rendered once per change of the keys by one pure function.
+//! The public documents: discovery, JWKS and the map of certificates, rendered once per change of
+//! the keys by one pure function.
 //!
-//! `serve` answers from the result and `publish` writes the same bytes; no request renders anything. Paths are
-//! those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and §4, RFC 8414 §2 and §3, RFC 7517 §4.7, §4.9 and §5.
+//! `serve` answers from the result and `publish` writes the same bytes; no request renders
+//! anything. Paths are those below the issuer. Specifications: OpenID Connect Discovery 1.0 §3 and
+//! §4, RFC 8414 §2 and §3, RFC 7517 §4.7, §4.9 and §5.
 
 use crate::{GrantType, IssuerUrl, freshness, http::AUTHORIZE};
 use aws_lc_rs::digest;
@@ -16,7 +18,8 @@ use std::{collections::BTreeMap, time::Duration};
 pub struct Document {
     /// `Content-Type`.
     pub content_type: &'static str,
-    /// `Cache-Control` that allows the longest time; a server answers with one that allows as much or less.
+    /// `Cache-Control` that allows the longest time; a server answers with one that allows as much
+    /// or less.
     pub cache_control: String,
     /// A strong `ETag`, with its quotes.
     pub etag: String,
@@ -58,7 +61,8 @@ pub(crate) const X509: &str = "/.well-known/x509.json";
 /// What the keys of a JWKS have beside their own members.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum JwksCertificates {
-    /// Nothing: the set is as small as it can be. Nobody needs certificates there, and some read 150 KB at most (ALB).
+    /// Nothing: the set is as small as it can be. Nobody needs certificates there, and some read
+    /// 150 KB at most (ALB).
     #[default]
     Left,
     /// `x5c` and `x5t#S256`, where a key has a certificate.
@@ -73,7 +77,8 @@ pub const NO_AUTHENTICATION: &str = "none";
 pub struct TokenEndpoint {
     /// Grants that some client has.
     pub grants: Vec<GrantType>,
-    /// How clients that have one authenticate (RFC 8414 §2, `token_endpoint_auth_methods_supported`).
+    /// How clients that have one authenticate (RFC 8414 §2,
+    /// `token_endpoint_auth_methods_supported`).
     pub auth_methods: Vec<&'static str>,
     /// The algorithms that assertions of clients may be signed with.
     pub auth_algorithms: Vec<Algorithm>,
@@ -85,8 +90,9 @@ pub struct TokenEndpoint {
     pub dpop_algorithms: Vec<Algorithm>,
 }
 
-/// Renders every public document from the public keys of the issuer. `sequence` counts the changes of the keyring
-/// they are from: a reader that remembers it notices when the keys go back to an older state.
+/// Renders every public document from the public keys of the issuer. `sequence` counts the changes
+/// of the keyring they are from: a reader that remembers it notices when the keys go back to an
+/// older state.
 pub fn render(
     issuer: &IssuerUrl,
     keys: &[PublishedKey],
@@ -146,27 +152,30 @@ pub fn render(
     PublicDocuments(documents)
 }
 
-/// The x509 map: `kid` to certificate as PEM, for RSA and EC keys, as Firebase publishes its own and Jitsi's
-/// `cache_keys_url` reads them. Its readers know an Ed25519 certificate as little as an Ed25519 JWK.
+/// The x509 map: `kid` to certificate as PEM, for RSA and EC keys, as Firebase publishes its own
+/// and Jitsi's `cache_keys_url` reads them. Its readers know an Ed25519 certificate as little as an
+/// Ed25519 JWK.
 pub fn x509_map<'a>(keys: impl IntoIterator<Item = (&'a PublicJwk, &'a Certificate)>) -> String {
     let map: BTreeMap<&str, String> = keys
         .into_iter()
         .filter(|(jwk, _)| matches!(jwk.key.kind(), KeyKind::Rsa | KeyKind::Ec(_)))
-        // With a member `keys` it is taken for a JWKS, with `error` for a failure: one such key would hide all others.
+        // With a member `keys` it is taken for a JWKS, with `error` for a failure: one such key
+        // would hide all others.
         .filter(|(jwk, _)| !matches!(jwk.kid.as_str(), "keys" | "error"))
         .map(|(jwk, certificate)| (jwk.kid.as_str(), certificate.to_pem()))
         .collect();
     text(&map)
 }
 
-/// Where Jitsi's Prosody looks for a key: the SHA-256 of the `kid` in hexadecimal (jitsi-meet, `asap_key_server`).
+/// Where Jitsi's Prosody looks for a key: the SHA-256 of the `kid` in hexadecimal (jitsi-meet,
+/// `asap_key_server`).
 pub fn asap_path(kid: &str) -> String {
     format!("/asap/{}.pem", hex(digest::digest(&digest::SHA256, kid.as_bytes()).as_ref()))
 }
 
-/// The grants of `/token`. Where it has none the list must not be empty (Discovery §4.2, RFC 8414 §3.2), and its absence means
-/// `authorization_code` and `implicit`, which demand a token endpoint. `implicit` alone is the grant of the response type
-/// `id_token` and the one that needs none.
+/// The grants of `/token`. Where it has none the list must not be empty (Discovery §4.2, RFC 8414
+/// §3.2), and its absence means `authorization_code` and `implicit`, which demand a token endpoint.
+/// `implicit` alone is the grant of the response type `id_token` and the one that needs none.
 fn grant_types(endpoint: Option<&TokenEndpoint>) -> Vec<&'static str> {
     let grants = endpoint.map(|endpoint| endpoint.grants.as_slice()).unwrap_or_default();
     match grants {
@@ -175,9 +184,10 @@ fn grant_types(endpoint: Option<&TokenEndpoint>) -> Vec<&'static str> {
     }
 }
 
-/// OpenID Connect Discovery §3 and RFC 8414 §2. Nobody signs in here, so no response type can be asked for; an authorization
-/// endpoint and a response type are required all the same. So it says what static issuers say, `id_token`, and a place that
-/// refuses every caller ([`AUTHORIZE`]). Of the token endpoint there is nothing where nobody may ask it.
+/// OpenID Connect Discovery §3 and RFC 8414 §2. Nobody signs in here, so no response type can be
+/// asked for; an authorization endpoint and a response type are required all the same. So it says
+/// what static issuers say, `id_token`, and a place that refuses every caller ([`AUTHORIZE`]). Of
+/// the token endpoint there is nothing where nobody may ask it.
 #[derive(Serialize)]
 struct Discovery<'a> {
     issuer: &'a str,
@@ -283,8 +293,8 @@ impl<'a> JwkWithCertificate<'a> {
     fn new(key: &'a PublishedKey, certificates: JwksCertificates) -> Self {
         let certificate = match certificates {
             JwksCertificates::Left => None,
-            // Go's jwkset takes a certificate of such a key to mean `EdDSA`, and throws the whole set away
-            // because the names differ.
+            // Go's jwkset takes a certificate of such a key to mean `EdDSA`, and throws the whole
+            // set away because the names differ.
             JwksCertificates::Shown if key.jwk.algorithm == Algorithm::Ed25519 => None,
             JwksCertificates::Shown => key.certificate.as_ref(),
         };

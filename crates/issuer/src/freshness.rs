@@ -1,9 +1,10 @@
-//! How long verifiers may keep the public documents: until the next planned change of the keys, within a floor and a ceiling, and
-//! not all for the same time.
+//! How long verifiers may keep the public documents: until the next planned change of the keys,
+//! within a floor and a ceiling, and not all for the same time.
 //!
-//! A time that ends with the planned change would bring every cache back in the same second. So answers say by turns one of a few
-//! times, the longest of which is the one that is allowed, made with the documents and not for a request: bodies and `ETag` are the
-//! same for everybody (RFC 9111 §5.2.2.1, `max-age`). Called by `http/public` and by the code that knows the plan.
+//! A time that ends with the planned change would bring every cache back in the same second. So
+//! answers say by turns one of a few times, the longest of which is the one that is allowed, made
+//! with the documents and not for a request: bodies and `ETag` are the same for everybody (RFC 9111
+//! §5.2.2.1, `max-age`). Called by `http/public` and by the code that knows the plan.
 
 use axum::http::HeaderValue;
 use std::{
@@ -11,15 +12,16 @@ use std::{
     time::Duration,
 };
 
-/// A change that is due is made any moment, or much later if the store is away; nobody is to ask for it all the time.
+/// A change that is due is made any moment, or much later if the store is away; nobody is to ask
+/// for it all the time.
 const FLOOR: Duration = Duration::from_secs(10);
 /// How many times there are.
 const TURNS: u64 = 16;
 /// The shortest time lacks this part of the longest.
 const SPREAD: u64 = 5;
 
-/// The longest that documents may be kept which are to change after `until_change`, as far as is planned. Within 10 s and `ceiling`,
-/// and `ceiling` where that is less.
+/// The longest that documents may be kept which are to change after `until_change`, as far as is
+/// planned. Within 10 s and `ceiling`, and `ceiling` where that is less.
 pub fn max_age(until_change: Option<Duration>, ceiling: Duration) -> Duration {
     until_change.unwrap_or(ceiling).max(FLOOR).min(ceiling)
 }
@@ -37,7 +39,8 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    /// Between four fifths of `max_age` and all of it, but not below the floor for the spread alone.
+    /// Between four fifths of `max_age` and all of it, but not below the floor for the spread
+    /// alone.
     pub(crate) fn new(max_age: Duration) -> Self {
         let longest = max_age.as_secs();
         let shortest = (longest - longest / SPREAD).max(longest.min(FLOOR.as_secs()));

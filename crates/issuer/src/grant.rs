@@ -1,17 +1,20 @@
 //! How a token is asked for: by `POST /sign` and the command line, or by a grant of `POST /token`.
 //!
-//! Every way ends in the same admission and mint; a grant adds what only it knows, whom the token is about. Its name is
-//! in the audit and, as `grant_type`, in requests and in discovery (RFC 6749 §4.4).
+//! Every way ends in the same admission and mint; a grant adds what only it knows, whom the token
+//! is about. Its name is in the audit and, as `grant_type`, in requests and in discovery (RFC 6749
+//! §4.4).
 
 use crate::scope::Scope;
 use std::time::Duration;
 
-/// A grant of `POST /token`. The name that a request, a client's entry and discovery have for it is one and the same.
+/// A grant of `POST /token`. The name that a request, a client's entry and discovery have for it is
+/// one and the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GrantType {
     /// A client asks for itself (RFC 6749 §4.4).
     ClientCredentials,
-    /// A client shows a token of an issuer that a rule trusts, for whom that token is about (RFC 7523 §2.1).
+    /// A client shows a token of an issuer that a rule trusts, for whom that token is about (RFC
+    /// 7523 §2.1).
     JwtBearer,
     /// The same in the words of RFC 8693, whose subject token may be one that was made for others.
     TokenExchange,
@@ -65,7 +68,8 @@ pub struct Granted<'a> {
     pub id_jag: Option<IdJag<'a>>,
 }
 
-/// A token of a request, by what it says of itself once it was verified. Names of tokens, and no secrets.
+/// A token of a request, by what it says of itself once it was verified. Names of tokens, and no
+/// secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShownToken {
     /// Who made it.

@@ -1,7 +1,8 @@
-//! The issuer at work: its settings, and a snapshot of keys and documents that is replaced whole when keys change.
+//! The issuer at work: its settings, and a snapshot of keys and documents that is replaced whole
+//! when keys change.
 //!
-//! A request reads one snapshot and finishes with it; nothing is locked. Each profile's signer and encoded header are
-//! looked up when the snapshot is made, so minting does not search.
+//! A request reads one snapshot and finishes with it; nothing is locked. Each profile's signer and
+//! encoded header are looked up when the snapshot is made, so minting does not search.
 
 use crate::{
     AuditLog, Clients, IssuerUrl, Judged, JwksCertificates, ProfileError, PublicDocuments, ShownToken,
@@ -171,8 +172,8 @@ impl Issuer {
         Self::counting(Arc::new(Metrics::new()), settings, keyring, clock)
     }
 
-    /// Puts the issuer together that takes the place of this one: it counts on in the same metrics and writes to the
-    /// same log.
+    /// Puts the issuer together that takes the place of this one: it counts on in the same metrics
+    /// and writes to the same log.
     pub fn successor(
         &self,
         settings: IssuerSettings,
@@ -228,7 +229,8 @@ impl Issuer {
         Ok(())
     }
 
-    /// Makes the next state from the one at hand; from the newer one, when another task came in between.
+    /// Makes the next state from the one at hand; from the newer one, when another task came in
+    /// between.
     fn change_keys(&self, next: impl Fn(&Keys) -> Result<Keys, IssuerError>) -> Result<(), IssuerError> {
         let mut current = self.keys.load();
         loop {
@@ -250,12 +252,14 @@ impl Issuer {
         self.standing.store_answered();
     }
 
-    /// Notes whether the store holds less than was seen there. Until it does not any more, this issuer is not ready.
+    /// Notes whether the store holds less than was seen there. Until it does not any more, this
+    /// issuer is not ready.
     pub fn store_went_back(&self, it_did: bool) {
         self.standing.store_went_back(it_did);
     }
 
-    /// Notes that the server was told to stop: it is not ready from now on, and answers what still comes.
+    /// Notes that the server was told to stop: it is not ready from now on, and answers what still
+    /// comes.
     pub fn stops(&self) {
         self.standing.stops();
     }

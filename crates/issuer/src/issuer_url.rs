@@ -1,7 +1,8 @@
 //! The issuer identifier: one URL from the configuration, never derived from a request.
 //!
-//! RFC 8414 §2: https, no query, no fragment. Compared byte for byte everywhere, so it is kept as it was typed and
-//! must be in the form every URL library leaves alone. `http` is for loopback, or when asked for by name.
+//! RFC 8414 §2: https, no query, no fragment. Compared byte for byte everywhere, so it is kept as
+//! it was typed and must be in the form every URL library leaves alone. `http` is for loopback, or
+//! when asked for by name.
 
 use std::{fmt, net::IpAddr};
 use url::{Host, Url};
@@ -111,7 +112,8 @@ impl IssuerUrl {
             });
         }
         let path = url.path().trim_end_matches('/').to_owned();
-        // The path is matched as text by the router; only plain segments mean the same thing to everyone.
+        // The path is matched as text by the router; only plain segments mean the same thing to
+        // everyone.
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
         if !path.chars().all(plain) || path.contains("//") {
             return Err(IssuerUrlError::Path);
@@ -132,7 +134,8 @@ impl IssuerUrl {
         &self.path
     }
 
-    /// The URL of something below the issuer; `suffix` begins with a slash (OpenID Connect Discovery §4.1).
+    /// The URL of something below the issuer; `suffix` begins with a slash (OpenID Connect
+    /// Discovery §4.1).
     pub fn join(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.text.trim_end_matches('/'))
     }

@@ -1,9 +1,10 @@
-//! What leaves the house: tokens minted under policy, the public documents verifiers read, and the HTTP routes.
+//! What leaves the house: tokens minted under policy, the public documents verifiers read, and the
+//! HTTP routes.
 //!
-//! A request is walked in one direction: bytes → typed request (`request`) → authenticated client (`client`) → what its
-//! policy admits (`admission`) → claims in the shape of a profile (`profile`) → signing input → signature → response
-//! (`http`).
-//! The default is that nothing is allowed. Every mint and every refusal is one audit event (`audit`).
+//! A request is walked in one direction: bytes → typed request (`request`) → authenticated client
+//! (`client`) → what its policy admits (`admission`) → claims in the shape of a profile (`profile`)
+//! → signing input → signature → response (`http`). The default is that nothing is allowed. Every
+//! mint and every refusal is one audit event (`audit`).
 
 mod admission;
 mod audit;

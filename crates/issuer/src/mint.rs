@@ -18,7 +18,8 @@ use countersign_keyring::{SignError, Signer};
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 use tokio::time::Instant;
 
-/// Who asks: a client that proved who it is, or the operator on the command line who holds the keys anyway.
+/// Who asks: a client that proved who it is, or the operator on the command line who holds the keys
+/// anyway.
 #[derive(Debug, Clone, Copy)]
 pub enum Caller<'a> {
     /// An authenticated client.
@@ -287,7 +288,8 @@ impl Issuer {
 }
 
 impl Issuer {
-    /// The claims that a token would have, but for what would be worth something by itself. Nothing is signed or recorded.
+    /// The claims that a token would have, but for what would be worth something by itself. Nothing
+    /// is signed or recorded.
     ///
     /// # Errors
     ///
@@ -344,7 +346,8 @@ impl Issuer {
         signature
     }
 
-    /// Whether anything may be signed now: with keys that are known to be current, by a clock that can be right.
+    /// Whether anything may be signed now: with keys that are known to be current, by a clock that
+    /// can be right.
     pub(crate) fn may_sign(&self, now: Timestamp) -> Result<(), MintError> {
         if !self.standing().may_sign() {
             return Err(MintError::Stale);

@@ -1,8 +1,9 @@
 //! Mint policy: what one client may have in its tokens. Nothing declared, nothing allowed.
 //!
-//! This file is the data and the questions that concern one value: an audience, a lifetime, a scope. All of them are
-//! asked in `admission`, the one place that applies a policy. A refusal is a `Denial`: the rule, in the words of the
-//! configuration, and what it refused, cut to a few hundred bytes. Only a caller that proved who it is sees one.
+//! This file is the data and the questions that concern one value: an audience, a lifetime, a
+//! scope. All of them are asked in `admission`, the one place that applies a policy. A refusal is a
+//! `Denial`: the rule, in the words of the configuration, and what it refused, cut to a few hundred
+//! bytes. Only a caller that proved who it is sees one.
 
 use crate::{names::Names, profile::RoomPattern, request::AudienceRequest, schema::Schema};
 use countersign_jose::{ClaimName, json::string, quoted};
@@ -174,7 +175,8 @@ pub struct Denial {
 }
 
 impl Denial {
-    /// A refusal by `rule`. `what` completes "does not allow"; text of the caller's in it is quoted and cut.
+    /// A refusal by `rule`. `what` completes "does not allow"; text of the caller's in it is quoted
+    /// and cut.
     pub(crate) fn new(rule: Rule, what: impl Into<String>) -> Self {
         Self { rule, what: what.into() }
     }

@@ -1,8 +1,9 @@
 //! The typed form of a mint request: what `POST /sign` carries in its body and `countersign sign`
 //! on its command line, or what a grant of `POST /token` asks for.
 //!
-//! Strict: unknown members, duplicate members, wrong types and too much nesting are refused, each with what is wrong.
-//! The claims stay the text they were, so numbers of any size, nested values and Unicode leave as they came.
+//! Strict: unknown members, duplicate members, wrong types and too much nesting are refused, each
+//! with what is wrong. The claims stay the text they were, so numbers of any size, nested values
+//! and Unicode leave as they came.
 
 use crate::{grant::Granted, policy::Audience, upload::UploadRequest};
 use countersign_jose::{
@@ -38,7 +39,8 @@ impl fmt::Debug for SignRequest<'_> {
     }
 }
 
-/// The audience a caller asks for, 1 to 20 of them and none empty; `aud` takes the same form (RFC 7519 §4.1.3).
+/// The audience a caller asks for, 1 to 20 of them and none empty; `aud` takes the same form (RFC
+/// 7519 §4.1.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudienceRequest(Form);
 
@@ -90,7 +92,8 @@ impl AudienceRequest {
     }
 }
 
-/// Why a body is not a mint request. Names members, of the format or unknown, and never shows what the caller sent in them.
+/// Why a body is not a mint request. Names members, of the format or unknown, and never shows what
+/// the caller sent in them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Not acceptable JSON.
@@ -182,7 +185,8 @@ impl<'a> SignRequest<'a> {
 
     /// Reads the JSON body of `POST /sign`.
     pub fn parse(body: &'a [u8], max_depth: usize) -> Result<Self, RequestError> {
-        // What is nested is parsed below: `data` and `metadata` strictly, and nothing else may be an object or a list.
+        // What is nested is parsed below: `data` and `metadata` strictly, and nothing else may be
+        // an object or a list.
         let body = Object::parse_outer(body)?;
         if let Some(name) = Member::unknown(body.names(), &MEMBERS) {
             return Err(RequestError::UnknownMember(name));
@@ -231,7 +235,8 @@ impl<'a> SignRequest<'a> {
         Ok(Self { data, duration, audience, profile, credentials, granted: None, upload: None })
     }
 
-    /// What a grant asks for: a token of the profile that it names, for the client's default lifetime.
+    /// What a grant asks for: a token of the profile that it names, for the client's default
+    /// lifetime.
     pub fn by_grant(granted: Granted<'a>, audience: Option<AudienceRequest>) -> Self {
         Self {
             data: Object::default(),

@@ -1,9 +1,11 @@
-//! JSON Schemas for what a client sends. They judge the numbers that leave in the token, digit for digit.
+//! JSON Schemas for what a client sends. They judge the numbers that leave in the token, digit for
+//! digit.
 //!
-//! A schema compares numbers as binary floating point, while a claim leaves as the text it came in. A number that the
-//! two do not agree on (`3.0000000000000000001` is 3 to one of them) is refused by the claim's name, and a schema that
-//! has such a number is not used. What is left is ordered the same way in both, so every comparison is exact.
-//! The rules are in docs/decisions/0029. Pinned by the tests below and by `tests/mint_properties.rs`.
+//! A schema compares numbers as binary floating point, while a claim leaves as the text it came in.
+//! A number that the two do not agree on (`3.0000000000000000001` is 3 to one of them) is refused
+//! by the claim's name, and a schema that has such a number is not used. What is left is ordered
+//! the same way in both, so every comparison is exact. The rules are in docs/decisions/0029. Pinned
+//! by the tests below and by `tests/mint_properties.rs`.
 
 use serde_json::value::RawValue;
 
@@ -132,7 +134,8 @@ const LARGEST_SAFE: u64 = 1 << 53;
 
 #[cfg(feature = "json-schema")]
 impl Numbers {
-    /// The first number of a JSON text that does not mean the same as text and as the value a schema sees.
+    /// The first number of a JSON text that does not mean the same as text and as the value a
+    /// schema sees.
     fn first_inexact(self, json: &str) -> Option<&str> {
         number_tokens(json).find(|token| !self.is_exact(token))
     }
@@ -142,8 +145,9 @@ impl Numbers {
             let magnitude = token.parse::<i64>().map(i64::unsigned_abs).or_else(|_| token.parse::<u64>());
             return magnitude.is_ok_and(|n| self == Self::Compared || n <= LARGEST_SAFE);
         }
-        // Below 2^53, a decimal that is the shortest text of its own `f64` has that `f64` to itself, and larger ones
-        // have larger `f64`s. The parser is the one whose value the schema is given.
+        // Below 2^53, a decimal that is the shortest text of its own `f64` has that `f64` to
+        // itself, and larger ones have larger `f64`s. The parser is the one whose value the schema
+        // is given.
         let Ok(value) = serde_json::from_str::<f64>(token) else { return false };
         // Exact up to this power of two.
         #[expect(clippy::cast_precision_loss, reason = "2^53 is an f64")]
@@ -189,7 +193,8 @@ fn end_of_string(string: &str) -> usize {
     string.len()
 }
 
-/// A decimal number as its significant digits and a power of ten; one form for each value, but for the sign of zero.
+/// A decimal number as its significant digits and a power of ten; one form for each value, but for
+/// the sign of zero.
 #[cfg(feature = "json-schema")]
 #[derive(PartialEq, Eq)]
 struct Decimal {

@@ -1,4 +1,5 @@
-//! `Scope`: a list of scopes as RFC 6749 §3.3 writes it, checked, each once, in the order they came.
+//! `Scope`: a list of scopes as RFC 6749 §3.3 writes it, checked, each once, in the order they
+//! came.
 //!
 //! Whether a client may have them is its policy's to say (`admission`).
 

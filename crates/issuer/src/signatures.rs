@@ -1,4 +1,5 @@
-//! Turns at the processor: how many signatures are computed at once, and how many requests wait for theirs.
+//! Turns at the processor: how many signatures are computed at once, and how many requests wait for
+//! theirs.
 //!
 //! A signature with RSA keeps a core busy for most of a millisecond. If every request that is ready
 //! signed at once, health and keys would wait behind all of them. So at most `at_once` are computed
@@ -72,7 +73,8 @@ impl Turns {
             _ => self.cheap.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHEAP_IN_A_ROW),
         };
         if is_dear {
-            // With the permit in hand: other tasks about to sign queue up, and what is left to run is short.
+            // With the permit in hand: other tasks about to sign queue up, and what is left to run
+            // is short.
             tokio::task::yield_now().await;
         }
         Ok(Turn(permit))

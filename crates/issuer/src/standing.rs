@@ -1,4 +1,5 @@
-//! `Standing`: whether what this issuer knows can be relied on now, and what a person should look at.
+//! `Standing`: whether what this issuer knows can be relied on now, and what a person should look
+//! at.
 //!
 //! How long the store has been silent is measured by a clock that nobody sets. A wall clock that is
 //! behind what this process knows of time mints tokens that are expired already, so nothing is
@@ -9,7 +10,8 @@
 //! believed when it has gone on undisturbed for long, and nothing that others write speaks against
 //! it (docs/decisions/0025).
 //!
-//! Asked by every mint, by the public documents, `/readyz` and `/metrics`; told by the code that reads the store.
+//! Asked by every mint, by the public documents, `/readyz` and `/metrics`; told by the code that
+//! reads the store.
 
 use countersign_jose::Timestamp;
 use countersign_store::{Clock, ClockJump, ClockWatch, Moment};
@@ -163,7 +165,8 @@ impl Standing {
         let newest = newest.map_or(i64::MIN, Timestamp::unix_seconds);
         self.proven.fetch_min(newest, Ordering::Relaxed);
         let before = self.newest.swap(newest, Ordering::Relaxed);
-        // Written since the store answered last, so the clock of who wrote it showed about that then.
+        // Written since the store answered last, so the clock of who wrote it showed about that
+        // then.
         let since = self.now().minus(self.silent_for().saturating_add(self.patience.skew));
         if newest > before && newest < since.unix_seconds() {
             self.doubt_the_clock();
@@ -189,7 +192,8 @@ impl Standing {
         self.minting.doubt();
     }
 
-    /// Whether the store has been silent for too long to count as ready, and verifiers should not keep what they are given.
+    /// Whether the store has been silent for too long to count as ready, and verifiers should not
+    /// keep what they are given.
     pub(crate) fn is_stale(&self) -> bool {
         self.silent_for() > self.patience.max_stale
     }
@@ -369,7 +373,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_the_others_contradict_is_not_believed() {
-        // It was right, and is a day ahead; what others write is a day behind it. Or the other way round.
+        // It was right, and is a day ahead; what others write is a day behind it. Or the other way
+        // round.
         for wrong in [DAY, -DAY] {
             let (clock, standing) = standing(-2 * DAY);
             clock.set(at(wrong));

@@ -1,7 +1,8 @@
-//! Signed statements, which are not tokens: nobody can use one to get in. `mint` is where tokens come from.
+//! Signed statements, which are not tokens: nobody can use one to get in. `mint` is where tokens
+//! come from.
 //!
-//! Each kind has a `typ` of its own (RFC 8725 §3.11), and its claims keep it from being taken for a token: an audience
-//! that is no API's, and no `sub`.
+//! Each kind has a `typ` of its own (RFC 8725 §3.11), and its claims keep it from being taken for a
+//! token: an audience that is no API's, and no `sub`.
 
 use crate::{Issuer, mint::MintError};
 use countersign_jose::{EncodedHeader, Header, SigningInput, Timestamp};

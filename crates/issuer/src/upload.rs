@@ -1,7 +1,8 @@
-//! What is asked of an upload: `upload` in the body of `POST /uploads` and `POST /sign`, and the parameter of `POST /token`.
+//! What is asked of an upload: `upload` in the body of `POST /uploads` and `POST /sign`, and the
+//! parameter of `POST /token`.
 //!
-//! Strict like the rest of a request. What a destination takes of it is the profile's to say (crate `uploads`), which one a
-//! client may use its policy's.
+//! Strict like the rest of a request. What a destination takes of it is the profile's to say (crate
+//! `uploads`), which one a client may use its policy's.
 
 use crate::request::{Member, RequestError};
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -1,8 +1,10 @@
-//! When a token begins and ends: `iat` and `nbf` lie before now by the backdate, and `exp` is one lifetime after them.
+//! When a token begins and ends: `iat` and `nbf` lie before now by the backdate, and `exp` is one
+//! lifetime after them.
 //!
-//! So `exp - iat` is the lifetime that was asked for and allowed, and never more: consumers with a hard maximum compare
-//! exactly these two (GitHub and Apple refuse a token one second over it). What is left from now on, `expires_in`, is
-//! less by the backdate. Docs: docs/clients.md. Pinned by the tests below and by `tests/mint_properties.rs`.
+//! So `exp - iat` is the lifetime that was asked for and allowed, and never more: consumers with a
+//! hard maximum compare exactly these two (GitHub and Apple refuse a token one second over it).
+//! What is left from now on, `expires_in`, is less by the backdate. Docs: docs/clients.md. Pinned
+//! by the tests below and by `tests/mint_properties.rs`.
 
 use countersign_jose::{NUMERIC_DATES, Timestamp};
 use std::time::Duration;

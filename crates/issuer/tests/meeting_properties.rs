@@ -1,7 +1,9 @@
-//! What holds of every meeting token, whatever is sent: nobody is moderator, is in a room, has a pattern for one, a member of
-//! `user` or a feature unless the client's entry says so, and everything in a token has the type that its reader demands.
+//! What holds of every meeting token, whatever is sent: nobody is moderator, is in a room, has a
+//! pattern for one, a member of `user` or a feature unless the client's entry says so, and
+//! everything in a token has the type that its reader demands.
 //!
-//! Both profiles; the expectation is written here once more, from docs/meetings.md and not from the code.
+//! Both profiles; the expectation is written here once more, from docs/meetings.md and not from the
+//! code.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 

@@ -1,5 +1,5 @@
-//! What holds of every token whatever is sent: our own verifier accepts it for its audience, it lives exactly as long as
-//! was asked, and what the policy denies or fixes is so under every name.
+//! What holds of every token whatever is sent: our own verifier accepts it for its audience, it
+//! lives exactly as long as was asked, and what the policy denies or fixes is so under every name.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -56,7 +56,8 @@ fn now<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Values of claims: what JSON has, also numbers that no machine type holds and nesting beyond what verifiers read.
+/// Values of claims: what JSON has, also numbers that no machine type holds and nesting beyond what
+/// verifiers read.
 fn values() -> impl Strategy<Value = String> {
     let numbers = prop_oneof![
         any::<i64>().prop_map(|n| n.to_string()),

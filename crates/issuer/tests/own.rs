@@ -1,4 +1,5 @@
-//! Which tokens are the issuer's own: to be let in by, to be taken back, and to be kept from others.
+//! Which tokens are the issuer's own: to be let in by, to be taken back, and to be kept from
+//! others.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -124,7 +125,8 @@ async fn what_is_for_something_else_is_ours_too_and_is_not_taken_for_a_token_of_
         assert_eq!(world.issuer().own_unended(&over, NOW), None, "{typ} {more}");
         assert!(world.issuer().may_be_own(&over), "{typ} {more}: nobody else is to see it");
     }
-    // What a ring that is not published signs for requests can be taken back; nobody is let in by it here.
+    // What a ring that is not published signs for requests can be taken back; nobody is let in by
+    // it here.
     let token = signed(world.jaas.as_ref(), "JWT", &claims(&json!({}))).await;
     assert_eq!(world.issuer().own(&token, NOW), None);
     assert!(matches!(world.issuer().own_unended(&token, NOW), Some(OwnToken::ForRequests(_))));

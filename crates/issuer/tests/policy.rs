@@ -1,5 +1,5 @@
-//! Policy over HTTP: one place applies it to every profile, and a refusal names what was refused to a caller that proved
-//! who it is.
+//! Policy over HTTP: one place applies it to every profile, and a refusal names what was refused to
+//! a caller that proved who it is.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 

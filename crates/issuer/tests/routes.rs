@@ -1,4 +1,5 @@
-//! The routes of the issuer in process: contract of `/sign`, public documents, refusals, audit, all on a fixed clock.
+//! The routes of the issuer in process: contract of `/sign`, public documents, refusals, audit, all
+//! on a fixed clock.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -557,7 +558,8 @@ fn keys_and_cache_times_that_are_changed_at_the_same_moment_both_last() {
     for turn in 0..300 {
         let before = issuer.documents().get("/public-keys").unwrap().body.clone();
         house.replace_keys();
-        // Only this thread changes the keys, so those that it replaced do not come back: not with a change that had begun before.
+        // Only this thread changes the keys, so those that it replaced do not come back: not with a
+        // change that had begun before.
         let begun = changed.load(std::sync::atomic::Ordering::SeqCst);
         while changed.load(std::sync::atomic::Ordering::SeqCst) < begun + 4 {
             assert_ne!(issuer.documents().get("/public-keys").unwrap().body, before, "turn {turn}");

@@ -1,8 +1,8 @@
 //! The algorithm table: one row per JOSE signature algorithm, and nothing else enumerates them.
 //!
-//! A row ties the JOSE name (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2) to the one kind of key it takes, the
-//! aws-lc-rs parameters that sign and verify it, and what AWS KMS calls the same algorithm and its keys.
-//! `none` has no row, so a token that asks for it cannot even be parsed.
+//! A row ties the JOSE name (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2) to the one kind of key it
+//! takes, the aws-lc-rs parameters that sign and verify it, and what AWS KMS calls the same
+//! algorithm and its keys. `none` has no row, so a token that asks for it cannot even be parsed.
 
 use crate::key::KeySize;
 use aws_lc_rs::{
@@ -42,7 +42,8 @@ pub enum KeyKind {
     Ec(Curve),
     /// Edwards curve 25519, JWK `kty` `OKP`, `crv` `Ed25519`.
     Ed25519,
-    /// A shared secret of at least this many bytes, JWK `kty` `oct` (RFC 7518 §3.2: not shorter than the hash).
+    /// A shared secret of at least this many bytes, JWK `kty` `oct` (RFC 7518 §3.2: not shorter
+    /// than the hash).
     Oct {
         /// The fewest bytes a secret may have.
         min_bytes: usize,
@@ -185,8 +186,8 @@ impl Algorithm {
         row(self).kms
     }
 
-    /// The AWS KMS `KeySpec` of keys for this algorithm, where KMS has one; `size` matters to RSA alone (KMS API
-    /// reference, `CreateKey`).
+    /// The AWS KMS `KeySpec` of keys for this algorithm, where KMS has one; `size` matters to RSA
+    /// alone (KMS API reference, `CreateKey`).
     pub const fn kms_key_spec(self, size: KeySize) -> Option<&'static str> {
         match (self.key_kind(), size) {
             (KeyKind::Rsa, KeySize::Rsa2048) => Some("RSA_2048"),
@@ -200,7 +201,8 @@ impl Algorithm {
         }
     }
 
-    /// The hash of `message` that is signed in its place; `None` where the algorithm takes the message itself.
+    /// The hash of `message` that is signed in its place; `None` where the algorithm takes the
+    /// message itself.
     pub fn digest(self, message: &[u8]) -> Option<Vec<u8>> {
         row(self).hash.map(|hash| digest::digest(hash, message).as_ref().to_vec())
     }
@@ -214,8 +216,8 @@ impl Algorithm {
         row(self).primitive
     }
 
-    /// The algorithm a key of this kind is bound to when nothing names one: RS256, the curve's own ECDSA, EdDSA.
-    /// A shared secret has no default.
+    /// The algorithm a key of this kind is bound to when nothing names one: RS256, the curve's own
+    /// ECDSA, EdDSA. A shared secret has no default.
     pub fn default_for(kind: KeyKind) -> Option<Self> {
         match kind {
             KeyKind::Oct { .. } => None,

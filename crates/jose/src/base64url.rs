@@ -1,15 +1,16 @@
 //! Strict base64url without padding (RFC 7515 §2): one text for one byte string, and no other.
 //!
-//! Padding, line breaks, the `+/` alphabet and non-zero trailing bits are refused, so a token's text cannot be
-//! varied without changing what it says. What is refused is told apart, because each is another mistake of those who
-//! wrote or copied the text.
+//! Padding, line breaks, the `+/` alphabet and non-zero trailing bits are refused, so a token's
+//! text cannot be varied without changing what it says. What is refused is told apart, because each
+//! is another mistake of those who wrote or copied the text.
 
 use base64::{
     Engine,
     engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
 };
 
-/// Why a text is not canonical base64url without padding. Says where, and repeats nothing of the text.
+/// Why a text is not canonical base64url without padding. Says where, and repeats nothing of the
+/// text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBase64Url {
     /// It ends in `=`.
@@ -78,7 +79,8 @@ pub fn decode(text: &str) -> Result<Vec<u8>, InvalidBase64Url> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| reason(text))
 }
 
-/// Decodes canonical base64url with its padding, as one sender has it against RFC 7515 (`LoadBalancerToken`).
+/// Decodes canonical base64url with its padding, as one sender has it against RFC 7515
+/// (`LoadBalancerToken`).
 pub(crate) fn decode_padded(text: &str) -> Result<Vec<u8>, InvalidBase64Url> {
     URL_SAFE.decode(text).map_err(|_| match reason(text.trim_end_matches('=')) {
         InvalidBase64Url::Cut if decode(text.trim_end_matches('=')).is_ok() => InvalidBase64Url::NotPadded,

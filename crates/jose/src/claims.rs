@@ -1,9 +1,10 @@
-//! Claims policy: what a signed token must say before it is `Verified` (RFC 7519 §4.1, RFC 8725 §3).
+//! Claims policy: what a signed token must say before it is `Verified` (RFC 7519 §4.1, RFC 8725
+//! §3).
 //!
-//! An expectation implies presence: an expected claim must be there, have its JSON type and match exactly. `exp` is
-//! required unless the caller gives that up by name. The time is an argument; leeway applies to `exp`, `nbf`, `iat`.
-//! `check` stops at the first failure and `explain` reports all, of the same run in `checks`.
-//! Pinned by `tests/claims.rs` and `tests/explain.rs`.
+//! An expectation implies presence: an expected claim must be there, have its JSON type and match
+//! exactly. `exp` is required unless the caller gives that up by name. The time is an argument;
+//! leeway applies to `exp`, `nbf`, `iat`. `check` stops at the first failure and `explain` reports
+//! all, of the same run in `checks`. Pinned by `tests/claims.rs` and `tests/explain.rs`.
 
 mod checks;
 mod claim_error;
@@ -23,7 +24,8 @@ use crate::{
 };
 use std::{fmt, time::Duration};
 
-/// What a token must say. Start from [`Policy::new`], which already requires `exp` and proper types.
+/// What a token must say. Start from [`Policy::new`], which already requires `exp` and proper
+/// types.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     issuer: Option<String>,
@@ -40,9 +42,9 @@ pub struct Policy {
     kinds: Kinds,
 }
 
-/// Kinds of tokens that are for something else than proving an identity, by their `typ`: a form for a bucket, and
-/// an assertion for another authorization server. Holding one is not holding an access token, whatever its audience is
-/// (RFC 8725 §3.12).
+/// Kinds of tokens that are for something else than proving an identity, by their `typ`: a form for
+/// a bucket, and an assertion for another authorization server. Holding one is not holding an
+/// access token, whatever its audience is (RFC 8725 §3.12).
 pub const OTHER_KINDS: [&str; 2] = ["upload+jwt", "oauth-id-jag+jwt"];
 
 /// Which kinds of tokens are accepted where no `typ` is required.
@@ -107,15 +109,17 @@ impl Policy {
         self
     }
 
-    /// For a token that has no `aud` at all, the claim that names its client is compared with the audiences instead
-    /// (`client_id` in RFC 9068 §2.2 and in Cognito's access tokens). An `aud` that is there decides alone.
+    /// For a token that has no `aud` at all, the claim that names its client is compared with the
+    /// audiences instead (`client_id` in RFC 9068 §2.2 and in Cognito's access tokens). An `aud`
+    /// that is there decides alone.
     #[must_use]
     pub fn audience_fallback(mut self, claim: impl Into<String>) -> Self {
         self.audience_fallback = Some(claim.into());
         self
     }
 
-    /// Requires the header's `typ`. Media types: case and an `application/` in front do not count (RFC 7515 §4.1.9).
+    /// Requires the header's `typ`. Media types: case and an `application/` in front do not count
+    /// (RFC 7515 §4.1.9).
     #[must_use]
     pub fn typ(mut self, typ: impl Into<String>) -> Self {
         self.typ = Some(typ.into());
@@ -178,23 +182,25 @@ impl Policy {
         self
     }
 
-    /// Accepts tokens whatever their `exp` says. Only for looking at tokens, never for letting anyone in.
+    /// Accepts tokens whatever their `exp` says. Only for looking at tokens, never for letting
+    /// anyone in.
     #[must_use]
     pub fn dangerously_ignore_expiry(mut self) -> Self {
         self.expiry = Expiry::Ignored;
         self
     }
 
-    /// Accepts `exp`, `nbf` and `iat` with a fraction of a second, which RFC 7519 §2 allows and some
-    /// issuers send (`time.time() + 3600`). `exp` and `iat` are rounded down to a whole second and
-    /// `nbf` up, so that a token is never accepted for longer than it says.
+    /// Accepts `exp`, `nbf` and `iat` with a fraction of a second, which RFC 7519 §2 allows and
+    /// some issuers send (`time.time() + 3600`). `exp` and `iat` are rounded down to a whole second
+    /// and `nbf` up, so that a token is never accepted for longer than it says.
     #[must_use]
     pub fn accept_fractional_dates(mut self) -> Self {
         self.fractions = Fractions::Rounded;
         self
     }
 
-    /// What this policy looks at in a token whose claims may not be read. Every check is [`Verdict::NotReached`].
+    /// What this policy looks at in a token whose claims may not be read. Every check is
+    /// [`Verdict::NotReached`].
     pub fn unreached(&self) -> Vec<Check> {
         let mut sink = Unreached::default();
         // There are no claims to fail.
@@ -211,8 +217,8 @@ impl Signed {
         Ok(Verified { claims, signed: self })
     }
 
-    /// Runs the same checks to their end and reports each. [`Signed::check`] succeeds if and only if none failed, and
-    /// otherwise ends with the first that did.
+    /// Runs the same checks to their end and reports each. [`Signed::check`] succeeds if and only
+    /// if none failed, and otherwise ends with the first that did.
     pub fn explain(&self, policy: &Policy, now: Timestamp) -> Vec<Check> {
         let claims = match self.claims() {
             Ok(claims) => claims,
@@ -283,7 +289,8 @@ impl Verified {
         self.signed.payload()
     }
 
-    /// All claims, in a type of the caller's. The text of the error may hold the value that does not fit.
+    /// All claims, in a type of the caller's. The text of the error may hold the value that does
+    /// not fit.
     pub fn claims<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.signed.payload())
     }

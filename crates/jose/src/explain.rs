@@ -1,8 +1,10 @@
-//! What each check expected, what it found and how it ended: the same checks that `verify` stops at the first failure of.
+//! What each check expected, what it found and how it ended: the same checks that `verify` stops at
+//! the first failure of.
 //!
-//! A policy runs its checks once, through a [`Sink`]: `FirstFailure` ends at the first that fails and never asks for
-//! words, so that accepting a token costs no text; `Every` asks for all of them. Values of claims are in here, so a
-//! `Check` is for the holder of the token, and not for logs. Called by `claims`. Pinned by `tests/explain.rs`.
+//! A policy runs its checks once, through a [`Sink`]: `FirstFailure` ends at the first that fails
+//! and never asks for words, so that accepting a token costs no text; `Every` asks for all of them.
+//! Values of claims are in here, so a `Check` is for the holder of the token, and not for logs.
+//! Called by `claims`. Pinned by `tests/explain.rs`.
 
 use crate::{Timestamp, claims::ClaimError};
 use std::{
@@ -17,11 +19,13 @@ const MAX_EXCERPT_BYTES: usize = 200;
 /// One check of a token, for people: what was expected, what was found, and the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at: a registered claim, `typ`, or `claim tid` for a claim the policy names itself.
+    /// What was looked at: a registered claim, `typ`, or `claim tid` for a claim the policy names
+    /// itself.
     pub name: Cow<'static, str>,
     /// What would do.
     pub expected: String,
-    /// What was there: JSON text, or an instant and how far away it is. Empty where nothing was looked at.
+    /// What was there: JSON text, or an instant and how far away it is. Empty where nothing was
+    /// looked at.
     pub found: String,
     /// How it ended.
     pub verdict: Verdict,
@@ -137,8 +141,9 @@ impl Sink for Unreached {
     }
 }
 
-/// At most 200 bytes of a text, fit for a terminal: control characters and those that turn the writing direction or can
-/// not be seen are escaped as in JSON, and an ellipsis stands where it was cut.
+/// At most 200 bytes of a text, fit for a terminal: control characters and those that turn the
+/// writing direction or can not be seen are escaped as in JSON, and an ellipsis stands where it was
+/// cut.
 pub fn excerpt(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars() {
@@ -152,8 +157,8 @@ pub fn excerpt(text: &str) -> String {
     shown
 }
 
-/// A JSON text in one line, fit for a terminal and still the same JSON: what [`excerpt`] escapes is escaped in its strings,
-/// and line ends and tabs between its values are left out. Not cut.
+/// A JSON text in one line, fit for a terminal and still the same JSON: what [`excerpt`] escapes is
+/// escaped in its strings, and line ends and tabs between its values are left out. Not cut.
 pub fn shown_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     let (mut in_string, mut after_backslash) = (false, false);

@@ -1,4 +1,5 @@
-//! Bytes in lower-case hexadecimal: hashes in names and in the audit, and what AWS and Facebook compare.
+//! Bytes in lower-case hexadecimal: hashes in names and in the audit, and what AWS and Facebook
+//! compare.
 
 /// Two digits for each byte.
 pub fn hex(bytes: &[u8]) -> String {

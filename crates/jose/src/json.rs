@@ -1,9 +1,11 @@
-//! Strict JSON objects: duplicate members refused at every level, nesting capped, values kept as they were typed.
+//! Strict JSON objects: duplicate members refused at every level, nesting capped, values kept as
+//! they were typed.
 //!
-//! RFC 7515 §4 and RFC 7519 §4 let a reader either refuse duplicate names or take the last; two readers that choose
-//! differently see two different tokens, so everything here refuses. A member's value stays the text it was
-//! (`RawValue`), so a number beyond 2^53 or `1.0` leaves exactly as it came.
-//! Used for headers, claims, JWKs and the body of `/sign`. Pinned by the tests below and the `json` fuzz target.
+//! RFC 7515 §4 and RFC 7519 §4 let a reader either refuse duplicate names or take the last; two
+//! readers that choose differently see two different tokens, so everything here refuses. A member's
+//! value stays the text it was (`RawValue`), so a number beyond 2^53 or `1.0` leaves exactly as it
+//! came. Used for headers, claims, JWKs and the body of `/sign`. Pinned by the tests below and the
+//! `json` fuzz target.
 
 mod same;
 
@@ -122,7 +124,8 @@ pub struct WrongType {
 /// The string a raw value holds, if it is a string.
 pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let text = raw.get();
-    // Without escapes the text between the quotes is the string; serde_json has validated it already.
+    // Without escapes the text between the quotes is the string; serde_json has validated it
+    // already.
     match text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
         Some(inner) if !inner.contains('\\') => Some(Cow::Borrowed(inner)),
         Some(_) => serde_json::from_str::<String>(text).ok().map(Cow::Owned),
@@ -142,8 +145,8 @@ pub fn kind(raw: &RawValue) -> &'static str {
     }
 }
 
-/// The first member of this name, found without looking at anything behind it: neither duplicates nor what is wrong there
-/// are seen. Only to select what the whole object is checked with later.
+/// The first member of this name, found without looking at anything behind it: neither duplicates
+/// nor what is wrong there are seen. Only to select what the whole object is checked with later.
 pub(crate) fn peek<'a>(json: &'a [u8], name: &str) -> Result<Option<&'a RawValue>, JsonError> {
     let (member, found) = (Cell::new(None), Cell::new(None));
     let mut de = serde_json::Deserializer::from_slice(json);
@@ -242,9 +245,9 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
     }
 }
 
-/// Strings and numbers are validated by `RawValue` itself only in form: a string may still hold a lone surrogate and
-/// a number may be beyond what any reader holds (1e400). Those, and everything nested if there is a depth left for it,
-/// are walked once more.
+/// Strings and numbers are validated by `RawValue` itself only in form: a string may still hold a
+/// lone surrogate and a number may be beyond what any reader holds (1e400). Those, and everything
+/// nested if there is a depth left for it, are walked once more.
 fn check_value(
     raw: &RawValue,
     depth: Option<usize>,
@@ -268,7 +271,8 @@ fn check_value(
         })
 }
 
-/// The number at which a reading ended because it is too large; `None` if it ended for another reason.
+/// The number at which a reading ended because it is too large; `None` if it ended for another
+/// reason.
 fn number_at(text: &str, why: &serde_json::Error) -> Option<String> {
     // serde_json has no code for it.
     if !why.to_string().starts_with("number out of range") {

@@ -1,8 +1,10 @@
-//! A JWK Set to verify with: the token's `kid` selects a key, and the key decides the algorithm (RFC 7517 §5).
+//! A JWK Set to verify with: the token's `kid` selects a key, and the key decides the algorithm
+//! (RFC 7517 §5).
 //!
-//! A key that cannot be used is skipped with its reason and the good ones are kept. Two keys of one name are told
-//! apart by their own `alg`. A token without a `kid` is taken only from a set of exactly one key: with several, even
-//! of different algorithms, the token would choose its key by `alg`.
+//! A key that cannot be used is skipped with its reason and the good ones are kept. Two keys of one
+//! name are told apart by their own `alg`. A token without a `kid` is taken only from a set of
+//! exactly one key: with several, even of different algorithms, the token would choose its key by
+//! `alg`.
 
 use crate::{
     Algorithm, Signed, TokenError, Unverified, VerifyingKey,
@@ -17,13 +19,14 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK Set (or one JWK). Keys without `alg` are bound to `assumed` where they are of its kind, else to
-    /// the usual algorithm of their own.
+    /// Reads a JWK Set (or one JWK). Keys without `alg` are bound to `assumed` where they are of
+    /// its kind, else to the usual algorithm of their own.
     pub fn parse(json: &[u8], assumed: Option<Algorithm>) -> Result<Self, KeyError> {
         Self::parse_for(json, assumed.as_slice())
     }
 
-    /// The same with several assumptions: keys without `alg` are bound to the first that takes their kind of key.
+    /// The same with several assumptions: keys without `alg` are bound to the first that takes
+    /// their kind of key.
     pub fn parse_for(json: &[u8], assumed: &[Algorithm]) -> Result<Self, KeyError> {
         let mut set = Self::default();
         for jwk in Jwk::parse_public_set(json)? {
@@ -60,13 +63,15 @@ impl KeySet {
         };
         let mut named = self.keys.iter().filter(|key| key.kid() == Some(kid)).peekable();
         let Some(first) = named.peek().copied() else {
-            // A key that is there and cannot be used looks from outside as if its issuer had forgotten it.
+            // A key that is there and cannot be used looks from outside as if its issuer had
+            // forgotten it.
             let skipped = self.skipped.iter().find(|skipped| skipped.kid.as_deref() == Some(kid));
             return Err(
                 skipped.map_or(TokenError::NoKey, |skipped| TokenError::KeyUnusable(skipped.why.clone()))
             );
         };
-        // With none of the named keys for that algorithm, the first one makes `verify` say what is wrong.
+        // With none of the named keys for that algorithm, the first one makes `verify` say what is
+        // wrong.
         Ok(named.find(|key| key.algorithm() == algorithm).unwrap_or(first))
     }
 

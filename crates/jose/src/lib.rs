@@ -1,8 +1,10 @@
-//! Compact JWS, JWK and the algorithm table: the core of Countersign, meant to be reviewed in one sitting.
+//! Compact JWS, JWK and the algorithm table: the core of Countersign, meant to be reviewed in one
+//! sitting.
 //!
-//! Written on aws-lc-rs. No I/O, no async, no clock, no globals, no unsafe code. A token's way inwards is
-//! [`Unverified`] → [`Signed`] → [`Verified`]; a value of each type exists only if its check was passed. A key is
-//! bound to one algorithm when it is loaded; the token selects a key and never an algorithm.
+//! Written on aws-lc-rs. No I/O, no async, no clock, no globals, no unsafe code. A token's way
+//! inwards is [`Unverified`] → [`Signed`] → [`Verified`]; a value of each type exists only if its
+//! check was passed. A key is bound to one algorithm when it is loaded; the token selects a key and
+//! never an algorithm.
 //!
 //! ```
 //! use countersign_jose::{Algorithm, Header, KeySize, Policy, PrivateKey, SigningInput, SigningKey, Timestamp, Unverified, VerifyingKey};

@@ -1,7 +1,8 @@
-//! Signing: a key parsed once and bound to one algorithm, and the two halves of a compact JWS (RFC 7515 §5.1).
+//! Signing: a key parsed once and bound to one algorithm, and the two halves of a compact JWS (RFC
+//! 7515 §5.1).
 //!
-//! `SigningInput` is the text a signature is made over; `finish` adds the signature. The two are apart because the
-//! signature may come from elsewhere (a KMS). Signing takes `&self` and no lock.
+//! `SigningInput` is the text a signature is made over; `finish` adds the signature. The two are
+//! apart because the signature may come from elsewhere (a KMS). Signing takes `&self` and no lock.
 
 use crate::{
     Algorithm,
@@ -61,7 +62,8 @@ impl SigningKey {
         Ok(Self { algorithm, public_key: Some(key.public_key()), pair })
     }
 
-    /// Binds a shared secret to an HMAC algorithm; refuses one shorter than the hash (RFC 7518 §3.2).
+    /// Binds a shared secret to an HMAC algorithm; refuses one shorter than the hash (RFC 7518
+    /// §3.2).
     pub fn symmetric(key: &SymmetricKey, algorithm: Algorithm) -> Result<Self, KeyError> {
         Ok(Self { algorithm, public_key: None, pair: Pair::Hmac(Box::new(key.hmac_key(algorithm)?)) })
     }
@@ -81,12 +83,14 @@ impl SigningKey {
         self.public_key.as_ref()
     }
 
-    /// The JWS signature over `input`: RSA as is, ECDSA as fixed-width R‖S (RFC 7518 §3.4), Ed25519 64 bytes.
+    /// The JWS signature over `input`: RSA as is, ECDSA as fixed-width R‖S (RFC 7518 §3.4), Ed25519
+    /// 64 bytes.
     pub fn sign(&self, input: &SigningInput) -> Result<Vec<u8>, KeyError> {
         self.sign_bytes(input.as_bytes())
     }
 
-    /// A signature of the same form over bytes that are no token: the inside of the key's own certificate.
+    /// A signature of the same form over bytes that are no token: the inside of the key's own
+    /// certificate.
     pub fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let rng = SystemRandom::new();
         match &self.pair {

@@ -1,7 +1,8 @@
-//! `Timestamp`: a point in time in whole seconds since 1970-01-01T00:00:00Z (RFC 7519 NumericDate, integer form).
+//! `Timestamp`: a point in time in whole seconds since 1970-01-01T00:00:00Z (RFC 7519 NumericDate,
+//! integer form).
 //!
-//! No clock lives here. Code that needs "now" is handed one, so every lifecycle can run on a virtual clock.
-//! Arithmetic saturates: a hostile number cannot overflow into a different century.
+//! No clock lives here. Code that needs "now" is handed one, so every lifecycle can run on a
+//! virtual clock. Arithmetic saturates: a hostile number cannot overflow into a different century.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
@@ -54,8 +55,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of the proleptic Gregorian calendar, from days since 1970. Counts in years that begin in March,
-/// so that the leap day is the last, and in eras of 400 years, which are all equally long.
+/// Year, month and day of the proleptic Gregorian calendar, from days since 1970. Counts in years
+/// that begin in March, so that the leap day is the last, and in eras of 400 years, which are all
+/// equally long.
 fn civil(days: i64) -> (i64, i64, i64) {
     const DAYS_OF_ERA: i64 = 146_097;
     const MARCH_OF_YEAR_0: i64 = 719_468;

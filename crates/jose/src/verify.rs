@@ -1,9 +1,11 @@
-//! The way of a token inwards: `Unverified` → `Signed` → `Verified`. Each type exists only if its check was passed.
+//! The way of a token inwards: `Unverified` → `Signed` → `Verified`. Each type exists only if its
+//! check was passed.
 //!
-//! `Unverified::parse` takes the text apart strictly and trusts nothing; `verify` proves the signature under one key
-//! and makes the payload readable; `check` (in `claims`) proves the claims. The header is closed: `alg`, `kid` and
-//! `typ` are read, `crit`, `b64` and encryption are refused, and `jwk`, `jku`, `x5u`, `x5c` are never looked at.
-//! Specifications: RFC 7515 §4, §5.2 and appendix A; RFC 8725. Pinned by `tests/rfc_vectors.rs`, `tests/attacks.rs`.
+//! `Unverified::parse` takes the text apart strictly and trusts nothing; `verify` proves the
+//! signature under one key and makes the payload readable; `check` (in `claims`) proves the claims.
+//! The header is closed: `alg`, `kid` and `typ` are read, `crit`, `b64` and encryption are refused,
+//! and `jwk`, `jku`, `x5u`, `x5c` are never looked at. Specifications: RFC 7515 §4, §5.2 and
+//! appendix A; RFC 8725. Pinned by `tests/rfc_vectors.rs`, `tests/attacks.rs`.
 
 mod load_balancer;
 mod self_signed;
@@ -54,7 +56,8 @@ pub const MAX_CLAIMS_DEPTH: usize = 16;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unverified<'a> {
     signing_input: &'a str,
-    /// Decoded once, by the first reader; the reason where it is not canonical base64url. Read by nobody outside.
+    /// Decoded once, by the first reader; the reason where it is not canonical base64url. Read by
+    /// nobody outside.
     payload: Result<Vec<u8>, InvalidBase64Url>,
     signature: &'a str,
     algorithm: Algorithm,
@@ -69,13 +72,14 @@ impl fmt::Debug for Unverified<'_> {
 }
 
 impl<'a> Unverified<'a> {
-    /// Takes a compact token apart. Refuses everything that is not exactly three canonical base64url parts with a
-    /// header object this crate understands.
+    /// Takes a compact token apart. Refuses everything that is not exactly three canonical
+    /// base64url parts with a header object this crate understands.
     pub fn parse(token: &'a str) -> Result<Self, TokenError> {
         Self::parse_within(token, MAX_TOKEN_BYTES)
     }
 
-    /// The same for what is signed as tokens are and may be longer than they: its reader says how long.
+    /// The same for what is signed as tokens are and may be longer than they: its reader says how
+    /// long.
     pub fn parse_within(token: &'a str, max_bytes: usize) -> Result<Self, TokenError> {
         if token.len() > max_bytes {
             return Err(TokenError::TooLong);
@@ -101,7 +105,8 @@ impl<'a> Unverified<'a> {
         payload: Result<Vec<u8>, InvalidBase64Url>,
         signature: &'a str,
     ) -> Result<Self, TokenError> {
-        // Every parameter that changes how a token is to be read; none is understood here (RFC 7515 §4.1.11).
+        // Every parameter that changes how a token is to be read; none is understood here (RFC 7515
+        // §4.1.11).
         if ["crit", "b64", "enc", "zip"].iter().any(|name| header.get(name).is_some()) {
             return Err(TokenError::CriticalHeader);
         }
@@ -122,8 +127,9 @@ impl<'a> Unverified<'a> {
         self.kid.as_deref()
     }
 
-    /// The issuer the payload claims, to select whose keys may verify the token. Not to be believed: of a claim that is
-    /// there twice it is the first, and the rest of the payload was not looked at. `check` refuses what is not strict.
+    /// The issuer the payload claims, to select whose keys may verify the token. Not to be
+    /// believed: of a claim that is there twice it is the first, and the rest of the payload was
+    /// not looked at. `check` refuses what is not strict.
     pub fn unverified_issuer(&self) -> Result<Option<String>, TokenError> {
         let payload = self.payload.as_deref().map_err(|why| TokenPart::Claims.not_base64url()(*why))?;
         let Some(raw) = json::peek(payload, "iss").map_err(TokenError::Payload)? else { return Ok(None) };
@@ -159,7 +165,8 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Binds a public key to `algorithm`, which must take this kind of key. RSA under 2048 bits is refused.
+    /// Binds a public key to `algorithm`, which must take this kind of key. RSA under 2048 bits is
+    /// refused.
     pub fn new(key: &PublicKey, algorithm: Algorithm, kid: Option<String>) -> Result<Self, KeyError> {
         let bits = key.bits();
         if matches!(key, PublicKey::Rsa { .. }) && bits < MIN_RSA_BITS {
@@ -181,7 +188,8 @@ impl VerifyingKey {
         Ok(Self { algorithm, kid, parsed: Parsed::Public(Box::new(parse_public(key, with)?)) })
     }
 
-    /// Binds an RSA key of 1024 to 2047 bits, for tokens of a system that cannot be changed yet. RS256 and RS512 only.
+    /// Binds an RSA key of 1024 to 2047 bits, for tokens of a system that cannot be changed yet.
+    /// RS256 and RS512 only.
     pub fn legacy_weak_rsa(
         key: &PublicKey,
         algorithm: Algorithm,
@@ -220,8 +228,9 @@ impl VerifyingKey {
         self.kid.as_deref()
     }
 
-    /// Whether `signature`, in the form it has in a JWS, is one of this key over `message`: to check what somebody else
-    /// signed for us. It proves nothing about a token; that is [`Unverified::verify`]'s to do.
+    /// Whether `signature`, in the form it has in a JWS, is one of this key over `message`: to
+    /// check what somebody else signed for us. It proves nothing about a token; that is
+    /// [`Unverified::verify`]'s to do.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.parsed {
             Parsed::Public(public) => public.verify_sig(message, signature),
@@ -277,7 +286,8 @@ fn parts_in_words(parts: usize) -> String {
     }
 }
 
-/// Why a token is not accepted, up to and including its signature. Never holds any of the token's text.
+/// Why a token is not accepted, up to and including its signature. Never holds any of the token's
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].
@@ -306,7 +316,8 @@ pub enum TokenError {
     /// A header parameter has the wrong JSON type.
     #[error("the token's header is not acceptable: {0}")]
     HeaderType(WrongType),
-    /// `crit`, `b64`, `enc` or `zip`: an extension that changes how the token is read, none of which is understood.
+    /// `crit`, `b64`, `enc` or `zip`: an extension that changes how the token is read, none of
+    /// which is understood.
     #[error("the token's header asks for an extension that is not understood (crit, b64, enc or zip)")]
     CriticalHeader,
     /// No `alg`.

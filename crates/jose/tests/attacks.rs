@@ -1,8 +1,9 @@
 //! Every attack on tokens and keys that has worked somewhere, each with the answer it gets here.
 //!
-//! One module per thing attacked: the text of a token, its header, its signature, its claims, the keys, the key set, and
-//! what must never leave (private members, key and token text in `Debug` and errors). Each group starts from a control
-//! that is accepted, so that a refusal is due to the attack. Sources: RFC 7515 §10, RFC 8725, the CVEs named in place.
+//! One module per thing attacked: the text of a token, its header, its signature, its claims, the
+//! keys, the key set, and what must never leave (private members, key and token text in `Debug` and
+//! errors). Each group starts from a control that is accepted, so that a refusal is due to the
+//! attack. Sources: RFC 7515 §10, RFC 8725, the CVEs named in place.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 

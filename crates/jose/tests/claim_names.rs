@@ -1,7 +1,9 @@
-//! Which claim a name means: every reading that two programs have had of one text, at the place that settles it.
+//! Which claim a name means: every reading that two programs have had of one text, at the place
+//! that settles it.
 //!
-//! The same names are tried through each setting that takes one in `crates/gateway/tests/suite/claim_names.rs`.
-//! RFC 6901 §3 to §5; its own examples are the last test.
+//! The same names are tried through each setting that takes one in
+//! `crates/gateway/tests/suite/claim_names.rs`. RFC 6901 §3 to §5; its own examples are the last
+//! test.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

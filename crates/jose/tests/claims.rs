@@ -1,5 +1,6 @@
-//! Every expectation of `Policy`: claim absent, of the wrong type, another value, the right value; and every boundary
-//! in time, one second on either side. RFC 7519 §4.1, RFC 8725 §3.8 to §3.11. Hostile values are in `attacks.rs`.
+//! Every expectation of `Policy`: claim absent, of the wrong type, another value, the right value;
+//! and every boundary in time, one second on either side. RFC 7519 §4.1, RFC 8725 §3.8 to §3.11.
+//! Hostile values are in `attacks.rs`.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

@@ -1,5 +1,6 @@
-//! `Signed::explain` against `Signed::check`, over many policies and claims: the same checks, the same first failure. And
-//! what an explanation says of each. Rules of the claims themselves are in `claims.rs`.
+//! `Signed::explain` against `Signed::check`, over many policies and claims: the same checks, the
+//! same first failure. And what an explanation says of each. Rules of the claims themselves are in
+//! `claims.rs`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

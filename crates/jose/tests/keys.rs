@@ -1,7 +1,9 @@
-//! Keys as users have them: made by the openssl command in every format it writes, read here, and written back.
+//! Keys as users have them: made by the openssl command in every format it writes, read here, and
+//! written back.
 //!
-//! Reading: PKCS#8, PKCS#1, SEC1, SPKI, PKCS#1 public, and what surrounds them in real files. Refusing: encrypted, cut,
-//! doubled, weak and foreign keys. Private RSA keys without their primes. One key has one thumbprint in every format.
+//! Reading: PKCS#8, PKCS#1, SEC1, SPKI, PKCS#1 public, and what surrounds them in real files.
+//! Refusing: encrypted, cut, doubled, weak and foreign keys. Private RSA keys without their primes.
+//! One key has one thumbprint in every format.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

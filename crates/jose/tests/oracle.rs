@@ -1,8 +1,9 @@
 //! Random tokens, keys and texts, with the crate `jsonwebtoken` as the second opinion.
 //!
-//! What is signed here verifies there with equal claims, and the other way round, for every algorithm both know (it has
-//! no ES512). Any one bit flipped anywhere in a token's text is refused. The shared properties of `properties/` hold for
-//! random input and for input that is nearly right; the fuzz targets go on where these runs stop.
+//! What is signed here verifies there with equal claims, and the other way round, for every
+//! algorithm both know (it has no ES512). Any one bit flipped anywhere in a token's text is
+//! refused. The shared properties of `properties/` hold for random input and for input that is
+//! nearly right; the fuzz targets go on where these runs stop.
 
 #![expect(
     clippy::unwrap_used,
@@ -180,7 +181,8 @@ fn word(words: &'static [&'static str]) -> impl Strategy<Value = String> + Clone
     prop::sample::select(words).prop_map(str::to_owned)
 }
 
-/// A JSON document from a small vocabulary, so that equal names, deep nesting and odd escapes are common.
+/// A JSON document from a small vocabulary, so that equal names, deep nesting and odd escapes are
+/// common.
 fn document() -> impl Strategy<Value = String> {
     let name = word(&["a", "b", "\\u0061", "\\\\a", "", "ä", "\\ud83d\\ude00"]);
     // What makes a document invalid is rare, or no large document would be valid.

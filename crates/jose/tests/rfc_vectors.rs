@@ -1,8 +1,9 @@
-//! The published examples of RFC 7515, 7520, 7638, 7797 and 8037, in `vectors/`, against this crate.
+//! The published examples of RFC 7515, 7520, 7638, 7797 and 8037, in `vectors/`, against this
+//! crate.
 //!
-//! Tokens verify and give their payload byte for byte; what is deterministic and has a header this crate would write is
-//! signed again to the same bytes; thumbprints agree; what must be refused is. A file that is missing, or one that no
-//! test here knows, fails.
+//! Tokens verify and give their payload byte for byte; what is deterministic and has a header this
+//! crate would write is signed again to the same bytes; thumbprints agree; what must be refused is.
+//! A file that is missing, or one that no test here knows, fails.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

@@ -1,10 +1,12 @@
-//! Taking over a keyring of a format that was not authenticated (1 to 4): shown first, then taken as it was shown.
+//! Taking over a keyring of a format that was not authenticated (1 to 4): shown first, then taken
+//! as it was shown.
 //!
-//! In those formats anyone who could write to the store could change states, times and certificates and add keys of a
-//! service. No program can tell whether somebody did, so an operator looks at every key and names the digest of what
-//! was shown; the digest is over the exact bytes of the documents. Everything must open, and a key of a service
-//! must have there the public half that is stored. Observations are not taken over: keys are seen anew.
-//! Called by `countersign keys adopt`. Pinned by tests/adopt.rs and tests/e2e/test_adopt.py.
+//! In those formats anyone who could write to the store could change states, times and certificates
+//! and add keys of a service. No program can tell whether somebody did, so an operator looks at
+//! every key and names the digest of what was shown; the digest is over the exact bytes of the
+//! documents. Everything must open, and a key of a service must have there the public half that is
+//! stored. Observations are not taken over: keys are seen anew. Called by `countersign keys adopt`.
+//! Pinned by tests/adopt.rs and tests/e2e/test_adopt.py.
 
 use crate::{
     Certificate, KeyOrigin, KeyRecord, KeyState, Keyring, KeyringError, LoadedKeyring, Needs, PrivateHalf,
@@ -114,7 +116,8 @@ struct Old {
 }
 
 impl StoredKeyring {
-    /// What there is to take over; `None` where the keyring is authenticated already, or none exists.
+    /// What there is to take over; `None` where the keyring is authenticated already, or none
+    /// exists.
     pub async fn adoptable(&self) -> Result<Option<Adoptable>, KeyringError> {
         match Old::read(self.store()).await? {
             Some(old) => old.shown().map(Some),
@@ -122,8 +125,9 @@ impl StoredKeyring {
         }
     }
 
-    /// Takes over what has this digest. `keep_after` says how long after it stopped signing a key of each ring is
-    /// needed, as the older formats did not. Returns what was taken over, or `None` where there is nothing to.
+    /// Takes over what has this digest. `keep_after` says how long after it stopped signing a key
+    /// of each ring is needed, as the older formats did not. Returns what was taken over, or `None`
+    /// where there is nothing to.
     pub async fn adopt(
         &self,
         digest: &str,

@@ -1,8 +1,9 @@
-//! What people ask for by hand: prepare, publish, activate, retire, remove, revoke. All of it is idempotent.
+//! What people ask for by hand: prepare, publish, activate, retire, remove, revoke. All of it is
+//! idempotent.
 //!
-//! Everything but making a key is a change of states, so that it needs no private key and no service. A revocation
-//! is written before its consequences are looked after: that nothing signs is the lesser harm.
-//! Called by `countersign keys`.
+//! Everything but making a key is a change of states, so that it needs no private key and no
+//! service. A revocation is written before its consequences are looked after: that nothing signs is
+//! the lesser harm. Called by `countersign keys`.
 
 use crate::{
     Activation, Change, Distribution, KeyChange, KeyState, Keyring, KeyringError, LifecycleError, Outcome,
@@ -32,7 +33,8 @@ pub struct Prepared {
     pub made: bool,
 }
 
-/// A shared secret that was made, for who gives it to its verifiers. Nothing else in this crate gives out a private key or secret.
+/// A shared secret that was made, for who gives it to its verifiers. Nothing else in this crate
+/// gives out a private key or secret.
 #[derive(Debug)]
 pub struct MadeSecret {
     /// Its name.
@@ -46,14 +48,15 @@ pub struct MadeSecret {
 pub struct Revocation {
     /// Whether the mark is written, which counts at once; `None` where the key was revoked before.
     pub mark: Option<Result<Replaced, KeyringError>>,
-    /// Whether it is in the authenticated keyring, from where nobody without the sealing key removes it.
+    /// Whether it is in the authenticated keyring, from where nobody without the sealing key
+    /// removes it.
     pub record: Result<(), KeyringError>,
     /// What the keyring remembers of the key, where it can be read.
     pub revoked: Option<RevokedKey>,
     /// The key that signs in its ring now, where the keyring can be read.
     pub active: Option<String>,
-    /// The keys that the keyring names, where it cannot be verified and this one is not among them: the name may be mistyped,
-    /// or somebody has taken the key out.
+    /// The keys that the keyring names, where it cannot be verified and this one is not among them:
+    /// the name may be mistyped, or somebody has taken the key out.
     pub others: Option<Vec<String>>,
 }
 
@@ -70,8 +73,8 @@ impl Revocation {
 }
 
 impl StoredKeyring {
-    /// Accepts that keys are lost which running servers still know, and lifts the sequence number above what they have seen.
-    /// Returns those that are lost: not one that is in the keyring.
+    /// Accepts that keys are lost which running servers still know, and lifts the sequence number
+    /// above what they have seen. Returns those that are lost: not one that is in the keyring.
     pub async fn accept_losses(
         &self,
         kids: &[String],
@@ -90,8 +93,8 @@ impl StoredKeyring {
         Ok(accepted)
     }
 
-    /// Makes a key that waits for its turn: unseen, or where keys are given by hand, ready to be given. Where one waits already,
-    /// that one is it.
+    /// Makes a key that waits for its turn: unseen, or where keys are given by hand, ready to be
+    /// given. Where one waits already, that one is it.
     pub async fn prepare(
         &self,
         spec: &RingSpec,
@@ -121,12 +124,14 @@ impl StoredKeyring {
         Ok(Prepared { kid, made: made.was_made() })
     }
 
-    /// Makes a shared secret, and gives it to who asks, which is the only time that anybody sees it. It signs at once in a ring
-    /// without an active key, and else waits until verifiers were given it.
+    /// Makes a shared secret, and gives it to who asks, which is the only time that anybody sees
+    /// it. It signs at once in a ring without an active key, and else waits until verifiers were
+    /// given it.
     ///
     /// # Errors
     ///
-    /// If the algorithm of the ring takes key pairs, or the keyring cannot be read or written; then nothing was made.
+    /// If the algorithm of the ring takes key pairs, or the keyring cannot be read or written; then
+    /// nothing was made.
     pub async fn make_secret(&self, spec: &RingSpec, now: Timestamp) -> Result<MadeSecret, KeyringError> {
         let (made, secret) = Material::generated_secret(spec)?;
         let mut kid = made.kid.clone();
@@ -204,9 +209,9 @@ impl StoredKeyring {
         self.change_states(now, |keyring| Ok(keyring.without_import(kid, now)?)).await
     }
 
-    /// Takes a key out of everything at once. First it is marked, which needs the store and nothing else, and then
-    /// that is recorded in the keyring, which needs the sealing key. Each may fail, and the other still counts. No key
-    /// is made to take over; `replace` does that.
+    /// Takes a key out of everything at once. First it is marked, which needs the store and nothing
+    /// else, and then that is recorded in the keyring, which needs the sealing key. Each may fail,
+    /// and the other still counts. No key is made to take over; `replace` does that.
     ///
     /// # Errors
     ///
@@ -251,7 +256,8 @@ impl StoredKeyring {
         (!names_it).then_some(kids)
     }
 
-    /// Makes a key that signs in a ring that has none, and none that waits. Returns the one that signs then.
+    /// Makes a key that signs in a ring that has none, and none that waits. Returns the one that
+    /// signs then.
     pub async fn replace(&self, spec: &RingSpec, now: Timestamp) -> Result<Option<String>, KeyringError> {
         let active =
             |keyring: &Keyring| keyring.ring(&spec.name).and_then(Ring::active).map(|key| key.kid.clone());

@@ -1,10 +1,12 @@
-//! A self-signed X.509 certificate per key, for verifiers that take keys only in one: `x5c`, `x5t#S256`, the x509 map.
+//! A self-signed X.509 certificate per key, for verifiers that take keys only in one: `x5c`,
+//! `x5t#S256`, the x509 map.
 //!
-//! It wraps the public key and says nothing else: version 3, subject and issuer are the `kid`, `CA:FALSE`, key usage
-//! `digitalSignature`, signed by the key itself with its one algorithm. It is made once and kept in the key's record,
-//! because an ECDSA or PSS signature made again has other bytes, and every instance must show the same.
-//! What is to be signed and what the signature completes are apart, because the signature may come from elsewhere (a
-//! KMS). Specifications: RFC 5280 §4.1 and §4.2, RFC 4055 §3 and §5, RFC 5758 §3.2, RFC 8410 §3, RFC 7517 §4.7 and §4.9.
+//! It wraps the public key and says nothing else: version 3, subject and issuer are the `kid`,
+//! `CA:FALSE`, key usage `digitalSignature`, signed by the key itself with its one algorithm. It is
+//! made once and kept in the key's record, because an ECDSA or PSS signature made again has other
+//! bytes, and every instance must show the same. What is to be signed and what the signature
+//! completes are apart, because the signature may come from elsewhere (a KMS). Specifications: RFC
+//! 5280 §4.1 and §4.2, RFC 4055 §3 and §5, RFC 5758 §3.2, RFC 8410 §3, RFC 7517 §4.7 and §4.9.
 
 use crate::ecdsa;
 use aws_lc_rs::digest;
@@ -144,7 +146,8 @@ pub struct UnsignedCertificate {
 }
 
 impl UnsignedCertificate {
-    /// The certificate of `key`, which came into the keyring at `created_at`; `random` becomes the serial number.
+    /// The certificate of `key`, which came into the keyring at `created_at`; `random` becomes the
+    /// serial number.
     pub fn new(key: &PublicJwk, created_at: Timestamp, random: [u8; 16]) -> Result<Self, CertificateError> {
         let name = common_name(&key.kid)?;
         let extension = |extn_id, value: Vec<u8>| -> Result<Extension, CertificateError> {
@@ -169,8 +172,8 @@ impl UnsignedCertificate {
         Ok(Self { algorithm: key.algorithm, to_be_signed: to_be_signed.to_der()? })
     }
 
-    /// The bytes to sign with the key's own algorithm: the DER of the `TBSCertificate`. No token can have the same
-    /// bytes, since the second one is not in base64url's alphabet.
+    /// The bytes to sign with the key's own algorithm: the DER of the `TBSCertificate`. No token
+    /// can have the same bytes, since the second one is not in base64url's alphabet.
     pub fn to_be_signed(&self) -> &[u8] {
         &self.to_be_signed
     }
@@ -227,7 +230,8 @@ struct Signed {
 /// `RDNSequence` (RFC 5280 §4.1.2.4).
 type Name = Vec<SetOfVec<AttributeTypeAndValue>>;
 
-/// The `kid` as a name; its SHA-256 in hexadecimal, which is just as long as a common name may be, where it is longer.
+/// The `kid` as a name; its SHA-256 in hexadecimal, which is just as long as a common name may be,
+/// where it is longer.
 fn common_name(kid: &str) -> Result<Name, CertificateError> {
     let name = if kid.len() <= MAX_COMMON_NAME {
         kid.to_owned()
@@ -245,14 +249,16 @@ fn positive(mut random: [u8; 16]) -> [u8; 16] {
     random
 }
 
-/// The nearest instant a certificate can name: 1970 to the end of 9999, the latter being "no end" (RFC 5280 §4.1.2.5).
+/// The nearest instant a certificate can name: 1970 to the end of 9999, the latter being "no end"
+/// (RFC 5280 §4.1.2.5).
 fn instant(at: Timestamp) -> Time {
     let since_1970 = Duration::from_secs(at.unix_seconds().try_into().unwrap_or(0));
     der::DateTime::from_unix_duration(since_1970).map_or(Time::INFINITY, Time::from)
 }
 
-/// The identifier of a JOSE algorithm, with the parameters it has in a certificate: NULL for RSA PKCS#1 (RFC 4055 §5),
-/// hash and salt for PSS (§3.1), none for ECDSA (RFC 5758 §3.2) and Ed25519 (RFC 8410 §3).
+/// The identifier of a JOSE algorithm, with the parameters it has in a certificate: NULL for RSA
+/// PKCS#1 (RFC 4055 §5), hash and salt for PSS (§3.1), none for ECDSA (RFC 5758 §3.2) and Ed25519
+/// (RFC 8410 §3).
 fn signature_algorithm(algorithm: Algorithm) -> Result<AlgorithmIdentifierOwned, CertificateError> {
     let (oid, parameters) = match algorithm {
         Algorithm::RS256 => ("1.2.840.113549.1.1.11", Some(Any::null())),

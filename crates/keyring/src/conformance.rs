@@ -1,9 +1,10 @@
 //! A store that goes back, on any engine: one suite that the tests of every engine call.
 //!
-//! Library code behind the feature `conformance`, as the suite of the store is. In each way in which a store may
-//! come to hold less than a server has seen there, the server notices it, goes on signing with the key it has, shows
-//! every key it knows and none that was revoked, and is as before once the store is put right. A way that is not
-//! here is not promised. Called by the contract tests of the engines and by tests/went_back.rs.
+//! Library code behind the feature `conformance`, as the suite of the store is. In each way in
+//! which a store may come to hold less than a server has seen there, the server notices it, goes on
+//! signing with the key it has, shows every key it knows and none that was revoked, and is as
+//! before once the store is put right. A way that is not here is not promised. Called by the
+//! contract tests of the engines and by tests/went_back.rs.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a suite of tests says what it expects by failing")]
 
@@ -116,7 +117,8 @@ fn signs(keyring: &LoadedKeyring) -> Option<String> {
 }
 
 impl Scene {
-    /// A server that has seen a key sign, another one take over, a third that waits, and a fourth that was revoked.
+    /// A server that has seen a key sign, another one take over, a third that waits, and a fourth
+    /// that was revoked.
     async fn new(store: Arc<dyn Store>) -> (Self, StoredKeyring, LoadedKeyring) {
         let sealing = Arc::new(SealingKey::generate().unwrap().0);
         let server = StoredKeyring::new(Arc::clone(&store), Arc::clone(&sealing));

@@ -1,9 +1,10 @@
 //! What a process knows of the keyring, compared with what the store says now.
 //!
-//! A document that is authentic may still be an old one: a backup that was restored, or put there by somebody who
-//! can write to the store. Each write has the next sequence number, so every process that saw the newer document
-//! notices, keeps the keys it has, and says so. A process that saw none cannot. Pure functions; `stored` keeps
-//! what is known and asks. Pinned by tests/continuity.rs.
+//! A document that is authentic may still be an old one: a backup that was restored, or put there
+//! by somebody who can write to the store. Each write has the next sequence number, so every
+//! process that saw the newer document notices, keeps the keys it has, and says so. A process that
+//! saw none cannot. Pure functions; `stored` keeps what is known and asks. Pinned by
+//! tests/continuity.rs.
 
 use crate::{Keyring, guard::Losses};
 use aws_lc_rs::digest;

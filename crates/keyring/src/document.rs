@@ -1,11 +1,11 @@
 //! The stored document: an envelope with a tag around the JSON text of the keyring.
 //!
-//! The tag is HMAC-SHA256 under a key that is derived from the sealing key (HKDF, never the AES key itself) over
-//! a label, the format, the fingerprint of the sealing key and the exact bytes of the content. Nothing of the
-//! content is parsed before the tag was found right, so anyone who can write to the store and has no sealing key
-//! cannot add a key, bring a revoked one back, or change a state, a time or a certificate. With a data key of a
-//! service the envelope also has its encrypted form. `legacy` reads the older formats, which had no tag.
-//! Pinned by tests/forgery.rs.
+//! The tag is HMAC-SHA256 under a key that is derived from the sealing key (HKDF, never the AES key
+//! itself) over a label, the format, the fingerprint of the sealing key and the exact bytes of the
+//! content. Nothing of the content is parsed before the tag was found right, so anyone who can
+//! write to the store and has no sealing key cannot add a key, bring a revoked one back, or change
+//! a state, a time or a certificate. With a data key of a service the envelope also has its
+//! encrypted form. `legacy` reads the older formats, which had no tag. Pinned by tests/forgery.rs.
 
 use crate::{
     Keyring, KeyringError, SealingKey,

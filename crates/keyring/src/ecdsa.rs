@@ -1,7 +1,9 @@
-//! The two forms of an ECDSA signature: R‖S of fixed width in a JWS (RFC 7518 §3.4), DER in certificates and from a KMS.
+//! The two forms of an ECDSA signature: R‖S of fixed width in a JWS (RFC 7518 §3.4), DER in
+//! certificates and from a KMS.
 //!
-//! Reading is strict: one SEQUENCE of two minimal positive INTEGERs that fit the curve, and nothing behind it. What has another
-//! form is no signature. (RFC 3279 §2.2.3, `Ecdsa-Sig-Value`; X.690 §8.3.2, §10.1)
+//! Reading is strict: one SEQUENCE of two minimal positive INTEGERs that fit the curve, and nothing
+//! behind it. What has another form is no signature. (RFC 3279 §2.2.3, `Ecdsa-Sig-Value`; X.690
+//! §8.3.2, §10.1)
 
 use countersign_jose::{Algorithm, KeyKind};
 use der::{Encode, asn1::UintRef};

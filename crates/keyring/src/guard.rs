@@ -1,4 +1,5 @@
-//! The guard: what a process knows of the keys, compared with an authentic keyring that it has read now.
+//! The guard: what a process knows of the keys, compared with an authentic keyring that it has read
+//! now.
 //!
 //! A restored backup, a database that was emptied and made anew, or an older document with changes
 //! on top of it may all be authentic, and even have a higher sequence number. What tells them is
@@ -46,8 +47,8 @@ impl Losses {
 }
 
 impl Keyring {
-    /// What is missing in `found`, which was read at `now`, when this one was read at `last_read`. A key that is removed by a
-    /// clock which is ahead by `skew` is not missing.
+    /// What is missing in `found`, which was read at `now`, when this one was read at `last_read`.
+    /// A key that is removed by a clock which is ahead by `skew` is not missing.
     pub fn losses(&self, found: &Self, last_read: Timestamp, skew: Duration, now: Timestamp) -> Losses {
         let latest = now.plus(skew);
         let needed = |key: &KeyRecord| match key.state {
@@ -69,7 +70,8 @@ impl Keyring {
         Losses { keys, silent: silent.map(|(name, _)| name.clone()).collect(), back: back.cloned().collect() }
     }
 
-    /// The keys that have signed and may be needed: what another keyring has to account for to come after this one.
+    /// The keys that have signed and may be needed: what another keyring has to account for to come
+    /// after this one.
     pub(crate) fn to_be_explained(&self) -> impl Iterator<Item = &str> {
         let signed = |key: &KeyRecord| matches!(key.state, KeyState::Active | KeyState::Retired);
         self.records().filter(move |(_, key)| signed(key)).map(|(_, key)| key.kid.as_str())
@@ -80,7 +82,8 @@ impl Keyring {
         self.to_be_explained().collect()
     }
 
-    /// The keys about which it says something: those that are there, that were revoked, and whose loss was accepted.
+    /// The keys about which it says something: those that are there, that were revoked, and whose
+    /// loss was accepted.
     pub(crate) fn explained(&self) -> impl Iterator<Item = &str> {
         let there = self.records().map(|(_, key)| key.kid.as_str());
         let revoked = self.revoked().iter().map(|key| key.kid.as_str());
@@ -98,8 +101,8 @@ impl Keyring {
 }
 
 impl LoadedKeyring {
-    /// These keys and those of `found`: what signs here goes on signing, what is public anywhere is shown, and what was revoked
-    /// anywhere is neither.
+    /// These keys and those of `found`: what signs here goes on signing, what is public anywhere is
+    /// shown, and what was revoked anywhere is neither.
     #[must_use]
     pub(crate) fn together_with(&self, found: &Self) -> Self {
         let revoked =

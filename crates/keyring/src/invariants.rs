@@ -1,9 +1,10 @@
-//! What holds in a keyring: one check, made of every document that is read and before each that is written.
+//! What holds in a keyring: one check, made of every document that is read and before each that is
+//! written.
 //!
-//! A fault is something that this program never writes: a document that has one is not used, and a change that would make one
-//! is not written. A remark is something that a keyring can come to, and that a person should put right: it can be used
-//! meanwhile, and mended by the ordinary commands. Pure functions; asked by `document`, by the program's start and by
-//! `countersign store check`.
+//! A fault is something that this program never writes: a document that has one is not used, and a
+//! change that would make one is not written. A remark is something that a keyring can come to, and
+//! that a person should put right: it can be used meanwhile, and mended by the ordinary commands.
+//! Pure functions; asked by `document`, by the program's start and by `countersign store check`.
 
 use crate::{KeyRecord, KeyState, Keyring, RingName, lifecycle::MAX_KEYS_PER_RING};
 use countersign_jose::{KeyError, Timestamp, check_kid};

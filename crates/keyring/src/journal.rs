@@ -1,10 +1,12 @@
-//! What a write did to the keys, and who is told: one [`KeyChange`] for each key that is not as it was before.
+//! What a write did to the keys, and who is told: one [`KeyChange`] for each key that is not as it
+//! was before.
 //!
-//! The changes are the difference between the keyring that was read and the one that was written, taken at the only place
-//! that writes it (`stored::changing`), so that no way of changing a key goes unrecorded. The other way is a mark of
-//! revocation that could not be recorded in the keyring. What a change says are names, states and fingerprints; key
-//! material is in none of its types. What is seen in public, and for how long keys are needed, is no change of a key.
-//! Pinned by tests/journal.rs.
+//! The changes are the difference between the keyring that was read and the one that was written,
+//! taken at the only place that writes it (`stored::changing`), so that no way of changing a key
+//! goes unrecorded. The other way is a mark of revocation that could not be recorded in the
+//! keyring. What a change says are names, states and fingerprints; key material is in none of its
+//! types. What is seen in public, and for how long keys are needed, is no change of a key. Pinned
+//! by tests/journal.rs.
 
 use crate::{KeyRecord, Keyring, PrivateHalf, RingName};
 use countersign_jose::Algorithm;

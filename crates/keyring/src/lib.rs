@@ -1,11 +1,12 @@
 //! Signing keys and the state each is in: one authenticated, versioned document per issuer.
 //!
-//! The keyring is a value (`record`); what may happen to it are pure functions of it and a passed-in time
-//! (`lifecycle`); it is stored with a tag under a key derived from the sealing key (`document`), and every change
-//! is one compare-and-set (`stored`), so of two processes that make the first key at the same moment exactly one
-//! wins. What a process has seen it does not forget (`continuity`). Private keys leave memory only sealed (`sealing`), or never come here because
-//! a service keeps them (`service`, `kms`), and are used through [`Signer`] either way. Every key that is published has its
-//! certificate (`certificate`).
+//! The keyring is a value (`record`); what may happen to it are pure functions of it and a
+//! passed-in time (`lifecycle`); it is stored with a tag under a key derived from the sealing key
+//! (`document`), and every change is one compare-and-set (`stored`), so of two processes that make
+//! the first key at the same moment exactly one wins. What a process has seen it does not forget
+//! (`continuity`). Private keys leave memory only sealed (`sealing`), or never come here because a
+//! service keeps them (`service`, `kms`), and are used through [`Signer`] either way. Every key
+//! that is published has its certificate (`certificate`).
 
 mod adopt;
 mod by_hand;

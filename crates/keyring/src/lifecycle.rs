@@ -1,9 +1,11 @@
-//! What may happen to a keyring: pure functions `(keyring, key, now) → keyring`. No store, no clock, no randomness.
+//! What may happen to a keyring: pure functions `(keyring, key, now) → keyring`. No store, no
+//! clock, no randomness.
 //!
-//! Invariants every one of them keeps: a `kid` names one key in the whole keyring, and never again once it
-//! was revoked; a ring has at most one active key; the key that was active stays published (`retired`) when
-//! another takes over; how long a key is needed is never shortened. All are idempotent. Only `with_key` needs
-//! key material; the others change states alone, so that they work when no private key opens.
+//! Invariants every one of them keeps: a `kid` names one key in the whole keyring, and never again
+//! once it was revoked; a ring has at most one active key; the key that was active stays published
+//! (`retired`) when another takes over; how long a key is needed is never shortened. All are
+//! idempotent. Only `with_key` needs key material; the others change states alone, so that they
+//! work when no private key opens.
 
 use crate::{
     KeyOrigin, KeyRecord, KeyState, Keyring, PrivateHalf, RevokedKey, Ring, RingName, RotationPolicy,
@@ -148,11 +150,12 @@ pub enum LifecycleError {
     },
 }
 
-/// The most keys a ring holds. Verifiers stop reading a JWKS at 100 keys (AWS IAM), some at 10 (ALB).
+/// The most keys a ring holds. Verifiers stop reading a JWKS at 100 keys (AWS IAM), some at 10
+/// (ALB).
 pub(crate) const MAX_KEYS_PER_RING: usize = 50;
 
-/// How many revoked names are remembered; the oldest one goes when another comes. An entry is smaller than the
-/// record it replaces, so a revocation never makes the document longer.
+/// How many revoked names are remembered; the oldest one goes when another comes. An entry is
+/// smaller than the record it replaces, so a revocation never makes the document longer.
 const MAX_REVOKED: usize = 500;
 
 impl Keyring {
@@ -226,9 +229,9 @@ impl Keyring {
         }
     }
 
-    /// Makes a key the active one of its ring, to sign under `policy`; the one that was active retires.
-    /// `Ok(None)` if it is active already.
-    /// Whether verifiers know the key is the caller's to ask ([`Ring::known_at`](crate::Ring::known_at)).
+    /// Makes a key the active one of its ring, to sign under `policy`; the one that was active
+    /// retires. `Ok(None)` if it is active already. Whether verifiers know the key is the caller's
+    /// to ask ([`Ring::known_at`](crate::Ring::known_at)).
     pub fn with_active(
         &self,
         kid: &str,
@@ -247,16 +250,17 @@ impl Keyring {
         }
     }
 
-    /// Makes a key active in a ring in which none signs, so that nobody can be surprised. What its tokens need is noted before they
-    /// are minted.
+    /// Makes a key active in a ring in which none signs, so that nobody can be surprised. What its
+    /// tokens need is noted before they are minted.
     pub(crate) fn with_active_at_once(&self, ring: &RingName, kid: &str, now: Timestamp) -> Option<Self> {
         let mut next = self.clone();
         next.activate(ring, kid, now);
         (next != *self).then_some(next)
     }
 
-    /// Notes how long after it stops signing the active key of a ring is needed, before a token is minted that
-    /// may live so long. Never shortens it. `None` if it is noted already, or nothing signs.
+    /// Notes how long after it stops signing the active key of a ring is needed, before a token is
+    /// minted that may live so long. Never shortens it. `None` if it is noted already, or nothing
+    /// signs.
     #[must_use]
     pub fn with_needs(&self, ring: &RingName, keep_after: Duration) -> Option<Self> {
         let active = self.ring(ring)?.active()?;
@@ -270,8 +274,8 @@ impl Keyring {
         Some(self.changed(&kid, |key| key.keep_after = keep_after))
     }
 
-    /// Ends the signing life of a key that does not sign: it stays published as long as retired keys do. `Ok(None)` if it is
-    /// retired already.
+    /// Ends the signing life of a key that does not sign: it stays published as long as retired
+    /// keys do. `Ok(None)` if it is retired already.
     pub fn with_retired(&self, kid: &str, now: Timestamp) -> Result<Option<Self>, LifecycleError> {
         let (_, record) = self.named(kid)?;
         let refused = |why| Err(LifecycleError::WrongState { kid: kid.to_owned(), state: record.state, why });
@@ -288,8 +292,9 @@ impl Keyring {
         }
     }
 
-    /// Takes a key out of everything at once; its name is remembered as revoked. If it was the active one, its
-    /// successor takes over in the same change, known to verifiers or not. `Ok(None)` if it is revoked already.
+    /// Takes a key out of everything at once; its name is remembered as revoked. If it was the
+    /// active one, its successor takes over in the same change, known to verifiers or not.
+    /// `Ok(None)` if it is revoked already.
     pub fn with_revoked(&self, kid: &str, now: Timestamp) -> Result<Option<Self>, LifecycleError> {
         if self.revocation(kid).is_some() {
             return Ok(None);
@@ -325,8 +330,9 @@ impl Keyring {
         Ok(Some(next))
     }
 
-    /// Forgets a key that never signed, or that no living token needs, which is when the plan says so. `keep_retired` is how
-    /// long retired keys stay at least, and `skew` how far clocks may differ. `Ok(None)` if it is not there.
+    /// Forgets a key that never signed, or that no living token needs, which is when the plan says
+    /// so. `keep_retired` is how long retired keys stay at least, and `skew` how far clocks may
+    /// differ. `Ok(None)` if it is not there.
     pub fn without(
         &self,
         kid: &str,
@@ -352,9 +358,10 @@ impl Keyring {
         Ok(Some(next))
     }
 
-    /// Takes an import back, of a key that signed nothing: its name is free again. The caller vouches for that, because a
-    /// key that is active may have signed. If it was the active one, the key that signed before it signs again, which verifiers
-    /// know; where none did, the one that waits takes over, as in every ring in which nothing signs. `Ok(None)` if it is not
+    /// Takes an import back, of a key that signed nothing: its name is free again. The caller
+    /// vouches for that, because a key that is active may have signed. If it was the active one,
+    /// the key that signed before it signs again, which verifiers know; where none did, the one
+    /// that waits takes over, as in every ring in which nothing signs. `Ok(None)` if it is not
     /// there.
     pub fn without_import(&self, kid: &str, now: Timestamp) -> Result<Option<Self>, LifecycleError> {
         let Some((name, record)) = self.find(kid) else { return Ok(None) };
@@ -424,8 +431,8 @@ impl Ring {
 }
 
 impl KeyRecord {
-    /// Whether it is the same key. Two shared secrets are compared as they are sealed: who has opened them and found them equal
-    /// gives `key` what is stored here.
+    /// Whether it is the same key. Two shared secrets are compared as they are sealed: who has
+    /// opened them and found them equal gives `key` what is stored here.
     fn is(&self, key: &NewKey) -> bool {
         let same = match (self.public_jwk(), &key.public) {
             (None, None) => self.private == key.private,
@@ -434,8 +441,8 @@ impl KeyRecord {
         same && self.algorithm == key.algorithm
     }
 
-    /// Until when a retired key is kept: as long as the policies under which it signed say, and as long as
-    /// today's says. `None` for a key that is not retired.
+    /// Until when a retired key is kept: as long as the policies under which it signed say, and as
+    /// long as today's says. `None` for a key that is not retired.
     pub fn needed_until(&self, keep_retired: Duration) -> Option<Timestamp> {
         match self.state {
             KeyState::Retired => self.needed_until.max(self.retired_at.map(|at| at.plus(keep_retired))),

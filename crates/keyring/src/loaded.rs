@@ -1,4 +1,5 @@
-//! A keyring opened for use: every key unsealed and parsed once, as an immutable snapshot that many requests share.
+//! A keyring opened for use: every key unsealed and parsed once, as an immutable snapshot that many
+//! requests share.
 
 use crate::{
     Certificate, KeyOrigin, KeyRecord, KeyService, KeyState, Keyring, KeyringError, LocalSigner, PrivateHalf,
@@ -33,7 +34,8 @@ pub struct LoadedRing {
 pub struct PublishedKey {
     /// The public key.
     pub jwk: PublicJwk,
-    /// Its certificate, if it has one: keys from the environment have none, since each instance would make another.
+    /// Its certificate, if it has one: keys from the environment have none, since each instance
+    /// would make another.
     pub certificate: Option<Certificate>,
 }
 
@@ -50,8 +52,9 @@ impl LoadedRing {
 }
 
 impl LoadedKeyring {
-    /// Opens every key of a keyring but those that are `marked` as revoked. One that does not open fails the whole: half a keyring signs with the wrong key. Of a key that
-    /// a service keeps nothing is asked.
+    /// Opens every key of a keyring but those that are `marked` as revoked. One that does not open
+    /// fails the whole: half a keyring signs with the wrong key. Of a key that a service keeps
+    /// nothing is asked.
     pub(crate) fn open(
         keyring: &Keyring,
         version: Option<Version>,
@@ -96,7 +99,8 @@ impl LoadedKeyring {
         &self.records
     }
 
-    /// Puts a key that is not in the store (one given in the environment) in front as a ring of its own.
+    /// Puts a key that is not in the store (one given in the environment) in front as a ring of its
+    /// own.
     #[must_use]
     pub fn with_ring(mut self, name: RingName, signer: Arc<dyn Signer>) -> Self {
         let public = signer.public_key().map(|key| PublishedKey {

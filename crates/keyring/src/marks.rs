@@ -1,11 +1,12 @@
 //! Marks of revocation: a document that needs no key, can only take trust away, and counts at once.
 //!
-//! A revocation is first a mark: the name of a key in a document of its own (`keyring-revocations`), written by
-//! compare-and-set without a sealing key, a readable keyring, a configured ring or a service. Every process reads
-//! the marks before each look at the keyring and stops using what they name; it keeps them in memory, so that taking
-//! a mark away again undoes nothing. Every process with the sealing key absorbs them into the authenticated list of
-//! revoked names with its next write. A document of marks that is damaged or too long stops neither a server nor a
-//! new mark: it is replaced. Pinned by tests/revocation.rs.
+//! A revocation is first a mark: the name of a key in a document of its own
+//! (`keyring-revocations`), written by compare-and-set without a sealing key, a readable keyring, a
+//! configured ring or a service. Every process reads the marks before each look at the keyring and
+//! stops using what they name; it keeps them in memory, so that taking a mark away again undoes
+//! nothing. Every process with the sealing key absorbs them into the authenticated list of revoked
+//! names with its next write. A document of marks that is damaged or too long stops neither a
+//! server nor a new mark: it is replaced. Pinned by tests/revocation.rs.
 
 use crate::{Keyring, KeyringError, StoredKeyring, document::document_name};
 use countersign_jose::Timestamp;
@@ -23,7 +24,8 @@ const MAX_MARKS: usize = 256;
 /// How often a mark is tried again after somebody else's came in between.
 const ATTEMPTS: usize = 20;
 
-/// The document. Members that are not known are passed over: nothing in it can do more than take trust away.
+/// The document. Members that are not known are passed over: nothing in it can do more than take
+/// trust away.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Document {
     marks: Vec<Mark>,
@@ -67,7 +69,8 @@ impl StoredKeyring {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the marks and remembers them. Those seen before stay as far as they are about keys that are known.
+    /// Reads the marks and remembers them. Those seen before stay as far as they are about keys
+    /// that are known.
     pub(crate) async fn look_at_marks(&self) -> Result<Looked, KeyringError> {
         let found = self.find_marks().await?;
         let mut remembered = self.remembered();
@@ -82,8 +85,8 @@ impl StoredKeyring {
         self.remembered().kids.clone()
     }
 
-    /// The same and those that the keyring says are revoked: one that is authentic counts although a key of it does
-    /// not open.
+    /// The same and those that the keyring says are revoked: one that is authentic counts although
+    /// a key of it does not open.
     pub(crate) fn not_to_be_used(&self) -> BTreeSet<String> {
         let remembered = self.remembered();
         remembered.kids.union(&remembered.revoked).cloned().collect()
@@ -111,8 +114,8 @@ impl StoredKeyring {
         })
     }
 
-    /// Marks a key as revoked. Needs the store and nothing else. Returns whether what was there could not be kept,
-    /// because it is damaged or too long.
+    /// Marks a key as revoked. Needs the store and nothing else. Returns whether what was there
+    /// could not be kept, because it is damaged or too long.
     pub(crate) async fn mark(&self, kid: &str, now: Timestamp) -> Result<Replaced, KeyringError> {
         for _ in 0..ATTEMPTS {
             let found = self.find_marks().await?;

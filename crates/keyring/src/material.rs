@@ -1,7 +1,9 @@
-//! A key on its way into the keyring: made here, made by a service, or brought from elsewhere, and not sealed yet.
+//! A key on its way into the keyring: made here, made by a service, or brought from elsewhere, and
+//! not sealed yet.
 //!
-//! It is sealed anew for each attempt to write it, under the sealing key of that moment: a key that was sealed before
-//! somebody else changed the sealing key would be written under one that is about to go.
+//! It is sealed anew for each attempt to write it, under the sealing key of that moment: a key that
+//! was sealed before somebody else changed the sealing key would be written under one that is about
+//! to go.
 
 use crate::{
     KeyOrigin, KeyService, Keyring, KeyringError, LocalSigner, NewKey, PrivateHalf, RemoteKey, RemoteSigner,
@@ -117,8 +119,8 @@ impl Material {
         Ok(Self { kid, algorithm, origin: KeyOrigin::Generated, public, private: Private::Here(secret) })
     }
 
-    /// A new shared secret, and what is to be given to verifiers. It is text, as many take secrets as nothing else: so many random
-    /// bytes as the hash has, in base64url.
+    /// A new shared secret, and what is to be given to verifiers. It is text, as many take secrets
+    /// as nothing else: so many random bytes as the hash has, in base64url.
     pub(crate) fn generated_secret(spec: &RingSpec) -> Result<(Self, SymmetricKey), KeyringError> {
         let algorithm = spec.algorithm;
         let random = SymmetricKey::generate(algorithm)?;

@@ -1,9 +1,10 @@
-//! The keyring as a value: its rings, one record per key, the revoked names, data keys and observations.
+//! The keyring as a value: its rings, one record per key, the revoked names, data keys and
+//! observations.
 //!
-//! It is the content of the stored document, which is authenticated as a whole (`document`). A record
-//! holds the public key in clear and the private key sealed, or the name of a key that never leaves its
-//! service, and never anything else. A revoked key has no record: only its name stays, so that it never
-//! comes back. What may happen to a keyring is in `lifecycle`.
+//! It is the content of the stored document, which is authenticated as a whole (`document`). A
+//! record holds the public key in clear and the private key sealed, or the name of a key that never
+//! leaves its service, and never anything else. A revoked key has no record: only its name stays,
+//! so that it never comes back. What may happen to a keyring is in `lifecycle`.
 
 use crate::{Certificate, Distribution, Observations, SealedKey, sealing::DataKeyRecord};
 use countersign_jose::{Algorithm, Jwk, PublicJwk, PublicKey, Timestamp};
@@ -110,13 +111,15 @@ impl Keyring {
         self.rings.iter().flat_map(|(name, ring)| ring.keys.iter().map(move |key| (name, key)))
     }
 
-    /// The longest that a token lives which one of its keys has signed, with the skew of clocks: the maximum over the policies that
-    /// were in force while it signed ([`KeyRecord::keep_after`]).
+    /// The longest that a token lives which one of its keys has signed, with the skew of clocks:
+    /// the maximum over the policies that were in force while it signed
+    /// ([`KeyRecord::keep_after`]).
     pub fn longest_signed(&self) -> Duration {
         self.records().map(|(_, key)| key.keep_after).max().unwrap_or_default()
     }
 
-    /// Finds a key in any ring; a revoked one is in none. A `kid` names one key in the whole keyring.
+    /// Finds a key in any ring; a revoked one is in none. A `kid` names one key in the whole
+    /// keyring.
     pub fn find(&self, kid: &str) -> Option<(&RingName, &KeyRecord)> {
         self.records().find(|(_, key)| key.kid == kid)
     }
@@ -155,7 +158,8 @@ pub struct KeyRecord {
     pub origin: KeyOrigin,
     /// When it came into the keyring.
     pub created_at: Timestamp,
-    /// When verifiers were first shown it, if they have been; of a key that is given to them by hand, since when it could be.
+    /// When verifiers were first shown it, if they have been; of a key that is given to them by
+    /// hand, since when it could be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<Timestamp>,
     /// When it first signed, if it has.
@@ -167,8 +171,9 @@ pub struct KeyRecord {
     /// When it stopped signing, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<Timestamp>,
-    /// How long after its last signature a verifier may still need it: the maximum, over the policies that
-    /// were in force while it signed, of longest token, skew and signer lag together. In whole seconds.
+    /// How long after its last signature a verifier may still need it: the maximum, over the
+    /// policies that were in force while it signed, of longest token, skew and signer lag together.
+    /// In whole seconds.
     #[serde(default, with = "seconds", skip_serializing_if = "Duration::is_zero")]
     pub keep_after: Duration,
     /// Until when a token that it signed may live, once it has stopped signing.
@@ -281,8 +286,9 @@ impl RevokedKey {
     }
 }
 
-/// Where a key is in its life. A revoked key is not in the keyring any more. Keys in `Published`, `Active` and `Retired` are in the
-/// JWKS, or where keys are given by hand ([`Distribution::ByHand`]), verifiers have them or are being given them.
+/// Where a key is in its life. A revoked key is not in the keyring any more. Keys in `Published`,
+/// `Active` and `Retired` are in the JWKS, or where keys are given by hand
+/// ([`Distribution::ByHand`]), verifiers have them or are being given them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {

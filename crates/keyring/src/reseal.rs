@@ -1,8 +1,8 @@
 //! Sealing again: every private key under the current sealing key, by one change of the keyring.
 //!
-//! Nothing is written before all of it was found to open, as it was and as it will be. A new data key, the
-//! resealed keys and the tag under the new key are one compare-and-set. Processes that have both keys keep working
-//! meanwhile; idempotent. Called by `countersign keys reseal`.
+//! Nothing is written before all of it was found to open, as it was and as it will be. A new data
+//! key, the resealed keys and the tag under the new key are one compare-and-set. Processes that
+//! have both keys keep working meanwhile; idempotent. Called by `countersign keys reseal`.
 
 use crate::{
     KeyringError, LoadedKeyring, PrivateHalf, StoredKeyring,
@@ -38,8 +38,9 @@ pub enum DataKey {
 }
 
 impl StoredKeyring {
-    /// Seals every key again that is not under the current sealing key, and authenticates the document with it.
-    /// `None` for a new data key where the sealing key is not one that is made here.
+    /// Seals every key again that is not under the current sealing key, and authenticates the
+    /// document with it. `None` for a new data key where the sealing key is not one that is made
+    /// here.
     pub async fn reseal(&self, data_key: DataKey, now: Timestamp) -> Result<Option<Resealed>, KeyringError> {
         let seal_with = match data_key {
             DataKey::Same => SealWith::Current,

@@ -1,9 +1,11 @@
-//! Rotation in the store: one due step at a time by compare-and-set, and what was seen at the public address.
+//! Rotation in the store: one due step at a time by compare-and-set, and what was seen at the
+//! public address.
 //!
-//! Several rotators may run on one store: each step is planned anew on the document it is applied to, so of two
-//! that see the same step due, one does it and the other finds it done. A crash between two steps leaves a keyring
-//! that the next run goes on from. Only making a key needs key material; the other steps are taken when no private
-//! key opens and no service answers. Called by the program's background task and `countersign keys rotate`.
+//! Several rotators may run on one store: each step is planned anew on the document it is applied
+//! to, so of two that see the same step due, one does it and the other finds it done. A crash
+//! between two steps leaves a keyring that the next run goes on from. Only making a key needs key
+//! material; the other steps are taken when no private key opens and no service answers. Called by
+//! the program's background task and `countersign keys rotate`.
 
 use crate::{
     Activation, Change, Keyring, KeyringError, Look, Observations, Planned, Ring, RingName, RingSpec,
@@ -16,7 +18,8 @@ use std::{collections::BTreeMap, time::Duration};
 /// No ring takes more steps than this at once.
 const MAX_STEPS: usize = 100;
 
-/// For each ring, how long after a key has stopped signing tokens that it signed may live: what this process mints.
+/// For each ring, how long after a key has stopped signing tokens that it signed may live: what
+/// this process mints.
 pub type Needs = BTreeMap<RingName, Duration>;
 
 /// A step that was taken.
@@ -31,8 +34,9 @@ pub struct Done {
 }
 
 impl StoredKeyring {
-    /// Takes every step that is due in this ring, and adds each to `all` when it has been taken. A step that is refused, or a key
-    /// that cannot be made, keeps no other step away; the first reason is returned when all have been tried.
+    /// Takes every step that is due in this ring, and adds each to `all` when it has been taken. A
+    /// step that is refused, or a key that cannot be made, keeps no other step away; the first
+    /// reason is returned when all have been tried.
     pub async fn advance(
         &self,
         spec: &RingSpec,
@@ -57,7 +61,8 @@ impl StoredKeyring {
         outcome
     }
 
-    /// Takes the first step that is due and was not refused before, if there is one. `tried` says which that is.
+    /// Takes the first step that is due and was not refused before, if there is one. `tried` says
+    /// which that is.
     async fn take_next(
         &self,
         spec: &RingSpec,
@@ -112,8 +117,8 @@ impl StoredKeyring {
         Ok(done)
     }
 
-    /// Notes for each ring how long after it stops signing its active key is needed; before a token is minted
-    /// that may live so long.
+    /// Notes for each ring how long after it stops signing its active key is needed; before a token
+    /// is minted that may live so long.
     pub(crate) async fn note_needs(&self, needs: &Needs, now: Timestamp) -> Result<Change, KeyringError> {
         self.change_states(now, |keyring| {
             let mut next = None;
@@ -155,7 +160,8 @@ impl Keyring {
     }
 }
 
-/// Whether other steps may be taken all the same: not where the store is away, or is not what it was.
+/// Whether other steps may be taken all the same: not where the store is away, or is not what it
+/// was.
 fn is_of_one_step(why: &KeyringError) -> bool {
     !matches!(why, KeyringError::Store(_) | KeyringError::WentBack(_) | KeyringError::Contended)
 }

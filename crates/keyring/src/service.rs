@@ -1,8 +1,9 @@
 //! What a service that keeps private keys has to do for a keyring: make, describe, sign, give up.
 //!
-//! The keyring knows such keys by the service's name for them and keeps their public halves itself, so that nothing is
-//! asked of the service before something is to be signed. What comes back is checked before anybody sees it
-//! (`RemoteSigner`). AWS KMS is one (`kms`, behind the feature of that name).
+//! The keyring knows such keys by the service's name for them and keeps their public halves itself,
+//! so that nothing is asked of the service before something is to be signed. What comes back is
+//! checked before anybody sees it (`RemoteSigner`). AWS KMS is one (`kms`, behind the feature of
+//! that name).
 
 use crate::RingName;
 use async_trait::async_trait;

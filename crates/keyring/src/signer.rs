@@ -1,7 +1,8 @@
-//! `Signer`: one key that signs. Async, because a key in a KMS is a network call away; a key in memory signs inline.
+//! `Signer`: one key that signs. Async, because a key in a KMS is a network call away; a key in
+//! memory signs inline.
 //!
-//! What a service signed is verified with the public key of the keyring before it is released: a broken or hostile answer
-//! becomes an error, never a token.
+//! What a service signed is verified with the public key of the keyring before it is released: a
+//! broken or hostile answer becomes an error, never a token.
 
 use crate::{KeyService, ServiceError};
 use async_trait::async_trait;

@@ -1,11 +1,12 @@
 //! The keyring in its store: read, verified, opened, and changed by compare-and-set only.
 //!
-//! What is read is authentic and is not older than what this process has seen, or it is an error and nothing is
-//! written. There are two kinds of change. `change_states` needs no private key, no service and no new key, so that
-//! a key can be revoked or a step of the rotation taken when some of these are away. `add_keys` seals or makes a
-//! key: before it writes, everything that is there must open, so that a wrong sealing key never adds a second,
-//! unreadable half. Of two processes on one empty store one makes the first key: the loser's write conflicts.
-//! Pinned by tests/stored.rs and tests/forgery.rs.
+//! What is read is authentic and is not older than what this process has seen, or it is an error
+//! and nothing is written. There are two kinds of change. `change_states` needs no private key, no
+//! service and no new key, so that a key can be revoked or a step of the rotation taken when some
+//! of these are away. `add_keys` seals or makes a key: before it writes, everything that is there
+//! must open, so that a wrong sealing key never adds a second, unreadable half. Of two processes on
+//! one empty store one makes the first key: the loser's write conflicts. Pinned by tests/stored.rs
+//! and tests/forgery.rs.
 
 mod changing;
 mod reading;
@@ -37,8 +38,9 @@ pub struct RingSpec {
     pub algorithm: Algorithm,
     /// The size of RSA keys made for it.
     pub size: KeySize,
-    /// Whether keys are made without anybody asking: the first one of a ring that has none, and the next one. Not so where the
-    /// consumer names the key (JaaS), nor where somebody has to be given it (shared secrets).
+    /// Whether keys are made without anybody asking: the first one of a ring that has none, and the
+    /// next one. Not so where the consumer names the key (JaaS), nor where somebody has to be given
+    /// it (shared secrets).
     pub make_first_key: bool,
     /// Where its keys are made.
     pub place: KeyPlace,
@@ -63,7 +65,8 @@ pub struct Imported {
     pub changed: bool,
 }
 
-/// The keyring of one store, the sealing keys it is under, and the service that keeps keys, if there is one.
+/// The keyring of one store, the sealing keys it is under, and the service that keeps keys, if
+/// there is one.
 ///
 /// Clones share what this process has seen.
 #[derive(Debug, Clone)]
@@ -139,8 +142,8 @@ impl StoredKeyring {
         self.service.as_ref()
     }
 
-    /// Sees to it that a key signs in each ring, and opens the keyring: a successor that waits, because verifiers may know it, or else
-    /// a first key where the ring should have one.
+    /// Sees to it that a key signs in each ring, and opens the keyring: a successor that waits,
+    /// because verifiers may know it, or else a first key where the ring should have one.
     pub async fn ensure(&self, rings: &[RingSpec], now: Timestamp) -> Result<LoadedKeyring, KeyringError> {
         let keyring = self.read().await?;
         let signs = |keyring: &Keyring, spec: &RingSpec| {
@@ -169,7 +172,8 @@ impl StoredKeyring {
             })
             .await?;
         }
-        // A keyring whose keys are all brought or asked for is one, too, and is not missed the next time.
+        // A keyring whose keys are all brought or asked for is one, too, and is not missed the next
+        // time.
         self.change_states(now, |keyring| Ok((!keyring.is_stored()).then(|| keyring.clone()))).await?;
         self.load().await
     }

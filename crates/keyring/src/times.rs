@@ -38,21 +38,23 @@ impl KeyRecord {
         .filter_map(|(name, at)| Some((name, at?)))
     }
 
-    /// Until when it is said to be needed, if that is longer than of a key that stops signing at `latest`.
+    /// Until when it is said to be needed, if that is longer than of a key that stops signing at
+    /// `latest`.
     fn needed_too_long(&self, latest: Timestamp) -> Option<Timestamp> {
         self.needed_until.filter(|until| *until > latest.plus(self.keep_after))
     }
 }
 
 impl Ring {
-    /// Since when the active key has signed: `None` where that is not known because it lies in the future.
+    /// Since when the active key has signed: `None` where that is not known because it lies in the
+    /// future.
     pub(crate) fn signs_since(active: &KeyRecord, skew: Duration, now: Timestamp) -> Option<Timestamp> {
         let since = active.signing_since.or(active.activated_at).unwrap_or(active.created_at);
         (since <= now.plus(skew)).then_some(since)
     }
 
-    /// When a retired key can be removed. One that stopped in the future stopped when the key that signs now began, because no
-    /// key stops after that, or else now.
+    /// When a retired key can be removed. One that stopped in the future stopped when the key that
+    /// signs now began, because no key stops after that, or else now.
     pub(crate) fn removable_at(
         &self,
         key: &KeyRecord,
@@ -92,8 +94,9 @@ impl Keyring {
         self.keys_of_all_rings().flat_map(future).chain(revoked).collect()
     }
 
-    /// The keyring with every time that has not come yet set to now, and a key that was needed for too long because of one needed
-    /// for as long as if it stopped signing now. `None` if there is nothing to correct.
+    /// The keyring with every time that has not come yet set to now, and a key that was needed for
+    /// too long because of one needed for as long as if it stopped signing now. `None` if there is
+    /// nothing to correct.
     pub fn with_times_corrected(&self, skew: Duration, now: Timestamp) -> Option<Self> {
         let horizon = now.plus(skew);
         let mut next = self.clone();

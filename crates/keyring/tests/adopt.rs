@@ -368,7 +368,8 @@ async fn a_revoked_key_is_remembered_as_revoked_and_does_not_come_back() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever is changed between the look and the taking over, it is noticed, and nothing is written.
+    /// Whatever is changed between the look and the taking over, it is noticed, and nothing is
+    /// written.
     #[test]
     fn a_document_that_changed_since_it_was_shown_is_not_taken_over(
         of_data_keys in any::<bool>(), index in any::<prop::sample::Index>(), byte in any::<u8>(), kind in 0_usize..3,

@@ -1,4 +1,5 @@
-//! An authentic document that is older than what a process has seen, or of another keyring, does not replace its keys.
+//! An authentic document that is older than what a process has seen, or of another keyring, does
+//! not replace its keys.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

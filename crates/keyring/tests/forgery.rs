@@ -1,8 +1,9 @@
-//! Somebody who can write to the store and has no sealing key: no change of the keyring's document has any effect.
+//! Somebody who can write to the store and has no sealing key: no change of the keyring's document
+//! has any effect.
 //!
-//! Each byte is altered, and each mutation that somebody who knows the structure would try. A document is refused, or
-//! it is read as exactly the keyring that was written. Without the check of the tag in `document` every one of the
-//! structured mutations is accepted.
+//! Each byte is altered, and each mutation that somebody who knows the structure would try. A
+//! document is refused, or it is read as exactly the keyring that was written. Without the check of
+//! the tag in `document` every one of the structured mutations is accepted.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -251,7 +252,8 @@ async fn every_altered_byte_is_refused_or_has_no_effect() {
     let mut without_effect = 0;
     for at in 0..scene.bytes.len() {
         let mut bytes = scene.bytes.clone();
-        // Another character of base64url and of JSON texts, so that it is not the syntax that is refused.
+        // Another character of base64url and of JSON texts, so that it is not the syntax that is
+        // refused.
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         scene.put(&bytes).await;
         match scene.process().read().await {

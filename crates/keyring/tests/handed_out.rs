@@ -1,9 +1,10 @@
 //! Rings whose keys nobody can see in public: shared secrets, and key pairs with `publish = false`.
 //!
-//! Somebody gives each key to its consumers, who need up to `propagation` for that. Rules: a shared secret is given out at its
-//! making and never again; a key signs only when its consumers have had that time, and none is waited for longer; no token is
-//! refused and one key signs at every instant, over ten years in which an operator is late, instances read the keys late, and
-//! clocks differ. The same world shows refused tokens when the time is not kept.
+//! Somebody gives each key to its consumers, who need up to `propagation` for that. Rules: a shared
+//! secret is given out at its making and never again; a key signs only when its consumers have had
+//! that time, and none is waited for longer; no token is refused and one key signs at every
+//! instant, over ten years in which an operator is late, instances read the keys late, and clocks
+//! differ. The same world shows refused tokens when the time is not kept.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -218,8 +219,8 @@ struct Tally {
     without_one_active_key: u64,
 }
 
-/// A ring of key pairs that rotates by itself while an operator gives out its keys within `promised`, and takes from the consumers
-/// those that the keyring has no more.
+/// A ring of key pairs that rotates by itself while an operator gives out its keys within
+/// `promised`, and takes from the consumers those that the keyring has no more.
 async fn live(seed: u64, policy: RotationPolicy, promised: u64, years: u64) -> Tally {
     let (mut dice, keyring, spec) = (Dice(seed), keyring(), spec(Algorithm::Ed25519));
     let mut now = NOW;

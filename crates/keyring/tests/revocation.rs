@@ -1,4 +1,5 @@
-//! Revocation with each thing broken in turn, and what somebody with the store alone can do about it: nothing.
+//! Revocation with each thing broken in turn, and what somebody with the store alone can do about
+//! it: nothing.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -456,7 +457,8 @@ async fn what_waits_takes_over_from_a_revoked_key_in_the_same_change() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever stands in the document of marks: no key is trusted that was not before, and nothing fails.
+    /// Whatever stands in the document of marks: no key is trusted that was not before, and nothing
+    /// fails.
     #[test]
     fn nothing_in_the_document_of_marks_brings_trust_back(
         junk in prop::collection::vec(any::<u8>(), 0..200),
@@ -503,7 +505,8 @@ proptest! {
     }
 }
 
-/// The mark is written all the same: somebody who can write to the store may have taken the key out.
+/// The mark is written all the same: somebody who can write to the store may have taken the key
+/// out.
 #[tokio::test]
 async fn of_a_keyring_that_cannot_be_verified_it_is_said_that_it_names_no_such_key() {
     let scene = Scene::new().await;

@@ -83,7 +83,8 @@ async fn a_ring_lives_by_itself_from_its_first_key_to_the_removal_of_that_key() 
     assert_eq!(states(&keyring).await, [KeyState::Active]);
     let first = first[0].kid.clone();
 
-    // Nothing to do for a long time; the next key comes before its turn, by the time it takes to become known.
+    // Nothing to do for a long time; the next key comes before its turn, by the time it takes to
+    // become known.
     let due = NOW.plus(DAY * 30);
     let publish = due.minus(policy().lead());
     assert_eq!(advance(&keyring, publish.minus(MINUTE)).await, []);

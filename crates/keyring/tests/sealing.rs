@@ -1,6 +1,8 @@
-//! Changing what keys are sealed under: several sealing keys at once, sealing again, and data keys of a service.
+//! Changing what keys are sealed under: several sealing keys at once, sealing again, and data keys
+//! of a service.
 //!
-//! The service here is a stand-in that encrypts under a key of its own; tests/kms has the real calls.
+//! The service here is a stand-in that encrypts under a key of its own; tests/kms has the real
+//! calls.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -321,7 +323,8 @@ async fn a_key_that_was_made_while_others_sealed_again_is_sealed_under_what_seal
     let running = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
     running.ensure(&[spec()], NOW).await.unwrap();
     let other = StoredKeyring::new(Arc::clone(&store), Sealing::wrapped(vault.clone()));
-    // It has read the keyring and made a key; before it writes, all is sealed again under a new data key.
+    // It has read the keyring and made a key; before it writes, all is sealed again under a new
+    // data key.
     let faster = other.clone();
     let racing = Meddled::with(&store, async move {
         faster.reseal(DataKey::New, NOW).await.unwrap();

@@ -1,4 +1,5 @@
-//! Ten years of rotation on a virtual clock: no live token is refused, and exactly one key is active at every instant.
+//! Ten years of rotation on a virtual clock: no live token is refused, and exactly one key is
+//! active at every instant.
 //!
 //! Real: the keyring, its plan, its store and every step between. Simulated: two instances that
 //! sign and serve the keys they last read, a content network of three edges that keeps the
@@ -10,9 +11,9 @@
 //! revoked, half of the time by a mark alone, because the operator has no sealing key at hand, and
 //! somebody who can write to the store takes the mark away and puts a document of their own there,
 //! and then the authentic one from before. Now and then an older copy of the store is restored by
-//! mistake and worked on for half a day. Now and then somebody takes a turn by hand on a machine whose
-//! clock is ten years ahead. The same world shows refused or forged tokens when any one
-//! rule is taken away, so that the test can fail.
+//! mistake and worked on for half a day. Now and then somebody takes a turn by hand on a machine
+//! whose clock is ten years ahead. The same world shows refused or forged tokens when any one rule
+//! is taken away, so that the test can fail.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
@@ -75,7 +76,8 @@ struct Flaky {
     inner: MemoryStore,
     /// Whether anybody is shown the marks of revocation.
     shows_marks: bool,
-    /// 0: works. 1: away. 2: the next write dies before it is done. 3: the next write is done, and its author dies.
+    /// 0: works. 1: away. 2: the next write dies before it is done. 3: the next write is done, and
+    /// its author dies.
     mood: AtomicU64,
 }
 
@@ -203,7 +205,8 @@ struct Tally {
     rotations: u64,
     verified: u64,
     refused: u64,
-    /// How often verifiers were shown a key that somebody else put into the store or that is revoked.
+    /// How often verifiers were shown a key that somebody else put into the store or that is
+    /// revoked.
     forged: u64,
     revoked: u64,
     mistakes: u64,
@@ -521,8 +524,8 @@ impl World {
         }
     }
 
-    /// Once a month every number is another one; the second server reads the configuration up to ten days later. A server that
-    /// restarts reads the store before it mints.
+    /// Once a month every number is another one; the second server reads the configuration up to
+    /// ten days later. A server that restarts reads the store before it mints.
     async fn change_the_numbers(&mut self) {
         if !self.rules.numbers_change || self.now < self.outage_until || self.mistake.is_some() {
             return;
@@ -547,7 +550,8 @@ impl World {
         self.instances[index] = Instance::new(loaded, self.now);
     }
 
-    /// A key leaks: it is revoked, and the thief, who can write to the store, undoes that as far as they can.
+    /// A key leaks: it is revoked, and the thief, who can write to the store, undoes that as far as
+    /// they can.
     async fn leak(&mut self) {
         if !self.dice.one_in(1500) || self.now < self.outage_until || self.mistake.is_some() {
             return;
@@ -575,11 +579,13 @@ impl World {
         for index in 0..2 {
             self.reload_one(index).await;
         }
-        // Its tokens are refused from now on, which is what was asked for; forged ones may pass where caches are.
+        // Its tokens are refused from now on, which is what was asked for; forged ones may pass
+        // where caches are.
         self.tokens.retain(|token| token.kid != kid);
         self.tally.revoked += 1;
         self.leaked.push((kid.clone(), self.now.plus(Duration::from_secs(MAX_AGE + LATE))));
-        // The thief: no marks, the older document with a newer number, and then the older one as it was.
+        // The thief: no marks, the older document with a newer number, and then the older one as it
+        // was.
         let marks = Key::parse(MARKS).unwrap();
         if let Some(found) = self.store.inner.get(&marks).await.unwrap() {
             self.store.inner.delete(&marks, &found.version).await.unwrap();
@@ -605,7 +611,8 @@ impl World {
         self.store.mood.store(mood, Ordering::SeqCst);
     }
 
-    /// On a machine whose clock is ahead somebody activates the key that waits, before all verifiers know it.
+    /// On a machine whose clock is ahead somebody activates the key that waits, before all
+    /// verifiers know it.
     async fn turn_by_a_clock_that_is_ahead(&mut self) {
         if self.now < self.outage_until || self.mistake.is_some() {
             return;
@@ -644,14 +651,16 @@ impl World {
         }
     }
 
-    /// Somebody restores a copy that is weeks old, works on it, and puts back half a day later what was there.
+    /// Somebody restores a copy that is weeks old, works on it, and puts back half a day later what
+    /// was there.
     async fn restore_by_mistake(&mut self) {
         if let Some((until, newest)) = self.mistake.clone()
             && self.now >= until
         {
             self.put(&newest).await;
             self.mistake = None;
-            // Where the copy had all keys, servers have followed it, and somebody says that this is meant.
+            // Where the copy had all keys, servers have followed it, and somebody says that this is
+            // meant.
             let mood = self.store.mood.swap(0, Ordering::SeqCst);
             let seen = self.keyring.known_sequence();
             if self.process().read().await.unwrap().sequence() <= seen {
@@ -676,7 +685,8 @@ impl World {
         }
     }
 
-    /// The older keyring, and so many writes later that it counts as the newest: what only the sealing key makes.
+    /// The older keyring, and so many writes later that it counts as the newest: what only the
+    /// sealing key makes.
     async fn as_the_holder_of_the_key_writes(&self, before: &Document) -> Vec<u8> {
         let elsewhere = Arc::new(MemoryStore::new(Arc::new(ManualClock::at(self.now))));
         let document = Key::parse("keyring").unwrap();

@@ -1,4 +1,5 @@
-//! The keyring in its store: one first key however many start at once, wrong sealing keys, damaged documents, imports.
+//! The keyring in its store: one first key however many start at once, wrong sealing keys, damaged
+//! documents, imports.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

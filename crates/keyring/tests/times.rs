@@ -1,5 +1,5 @@
-//! Times that a machine whose clock is ahead wrote: nothing waits for them, nothing is removed early by them, and they can be
-//! corrected with all that followed from them.
+//! Times that a machine whose clock is ahead wrote: nothing waits for them, nothing is removed
+//! early by them, and they can be corrected with all that followed from them.
 #![expect(clippy::unwrap_used, reason = "functions of this file that are no tests serve only tests")]
 
 use countersign_jose::{Algorithm, KeySize, Timestamp};

@@ -1,4 +1,5 @@
-//! Taking an import back: the key that signed before signs again, and processes that saw the import do not miss it.
+//! Taking an import back: the key that signed before signs again, and processes that saw the import
+//! do not miss it.
 #![expect(clippy::unwrap_used, reason = "functions of this file that are no tests serve only tests")]
 
 use countersign_jose::{Algorithm, KeySize, PrivateKey, Timestamp};

@@ -1,4 +1,5 @@
-//! The store going back under a process that has read it: each way is noticed, no key is dropped, and what was revoked stays so.
+//! The store going back under a process that has read it: each way is noticed, no key is dropped,
+//! and what was revoked stays so.
 #![expect(clippy::unwrap_used, reason = "functions of this file that are no tests serve only tests")]
 
 use countersign_jose::{Algorithm, KeySize, Timestamp};
@@ -155,7 +156,8 @@ async fn what_is_explained_is_no_loss() {
     assert!(shown(&keys.unwrap()).len() < all);
 }
 
-/// A copy from before the revocation was restored and went on from there, so that its number is higher.
+/// A copy from before the revocation was restored and went on from there, so that its number is
+/// higher.
 #[tokio::test]
 async fn a_revoked_key_that_is_back_is_revoked_again_and_then_all_is_well() {
     let world = World::new();
@@ -183,7 +185,8 @@ async fn a_revoked_key_that_is_back_is_revoked_again_and_then_all_is_well() {
     assert_eq!(shown(&keys.unwrap()), shown(&known));
 }
 
-/// Each of two machines may be off by half of what clocks may differ. The key was active or retired when the server read it.
+/// Each of two machines may be off by half of what clocks may differ. The key was active or retired
+/// when the server read it.
 #[tokio::test]
 async fn a_key_that_another_machine_removes_within_the_allowed_skew_is_no_loss() {
     for was_active in [false, true] {

@@ -1,4 +1,5 @@
-//! The path of a request below the API: what a stage or a base path mapping has put in front is taken off.
+//! The path of a request below the API: what a stage or a base path mapping has put in front is
+//! taken off.
 //!
 //! REST APIs and payload 1.0 have the base path of a custom domain in `path`, and HTTP APIs the
 //! stage; what is in front of the resource, with its parameters in place, is neither the caller's

@@ -33,7 +33,8 @@ struct Reply<'a> {
 }
 
 impl HttpEvent {
-    /// The reply that carries a response. `None` never happens: every response can be written as JSON.
+    /// The reply that carries a response. `None` never happens: every response can be written as
+    /// JSON.
     pub fn reply(&self, response: &Response<Bytes>) -> Option<Box<RawValue>> {
         let (status, headers) = (response.status(), response.headers());
         let (body, is_base64_encoded) = match std::str::from_utf8(response.body()) {

@@ -23,7 +23,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// As many headers as the server takes.
 const MAX_HEADERS: usize = 100;
 
-/// Headers about how a message was transferred, which say nothing of a body that is whole (RFC 9110 §7.6.1).
+/// Headers about how a message was transferred, which say nothing of a body that is whole (RFC 9110
+/// §7.6.1).
 const OF_TRANSFER: [HeaderName; 7] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -69,7 +70,8 @@ impl Malformed {
 }
 
 impl HttpEvent {
-    /// The request, whose headers may have `max_header_bytes` together. The body is taken out of the event.
+    /// The request, whose headers may have `max_header_bytes` together. The body is taken out of
+    /// the event.
     ///
     /// # Errors
     ///
@@ -164,7 +166,8 @@ impl HttpEvent {
     }
 }
 
-/// Every pair: all values of `multi`, and of `single` those whose names are not there, in whatever case.
+/// Every pair: all values of `multi`, and of `single` those whose names are not there, in whatever
+/// case.
 fn pairs<'e>(
     single: &'e Option<Single>,
     multi: &'e Option<Multi>,

@@ -60,8 +60,8 @@ pub fn check(environment: &Environment) -> Result<(), String> {
     Ok(())
 }
 
-/// Answers events until the process is ended. `afterwards` is done after each answer, which does not wait for it; the next
-/// event does. The environment must have passed [`check`].
+/// Answers events until the process is ended. `afterwards` is done after each answer, which does
+/// not wait for it; the next event does. The environment must have passed [`check`].
 ///
 /// # Errors
 ///

@@ -1,15 +1,18 @@
 //! Times as they are typed: `30s`, `15m`, `1h`, `7days`. Every one of them has an upper bound.
 //!
-//! What is read here is added to instants and multiplied later, so an unbounded time would be an overflow somewhere
-//! else. [`LONGEST`] bounds all of them; a setting with a narrower range of its own gives it to [`parse_within`].
-//! Both binaries and the command line read their times here and nowhere else.
+//! What is read here is added to instants and multiplied later, so an unbounded time would be an
+//! overflow somewhere else. [`LONGEST`] bounds all of them; a setting with a narrower range of its
+//! own gives it to [`parse_within`]. Both binaries and the command line read their times here and
+//! nowhere else.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
-/// The longest time any setting takes: ten years. A hundred such times still fit wherever times are added up.
+/// The longest time any setting takes: ten years. A hundred such times still fit wherever times are
+/// added up.
 pub const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Why a text is not a time that can be used. Repeats the beginning of what was typed, which is never a secret.
+/// Why a text is not a time that can be used. Repeats the beginning of what was typed, which is
+/// never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not a time at all.

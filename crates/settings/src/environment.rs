@@ -1,4 +1,5 @@
-//! The environment, read once and handed down: tests give their own, and nothing changes that of the process.
+//! The environment, read once and handed down: tests give their own, and nothing changes that of
+//! the process.
 //!
 //! An empty variable counts as not set, because a shell or a container file often cannot unset one.
 //! Values may be secrets and are in no debug output. `main` reads it; everything below is given it.
@@ -38,7 +39,8 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// That of this process. Variables that are not UTF-8 are not there, and are known by their names.
+    /// That of this process. Variables that are not UTF-8 are not there, and are known by their
+    /// names.
     pub fn of_process() -> Self {
         let folder = std::env::current_dir().unwrap_or_default();
         let mut environment = Self { folder, ..Self::default() };
@@ -70,14 +72,16 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// All variables that begin with `prefix`, also empty ones, each as the rest of its name and its value.
+    /// All variables that begin with `prefix`, also empty ones, each as the rest of its name and
+    /// its value.
     pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.variables
             .iter()
             .filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
     }
 
-    /// An environment of these variables alone, in no folder: tests give one instead of changing that of the process.
+    /// An environment of these variables alone, in no folder: tests give one instead of changing
+    /// that of the process.
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self { variables: variables.collect(), ..Self::default() }

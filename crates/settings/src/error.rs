@@ -1,8 +1,9 @@
 //! `SettingsError`: why a program cannot have its settings, one variant per reason.
 //!
-//! Messages say what was wrong and where; a value of the wrong kind is never repeated, because it may be a secret typed into
-//! the wrong place. What a program offers against a missing file (a command that makes one, an option that names another)
-//! only the program knows, so it adds that to [`SettingsError::Missing`] itself.
+//! Messages say what was wrong and where; a value of the wrong kind is never repeated, because it
+//! may be a secret typed into the wrong place. What a program offers against a missing file (a
+//! command that makes one, an option that names another) only the program knows, so it adds that to
+//! [`SettingsError::Missing`] itself.
 
 use std::{fmt, io, path::PathBuf};
 use thiserror::Error;

@@ -1,8 +1,8 @@
-//! What every program of this project starts with: the environment, read once; settings from a file and variables over
-//! it; files of reasonable size; secrets by reference; the log.
+//! What every program of this project starts with: the environment, read once; settings from a file
+//! and variables over it; files of reasonable size; secrets by reference; the log.
 //!
-//! Nothing here knows what a program is for: it links neither issuer nor keyring nor store. Messages may name files and
-//! variables, never what is in them.
+//! Nothing here knows what a program is for: it links neither issuer nor keyring nor store.
+//! Messages may name files and variables, never what is in them.
 
 pub mod duration;
 mod environment;

@@ -1,7 +1,8 @@
 //! From a file and the environment to the settings as typed: TOML, then the variables over it.
 //!
-//! The type says which settings there are. It should refuse unknown fields, so that a misspelt key or variable is an error
-//! and not a default. Everything is checked for shape alone: what a value stands for is the program's to find out.
+//! The type says which settings there are. It should refuse unknown fields, so that a misspelt key
+//! or variable is an error and not a default. Everything is checked for shape alone: what a value
+//! stands for is the program's to find out.
 
 use crate::{
     Environment, SettingsError,
@@ -21,8 +22,9 @@ use toml::{
 ///
 /// # Errors
 ///
-/// [`SettingsError::Missing`] and [`SettingsError::Unreadable`] for the file, [`SettingsError::Malformed`] for what is in
-/// it, with line and column, and [`SettingsError::Variable`] for a variable.
+/// [`SettingsError::Missing`] and [`SettingsError::Unreadable`] for the file,
+/// [`SettingsError::Malformed`] for what is in it, with line and column, and
+/// [`SettingsError::Variable`] for a variable.
 pub fn load<T: DeserializeOwned>(path: &Path, environment: &Environment) -> Result<T, SettingsError> {
     let text = files::read_text(path).map_err(|why| match why.kind() {
         ErrorKind::NotFound => SettingsError::Missing { path: path.to_owned() },
@@ -56,7 +58,8 @@ pub fn load_text<T: DeserializeOwned>(
         let instead = suggest::table_of_key::<T>(&table, why).map(|instead| format!("{instead}; "));
         at(place.or_else(|| place_of(&why.path, text)), instead.unwrap_or_default() + &why.told())
     };
-    // The file by itself first, for errors with line and column. What is missing in it may be in the variables.
+    // The file by itself first, for errors with line and column. What is missing in it may be in
+    // the variables.
     let file = toml::Deserializer::parse(text).map_err(not_toml)?;
     let alone = serde_path_to_error::deserialize::<_, T>(file).map_err(Misfit::new);
     if let Err(why) = &alone
@@ -98,7 +101,8 @@ fn other_than_toml(text: &str) -> Option<&'static str> {
     is_yaml.then_some("this looks like YAML, and a configuration is TOML: name = \"value\", and [table]")
 }
 
-/// Where the last of these keys that the text has stands in it. Not every error knows its own place.
+/// Where the last of these keys that the text has stands in it. Not every error knows its own
+/// place.
 fn place_of(path: &[String], text: &str) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
     let (mut table, mut place) = (root.get_ref(), None);
@@ -117,8 +121,8 @@ fn place_of(path: &[String], text: &str) -> Option<usize> {
 ///
 /// # Errors
 ///
-/// [`SettingsError::Variable`] for a variable that is wrong by itself, [`SettingsError::Incomplete`] where together they
-/// leave out something without a default.
+/// [`SettingsError::Variable`] for a variable that is wrong by itself,
+/// [`SettingsError::Incomplete`] where together they leave out something without a default.
 pub fn from_environment<T: DeserializeOwned>(environment: &Environment) -> Result<T, SettingsError> {
     overrides::over(Table::new(), environment).map_err(|why| match why {
         Wrong::Variable(why) => *why,

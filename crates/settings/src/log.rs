@@ -32,7 +32,8 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-/// The target of the audit: one record for every token, and for every request for one that was refused.
+/// The target of the audit: one record for every token, and for every request for one that was
+/// refused.
 const AUDIT: &str = "countersign::audit";
 /// The target of events whose only copy is in the log. They are kept as the audit is.
 pub const EVENTS: &str = "countersign::webhooks::event";
@@ -46,9 +47,10 @@ const GATE: &str = "countersign::gate";
 pub struct RawLog {
     /// `error`, `warn`, `info`, `debug` or `trace`, or a list like `info,countersign::audit=off`.
     pub level: String,
-    /// What a server does about its audit while the log cannot be written, or not as fast as it grows: `wait` (`/sign` waits a second
-    /// and then answers 503, so that no token leaves without a record) or `drop` (tokens are minted, and the records that are lost are
-    /// counted in `countersign_log_lost`). Keys and health are answered in either case.
+    /// What a server does about its audit while the log cannot be written, or not as fast as it
+    /// grows: `wait` (`/sign` waits a second and then answers 503, so that no token leaves without
+    /// a record) or `drop` (tokens are minted, and the records that are lost are counted in
+    /// `countersign_log_lost`). Keys and health are answered in either case.
     pub audit: WhenFull,
     /// How many bytes of records a server keeps in memory until they are written, 65536 to 67108864. A crash loses them.
     pub queue_bytes: usize,
@@ -76,7 +78,8 @@ impl RawLog {
         }
     }
 
-    /// Whether no event whose only copy is in the log ([`EVENTS`]) is left out or thrown away by these settings.
+    /// Whether no event whose only copy is in the log ([`EVENTS`]) is left out or thrown away by
+    /// these settings.
     pub fn keeps_events(&self) -> bool {
         let is_written = |level: Targets| level.would_enable(EVENTS, &tracing::Level::INFO);
         self.audit == WhenFull::Wait && parse(&self.level).is_some_and(is_written)
@@ -94,17 +97,19 @@ pub enum WhenFull {
     Drop,
 }
 
-/// Starts logging at `level`: `info`, or a list like `info,countersign::audit=off`. Each record is written at once.
+/// Starts logging at `level`: `info`, or a list like `info,countersign::audit=off`. Each record is
+/// written at once.
 ///
 /// # Errors
 ///
-/// [`SettingsError::LogLevel`] when `level` is neither, [`SettingsError::LogStarted`] the second time.
+/// [`SettingsError::LogLevel`] when `level` is neither, [`SettingsError::LogStarted`] the second
+/// time.
 pub fn start(level: &str) -> Result<(), SettingsError> {
     start_below(&RawLog { level: level.to_owned(), ..RawLog::default() }, &[])
 }
 
-/// Starts logging as `raw` says, but some targets never above a level of their own, whatever `raw` says of them or of their parts.
-/// Each record is written at once.
+/// Starts logging as `raw` says, but some targets never above a level of their own, whatever `raw`
+/// says of them or of their parts. Each record is written at once.
 ///
 /// # Errors
 ///
@@ -121,11 +126,13 @@ pub fn start_below(raw: &RawLog, most: &[(&str, LevelFilter)]) -> Result<(), Set
 ///
 /// # Errors
 ///
-/// As [`start`]; also [`SettingsError::LogStarted`] when there is no thread to be had, and [`SettingsError::LogQueue`].
+/// As [`start`]; also [`SettingsError::LogStarted`] when there is no thread to be had, and
+/// [`SettingsError::LogQueue`].
 pub fn start_queued(raw: &RawLog, most: &[(&str, LevelFilter)]) -> Result<Log, SettingsError> {
     raw.check()?;
     let not_started = |why: io::Error| SettingsError::LogStarted { why: why.to_string() };
-    // Another handle than that of the standard library, whose lock others would wait for while the thread is stuck.
+    // Another handle than that of the standard library, whose lock others would wait for while the
+    // thread is stuck.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(not_started)?);
     let queue = Arc::new(Queue::new(raw.queue_bytes));
     let woken = Arc::clone(&queue);
@@ -142,12 +149,14 @@ pub fn start_queued(raw: &RawLog, most: &[(&str, LevelFilter)]) -> Result<Log, S
 
 static STARTED: OnceLock<Log> = OnceLock::new();
 
-/// Waits until all that was logged is written, `within` at most. For the end of a program; `false` when records are left.
+/// Waits until all that was logged is written, `within` at most. For the end of a program; `false`
+/// when records are left.
 pub fn flush(within: Duration) -> bool {
     STARTED.get().is_none_or(|log| log.queue.flush(within))
 }
 
-/// Whether a record of the audit was lost that must not be. For commands, which log before they hand anything out.
+/// Whether a record of the audit was lost that must not be. For commands, which log before they
+/// hand anything out.
 pub fn is_audit_broken() -> bool {
     STARTED.get().is_some_and(|log| log.when_full == WhenFull::Wait && log.lost().0 > 0)
 }
@@ -167,7 +176,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Whether something may be done now that has to be recorded. Its record is then taken, however full the queue is by then.
+    /// Whether something may be done now that has to be recorded. Its record is then taken, however
+    /// full the queue is by then.
     pub fn has_room(&self) -> bool {
         self.when_full == WhenFull::Drop || self.queue.has_room()
     }
@@ -270,7 +280,8 @@ impl Write for Record<'_> {
     }
 }
 
-/// What the thread does besides: it sums up what was held back, and tells what was lost once it can be told.
+/// What the thread does besides: it sums up what was held back, and tells what was lost once it can
+/// be told.
 fn chores(queue: Arc<Queue>, flood: Arc<Flood>) -> impl FnMut() -> Option<Duration> {
     let mut told = (0, 0);
     move || {
@@ -300,7 +311,8 @@ fn uptime() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// `Targets` takes any word for the name of a target, so a misspelt level would silence the log, the audit included.
+/// `Targets` takes any word for the name of a target, so a misspelt level would silence the log,
+/// the audit included.
 fn parse(level: &str) -> Option<Targets> {
     let is_level = |word: &str| !word.trim().is_empty() && word.trim().parse::<LevelFilter>().is_ok();
     let well_formed = level.split(',').all(|item| match item.split_once('=') {

@@ -1,9 +1,11 @@
-//! Environment variables over the file: `COUNTERSIGN_STORE__URL` is `store.url`, two underscores for each dot.
+//! Environment variables over the file: `COUNTERSIGN_STORE__URL` is `store.url`, two underscores
+//! for each dot.
 //!
-//! A value that is TOML (a number, a list, an inline table) counts as that, anything else as text. In which order variables
-//! come does not matter: each is looked at by itself, then all together. A variable that names no setting is refused like an
-//! unknown key in the file, except those Kubernetes makes for a Service whose name begins with `countersign`, which are known
-//! by their exact shapes.
+//! A value that is TOML (a number, a list, an inline table) counts as that, anything else as text.
+//! In which order variables come does not matter: each is looked at by itself, then all together. A
+//! variable that names no setting is refused like an unknown key in the file, except those
+//! Kubernetes makes for a Service whose name begins with `countersign`, which are known by their
+//! exact shapes.
 
 use crate::{
     Environment, SettingsError,
@@ -24,7 +26,8 @@ const LONGEST: usize = 300;
 ///
 /// # Errors
 ///
-/// [`SettingsError::Variable`] for a variable that is wrong, [`Wrong::Whole`] for what is wrong with all of them together.
+/// [`SettingsError::Variable`] for a variable that is wrong, [`Wrong::Whole`] for what is wrong
+/// with all of them together.
 pub(crate) fn over<T: DeserializeOwned>(table: Table, environment: &Environment) -> Result<T, Wrong> {
     let variables = settings(environment)?;
     let mut whole = table.clone();
@@ -36,7 +39,8 @@ pub(crate) fn over<T: DeserializeOwned>(table: Table, environment: &Environment)
         };
         let mut value = typed(value);
         if let Some(why) = wrong(value.clone()) {
-            // What looks like a number, and is wanted as text, is text: its reader says what is wrong with it.
+            // What looks like a number, and is wanted as text, is text: its reader says what is
+            // wrong with it.
             let text = Value::String(text_of(&variables, name));
             if let Some(why) = broken(&text) {
                 return Err(SettingsError::Variable { name: format!("{PREFIX}{name}"), why }.into());
@@ -137,13 +141,14 @@ pub(crate) fn parse<T: DeserializeOwned>(table: Table) -> Result<T, Box<Misfit>>
     serde_path_to_error::deserialize(Value::Table(table)).map_err(Misfit::new)
 }
 
-/// Whether something is not there, as opposed to wrong. serde has no other sign of it than its words.
+/// Whether something is not there, as opposed to wrong. serde has no other sign of it than its
+/// words.
 pub(crate) fn is_missing(why: &Error) -> bool {
     why.message().starts_with("missing field `")
 }
 
-/// What is wrong and what to write, with the value left out: a secret may stand there by mistake. It may hold the words behind
-/// it too.
+/// What is wrong and what to write, with the value left out: a secret may stand there by mistake.
+/// It may hold the words behind it too.
 pub(crate) fn told(why: &Error) -> String {
     let message = why.message();
     match message.rsplit_once(", expected ") {
@@ -153,7 +158,8 @@ pub(crate) fn told(why: &Error) -> String {
     }
 }
 
-/// What was expected, and how it is written where something else stands. `found` begins with a kind of value in serde's words.
+/// What was expected, and how it is written where something else stands. `found` begins with a kind
+/// of value in serde's words.
 fn expectation(found: &str, expected: &str) -> String {
     let found = found.strip_prefix("invalid type: ").unwrap_or_default();
     let is = |kind: &str| found.starts_with(kind);
@@ -183,7 +189,8 @@ fn expectation(found: &str, expected: &str) -> String {
     }
 }
 
-/// Rust's names of what has no part behind the point and no sign, alone or where it has to be more than nothing.
+/// Rust's names of what has no part behind the point and no sign, alone or where it has to be more
+/// than nothing.
 fn is_whole_number(expected: &str) -> bool {
     let bits = expected.strip_prefix("a nonzero ").unwrap_or(expected).strip_prefix('u');
     bits.is_some_and(|bits| bits == "size" || bits.parse::<u8>().is_ok())
@@ -204,8 +211,8 @@ fn settings(environment: &Environment) -> Result<Vec<(&str, &str)>, SettingsErro
     Ok(all.into_iter().filter(|(name, _)| is_ours(name)).collect())
 }
 
-/// The Service that a variable says the address of, with the underscore behind its name; nothing for `COUNTERSIGN` itself.
-/// Kubernetes makes this one for every Service.
+/// The Service that a variable says the address of, with the underscore behind its name; nothing
+/// for `COUNTERSIGN` itself. Kubernetes makes this one for every Service.
 fn service(name: &str) -> Option<&str> {
     name.strip_suffix("SERVICE_HOST").filter(|of| (of.is_empty() || of.ends_with('_')) && !of.contains("__"))
 }
@@ -413,7 +420,8 @@ mod tests {
     fn a_mistake_says_what_to_write_instead() {
         for (name, value, says) in [
             ("COUNTERSIGN_STORE_URL", "x", "write two underscores: COUNTERSIGN_STORE__URL"),
-            // Also where a name is in the middle, a value is wrong, or some underscores are two already.
+            // Also where a name is in the middle, a value is wrong, or some underscores are two
+            // already.
             (
                 "COUNTERSIGN_RINGS_DEFAULT_ALGORITHM",
                 "x",

@@ -148,7 +148,8 @@ fn is_secret(id: &str) -> bool {
 }
 
 impl SecretRef {
-    /// Reads the secret. A relative file begins in `folder`; its content is given as it is, a last line break included.
+    /// Reads the secret. A relative file begins in `folder`; its content is given as it is, a last
+    /// line break included.
     ///
     /// # Errors
     ///
@@ -205,7 +206,8 @@ fn check_private(path: &Path, metadata: &Metadata) -> Result<(), SecretError> {
     let owner = metadata.uid();
     let folder =
         || std::fs::metadata(path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new(".")));
-    // Who owns the folder could have put anything there anyway: root looks after the files of a service.
+    // Who owns the folder could have put anything there anyway: root looks after the files of a
+    // service.
     let expected = owner == 0 || owner == files::user() || folder().is_ok_and(|folder| folder.uid() == owner);
     if expected { Ok(()) } else { Err(SecretError::Foreign { path: path.to_owned(), owner }) }
 }

@@ -1,7 +1,8 @@
-//! What to write in place of a name that is no setting: the known name that is nearest, the underscores that are missing, the table
-//! in which there is such a setting.
+//! What to write in place of a name that is no setting: the known name that is nearest, the
+//! underscores that are missing, the table in which there is such a setting.
 //!
-//! Only the type knows which settings there are, so each guess is tried on it: what it takes, or refuses for its value alone, is one.
+//! Only the type knows which settings there are, so each guess is tried on it: what it takes, or
+//! refuses for its value alone, is one.
 
 use crate::overrides::{Misfit, PREFIX, is_missing, parse, set, told};
 use serde::de::DeserializeOwned;
@@ -10,7 +11,8 @@ use toml::{Table, Value};
 /// More underscores than any setting has; each doubles the guesses.
 const MOST_UNDERSCORES: usize = 6;
 
-/// What to write for the variable `name`, which `why` refuses, in whole words; `None` where nothing is near, or its value is wrong.
+/// What to write for the variable `name`, which `why` refuses, in whole words; `None` where nothing
+/// is near, or its value is wrong.
 pub(crate) fn variable<T: DeserializeOwned>(
     table: &Table,
     why: &Misfit,
@@ -120,7 +122,8 @@ fn wants_a_table(why: &Misfit) -> bool {
         .is_some_and(|(_, kind)| kind.starts_with("struct ") || kind == "a map")
 }
 
-/// A message about a name that is unknown, with the known one that is nearest to it, if one is near.
+/// A message about a name that is unknown, with the known one that is nearest to it, if one is
+/// near.
 pub(crate) fn with_the_nearest(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     let Some(typed) = names.next() else { return message.to_owned() };
@@ -134,8 +137,8 @@ pub(crate) fn with_the_nearest(message: &str) -> String {
     }
 }
 
-/// How many characters have to be changed, left out or put in to make one text the other (Levenshtein). Names are short; longer
-/// ones are far away from every name.
+/// How many characters have to be changed, left out or put in to make one text the other
+/// (Levenshtein). Names are short; longer ones are far away from every name.
 fn distance(one: &str, other: &str) -> usize {
     const LONGEST_NAME: usize = 64;
     if one.len() > LONGEST_NAME {

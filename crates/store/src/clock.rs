@@ -1,11 +1,12 @@
 //! `Clock`: where a store, and anything else that needs it, learns what time it is.
 //!
-//! Time is a parameter everywhere in Countersign, so that expiry, rotation and replay windows run on a virtual
-//! clock in tests. This module holds the one place that asks the operating system.
+//! Time is a parameter everywhere in Countersign, so that expiry, rotation and replay windows run
+//! on a virtual clock in tests. This module holds the one place that asks the operating system.
 //!
-//! There are two kinds of time. `now` is the time of day, which people and time servers may set: it is for times
-//! that others read. `moment` only ever goes forward, and counts the time a machine slept: how long something has
-//! taken is the difference of two moments. [`ClockWatch`] compares the two and so notices a clock that was set.
+//! There are two kinds of time. `now` is the time of day, which people and time servers may set: it
+//! is for times that others read. `moment` only ever goes forward, and counts the time a machine
+//! slept: how long something has taken is the difference of two moments. [`ClockWatch`] compares
+//! the two and so notices a clock that was set.
 
 use std::{
     fmt::{self, Debug},
@@ -28,7 +29,8 @@ pub trait Clock: Send + Sync + Debug {
     fn moment(&self) -> Moment;
 }
 
-/// A point in time that only means something beside another one of the same machine since it was started.
+/// A point in time that only means something beside another one of the same machine since it was
+/// started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
@@ -113,7 +115,8 @@ impl Clock for ManualClock {
     }
 }
 
-/// What a clock showed once, so that it is noticed when somebody sets it, and when it can be believed again.
+/// What a clock showed once, so that it is noticed when somebody sets it, and when it can be
+/// believed again.
 #[derive(Debug)]
 pub struct ClockWatch {
     /// What the believed clock shows at moment 0, in milliseconds: the same until somebody sets it.

@@ -1,8 +1,10 @@
-//! What is stored: a `Document`, the `Version` that identifies its state, and what a writer may `Expect`.
+//! What is stored: a `Document`, the `Version` that identifies its state, and what a writer may
+//! `Expect`.
 //!
-//! A version is 128 random bits made by the writer. It is not a counter that restarts after a delete and not
-//! a hash of the content, so "the version I read is still there" always means "nobody touched it since": a
-//! document deleted and made again with the same bytes has another version.
+//! A version is 128 random bits made by the writer. It is not a counter that restarts after a
+//! delete and not a hash of the content, so "the version I read is still there" always means
+//! "nobody touched it since": a document deleted and made again with the same bytes has another
+//! version.
 
 use countersign_jose::{Timestamp, hex};
 
@@ -10,8 +12,9 @@ use crate::{Key, StoreError};
 
 /// The longest document, in bytes: 350 KiB.
 ///
-/// The same on every engine, so that a configuration can move between them. Set by the tightest one: a
-/// DynamoDB item holds 400 KB including key, names and numbers (Amazon DynamoDB developer guide, "Quotas").
+/// The same on every engine, so that a configuration can move between them. Set by the tightest
+/// one: a DynamoDB item holds 400 KB including key, names and numbers (Amazon DynamoDB developer
+/// guide, "Quotas").
 pub const MAX_DOCUMENT_BYTES: usize = 350 * 1024;
 
 /// A document as it was read.
@@ -26,13 +29,15 @@ pub struct Document {
 }
 
 impl Document {
-    /// Whether it is there: from its expiry on it is absent, whether or not its engine has removed it.
+    /// Whether it is there: from its expiry on it is absent, whether or not its engine has removed
+    /// it.
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// Shows the length only: documents hold sealed keys and token hashes, which have no place in a log.
+/// Shows the length only: documents hold sealed keys and token hashes, which have no place in a
+/// log.
 impl std::fmt::Debug for Document {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Document")
@@ -69,7 +74,8 @@ impl Version {
     }
 }
 
-/// What a writer believes is stored under a key. The write happens only if that is true at that moment.
+/// What a writer believes is stored under a key. The write happens only if that is true at that
+/// moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// No live document: there never was one, or it was deleted, or it has expired.
@@ -78,7 +84,8 @@ pub enum Expect {
     Version(Version),
 }
 
-/// Refuses what the contract does not hold, before an engine sees it. Every engine's `put` starts with this.
+/// Refuses what the contract does not hold, before an engine sees it. Every engine's `put` starts
+/// with this.
 pub(crate) fn check_size(key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
     if bytes.len() > MAX_DOCUMENT_BYTES {
         return Err(StoreError::TooLarge { key: key.clone(), size: bytes.len() });

@@ -1,14 +1,16 @@
 //! `Key`: the name of a document, checked before any engine sees it.
 //!
-//! Part of a key may come from a request (a client id, the hash of a token). The alphabet has no meaning in
-//! SQL patterns, file systems, S3 prefixes or URLs, and segments cannot climb out of a directory, so a hostile
-//! key fails here and not in an engine. Keys are compared byte by byte, case-sensitively.
+//! Part of a key may come from a request (a client id, the hash of a token). The alphabet has no
+//! meaning in SQL patterns, file systems, S3 prefixes or URLs, and segments cannot climb out of a
+//! directory, so a hostile key fails here and not in an engine. Keys are compared byte by byte,
+//! case-sensitively.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// 1 to 512 bytes of `A-Z a-z 0-9 . _ / ~ = -`, as segments separated by single slashes, none empty, `.` or `..`.
+/// 1 to 512 bytes of `A-Z a-z 0-9 . _ / ~ = -`, as segments separated by single slashes, none
+/// empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
@@ -53,7 +55,8 @@ impl KeyError {
 }
 
 impl Key {
-    /// The longest key, in bytes. DynamoDB would take 2,048 and S3 1,024; the rest is room for a prefix.
+    /// The longest key, in bytes. DynamoDB would take 2,048 and S3 1,024; the rest is room for a
+    /// prefix.
     pub const MAX_BYTES: usize = 512;
 
     /// Checks `text` and makes it a key.
@@ -82,7 +85,8 @@ impl Key {
         &self.0
     }
 
-    /// Whether some key could start with `prefix`; engines answer `list` with nothing when none could.
+    /// Whether some key could start with `prefix`; engines answer `list` with nothing when none
+    /// could.
     pub(crate) fn may_start_with(prefix: &str) -> bool {
         prefix.len() <= Self::MAX_BYTES && prefix.bytes().all(is_allowed)
     }

@@ -127,8 +127,8 @@ pub async fn remarks(url: &str) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// What the files of the store at `url` say about it before it is opened, which changes them. An address that is wrong
-/// says nothing here.
+/// What the files of the store at `url` say about it before it is opened, which changes them. An
+/// address that is wrong says nothing here.
 #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "no other engine has files"))]
 pub fn remarks_of_files(url: &str, base_dir: &Path) -> Vec<String> {
     #[cfg(feature = "sqlite")]
@@ -150,7 +150,8 @@ pub fn file_of(url: &str, base_dir: &Path) -> Option<PathBuf> {
 /// As much of a SQLite file as [`is_sqlite_store`] looks at.
 pub const SQLITE_HEAD: usize = 72;
 
-/// Whether a file that begins so is a store of this program (SQLite, "Database File Format", 1.3: the application id).
+/// Whether a file that begins so is a store of this program (SQLite, "Database File Format", 1.3:
+/// the application id).
 pub fn is_sqlite_store(head: &[u8; SQLITE_HEAD]) -> bool {
     head.starts_with(b"SQLite format 3\0") && head.ends_with(b"CSgn")
 }
@@ -158,11 +159,13 @@ pub fn is_sqlite_store(head: &[u8; SQLITE_HEAD]) -> bool {
 /// The name of the object that a store in S3 has at its prefix, and nothing else has.
 pub const S3_MARK: &str = "!countersign";
 
-/// Whether [`open`] could understand `url`: its form, the engine, and the files it names. Nothing is opened or asked.
+/// Whether [`open`] could understand `url`: its form, the engine, and the files it names. Nothing
+/// is opened or asked.
 ///
 /// # Errors
 ///
-/// [`StoreError::Misconfigured`] for everything that would be wrong before the store itself is looked at.
+/// [`StoreError::Misconfigured`] for everything that would be wrong before the store itself is
+/// looked at.
 #[cfg_attr(
     not(any(feature = "postgres", feature = "mongodb")),
     expect(unused_variables, reason = "the other engines look at no file before they are opened")

@@ -1,15 +1,16 @@
 //! `StoreUrl`: which engine and where, from the one line in the configuration.
 //!
-//! The type can be logged: `Debug` and `Display` hide user names, passwords and everything after `?`, and no
-//! error repeats them. A text that cannot be taken apart with certainty is hidden altogether. The engines the
-//! design names but this build does not contain are known here, so the message can say which of the two it is.
+//! The type can be logged: `Debug` and `Display` hide user names, passwords and everything after
+//! `?`, and no error repeats them. A text that cannot be taken apart with certainty is hidden
+//! altogether. The engines the design names but this build does not contain are known here, so the
+//! message can say which of the two it is.
 
 use std::{fmt, path::Path, str::FromStr};
 
 use crate::StoreError;
 
-/// Where documents are kept: `memory:`, `sqlite:PATH`, `postgres://…`, `dynamodb://TABLE`, `s3://BUCKET/PREFIX`, or the URL of an engine that
-/// no build contains yet.
+/// Where documents are kept: `memory:`, `sqlite:PATH`, `postgres://…`, `dynamodb://TABLE`,
+/// `s3://BUCKET/PREFIX`, or the URL of an engine that no build contains yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     engine: Engine,
@@ -89,7 +90,8 @@ impl StoreUrl {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`] when the scheme is not a known one or the rest cannot belong to it.
+    /// [`StoreError::Misconfigured`] when the scheme is not a known one or the rest cannot belong
+    /// to it.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let Some(((engine, scheme), location)) = text
             .split_once(':')
@@ -142,7 +144,8 @@ impl StoreUrl {
         }
     }
 
-    /// What follows the scheme's colon, if the URL is `engine`'s. As typed, so with everything that is secret.
+    /// What follows the scheme's colon, if the URL is `engine`'s. As typed, so with everything that
+    /// is secret.
     #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "postgres", feature = "s3"))]
     pub(crate) fn location_of(&self, engine: Engine) -> Option<&str> {
         (self.engine == engine).then_some(self.location.as_str())

@@ -1,7 +1,7 @@
 //! The servers that tests are run against: one of each kind per test process, shared by its tests.
 //!
-//! Tests keep out of each other's way by names (tables, buckets, keys) of their own. Anyone who needs
-//! a server in a bad state puts a [`Relay`](crate::Relay) in front, or starts one of its own.
+//! Tests keep out of each other's way by names (tables, buckets, keys) of their own. Anyone who
+//! needs a server in a bad state puts a [`Relay`](crate::Relay) in front, or starts one of its own.
 
 use std::{
     io::{Read, Write},

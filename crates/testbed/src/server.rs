@@ -1,8 +1,9 @@
 //! `Server`: a program started for tests, ended with them.
 //!
-//! A shell stands between: it holds the program as its child and ends it when its own standard input closes, which the
-//! kernel does for it when the test process ends in whatever way. So a server in a `static`, which is never dropped,
-//! and one of a test that was killed do not stay behind either.
+//! A shell stands between: it holds the program as its child and ends it when its own standard
+//! input closes, which the kernel does for it when the test process ends in whatever way. So a
+//! server in a `static`, which is never dropped, and one of a test that was killed do not stay
+//! behind either.
 
 use std::{
     fs::File,
@@ -12,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-/// How often it is looked whether a server listens: for two minutes. The slowest takes about ten seconds on a busy machine.
+/// How often it is looked whether a server listens: for two minutes. The slowest takes about ten
+/// seconds on a busy machine.
 const LOOKS: u32 = 2400;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -47,8 +49,8 @@ pub(crate) fn python(environment: &str, program: &str) -> PathBuf {
 }
 
 impl Server {
-    /// Starts `command`, which is to listen on `port` of 127.0.0.1, and waits until something accepts connections
-    /// there. What it prints goes to `log`.
+    /// Starts `command`, which is to listen on `port` of 127.0.0.1, and waits until something
+    /// accepts connections there. What it prints goes to `log`.
     pub fn start(command: &Command, port: u16, log: &Path) -> Self {
         let output = File::create(log).unwrap();
         let mut shell = Command::new("/bin/sh");

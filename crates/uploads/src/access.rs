@@ -1,8 +1,8 @@
-//! With whose credentials policies are signed: those of AWS's chain, or a pair of keys that the configuration has for a
-//! service of its own.
+//! With whose credentials policies are signed: those of AWS's chain, or a pair of keys that the
+//! configuration has for a service of its own.
 //!
-//! What a form can do, these credentials can. They need `s3:PutObject` below the fixed beginning of the keys, and nothing
-//! else.
+//! What a form can do, these credentials can. They need `s3:PutObject` below the fixed beginning of
+//! the keys, and nothing else.
 
 use countersign_aws::credentials::{Chain, Credentials, NoCredentials};
 use countersign_jose::Timestamp;
@@ -11,7 +11,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// How long credentials have to be good for beyond what a form needs, so that they are replaced in time.
+/// How long credentials have to be good for beyond what a form needs, so that they are replaced in
+/// time.
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// Where the credentials of a destination are.

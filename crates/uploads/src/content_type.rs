@@ -1,7 +1,7 @@
 //! The type of a file: one exact media type, as S3 compares it byte for byte.
 //!
-//! `image/` as a beginning would let `image/png,text/html` pass (a comma makes two of one header), so there are no patterns
-//! and no parameters, and lower case only: `type/subtype` (RFC 6838 §4.2).
+//! `image/` as a beginning would let `image/png,text/html` pass (a comma makes two of one header),
+//! so there are no patterns and no parameters, and lower case only: `type/subtype` (RFC 6838 §4.2).
 
 use std::{fmt, str::FromStr};
 
@@ -21,7 +21,8 @@ pub struct ContentTypeError;
 const ACTIVE: [&str; 18] = [
     "application/ecmascript",
     "application/javascript",
-    // Browsers look into this and the last one to see what they are (WHATWG MIME Sniffing Standard, section 7).
+    // Browsers look into this and the last one to see what they are (WHATWG MIME Sniffing Standard,
+    // section 7).
     "application/unknown",
     "application/x-ecmascript",
     "application/x-javascript",
@@ -46,7 +47,8 @@ impl ContentType {
         &self.0
     }
 
-    /// Whether a browser that is given such a file by a site may run scripts in it, in that site's name.
+    /// Whether a browser that is given such a file by a site may run scripts in it, in that site's
+    /// name.
     pub fn is_active(&self) -> bool {
         ACTIVE.contains(&self.0.as_str()) || self.0.ends_with("+xml") || self.0.starts_with("multipart/")
     }

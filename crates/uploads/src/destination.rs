@@ -1,5 +1,5 @@
-//! Where uploads of one kind go, and what they may be: an entry `[uploads.NAME]` of the configuration, typed. A value that
-//! exists is safe to make forms of.
+//! Where uploads of one kind go, and what they may be: an entry `[uploads.NAME]` of the
+//! configuration, typed. A value that exists is safe to make forms of.
 
 use crate::{access::Access, content_type::ContentType, key::KeyTemplate, place::Place, size::SizeRange};
 use std::time::Duration;

@@ -1,9 +1,11 @@
-//! The policy and the form of one upload: what a browser sends, each field with the condition that S3 compares it with.
+//! The policy and the form of one upload: what a browser sends, each field with the condition that
+//! S3 compares it with.
 //!
-//! Fields and conditions come from one list, so none is without the other ("Extra input fields" is what S3 says of a field
-//! without). Everything a safe policy needs is a member of [`PostPolicy`] and none is optional: one exact key, one exact
-//! content type, a range of sizes, the token's `jti` as metadata. Every condition is an exact match; there is no
-//! `starts-with`, so there is no empty one. A form does not outlive the credentials it is signed with.
+//! Fields and conditions come from one list, so none is without the other ("Extra input fields" is
+//! what S3 says of a field without). Everything a safe policy needs is a member of [`PostPolicy`]
+//! and none is optional: one exact key, one exact content type, a range of sizes, the token's `jti`
+//! as metadata. Every condition is an exact match; there is no `starts-with`, so there is no empty
+//! one. A form does not outlive the credentials it is signed with.
 
 use crate::{
     access::ends,
@@ -61,7 +63,8 @@ pub enum FormError {
     },
 }
 
-/// A signed form: names and values, in the order in which they are sent. The file comes behind them.
+/// A signed form: names and values, in the order in which they are sent. The file comes behind
+/// them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Form(Vec<(&'static str, String)>);
 

@@ -1,11 +1,13 @@
-//! What an object is called: a template of the configuration, filled from the claims of the token and with a name of our
-//! own, like `uploads/{sub}/{uuid}`.
+//! What an object is called: a template of the configuration, filled from the claims of the token
+//! and with a name of our own, like `uploads/{sub}/{uuid}`.
 //!
-//! Claims are hostile text. Each stands for one whole segment and is escaped there: what is not `A-Z a-z 0-9 - _`, or a dot
-//! inside, is written as `~` and two hexadecimal digits for each byte. So no claim makes a slash, `..`, `${filename}` or a
-//! control character, two claims that differ give segments that differ, and the holder of a token writes below the segments
-//! of its claims and nowhere else. The first segment is fixed text, so no claim says where in the bucket that is; and the
-//! last has a random name in it, so no upload takes the place of another. Pinned by `tests/key_properties.rs`.
+//! Claims are hostile text. Each stands for one whole segment and is escaped there: what is not
+//! `A-Z a-z 0-9 - _`, or a dot inside, is written as `~` and two hexadecimal digits for each byte.
+//! So no claim makes a slash, `..`, `${filename}` or a control character, two claims that differ
+//! give segments that differ, and the holder of a token writes below the segments of its claims and
+//! nowhere else. The first segment is fixed text, so no claim says where in the bucket that is; and
+//! the last has a random name in it, so no upload takes the place of another. Pinned by
+//! `tests/key_properties.rs`.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -154,7 +156,8 @@ impl FromStr for KeyTemplate {
         }
         match folders.first() {
             Some(Folder::Fixed(_)) => Ok(Self { text: text.to_owned(), folders, name }),
-            // A name alone has a fixed beginning where it has text before what is random; a folder says more.
+            // A name alone has a fixed beginning where it has text before what is random; a folder
+            // says more.
             Some(Folder::Claim(_)) | None => Err(KeyTemplateError::FirstIsAClaim),
         }
     }
@@ -223,8 +226,8 @@ impl KeyTemplate {
         })
     }
 
-    /// Whether an object of one template could lie where those of the other do: each folder of the shorter is the other's, or
-    /// a claim could make it so.
+    /// Whether an object of one template could lie where those of the other do: each folder of the
+    /// shorter is the other's, or a claim could make it so.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.folders.iter().zip(&other.folders).all(|pair| match pair {
             (Folder::Fixed(one), Folder::Fixed(other)) => one == other,
@@ -236,8 +239,8 @@ impl KeyTemplate {
         })
     }
 
-    /// The key of one object. `claim` gives the text of a claim; `jti` is the token's, and `uuid` 128 random bits, both
-    /// ours.
+    /// The key of one object. `claim` gives the text of a claim; `jti` is the token's, and `uuid`
+    /// 128 random bits, both ours.
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
-//! Where a form is sent: a bucket of AWS, or of a service that takes the same, in one of the two ways to name it in a URL.
+//! Where a form is sent: a bucket of AWS, or of a service that takes the same, in one of the two
+//! ways to name it in a URL.
 //!
-//! The URL is for browsers, so it comes from the configuration alone: an endpoint in the environment (`AWS_ENDPOINT_URL`) is
-//! often one that this machine alone can reach. It is `https`, or on this machine.
+//! The URL is for browsers, so it comes from the configuration alone: an endpoint in the
+//! environment (`AWS_ENDPOINT_URL`) is often one that this machine alone can reach. It is `https`,
+//! or on this machine.
 
 use countersign_aws::{BUCKET_NAME, dns_suffix, is_bucket_name, is_endpoint, is_region};
 use std::{fmt, net::Ipv4Addr, str::FromStr};
@@ -66,8 +68,9 @@ pub enum PlaceError {
 }
 
 impl Place {
-    /// A bucket in a region of AWS, or at an endpoint. `path_style` says how it is named in the URL; by default in the host
-    /// where AWS is asked and the name has no dot, and in the path otherwise.
+    /// A bucket in a region of AWS, or at an endpoint. `path_style` says how it is named in the
+    /// URL; by default in the host where AWS is asked and the name has no dot, and in the path
+    /// otherwise.
     ///
     /// # Errors
     ///

@@ -1,10 +1,12 @@
 //! `upload`: a token around a presigned form of S3, for the page that sends the file.
 //!
-//! Claims, audience and lifetime are admitted as in profile `jwt`; the audience is one page's origin, `sub` says for whom.
-//! What is to be uploaded is asked for beside the claims, and what comes of it is the claim `upload`: the form with all its
-//! fields, and in words what it does, so that a page can compare. The token ends when the form does. `typ` is `upload+jwt`,
-//! so that it is taken for no other kind of token (RFC 8725 §3.11). It holds a session token where AWS gave one, and so may
-//! be longer than one for a header. Pinned by `tests/profile.rs` and `tests/e2e/test_uploads.py`.
+//! Claims, audience and lifetime are admitted as in profile `jwt`; the audience is one page's
+//! origin, `sub` says for whom. What is to be uploaded is asked for beside the claims, and what
+//! comes of it is the claim `upload`: the form with all its fields, and in words what it does, so
+//! that a page can compare. The token ends when the form does. `typ` is `upload+jwt`, so that it is
+//! taken for no other kind of token (RFC 8725 §3.11). It holds a session token where AWS gave one,
+//! and so may be longer than one for a header. Pinned by `tests/profile.rs` and
+//! `tests/e2e/test_uploads.py`.
 
 use crate::{
     access,
@@ -96,8 +98,8 @@ impl Profile for UploadProfile {
             return None;
         }
         Some(Box::pin(async move {
-            // What is held may do for this one all the same. Where nothing is, the chain has said why, and the refusal comes when it
-            // is needed.
+            // What is held may do for this one all the same. Where nothing is, the chain has said
+            // why, and the refusal comes when it is needed.
             let _ = destination.access.refresh(now, needed).await;
             Ok(())
         }))

@@ -1,5 +1,6 @@
-//! The signature of a policy: HMAC-SHA256 of its base64, under a key for one day, one region and S3 (AWS Signature
-//! Version 4; S3 API reference, "Calculating a signature" of POST). Pinned by botocore in `tests/e2e/test_uploads.py`.
+//! The signature of a policy: HMAC-SHA256 of its base64, under a key for one day, one region and S3
+//! (AWS Signature Version 4; S3 API reference, "Calculating a signature" of POST). Pinned by
+//! botocore in `tests/e2e/test_uploads.py`.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use countersign_jose::{Timestamp, hex};
@@ -45,7 +46,8 @@ mod tests {
     use super::*;
     use base64::{Engine, engine::general_purpose::STANDARD};
 
-    /// S3 API reference, "Example: browser-based upload using HTTP POST (using AWS Signature Version 4)".
+    /// S3 API reference, "Example: browser-based upload using HTTP POST (using AWS Signature
+    /// Version 4)".
     const POLICY: &str = "{ \"expiration\": \"2015-12-30T12:00:00.000Z\",\r\n  \"conditions\": [\r\n    {\"bucket\": \
          \"sigv4examplebucket\"},\r\n    [\"starts-with\", \"$key\", \"user/user1/\"],\r\n    {\"acl\": \"public-read\"},\r\n    \
          {\"success_action_redirect\": \"http://sigv4examplebucket.s3.amazonaws.com/successful_upload.html\"},\r\n    \

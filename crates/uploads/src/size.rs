@@ -1,4 +1,5 @@
-//! How large a file may be: what `content-length-range` of a policy says. There is no form without one.
+//! How large a file may be: what `content-length-range` of a policy says. There is no form without
+//! one.
 
 use std::fmt;
 

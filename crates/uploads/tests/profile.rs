@@ -1,5 +1,6 @@
-//! Tokens of profile `upload` from the issuer's one mint: whatever a caller says, the form is within the destination, the client's policy
-//! and the session that signs it, and what the token says in words is what the form does.
+//! Tokens of profile `upload` from the issuer's one mint: whatever a caller says, the form is
+//! within the destination, the client's policy and the session that signs it, and what the token
+//! says in words is what the form does.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 

@@ -1,11 +1,13 @@
-//! `KeysByKid`: keys of an issuer that has no set of them, but one at an address for each `kid`, as AWS has those of its load balancers.
+//! `KeysByKid`: keys of an issuer that has no set of them, but one at an address for each `kid`, as
+//! AWS has those of its load balancers.
 //!
-//! The only place where a token says which address is asked, so what it says has one shape, a GUID in lower case, and is put behind
-//! the configured address and nowhere else. Each name has its own `RemoteKeys`: one fetch for all who wait, the same ages,
-//! pauses and staleness as everywhere, and one look in a window for a key that was replaced under its name. Names are cheap to
-//! make up, so there are bounds: a name without a key is not asked for again for `MISSING_FOR`, and of such names there are
-//! `MOST_UNKNOWN` in a window, all others wait. Keys that were found do not make room for them. Called by `verifier`; pinned by
-//! `tests/suite/load_balancer.rs`.
+//! The only place where a token says which address is asked, so what it says has one shape, a GUID
+//! in lower case, and is put behind the configured address and nowhere else. Each name has its own
+//! `RemoteKeys`: one fetch for all who wait, the same ages, pauses and staleness as everywhere, and
+//! one look in a window for a key that was replaced under its name. Names are cheap to make up, so
+//! there are bounds: a name without a key is not asked for again for `MISSING_FOR`, and of such
+//! names there are `MOST_UNKNOWN` in a window, all others wait. Keys that were found do not make
+//! room for them. Called by `verifier`; pinned by `tests/suite/load_balancer.rs`.
 
 use crate::{
     error::VerifyError,

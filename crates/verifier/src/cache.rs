@@ -1,8 +1,10 @@
-//! The optional cache of verified tokens: off by default, because a signature check costs some tens of microseconds.
+//! The optional cache of verified tokens: off by default, because a signature check costs some tens
+//! of microseconds.
 //!
-//! An entry is found by the SHA-256 of the whole token, signature included, within one verifier, whose policies never
-//! change. It is used only while the keys that verified it are still the issuer's current ones, and before `exp`
-//! (leeway does not count here) and the end of the key's certificate. The oldest entries make room for new ones.
+//! An entry is found by the SHA-256 of the whole token, signature included, within one verifier,
+//! whose policies never change. It is used only while the keys that verified it are still the
+//! issuer's current ones, and before `exp` (leeway does not count here) and the end of the key's
+//! certificate. The oldest entries make room for new ones.
 
 use crate::verifier::{Accepted, IssuerKeys};
 use aws_lc_rs::digest::{SHA256, digest};

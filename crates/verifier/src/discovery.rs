@@ -1,9 +1,11 @@
-//! OpenID Connect discovery (1.0 §4.3) and RFC 8414 §3.3: the document must be the configured issuer's own.
+//! OpenID Connect discovery (1.0 §4.3) and RFC 8414 §3.3: the document must be the configured
+//! issuer's own.
 //!
-//! Only `issuer` and `jwks_uri` are read. `issuer` must equal the configured identity exactly (for a multi-tenant
-//! issuer its template, which is what Entra's shared document says). A document from the network cannot point the
-//! fetcher at this machine: `jwks_uri` is https unless the document itself came from loopback, names no address of this
-//! machine, and `fetch::https` checks what its name resolves to.
+//! Only `issuer` and `jwks_uri` are read. `issuer` must equal the configured identity exactly (for
+//! a multi-tenant issuer its template, which is what Entra's shared document says). A document from
+//! the network cannot point the fetcher at this machine: `jwks_uri` is https unless the document
+//! itself came from loopback, names no address of this machine, and `fetch::https` checks what its
+//! name resolves to.
 
 use crate::{
     fetch::FetchError,

@@ -1,7 +1,8 @@
 //! Why a token is not accepted, in one enum with stable codes and never any of the token's text.
 //!
-//! Errors are split by whose fault they are: a refused token (`Fault::Token`: 401) and keys that could not be had
-//! (`Fault::Keys`: 503, the token may be good). Configuration mistakes are `TrustError`, in `trusted`.
+//! Errors are split by whose fault they are: a refused token (`Fault::Token`: 401) and keys that
+//! could not be had (`Fault::Keys`: 503, the token may be good). Configuration mistakes are
+//! `TrustError`, in `trusted`.
 
 use crate::{fetch::FetchError, revocation::RevocationError};
 use countersign_jose::{Algorithm, TokenError};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 /// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// The token is malformed, its signature is not its key's, or its claims do not meet the policy.
+    /// The token is malformed, its signature is not its key's, or its claims do not meet the
+    /// policy.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The token has no `iss`, so nobody's keys may verify it.
@@ -50,7 +52,8 @@ pub enum VerifyError {
     KeysUnavailable {
         /// The configured name of the issuer.
         issuer: Arc<str>,
-        /// The address that was asked last: that of the keys or of the discovery document, without a query.
+        /// The address that was asked last: that of the keys or of the discovery document, without
+        /// a query.
         asked: Arc<str>,
         /// What went wrong the last time.
         why: FetchError,

@@ -1,8 +1,10 @@
-//! Trusted issuers, their remote key sets and claims policy: tells whose token this is and whether to believe it.
+//! Trusted issuers, their remote key sets and claims policy: tells whose token this is and whether
+//! to believe it.
 //!
-//! A [`Verifier`] trusts a list of [`TrustedIssuer`]s. The token's `iss` selects one of them, whose keys alone may verify
-//! it and whose policy it must meet; a token of anybody else is refused before anything is fetched. Keys are inline or
-//! fetched, cached, and replaced as `remote` describes. The crate knows neither the issuer nor the store of Countersign.
+//! A [`Verifier`] trusts a list of [`TrustedIssuer`]s. The token's `iss` selects one of them, whose
+//! keys alone may verify it and whose policy it must meet; a token of anybody else is refused
+//! before anything is fetched. Keys are inline or fetched, cached, and replaced as `remote`
+//! describes. The crate knows neither the issuer nor the store of Countersign.
 //!
 //! Time is an argument: `now` is the present, by which tokens and the age of keys are judged.
 //!
@@ -28,8 +30,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! With the feature `tower`, `tower::RequireBearer` is a layer for axum and every other tower service; see
-//! `examples/axum_layer.rs`.
+//! With the feature `tower`, `tower::RequireBearer` is a layer for axum and every other tower
+//! service; see `examples/axum_layer.rs`.
 
 mod by_kid;
 mod cache;

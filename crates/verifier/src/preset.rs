@@ -1,8 +1,8 @@
 //! Presets: well-known issuers described from one id, with the rules that are easy to forget.
 //!
-//! A preset fills in a [`TrustedIssuerBuilder`]; whatever it does not know (most audiences) is still to be given, and
-//! anything can be replaced. The source of each is named at its function. Ids are checked before they become part of
-//! an address.
+//! A preset fills in a [`TrustedIssuerBuilder`]; whatever it does not know (most audiences) is
+//! still to be given, and anything can be replaced. The source of each is named at its function.
+//! Ids are checked before they become part of an address.
 
 use crate::{
     source::{KeySource, KeyUrl, without_credentials},
@@ -19,14 +19,15 @@ pub(crate) const NAMES: &str = "firebase, cognito, auth0, okta, entra, google, g
 pub enum Preset {
     /// Firebase Authentication ID tokens; the id is the project id. Complete.
     Firebase,
-    /// Amazon Cognito access tokens; the id is the user pool id. Needs audiences: the app client ids.
+    /// Amazon Cognito access tokens; the id is the user pool id. Needs audiences: the app client
+    /// ids.
     Cognito,
     /// Auth0; the id is the tenant's (or custom) domain. Needs audiences: the API identifier.
     Auth0,
     /// Okta custom authorization servers; the id is the issuer URL. Needs audiences: `api://…`.
     Okta,
-    /// Microsoft Entra v2.0 tokens; the id is the tenant id, or `organizations` or `common` with tenants listed.
-    /// Needs audiences: the application (client) id.
+    /// Microsoft Entra v2.0 tokens; the id is the tenant id, or `organizations` or `common` with
+    /// tenants listed. Needs audiences: the application (client) id.
     Entra,
     /// Google ID tokens; the id is the OAuth client id. Complete.
     Google,
@@ -34,8 +35,9 @@ pub enum Preset {
     GithubActions,
     /// AWS STS `GetWebIdentityToken`; the id is the account's issuer URL. Needs audiences.
     AwsSts,
-    /// What an Application Load Balancer sends as `x-amzn-oidc-data`; the id is its ARN. Needs the issuer
-    /// ([`TrustedIssuerBuilder::load_balancer_issuer`]) and audiences: the client ids of its action.
+    /// What an Application Load Balancer sends as `x-amzn-oidc-data`; the id is its ARN. Needs the
+    /// issuer ([`TrustedIssuerBuilder::load_balancer_issuer`]) and audiences: the client ids of its
+    /// action.
     AwsAlb,
     /// Kubernetes service accounts; the id is the cluster's issuer URL. Needs audiences.
     Kubernetes,
@@ -100,7 +102,8 @@ impl Preset {
         })
     }
 
-    /// Adds the regions to which a user pool is replicated: the original form of its issuer there, with the keys there.
+    /// Adds the regions to which a user pool is replicated: the original form of its issuer there,
+    /// with the keys there.
     ///
     /// # Errors
     ///
@@ -151,8 +154,8 @@ impl FromStr for Preset {
     }
 }
 
-/// Firebase documentation, "Verify ID tokens", and firebase-admin-node `token-verifier`: RS256, `aud` is the project,
-/// `sub` has 1 to 128 characters, certificates from the Secure Token service.
+/// Firebase documentation, "Verify ID tokens", and firebase-admin-node `token-verifier`: RS256,
+/// `aud` is the project, `sub` has 1 to 128 characters, certificates from the Secure Token service.
 fn firebase(project: &str) -> Option<TrustedIssuerBuilder> {
     let issuer = TrustedIssuer::builder(format!("https://securetoken.google.com/{}", word(project, "-.:")?));
     Some(
@@ -167,10 +170,12 @@ fn firebase(project: &str) -> Option<TrustedIssuerBuilder> {
     )
 }
 
-/// Cognito API reference, `IssuerConfigurationType`: a pool has one of two issuers, the updated one with the region of its first
-/// copy, and either may be in a token while it is changed. Each has its keys at its own address, and that of the updated one does
-/// not exist before a pool has it. Developer guide, "Verifying JSON web tokens": access tokens have `client_id` and no `aud`; `token_use` keeps
-/// ID tokens from passing as access tokens (`.token_use("id")` to accept those instead).
+/// Cognito API reference, `IssuerConfigurationType`: a pool has one of two issuers, the updated one
+/// with the region of its first copy, and either may be in a token while it is changed. Each has
+/// its keys at its own address, and that of the updated one does not exist before a pool has it.
+/// Developer guide, "Verifying JSON web tokens": access tokens have `client_id` and no `aud`;
+/// `token_use` keeps ID tokens from passing as access tokens (`.token_use("id")` to accept those
+/// instead).
 fn cognito(pool: &str) -> Option<TrustedIssuerBuilder> {
     let (region, rest) = pool.split_once('_')?;
     let (region, _) = (word(region, "-")?, word(rest, "")?);
@@ -190,17 +195,18 @@ fn auth0(domain: &str) -> Option<TrustedIssuerBuilder> {
     Some(TrustedIssuer::builder(format!("https://{domain}/")).keys(keys).algorithms([RS256]))
 }
 
-/// Okta developer documentation, "Validate access tokens": tokens of the org authorization server are Okta's own, only
-/// those of custom servers (`/oauth2/{id}`) are to be verified by others.
+/// Okta developer documentation, "Validate access tokens": tokens of the org authorization server
+/// are Okta's own, only those of custom servers (`/oauth2/{id}`) are to be verified by others.
 fn okta(issuer: &str) -> Option<TrustedIssuerBuilder> {
     let (_, server) = issuer.split_once("/oauth2/")?;
     word(server, "-_")?;
     Some(discovered(issuer)?.algorithms([RS256]))
 }
 
-/// Microsoft identity platform, "Access tokens" and "Signing key issuer validation": the shared document names
-/// `{tenantid}`, `tid` must be a listed tenant and agree with `iss`, and keys carry their own `issuer`. For resource
-/// applications whose `requestedAccessTokenVersion` is 2; v1 tokens come from another issuer.
+/// Microsoft identity platform, "Access tokens" and "Signing key issuer validation": the shared
+/// document names `{tenantid}`, `tid` must be a listed tenant and agree with `iss`, and keys carry
+/// their own `issuer`. For resource applications whose `requestedAccessTokenVersion` is 2; v1
+/// tokens come from another issuer.
 fn entra(tenant: &str) -> Option<TrustedIssuerBuilder> {
     const HOST: &str = "https://login.microsoftonline.com";
     let builder = match tenant {
@@ -215,8 +221,8 @@ fn entra(tenant: &str) -> Option<TrustedIssuerBuilder> {
     Some(builder.algorithms([RS256]))
 }
 
-/// Google Identity, "Verify the Google ID token on your server side": `iss` with or without the scheme, `aud` is the
-/// client id.
+/// Google Identity, "Verify the Google ID token on your server side": `iss` with or without the
+/// scheme, `aud` is the client id.
 fn google(client: &str) -> Option<TrustedIssuerBuilder> {
     let client = word(client, "-_.")?;
     Some(
@@ -229,8 +235,8 @@ fn google(client: &str) -> Option<TrustedIssuerBuilder> {
     )
 }
 
-/// GitHub documentation, "OpenID Connect reference": every repository on GitHub can get a token with any audience, so
-/// the owner is part of the trust, by the id that is never given to another.
+/// GitHub documentation, "OpenID Connect reference": every repository on GitHub can get a token
+/// with any audience, so the owner is part of the trust, by the id that is never given to another.
 fn github_actions(owner_id: &str) -> Option<TrustedIssuerBuilder> {
     if owner_id.is_empty() || !owner_id.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -240,9 +246,9 @@ fn github_actions(owner_id: &str) -> Option<TrustedIssuerBuilder> {
     Some(issuer.require_value("repository_owner_id", Value::from(owner_id)))
 }
 
-/// OpenID Connect discovery at an issuer URL. For `aws-sts` see the STS API reference, `GetWebIdentityToken`; for
-/// `kubernetes` "Service account issuer discovery" in its documentation (keys may be given inline where the API server
-/// is not reachable without credentials).
+/// OpenID Connect discovery at an issuer URL. For `aws-sts` see the STS API reference,
+/// `GetWebIdentityToken`; for `kubernetes` "Service account issuer discovery" in its documentation
+/// (keys may be given inline where the API server is not reachable without credentials).
 fn discovered(issuer: &str) -> Option<TrustedIssuerBuilder> {
     KeyUrl::discovery_of(issuer).ok()?;
     Some(TrustedIssuer::builder(issuer).keys(KeySource::Discovery))
@@ -254,9 +260,10 @@ fn countersign(issuer: &str) -> Option<TrustedIssuerBuilder> {
     Some(discovered(issuer)?.algorithms(public))
 }
 
-/// Elastic Load Balancing, "Authenticate users using an Application Load Balancer", "User claims encoding and signature
-/// verification": ES256, `signer` is the ARN, keys as PEM below an address of the region; GovCloud has its own. Of the other
-/// partitions none is documented, so their keys need `keys_url`.
+/// Elastic Load Balancing, "Authenticate users using an Application Load Balancer", "User claims
+/// encoding and signature verification": ES256, `signer` is the ARN, keys as PEM below an address
+/// of the region; GovCloud has its own. Of the other partitions none is documented, so their keys
+/// need `keys_url`.
 fn aws_alb(arn: &str) -> Option<TrustedIssuerBuilder> {
     let parts: Vec<&str> = arn.split(':').collect();
     let [

@@ -1,10 +1,11 @@
-//! Snapshots: the last key document of each issuer kept across restarts, so that a cold start makes no request.
+//! Snapshots: the last key document of each issuer kept across restarts, so that a cold start makes
+//! no request.
 //!
-//! A snapshot is read with the checks and age limits of an answer from the network, must be of the same issuer, address
-//! and form, and is otherwise ignored; it can only ever be as new as its fetch. Anyone who can write it can choose the
-//! issuer's keys: [`DirectorySnapshots`] takes nothing from a directory or file that another user owns or may write.
-//! On AWS Lambda, `/tmp/countersign` is such a place. Called by
-//! `remote`. Pinned by `tests/suite/snapshots.rs`.
+//! A snapshot is read with the checks and age limits of an answer from the network, must be of the
+//! same issuer, address and form, and is otherwise ignored; it can only ever be as new as its
+//! fetch. Anyone who can write it can choose the issuer's keys: [`DirectorySnapshots`] takes
+//! nothing from a directory or file that another user owns or may write. On AWS Lambda,
+//! `/tmp/countersign` is such a place. Called by `remote`. Pinned by `tests/suite/snapshots.rs`.
 
 use crate::{
     fetch::MAX_KEY_BYTES,
@@ -32,7 +33,8 @@ pub trait Snapshots: Send + Sync + Debug {
     fn save_snapshot(&self, name: &str, snapshot: &[u8]) -> io::Result<()>;
 }
 
-/// Snapshots as files of one directory, which is made, for this user alone, when the first one is written.
+/// Snapshots as files of one directory, which is made, for this user alone, when the first one is
+/// written.
 #[derive(Debug)]
 pub struct DirectorySnapshots {
     directory: PathBuf,
@@ -190,7 +192,8 @@ fn read(bytes: &[u8], subject: &Subject) -> Result<Held, Ignored> {
     }
     let keys = LoadedKeys::parse(subject.format, record.body.as_bytes(), &subject.algorithms);
     let keys = keys.map_err(|_| Ignored::Damaged)?;
-    // A set that withdraws all keys is kept too, so that a restart does not bring back the older ones.
+    // A set that withdraws all keys is kept too, so that a restart does not bring back the older
+    // ones.
     if !keys.are_usable() {
         return Err(Ignored::Withdrawn);
     }

@@ -1,8 +1,9 @@
 //! Where an issuer's keys come from, and which addresses may be asked for them.
 //!
-//! A `KeyUrl` can only be https, or http on loopback, and carries no user name or password. The address always comes
-//! from the configuration or from the discovery document of a configured issuer, never from a token; there are no
-//! templates in it. Used by `trusted` (configuration) and `discovery` (`jwks_uri`).
+//! A `KeyUrl` can only be https, or http on loopback, and carries no user name or password. The
+//! address always comes from the configuration or from the discovery document of a configured
+//! issuer, never from a token; there are no templates in it. Used by `trusted` (configuration) and
+//! `discovery` (`jwks_uri`).
 
 use countersign_jose::{KeySet, SymmetricKey};
 use std::{fmt, net::IpAddr};
@@ -18,18 +19,20 @@ pub enum KeySource {
     JwksUrl(String),
     /// A JSON object `{kid: PEM certificate}` at this address (Firebase, Jitsi).
     X509Map(String),
-    /// One or the other at this address, told apart by the document: an object with an array `keys` is a JWK Set. For
-    /// settings that people fill with either.
+    /// One or the other at this address, told apart by the document: an object with an array `keys`
+    /// is a JWK Set. For settings that people fill with either.
     KeyDocument(String),
-    /// One PEM public key for each `kid`, below this address under that name, as AWS has those of its load balancers. For
-    /// issuers that are described so ([`Preset::AwsAlb`](crate::Preset::AwsAlb)) alone.
+    /// One PEM public key for each `kid`, below this address under that name, as AWS has those of
+    /// its load balancers. For issuers that are described so
+    /// ([`Preset::AwsAlb`](crate::Preset::AwsAlb)) alone.
     PemByKid(String),
     /// A JWK Set as text. Private members in it are not read.
     InlineJwks(String),
-    /// One public key (or the public half of a private one) as PEM, for one algorithm; the token's `kid` is not looked at.
+    /// One public key (or the public half of a private one) as PEM, for one algorithm; the token's
+    /// `kid` is not looked at.
     InlinePem(String),
-    /// Keys read elsewhere, each bound to its algorithm, shared secrets among them. The algorithms of the issuer must name
-    /// those that are to be used.
+    /// Keys read elsewhere, each bound to its algorithm, shared secrets among them. The algorithms
+    /// of the issuer must name those that are to be used.
     Keys(KeySet),
     /// One shared secret, for one HMAC algorithm; the token's `kid` is not looked at.
     HmacSecret(SymmetricKey),
@@ -103,14 +106,16 @@ pub enum KeyUrlError {
     /// Nothing is ever put into an address, and least of all what a token says.
     #[error("an address of keys has no placeholders; write it as it is fetched")]
     HasPlaceholder,
-    /// A document of another machine names an address of this one, or of its link, where clouds answer with secrets.
+    /// A document of another machine names an address of this one, or of its link, where clouds
+    /// answer with secrets.
     #[error("a document from elsewhere cannot send anybody to this machine or its link")]
     Local,
 }
 
 impl KeyUrl {
-    /// Checks an address: https, or http on loopback (`localhost`, `127.0.0.0/8`, `::1`); no credentials, no
-    /// braces. Private networks are as good as others: identity providers and Kubernetes are there.
+    /// Checks an address: https, or http on loopback (`localhost`, `127.0.0.0/8`, `::1`); no
+    /// credentials, no braces. Private networks are as good as others: identity providers and
+    /// Kubernetes are there.
     pub fn parse(text: &str) -> Result<Self, KeyUrlError> {
         if text.contains(['{', '}']) {
             return Err(KeyUrlError::HasPlaceholder);
@@ -132,7 +137,8 @@ impl KeyUrl {
         Ok(Self { url, named_by: NamedBy::Configuration })
     }
 
-    /// The discovery address of an issuer (OpenID Connect Discovery 1.0 §4: a final slash is dropped before joining).
+    /// The discovery address of an issuer (OpenID Connect Discovery 1.0 §4: a final slash is
+    /// dropped before joining).
     pub fn discovery_of(issuer: &str) -> Result<Self, KeyUrlError> {
         let url = Self::parse(issuer)?;
         if url.url.query().is_some() || issuer.contains('#') {
@@ -160,8 +166,8 @@ impl KeyUrl {
         text.split_once(['?', '#']).map_or(text, |(address, _)| address)
     }
 
-    /// The address as a document fetched from `from` names it. What is on the operator's own machine
-    /// may be named by a document from there, or from the very host the operator named.
+    /// The address as a document fetched from `from` names it. What is on the operator's own
+    /// machine may be named by a document from there, or from the very host the operator named.
     pub(crate) fn named_in_document_from(self, from: &Self) -> Result<Self, KeyUrlError> {
         if from.is_local() || self.url.host() == from.url.host() {
             return Ok(self);
@@ -172,7 +178,8 @@ impl KeyUrl {
         Ok(Self { named_by: NamedBy::Document, ..self })
     }
 
-    /// The address of this name below it. The name has to be of letters, digits and hyphens, so that it stays below.
+    /// The address of this name below it. The name has to be of letters, digits and hyphens, so
+    /// that it stays below.
     pub(crate) fn below(&self, name: &str) -> Result<Self, KeyUrlError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if name.is_empty() || !name.bytes().all(is_plain) || self.url.query().is_some() {
@@ -186,7 +193,8 @@ impl KeyUrl {
         self.named_by
     }
 
-    /// Whether the address is on this machine, however it is written, or on its link (169.254.0.0/16, fe80::/10).
+    /// Whether the address is on this machine, however it is written, or on its link
+    /// (169.254.0.0/16, fe80::/10).
     pub(crate) fn is_local(&self) -> bool {
         match self.url.host() {
             Some(Host::Domain(name)) => {

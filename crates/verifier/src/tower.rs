@@ -1,9 +1,11 @@
-//! A tower layer: only requests with a verified bearer token reach the service behind it (RFC 6750 §2.1, §3).
+//! A tower layer: only requests with a verified bearer token reach the service behind it (RFC 6750
+//! §2.1, §3).
 //!
-//! The token comes from the one `Authorization` header; two of them are refused. A service behind the layer finds
-//! [`Accepted`] in the request's extensions. The caller learns nothing but the standard error; the log has the reason.
-//! A token that is bound to a key (`cnf`) is refused, because no proof is looked at here.
-//! 503, not 401, when the issuer's keys cannot be had. Pinned by `tests/suite/tower_layer.rs`.
+//! The token comes from the one `Authorization` header; two of them are refused. A service behind
+//! the layer finds [`Accepted`] in the request's extensions. The caller learns nothing but the
+//! standard error; the log has the reason. A token that is bound to a key (`cnf`) is refused,
+//! because no proof is looked at here. 503, not 401, when the issuer's keys cannot be had. Pinned
+//! by `tests/suite/tower_layer.rs`.
 
 use crate::{
     dpop::{Binding, UnknownBinding},
@@ -58,7 +60,8 @@ impl RequireBearer {
                 Fault::Keys => Refusal::Unavailable,
             }
         })?;
-        // No proof is looked at here, and without one such a token may be anybody's (RFC 9449 §7.1).
+        // No proof is looked at here, and without one such a token may be anybody's (RFC 9449
+        // §7.1).
         match Binding::of(accepted.verified()) {
             Ok(None) => Ok(accepted),
             Ok(Some(_)) | Err(UnknownBinding) => {

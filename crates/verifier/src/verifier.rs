@@ -1,10 +1,11 @@
 //! `Verifier`: finds out whose token this is, and whether to believe it.
 //!
-//! The token's unverified `iss` selects exactly one trusted issuer; an unknown one is refused before anything is
-//! fetched. Only that issuer's keys are looked at, so a key of one never verifies another's token, whatever its `kid`.
-//! Then the signature (`jose`), then the claims policy. The header's `jwk`, `jku`, `x5u` and `x5c` are never read.
-//! `verify` and `explain` take the same steps, in `proof`.
-//! Pinned by `tests/suite`: `trust`, `security_cases`, `presets` and `explanations`.
+//! The token's unverified `iss` selects exactly one trusted issuer; an unknown one is refused
+//! before anything is fetched. Only that issuer's keys are looked at, so a key of one never
+//! verifies another's token, whatever its `kid`. Then the signature (`jose`), then the claims
+//! policy. The header's `jwk`, `jku`, `x5u` and `x5c` are never read. `verify` and `explain` take
+//! the same steps, in `proof`. Pinned by `tests/suite`: `trust`, `security_cases`, `presets` and
+//! `explanations`.
 
 mod builder;
 #[cfg(test)]
@@ -28,7 +29,8 @@ use countersign_jose::{MAX_TOKEN_BYTES, Timestamp, TokenError, Verified};
 use proof::{Nobody, Proof};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-/// Verifies tokens of the issuers it trusts. Made by [`Verifier::builder`]; shared by reference or in an `Arc`.
+/// Verifies tokens of the issuers it trusts. Made by [`Verifier::builder`]; shared by reference or
+/// in an `Arc`.
 #[derive(Debug)]
 pub struct Verifier {
     trusted: Vec<Trusted>,
@@ -71,8 +73,8 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The configured name of the issuer that accepted it: for a multi-tenant issuer its template. The token's own `iss`
-    /// is among the registered claims.
+    /// The configured name of the issuer that accepted it: for a multi-tenant issuer its template.
+    /// The token's own `iss` is among the registered claims.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -89,9 +91,11 @@ impl Verifier {
         VerifierBuilder::default()
     }
 
-    /// Proves a compact token at the instant `now`, which must be the present: the age of keys is measured by it too.
+    /// Proves a compact token at the instant `now`, which must be the present: the age of keys is
+    /// measured by it too.
     ///
-    /// May fetch the issuer's keys, and needs a tokio runtime for that. Cancelling the call does no harm.
+    /// May fetch the issuer's keys, and needs a tokio runtime for that. Cancelling the call does no
+    /// harm.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Accepted, VerifyError> {
         let Some(cache) = &self.cache else {
             let Proof { accepted, .. } = self.prove(token, now, &mut Nobody).await?;
@@ -121,11 +125,13 @@ impl Verifier {
         Ok(proof.accepted)
     }
 
-    /// Fetches all keys that are not at hand, at once, and reports on each issuer. For starting up and for readiness.
+    /// Fetches all keys that are not at hand, at once, and reports on each issuer. For starting up
+    /// and for readiness.
     pub async fn warm(&self, now: Timestamp) -> Vec<KeyStatus> {
         let mut fetches = tokio::task::JoinSet::new();
         for trusted in &self.trusted {
-            // Those of identities with their own wait for a token: an issuer need not have all its names.
+            // Those of identities with their own wait for a token: an issuer need not have all its
+            // names.
             if let TrustedKeys::All(IssuerKeys::Remote(keys)) = &trusted.keys {
                 let keys = keys.clone();
                 fetches.spawn(async move { keys.current(now).await.is_ok() });
@@ -138,8 +144,9 @@ impl Verifier {
         self.status(now)
     }
 
-    /// Waits until nothing is being fetched, for each fetch not longer than `leisure` in all: what is at hand is renewed in the
-    /// background. For programs that are frozen between requests, as functions are, and a fetch in the air with them.
+    /// Waits until nothing is being fetched, for each fetch not longer than `leisure` in all: what
+    /// is at hand is renewed in the background. For programs that are frozen between requests, as
+    /// functions are, and a fetch in the air with them.
     pub async fn settled_within(&self, leisure: Duration) {
         for trusted in &self.trusted {
             let own = trusted.own_keys.iter();

@@ -1,6 +1,8 @@
-//! An event of 8x8 JaaS (developer.8x8.com/jaas/docs/webhooks-payload): what it is called, and whose it is.
+//! An event of 8x8 JaaS (developer.8x8.com/jaas/docs/webhooks-payload): what it is called, and
+//! whose it is.
 //!
-//! Only what is needed to take it once and to say which it was is read; the rest goes on as it came.
+//! Only what is needed to take it once and to say which it was is read; the rest goes on as it
+//! came.
 
 use axum::http::HeaderValue;
 use countersign_jose::json::{Object, string};

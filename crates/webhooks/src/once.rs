@@ -1,9 +1,10 @@
 //! Which events were handed on, in the store that all servers share.
 //!
-//! An event's key is taken before it is handed on, for as long as that may last, and kept when it was, for as long as
-//! anybody could send it again. So of the same event on two servers one is handed on and the other waits to be sent again.
-//! What could not be handed on is given back. Where a server dies in between, or the store does not answer afterwards, the
-//! event may be handed on twice: at least once is what is promised, and the target is told the key (decision 0058).
+//! An event's key is taken before it is handed on, for as long as that may last, and kept when it
+//! was, for as long as anybody could send it again. So of the same event on two servers one is
+//! handed on and the other waits to be sent again. What could not be handed on is given back. Where
+//! a server dies in between, or the store does not answer afterwards, the event may be handed on
+//! twice: at least once is what is promised, and the target is told the key (decision 0058).
 
 use aws_lc_rs::digest::{Context, SHA256};
 use countersign_jose::{Timestamp, base64url};

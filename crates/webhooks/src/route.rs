@@ -1,9 +1,10 @@
 //! `POST /webhooks/jaas`: order, answers and records.
 //!
-//! Order: method, the header and its time, size of the body, signature, event, whether it was taken before, delivery. A
-//! caller whose signature is not right has its address charged, as everywhere. Answers: 200 for what was handed on, now or
-//! before; 401 for what is not 8x8's; 400 for what 8x8 has signed and is no event of this AppID, because sending it again
-//! changes nothing; 503 for everything that may pass.
+//! Order: method, the header and its time, size of the body, signature, event, whether it was taken
+//! before, delivery. A caller whose signature is not right has its address charged, as everywhere.
+//! Answers: 200 for what was handed on, now or before; 401 for what is not 8x8's; 400 for what 8x8
+//! has signed and is no event of this AppID, because sending it again changes nothing; 503 for
+//! everything that may pass.
 
 use crate::{
     event::Event,
@@ -83,7 +84,8 @@ enum Outcome {
 }
 
 impl JaasWebhook {
-    /// The route of an issuer. `rates` are those of its other routes, `store` is where it is noted which events were taken.
+    /// The route of an issuer. `rates` are those of its other routes, `store` is where it is noted
+    /// which events were taken.
     pub fn new(
         settings: JaasWebhookSettings,
         issuer: Arc<Issuer>,
@@ -137,7 +139,8 @@ impl JaasWebhook {
         claimed.verify(&self.settings.secrets, &body)?;
         let event = Event::parse(&body, &self.settings.app_id);
         let event = event.map_err(|why| Refused::Useless(why.to_string()))?;
-        // In a task of its own: a request that is given up (`limits.request_time`) leaves no event half handed on.
+        // In a task of its own: a request that is given up (`limits.request_time`) leaves no event
+        // half handed on.
         let (own, signature, request_id) = (Arc::clone(self), header.clone(), ids.request.clone());
         let handed_on =
             tokio::spawn(async move { own.hand_on(&event, &signature, &body, &request_id).await }).await;

@@ -1,7 +1,9 @@
-//! `X-Jaas-Signature: t=<unix time>,v1=<base64>`: the HMAC-SHA256 of `t`, a full stop and the body as it was sent.
+//! `X-Jaas-Signature: t=<unix time>,v1=<base64>`: the HMAC-SHA256 of `t`, a full stop and the body
+//! as it was sent.
 //!
-//! The time is looked at before the body is read, and signed with it, so what is too old costs nothing. Secrets are
-//! compared in constant time. While a secret changes there are two; which of them has signed is not told.
+//! The time is looked at before the body is read, and signed with it, so what is too old costs
+//! nothing. Secrets are compared in constant time. While a secret changes there are two; which of
+//! them has signed is not told.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -70,7 +72,8 @@ pub(crate) enum SignatureError {
 }
 
 impl<'a> Claimed<'a> {
-    /// Reads the header. Members that are not known are passed over, so that there may be a v2 one day.
+    /// Reads the header. Members that are not known are passed over, so that there may be a v2 one
+    /// day.
     pub(crate) fn parse(header: &'a str) -> Result<Self, SignatureError> {
         if header.len() > MAX_HEADER {
             return Err(SignatureError::Malformed);
@@ -134,7 +137,8 @@ mod tests {
         WebhookSecret::new(&Zeroizing::new(text.to_owned())).unwrap()
     }
 
-    /// openssl dgst -sha256 -hmac: printf '1800000000.{"a":1}' | openssl dgst -sha256 -hmac whsec_0123456789 -binary | base64
+    /// openssl dgst -sha256 -hmac: printf '1800000000.{"a":1}' | openssl dgst -sha256 -hmac
+    /// whsec_0123456789 -binary | base64
     const BODY: &[u8] = br#"{"a":1}"#;
     const KNOWN: &str = "6a1e2ARymDAp48WtaMRbSAmhJWn7qEl2o7J0wsG84Yo=";
 

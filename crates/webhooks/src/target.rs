@@ -1,9 +1,10 @@
-//! Where events are sent on to: one address of the configuration, by `POST`, by the client that all requests of this program have
-//! (`countersign-verifier`, `outgoing`).
+//! Where events are sent on to: one address of the configuration, by `POST`, by the client that all
+//! requests of this program have (`countersign-verifier`, `outgoing`).
 //!
-//! No redirect is followed, no proxy used; the answer's body is not read. A few attempts within one time, for what may
-//! pass (no connection, 5xx, 429); then it is 8x8 that tries again. The target learns the event's key, and the signature,
-//! which it can verify itself. Nothing of the address or the token is in any message.
+//! No redirect is followed, no proxy used; the answer's body is not read. A few attempts within one
+//! time, for what may pass (no connection, 5xx, 429); then it is 8x8 that tries again. The target
+//! learns the event's key, and the signature, which it can verify itself. Nothing of the address or
+//! the token is in any message.
 
 use crate::event::Event;
 use axum::body::Bytes;
@@ -162,7 +163,8 @@ impl Target {
             }
             Err(last)
         };
-        // On the heap: what the libraries' futures hold is not part of every future that waits for them.
+        // On the heap: what the libraries' futures hold is not part of every future that waits for
+        // them.
         tokio::time::timeout(TOTAL_TIME, Box::pin(attempts)).await.unwrap_or(Err(Undelivered::TimedOut))
     }
 

@@ -1,6 +1,8 @@
-//! The least an axum server can do: one route that answers given bytes with given headers, all of it in memory.
+//! The least an axum server can do: one route that answers given bytes with given headers, all of
+//! it in memory.
 //!
-//! What `GET /.well-known/jwks.json` is measured against. Usage: `bare_axum PORT FILE TYPE ETAG CACHE_CONTROL`.
+//! What `GET /.well-known/jwks.json` is measured against. Usage:
+//! `bare_axum PORT FILE TYPE ETAG CACHE_CONTROL`.
 
 use anyhow::{Context, Result};
 use axum::{

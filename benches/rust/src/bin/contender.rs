@@ -1,8 +1,10 @@
-//! One contender in Rust, driven by the harness line by line; `node/contender.mjs` and `python/contender.py` are the others.
+//! One contender in Rust, driven by the harness line by line; `node/contender.mjs` and
+//! `python/contender.py` are the others.
 //!
-//! The first line of the input is what is given (`given.rs`). Every other line is one order, answered by one line:
-//! `{"verify": TOKEN}` by true or false, `{"authorize": EVENT}` by the reply as text, or null for the error `Unauthorized`,
-//! `{"time": [WHAT, SECONDS]}` by a rate. All of it JSON. Usage: `contender raw|jose|gate`, pinned to a core by the caller.
+//! The first line of the input is what is given (`given.rs`). Every other line is one order,
+//! answered by one line: `{"verify": TOKEN}` by true or false, `{"authorize": EVENT}` by the reply
+//! as text, or null for the error `Unauthorized`, `{"time": [WHAT, SECONDS]}` by a rate. All of it
+//! JSON. Usage: `contender raw|jose|gate`, pinned to a core by the caller.
 
 use anyhow::{Context, Result};
 use countersign_benches::{

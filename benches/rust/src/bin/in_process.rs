@@ -1,4 +1,5 @@
-//! Signing and verifying in process: Countersign against raw aws-lc-rs and the crate jsonwebtoken, in one run.
+//! Signing and verifying in process: Countersign against raw aws-lc-rs and the crate jsonwebtoken,
+//! in one run.
 //!
 //! Prints a Markdown table of medians and ratios. Usage: `in_process [ROUNDS]`.
 

@@ -1,7 +1,7 @@
 //! The raw signing rate of one core: aws-lc-rs in a loop over the bytes of a usual token.
 //!
-//! Prints signatures per second, and per second of processor time (the two differ where the core is shared).
-//! Usage: `raw_sign SECONDS ALGORITHM`, pinned to a core by the caller.
+//! Prints signatures per second, and per second of processor time (the two differ where the core is
+//! shared). Usage: `raw_sign SECONDS ALGORITHM`, pinned to a core by the caller.
 
 use anyhow::{Context, Result};
 use countersign_benches::{contenders::Bench, measure::rate};

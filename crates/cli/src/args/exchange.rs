@@ -13,11 +13,12 @@ pub(crate) struct ExchangeArgs {
     /// Show, rule by rule, what is passed and what refuses, and the claims that would be minted
     #[arg(long, required = true)]
     pub(crate) explain: bool,
-    /// The file with the token that would be shown, or - for standard input; or with an authorization code, see --redirect-uri
+    /// The file with the token that would be shown, or - for standard input; or with an
+    /// authorization code, see --redirect-uri
     #[arg(value_name = "FILE|-")]
     pub(crate) token: String,
-    /// The file has an authorization code, which the provider has sent to this URI: it is redeemed at the provider, which takes it
-    /// once, so that the login has to be begun again
+    /// The file has an authorization code, which the provider has sent to this URI: it is redeemed
+    /// at the provider, which takes it once, so that the login has to be begun again
     #[arg(long, value_name = "URI", requires = "verifier")]
     pub(crate) redirect_uri: Option<String>,
     /// The file with PKCE's code_verifier of that login, or - for standard input
@@ -26,7 +27,8 @@ pub(crate) struct ExchangeArgs {
     /// The file with the token of who acts, or - for standard input
     #[arg(long, value_name = "FILE|-")]
     pub(crate) actor: Option<String>,
-    /// The rule that is meant, by its name, as `subject_issuer` says it; providers are asked about no token that could be another's
+    /// The rule that is meant, by its name, as `subject_issuer` says it; providers are asked about
+    /// no token that could be another's
     #[arg(long, value_name = "NAME")]
     pub(crate) rule: Option<String>,
     /// The client that would ask [default: the only one that has rules]
@@ -44,10 +46,12 @@ pub(crate) struct ExchangeArgs {
     /// The room it would ask for, where a rule gives tokens for meetings
     #[arg(long, value_name = "NAME")]
     pub(crate) room: Option<String>,
-    /// What it would ask for, as `requested_token_type` says it without the urn [default: what its rules give]
+    /// What it would ask for, as `requested_token_type` says it without the urn [default: what its
+    /// rules give]
     #[arg(long, value_name = "TYPE", value_parser = requested_type())]
     pub(crate) requested_token_type: Option<RequestedType>,
-    /// What it would upload, as the JSON object `upload` of the request, where a rule gives tokens for uploads
+    /// What it would upload, as the JSON object `upload` of the request, where a rule gives tokens
+    /// for uploads
     #[arg(long, value_name = "JSON")]
     pub(crate) upload: Option<String>,
 }

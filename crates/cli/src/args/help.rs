@@ -1,8 +1,10 @@
-//! Help as it is shown: in 80 columns, with examples to paste and the page that says more below each command.
+//! Help as it is shown: in 80 columns, with examples to paste and the page that says more below
+//! each command.
 //!
-//! Lines are broken here, because clap breaks them only with a crate that asks the terminal, and help is read in editors, issues
-//! and pages as well. Examples are one table, so that a command without any shows: `tests/e2e/test_help.py` demands some of
-//! every command, with options that the command has.
+//! Lines are broken here, because clap breaks them only with a crate that asks the terminal, and
+//! help is read in editors, issues and pages as well. Examples are one table, so that a command
+//! without any shows: `tests/e2e/test_help.py` demands some of every command, with options that the
+//! command has.
 
 use clap::{Arg, Command};
 

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 pub(crate) enum KeysCommand {
     /// Show every key: ring, state, algorithm, age, and what happens next and when
     List,
-    /// Make the first keys of a new authority: its keyring, and the store and the sealing key file where they are missing
+    /// Make the first keys of a new authority: its keyring, and the store and the sealing key file
+    /// where they are missing
     Init,
     /// Accept that keys are lost which running servers still know; they say what to give here
     AcceptLoss {
@@ -22,7 +23,8 @@ pub(crate) enum KeysCommand {
     },
     /// Set times that lie in the future to now; only on a machine whose clock is right
     CorrectTimes,
-    /// Make the next key of a ring; verifiers learn it later, or where a ring is not published, are given it now
+    /// Make the next key of a ring; verifiers learn it later, or where a ring is not published, are
+    /// given it now
     Prepare {
         /// The ring
         #[arg(long, default_value = "default")]
@@ -67,13 +69,15 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         signed_nothing: bool,
     },
-    /// Take over a keyring of an older format: shows what is in it, and with the digest it shows takes over exactly that
+    /// Take over a keyring of an older format: shows what is in it, and with the digest it shows
+    /// takes over exactly that
     Adopt {
         /// The digest that was shown
         #[arg(long, value_name = "SHA256")]
         digest: Option<String>,
     },
-    /// Look at the JWKS as the world sees it and take the rotation steps that are due; for a scheduler, also publish and check
+    /// Look at the JWKS as the world sees it and take the rotation steps that are due; for a
+    /// scheduler, also publish and check
     Rotate(RotateArgs),
     /// Print public keys
     Export {
@@ -87,19 +91,22 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         ring: Option<countersign_keyring::RingName>,
     },
-    /// Seal every private key again that is not under sealing.key; servers that have both keys go on meanwhile
+    /// Seal every private key again that is not under sealing.key; servers that have both keys go
+    /// on meanwhile
     Reseal {
         /// Make a new data key first, where sealing.key is one of KMS
         #[arg(long)]
         new_data_key: bool,
     },
-    /// Make a key for 8x8 JaaS: prints the public half to upload there, and the steps until it signs
+    /// Make a key for 8x8 JaaS: prints the public half to upload there, and the steps until it
+    /// signs
     Generate(GenerateArgs),
     #[command(override_usage = "countersign keys import [OPTIONS] <FILE|->\n       \
         countersign keys import [OPTIONS] --env <NAME>\n       \
         countersign keys import [OPTIONS] --kms <KEY>\n       \
         countersign keys import [OPTIONS] --mongodb <REF> --collection <NAME>")]
-    /// Bring in private keys: PEM (PKCS#8, PKCS#1, SEC1), JWK, JWKS, documents of a MongoDB collection, or a key that stays in KMS
+    /// Bring in private keys: PEM (PKCS#8, PKCS#1, SEC1), JWK, JWKS, documents of a MongoDB
+    /// collection, or a key that stays in KMS
     Import {
         #[command(flatten)]
         from: KeySource,
@@ -123,16 +130,19 @@ pub(crate) struct RotateArgs {
     /// One turn, which is what it does anyway; a running server takes turns by itself
     #[arg(long)]
     pub(crate) once: bool,
-    /// Then write the public documents there, as `countersign publish` does, whatever became of the turn
+    /// Then write the public documents there, as `countersign publish` does, whatever became of the
+    /// turn
     #[arg(long, value_name = "DIR|s3://BUCKET/PREFIX")]
     pub(crate) publish: Option<PathBuf>,
-    /// The CloudFront distribution in front of the bucket: what has changed is taken out of its caches
+    /// The CloudFront distribution in front of the bucket: what has changed is taken out of its
+    /// caches
     #[arg(long, value_name = "DISTRIBUTION", requires = "publish")]
     pub(crate) cloudfront: Option<String>,
     /// Wait until CloudFront says that it is done, 10 minutes at most
     #[arg(long, requires = "cloudfront")]
     pub(crate) wait: bool,
-    /// Last compare what the issuer's URL serves with what it should, as `countersign publish --check` does
+    /// Last compare what the issuer's URL serves with what it should, as
+    /// `countersign publish --check` does
     #[arg(long)]
     pub(crate) check: bool,
 }

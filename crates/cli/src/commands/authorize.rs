@@ -1,11 +1,12 @@
-//! `countersign authorize`: runs an authorizer event of API Gateway or AppSync through the gate and prints the exact reply.
+//! `countersign authorize`: runs an authorizer event of API Gateway or AppSync through the gate and
+//! prints the exact reply.
 //!
-//! With the gate of the configuration, with the file or the variables that the authorizer on Lambda has, or with the four
-//! variables alone. Exit code 0 when the request
-//! is let in, 1 when it is not, with the reason on standard error; 2 when it is not an event of API
-//! Gateway or AppSync. Where Lambda would fail the invocation, the reply is
-//! `{"errorMessage":"Unauthorized"}`, or `"Unavailable"` where an issuer's keys cannot be had. Exit
-//! code, log and reply are made of one decision.
+//! With the gate of the configuration, with the file or the variables that the authorizer on Lambda
+//! has, or with the four variables alone. Exit code 0 when the request is let in, 1 when it is not,
+//! with the reason on standard error; 2 when it is not an event of API Gateway or AppSync. Where
+//! Lambda would fail the invocation, the reply is `{"errorMessage":"Unauthorized"}`, or
+//! `"Unavailable"` where an issuer's keys cannot be had. Exit code, log and reply are made of one
+//! decision.
 
 use super::{CARRIERS, Context};
 use crate::{

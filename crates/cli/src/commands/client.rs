@@ -1,9 +1,11 @@
-//! `countersign client`: a new client or a new secret, shown once, with the configuration to paste; and who there is. Writes nothing.
+//! `countersign client`: a new client or a new secret, shown once, with the configuration to paste;
+//! and who there is. Writes nothing.
 //!
-//! A client that proves who it is in another way has no secret: the keys of one that signs assertions are its own, and
-//! only where the public ones are is told; one that runs on a platform has what the platform gives it. What is printed
-//! was put through the checks of a start first, with the configuration that it is for where there is one: only files that
-//! it refers to may be made later. Every setting of an entry has a flag, which a test below sees to.
+//! A client that proves who it is in another way has no secret: the keys of one that signs
+//! assertions are its own, and only where the public ones are is told; one that runs on a platform
+//! has what the platform gives it. What is printed was put through the checks of a start first,
+//! with the configuration that it is for where there is one: only files that it refers to may be
+//! made later. Every setting of an entry has a flag, which a test below sees to.
 
 use super::Context;
 use crate::{
@@ -198,7 +200,8 @@ fn written(args: &NewClientArgs, secret: Option<&ClientSecret>) -> Outcome<(Stri
     })
 }
 
-/// What a start would say of the entry. Where the configuration cannot be read on this machine, it is checked by itself.
+/// What a start would say of the entry. Where the configuration cannot be read on this machine, it
+/// is checked by itself.
 async fn check_entry(context: &Context<'_>, args: &NewClientArgs, entry: &str) -> Outcome {
     config::check_entry(entry).map_err(usage)?;
     if !context.has_configuration() {
@@ -320,7 +323,8 @@ fn where_to_add(context: &Context<'_>) -> String {
     }
 }
 
-/// The entry as it goes into the configuration there is: into a file as it was made, into variables as lists for a shell.
+/// The entry as it goes into the configuration there is: into a file as it was made, into variables
+/// as lists for a shell.
 fn as_added(context: &Context<'_>, entry: &str) -> String {
     let tables = entry.parse::<toml::Table>().ok().filter(|_| {
         // Without a file to add to.

@@ -1,8 +1,10 @@
 //! `countersign config`: check the configuration, or describe it.
 //!
-//! `check` finds what `serve` would end with 78 for: references are followed, secrets read and tried, the store's URL is taken
-//! apart. Nothing is asked over a network, made or changed; the store of a file on this machine is looked at, to tell whether a
-//! sealing key that is missing is a loss, or another one than its keys are sealed with. With `--online` every store is opened, and its keys.
+//! `check` finds what `serve` would end with 78 for: references are followed, secrets read and
+//! tried, the store's URL is taken apart. Nothing is asked over a network, made or changed; the
+//! store of a file on this machine is looked at, to tell whether a sealing key that is missing is a
+//! loss, or another one than its keys are sealed with. With `--online` every store is opened, and
+//! its keys.
 
 mod prosody;
 

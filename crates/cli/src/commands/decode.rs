@@ -1,8 +1,10 @@
-//! `countersign decode`: what a token says, verified by nobody. Needs no keys, no configuration and no network.
+//! `countersign decode`: what a token says, verified by nobody. Needs no keys, no configuration and
+//! no network.
 //!
-//! For a look at a token before anything else, as people do at jwt.io. Everything it prints is marked as unverified, it has no
-//! option that makes it part of a decision, and nothing else in the program reads a token in this way. Also shows what a strict
-//! reader refuses (padding, the other alphabet of base64), and says that it does. Exit code 0 when there was something to show.
+//! For a look at a token before anything else, as people do at jwt.io. Everything it prints is
+//! marked as unverified, it has no option that makes it part of a decision, and nothing else in the
+//! program reads a token in this way. Also shows what a strict reader refuses (padding, the other
+//! alphabet of base64), and says that it does. Exit code 0 when there was something to show.
 
 use super::Context;
 use crate::{

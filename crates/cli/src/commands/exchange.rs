@@ -1,9 +1,11 @@
-//! `countersign exchange --explain`: what each rule makes of a token, step by step. Mints nothing and uses no token up.
+//! `countersign exchange --explain`: what each rule makes of a token, step by step. Mints nothing
+//! and uses no token up.
 //!
-//! Takes the steps of `POST /token`, with the keys and revocations of the store. The token comes from a file or standard
-//! input and never from the command line, which other users see. Of an authorization code, what a rule makes of it can only be
-//! known by redeeming it: that is done where --redirect-uri says so, and the code is used up then. Its claims are shown to who holds it. Exit code 0 when
-//! something would be minted. Pinned by tests/e2e/test_exchange_explain.py.
+//! Takes the steps of `POST /token`, with the keys and revocations of the store. The token comes
+//! from a file or standard input and never from the command line, which other users see. Of an
+//! authorization code, what a rule makes of it can only be known by redeeming it: that is done
+//! where --redirect-uri says so, and the code is used up then. Its claims are shown to who holds
+//! it. Exit code 0 when something would be minted. Pinned by tests/e2e/test_exchange_explain.py.
 
 use super::Context;
 use crate::{

@@ -1,7 +1,8 @@
-//! `countersign explain`: every check of a token, one line each, then the verdict. Exit code 0 when it is to be accepted.
+//! `countersign explain`: every check of a token, one line each, then the verdict. Exit code 0 when
+//! it is to be accepted.
 //!
-//! Takes the arguments of `verify` and has its verdict: both ask the same verifier. Values of the token are shown, cut and
-//! escaped, to the holder of the token.
+//! Takes the arguments of `verify` and has its verdict: both ask the same verifier. Values of the
+//! token are shown, cut and escaped, to the holder of the token.
 
 use super::{
     Context,

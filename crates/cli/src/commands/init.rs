@@ -1,7 +1,7 @@
 //! `countersign init`: the configuration, store, sealing key and first client, without serving.
 //!
-//! With `--key` the first key is one that is there already, so that an issuer can go on with it. What variables say of issuer,
-//! store and sealing key is what is made and written.
+//! With `--key` the first key is one that is there already, so that an issuer can go on with it.
+//! What variables say of issuer, store and sealing key is what is made and written.
 
 use super::{Context, keys};
 use crate::{

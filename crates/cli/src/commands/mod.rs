@@ -25,8 +25,8 @@ use countersign_issuer::HttpIssuer;
 use countersign_settings::{Environment, log};
 use std::{io::IsTerminal, path::Path};
 
-/// What libraries that carry requests with credentials may log at most: below that, AWS's client shows whole requests and what
-/// they are signed with, and those under it what is on the wire.
+/// What libraries that carry requests with credentials may log at most: below that, AWS's client
+/// shows whole requests and what they are signed with, and those under it what is on the wire.
 pub(crate) const CARRIERS: [(&str, log::LevelFilter); 6] = [
     ("aws_", log::LevelFilter::WARN),
     ("h2", log::LevelFilter::WARN),
@@ -48,8 +48,8 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The configuration, with logging started as it says. Somebody at a terminal sees the result of a command and not its records,
-    /// unless they are asked for; anywhere else they are written.
+    /// The configuration, with logging started as it says. Somebody at a terminal sees the result
+    /// of a command and not its records, unless they are asked for; anywhere else they are written.
     pub(crate) async fn load(&self) -> Outcome<Config> {
         self.started(crate::config::load(&self.location, self.environment, self.http).await?)
     }

@@ -1,7 +1,8 @@
 //! `countersign tokens`: revoke what was minted, and see what is revoked.
 //!
-//! A subject or client is revoked up to a time, which is by default now and `rotation.skew`: tokens of servers whose clock
-//! is ahead are among them. It needs the store and the sealing key. Pinned by tests/e2e/test_revocation.py.
+//! A subject or client is revoked up to a time, which is by default now and `rotation.skew`: tokens
+//! of servers whose clock is ahead are among them. It needs the store and the sealing key. Pinned
+//! by tests/e2e/test_revocation.py.
 
 use super::Context;
 use crate::{
@@ -102,8 +103,8 @@ const fn word(kind: Reach) -> &'static str {
     }
 }
 
-/// The longest that an access token lives, and that anything does: by this configuration, the command line included, and by every
-/// other under which a key has signed that is there still.
+/// The longest that an access token lives, and that anything does: by this configuration, the
+/// command line included, and by every other under which a key has signed that is there still.
 fn longest(config: &Config, keyring: &Keyring) -> Outcome<(Duration, Duration)> {
     let access = config.rings.iter().map(|ring| ring.rotation.longest_token).max();
     let access = access.unwrap_or_default().saturating_add(config.skew).max(keyring.longest_signed());

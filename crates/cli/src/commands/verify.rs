@@ -1,7 +1,9 @@
-//! `countersign verify`: the verdict on a token. Exit code 0 when it is to be accepted, 1 with the reason when not.
+//! `countersign verify`: the verdict on a token. Exit code 0 when it is to be accepted, 1 with the
+//! reason when not.
 //!
-//! Whose tokens are believed comes from the arguments or the configuration, and is asked of the crate `verifier`. What was
-//! not checked, because nothing was said to expect, is said in the verdict. `explain` asks in the same way.
+//! Whose tokens are believed comes from the arguments or the configuration, and is asked of the
+//! crate `verifier`. What was not checked, because nothing was said to expect, is said in the
+//! verdict. `explain` asks in the same way.
 
 use super::Context;
 use crate::{
@@ -258,7 +260,8 @@ pub(super) fn refusal(why: &VerifyError) -> Failure {
     }
 }
 
-/// What was expected and what was found, cut and quoted, where the reason is that they differ: for the holder of the token.
+/// What was expected and what was found, cut and quoted, where the reason is that they differ: for
+/// the holder of the token.
 fn both_values(why: &VerifyError, checks: &[Check]) -> String {
     let Some(check) = checks.iter().find(|check| check.failed()) else { return String::new() };
     let differ = ["issuer", "kid", "iss", "aud", "sub", "typ", "exp", "nbf", "iat", "age"]
@@ -289,7 +292,8 @@ fn whose_keys(why: &VerifyError, args: &VerifyArgs) -> String {
     format!("; the keys are those of {file}: {what_to_do}")
 }
 
-/// The names scripts know the reasons by. With one issuer to expect, another one is a claim that does not match.
+/// The names scripts know the reasons by. With one issuer to expect, another one is a claim that
+/// does not match.
 pub(super) fn code(why: &VerifyError) -> &'static str {
     match why {
         VerifyError::NoIssuer => "claim_missing",

@@ -1,7 +1,8 @@
 //! The clients of the configuration: who may ask, and what each may have.
 //!
-//! An entry that cannot work does not start, and neither does a setting that does nothing for a profile of its client:
-//! the message names client, setting and profile. What the rules mean is said once, in `countersign_issuer::admission`.
+//! An entry that cannot work does not start, and neither does a setting that does nothing for a
+//! profile of its client: the message names client, setting and profile. What the rules mean is
+//! said once, in `countersign_issuer::admission`.
 
 use super::{
     meetings,
@@ -48,7 +49,8 @@ pub(super) fn resolve(
             ));
         }
         let client = client(raw, &about, folder)?;
-        // Tokens of the grants are for clients that have one, and nothing of them concerns the others.
+        // Tokens of the grants are for clients that have one, and nothing of them concerns the
+        // others.
         let may_use = |profile: &&&dyn Profile| profile.ways() != Ways::Granted || !raw.grants.is_empty();
         let profiles: Vec<&dyn Profile> = profiles.iter().filter(may_use).copied().collect();
         check_policy(&client.policy, &profiles, backdate, by_rules(&raw.id))

@@ -1,9 +1,9 @@
-//! Who verifies the tokens of each ring: refused where a consumer that the ring names does not take what it signs, and a warning
-//! where it names none.
+//! Who verifies the tokens of each ring: refused where a consumer that the ring names does not take
+//! what it signs, and a warning where it names none.
 //!
-//! Which algorithms a consumer takes is data (crates/consumers/algorithms.csv). Of the consumers that are
-//! named in `consumers` each has to take what is signed; `other`, which is what a ring has that names none,
-//! stands for everything that is known and says nothing for sure.
+//! Which algorithms a consumer takes is data (crates/consumers/algorithms.csv). Of the consumers
+//! that are named in `consumers` each has to take what is signed; `other`, which is what a ring has
+//! that names none, stands for everything that is known and says nothing for sure.
 
 use super::{RingConfig, raw::RawRing, values::at};
 use crate::failure::{Outcome, refused};

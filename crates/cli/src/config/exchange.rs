@@ -1,8 +1,9 @@
 //! The rules of exchange of the configuration: who may show whose tokens for what.
 //!
-//! A rule has exactly one source. What would take more tokens than its author can have meant is refused, and so is a rule
-//! that nobody could use: its clients must have its grants, and what it gives must be in their policies. Expressions are
-//! read here, and looked at by the linter of `countersign-grants`; what it warns of is told and starts all the same.
+//! A rule has exactly one source. What would take more tokens than its author can have meant is
+//! refused, and so is a rule that nobody could use: its clients must have its grants, and what it
+//! gives must be in their policies. Expressions are read here, and looked at by the linter of
+//! `countersign-grants`; what it warns of is told and starts all the same.
 
 use super::{
     grants::{BY_RULE, REFRESH},
@@ -439,7 +440,8 @@ fn provider(raw: &RawUpstream, here: &At<'_>, around: Surroundings<'_>) -> Outco
     Ok(RuleSource::Upstream(upstream(raw, &format!("{}.upstream", here.about), around)?))
 }
 
-/// JWTs of another issuer. What would take tokens of anybody, for anybody or without end is refused.
+/// JWTs of another issuer. What would take tokens of anybody, for anybody or without end is
+/// refused.
 fn jwt(trust: &RawTrust, here: &At<'_>, issuer: &IssuerUrl, around: Surroundings<'_>) -> Outcome<RuleSource> {
     let about = format!("{}.trust", here.about);
     for (name, is_set) in [
@@ -492,8 +494,9 @@ fn id_jag(
     Ok(RuleSource::IdJag(Box::new(of_another_issuer(&trust, here, issuer, around)?)))
 }
 
-/// Whom a rule trusts. Our own tokens would be taken here without everything that `own` asks of them: revocation, an audience, the
-/// scope they have, and which clients may be whom they are about.
+/// Whom a rule trusts. Our own tokens would be taken here without everything that `own` asks of
+/// them: revocation, an audience, the scope they have, and which clients may be whom they are
+/// about.
 fn of_another_issuer(
     trust: &RawTrust,
     here: &At<'_>,

@@ -1,4 +1,5 @@
-//! The grants of the configuration: who may do what at `/token`, and with which keys clients sign their assertions.
+//! The grants of the configuration: who may do what at `/token`, and with which keys clients sign
+//! their assertions.
 //!
 //! A grant that could never give a token does not start, and neither does a setting of grants for a
 //! client that has none.
@@ -32,7 +33,8 @@ pub(super) const REFRESH: &str = GrantType::RefreshToken.name();
 
 const PROFILE: &str = "access_token";
 
-/// What clients sign with unless it is said. A key without `alg` is bound to the first that takes its kind.
+/// What clients sign with unless it is said. A key without `alg` is bound to the first that takes
+/// its kind.
 const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::PS256, Algorithm::Ed25519];
 
@@ -131,7 +133,8 @@ fn check_client(client: &RawClient, raw: &RawConfig) -> Outcome {
     Ok(())
 }
 
-/// Whether a client's grants mint access tokens for it: by others than rules that give something in their place.
+/// Whether a client's grants mint access tokens for it: by others than rules that give something in
+/// their place.
 fn gets_access_tokens(client: &RawClient, raw: &RawConfig) -> bool {
     let mut rules = raw.exchange.iter().filter(|rule| rule.clients.contains(&client.id)).peekable();
     let exchanges_alone = client.grants == [GrantType::TokenExchange.name()] && rules.peek().is_some();

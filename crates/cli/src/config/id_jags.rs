@@ -1,7 +1,7 @@
 //! Rules that give ID-JAGs: for which authorization servers, and that their clients may have them.
 //!
-//! What such a rule says is said by the policy of its clients too, as of every token: profile `id_jag`, and the server
-//! among the audiences.
+//! What such a rule says is said by the policy of its clients too, as of every token: profile
+//! `id_jag`, and the server among the audiences.
 
 use super::{
     raw::{RawConfig, RawExchange},

@@ -1,9 +1,11 @@
-//! Where the configuration is: a file that was named, one in its usual place, or the environment alone.
+//! Where the configuration is: a file that was named, one in its usual place, or the environment
+//! alone.
 //!
-//! A file that was named has to be there: only the usual one is ever made by `serve`, so that a typo in a unit file or a
-//! volume that is not mounted is an error and not a second authority with keys of its own. The usual places are
-//! `./countersign/countersign.toml` and, as where most programs have theirs, `./countersign.toml`. With files in both
-//! nobody can tell which is meant. Pinned by `tests/e2e/test_configuration_place.py`.
+//! A file that was named has to be there: only the usual one is ever made by `serve`, so that a
+//! typo in a unit file or a volume that is not mounted is an error and not a second authority with
+//! keys of its own. The usual places are `./countersign/countersign.toml` and, as where most
+//! programs have theirs, `./countersign.toml`. With files in both nobody can tell which is meant.
+//! Pinned by `tests/e2e/test_configuration_place.py`.
 
 use crate::{
     failure::{Failure, Outcome, configuration, usage},
@@ -78,7 +80,8 @@ impl Location {
         &self.file
     }
 
-    /// Whether there is a file to read, or one that was named and has to be there. One on AWS is taken to be there.
+    /// Whether there is a file to read, or one that was named and has to be there. One on AWS is
+    /// taken to be there.
     pub(crate) fn has_file(&self) -> bool {
         self.is_named() || remote::is_remote(&self.file) || is_there(&self.file)
     }
@@ -148,7 +151,8 @@ impl Location {
     }
 }
 
-/// Whether something is at this path. What cannot be looked at is taken to be there, so that reading it says why.
+/// Whether something is at this path. What cannot be looked at is taken to be there, so that
+/// reading it says why.
 fn is_there(file: &Path) -> bool {
     file.is_symlink() || file.try_exists().unwrap_or(true)
 }

@@ -1,8 +1,8 @@
-//! What the configuration says of meetings: the profile of a Jitsi of one's own, what clients may have in meeting tokens,
-//! and rules of exchange that give such tokens.
+//! What the configuration says of meetings: the profile of a Jitsi of one's own, what clients may
+//! have in meeting tokens, and rules of exchange that give such tokens.
 //!
-//! A rule stays within what each of its clients may have, and says so at the start: a person who is refused every meeting
-//! is told by nobody. Pinned by tests/e2e/test_meetings.py and test_jitsi.py.
+//! A rule stays within what each of its clients may have, and says so at the start: a person who is
+//! refused every meeting is told by nobody. Pinned by tests/e2e/test_meetings.py and test_jitsi.py.
 
 use super::{
     raw::{RawClient, RawConfig, RawExchange, RawJaasGrant, RawJitsiGrant, RawJitsiProfile, RawMeeting},

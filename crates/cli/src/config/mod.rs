@@ -1,4 +1,5 @@
-//! The configuration: raw (as typed, unknown keys refused) → resolved (typed, validated, secrets loaded).
+//! The configuration: raw (as typed, unknown keys refused) → resolved (typed, validated, secrets
+//! loaded).
 //!
 //! A file in TOML (or a parameter or object on AWS), each value overridable by an environment
 //! variable, secrets by reference. JSON Schema and reference page are generated from the raw types,
@@ -62,7 +63,8 @@ pub(crate) async fn load_draft(path: &Path, environment: &Environment, http: Htt
     read(&location, Some(path), environment).await?.resolve(environment, http).await
 }
 
-/// The configuration at hand, of an authority or of a gate alone, as the authorizer on Lambda has it. It is read once.
+/// The configuration at hand, of an authority or of a gate alone, as the authorizer on Lambda has
+/// it. It is read once.
 pub(crate) async fn at_hand(location: &Location, environment: &Environment) -> Outcome<AsRead> {
     location.check()?;
     read(location, location.has_file().then(|| location.file()), environment).await

@@ -1,12 +1,14 @@
 //! Where a wrong setting was said: in a variable, or in the file.
 //!
-//! What resolves a configuration names settings, `server.listen`, and does not know who set them. A message that blames
-//! the file for a variable sends people to the wrong place. Pinned by `tests/e2e/test_twenty_mistakes.py`.
+//! What resolves a configuration names settings, `server.listen`, and does not know who set them. A
+//! message that blames the file for a variable sends people to the wrong place. Pinned by
+//! `tests/e2e/test_twenty_mistakes.py`.
 
 use crate::failure::Failure;
 use countersign_settings::Environment;
 
-/// The message with the place in front: the variable that set what it is about, or else `elsewhere`.
+/// The message with the place in front: the variable that set what it is about, or else
+/// `elsewhere`.
 pub(super) fn of(why: Failure, elsewhere: &str, environment: &Environment) -> Failure {
     let key = why.message().split_once(": ").map(|(key, _)| key.to_owned());
     match key.and_then(|key| variable(&key, environment)) {

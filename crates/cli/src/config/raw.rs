@@ -23,8 +23,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawConfig {
-    /// The issuer identifier: the URL in `iss`, in discovery and in front of every path (RFC 8414 section 2). `https`, or
-    /// `http` on loopback. May have a path. Never derived from a request.
+    /// The issuer identifier: the URL in `iss`, in discovery and in front of every path (RFC 8414
+    /// section 2). `https`, or `http` on loopback. May have a path. Never derived from a request.
     // What lacks it may be a whole configuration of the gate; `resolve` refuses that anywhere else.
     #[serde(default)]
     #[schemars(!default)]
@@ -53,8 +53,8 @@ pub(crate) struct RawConfig {
     /// The log.
     #[serde(default)]
     pub(crate) log: RawLog,
-    /// Lines of keys, by name: 1 to 64 lower-case letters, digits, `-` or `_`. Ring `default` is there even if not
-    /// declared.
+    /// Lines of keys, by name: 1 to 64 lower-case letters, digits, `-` or `_`. Ring `default` is
+    /// there even if not declared.
     #[serde(default)]
     pub(crate) rings: BTreeMap<String, RawRing>,
     /// Shapes of token.
@@ -63,14 +63,16 @@ pub(crate) struct RawConfig {
     /// Who may ask for tokens. Make an entry with `countersign client new`.
     #[serde(default)]
     pub(crate) clients: Vec<RawClient>,
-    /// Kinds of uploads, by name: 1 to 64 lower-case letters, digits, `-` or `_`. Clients that name one in their `uploads` may let
-    /// somebody put one file there (`POST /uploads`). In a build with `--features uploads`; see uploads.md.
+    /// Kinds of uploads, by name: 1 to 64 lower-case letters, digits, `-` or `_`. Clients that name
+    /// one in their `uploads` may let somebody put one file there (`POST /uploads`). In a build
+    /// with `--features uploads`; see uploads.md.
     #[serde(default)]
     pub(crate) uploads: BTreeMap<String, RawUpload>,
     /// Events that others send to this server.
     #[serde(default)]
     pub(crate) webhooks: RawWebhooks,
-    /// Where an AWS Lambda function publishes the public documents after each scheduled turn of the rotation.
+    /// Where an AWS Lambda function publishes the public documents after each scheduled turn of the
+    /// rotation.
     #[serde(default)]
     pub(crate) publish: Option<RawPublish>,
     /// Which clients may show whose tokens at `/token` for one of ours. Without a rule, none may.
@@ -79,10 +81,12 @@ pub(crate) struct RawConfig {
     /// How long refresh tokens live. A rule of exchange says who gets some (`refresh`).
     #[serde(default)]
     pub(crate) refresh: RawRefresh,
-    /// How DPoP proofs at `/token` are judged (RFC 9449). A client that sends one gets a token that is bound to its key.
+    /// How DPoP proofs at `/token` are judged (RFC 9449). A client that sends one gets a token that
+    /// is bound to its key.
     #[serde(default)]
     pub(crate) dpop: RawDpop,
-    /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can verify the token.
+    /// Issuers whose tokens the gate accepts. A token's `iss` selects one, and only its keys can
+    /// verify the token.
     #[serde(default)]
     pub(crate) trust: Vec<RawTrust>,
     /// The gate: `/gate` behind a proxy, and `countersign authorize`.
@@ -99,14 +103,16 @@ pub(crate) struct RawStore {
     /// reference to such a URL: `env:NAME`, `file:PATH` (readable by its owner alone),
     /// `shared-file:PATH`, `ssm:/NAME`, `secretsmanager:ARN`.
     pub(crate) url: String,
-    /// What to do where the store holds no keyring: `refuse`, because it may be lost, mistyped or not mounted, or `create`: make one with a
-    /// first key. For machines that are set up without anybody at a terminal; otherwise run `countersign keys init` once.
+    /// What to do where the store holds no keyring: `refuse`, because it may be lost, mistyped or
+    /// not mounted, or `create`: make one with a first key. For machines that are set up without
+    /// anybody at a terminal; otherwise run `countersign keys init` once.
     pub(crate) first_keys: RawFirstKeys,
     /// How often a running server looks whether the keys have changed.
     pub(crate) refresh: String,
     /// How long `/readyz` stays ready while the store does not answer.
     pub(crate) max_stale: String,
-    /// How long tokens are minted with the keys last read while the store does not answer; then `/sign` answers 503.
+    /// How long tokens are minted with the keys last read while the store does not answer; then
+    /// `/sign` answers 503.
     pub(crate) max_stale_signing: String,
 }
 
@@ -127,11 +133,13 @@ impl Default for RawStore {
 pub(crate) struct RawPublish {
     /// `s3://BUCKET/PREFIX`, or a folder, as for `countersign publish`.
     pub(crate) target: String,
-    /// The id of a CloudFront distribution in front of the bucket, whose caches are told what has changed.
+    /// The id of a CloudFront distribution in front of the bucket, whose caches are told what has
+    /// changed.
     #[serde(default)]
     pub(crate) cloudfront: Option<String>,
-    /// A parameter of AWS Systems Manager, like `/auth/key_id`, that gets the kid of the key that signs in ring `default`, for programs
-    /// that look for it there. In a build with `--features aws-secrets`.
+    /// A parameter of AWS Systems Manager, like `/auth/key_id`, that gets the kid of the key that
+    /// signs in ring `default`, for programs that look for it there. In a build with
+    /// `--features aws-secrets`.
     #[serde(default)]
     pub(crate) key_id: Option<String>,
 }
@@ -155,7 +163,8 @@ pub(crate) struct RawSealing {
     /// keyring and never later. Or, in a build with `--features kms`, `kms:KEY`: an AWS KMS key by
     /// id, ARN or alias (`kms:alias/NAME`), under which a data key is kept in the store.
     pub(crate) key: String,
-    /// References to sealing keys that open and do not seal, in the same forms: while the sealing key is changed (see keys.md).
+    /// References to sealing keys that open and do not seal, in the same forms: while the sealing
+    /// key is changed (see keys.md).
     pub(crate) also: Vec<String>,
 }
 
@@ -172,12 +181,13 @@ pub(crate) struct RawServer {
     pub(crate) listen: String,
     /// Networks of proxies whose `X-Forwarded-For` tells the caller's address. Not `0.0.0.0/0`.
     pub(crate) trusted_proxies: Vec<String>,
-    /// Networks that may read `/metrics`. Requests that came through a proxy which is not in `trusted_proxies` may not,
-    /// wherever the proxy is.
+    /// Networks that may read `/metrics`. Requests that came through a proxy which is not in
+    /// `trusted_proxies` may not, wherever the proxy is.
     pub(crate) metrics_allow: Vec<String>,
-    /// How long the server goes on answering after SIGTERM or SIGQUIT, with `/readyz` at 503 and `Connection: close` on
-    /// every answer, before it closes its port. As long as load balancers take to see it, and less than the supervisor
-    /// waits before it kills (10 s for Docker, 30 s for Kubernetes, 90 s for systemd). Ctrl-C does not wait.
+    /// How long the server goes on answering after SIGTERM or SIGQUIT, with `/readyz` at 503 and
+    /// `Connection: close` on every answer, before it closes its port. As long as load balancers
+    /// take to see it, and less than the supervisor waits before it kills (10 s for Docker, 30 s
+    /// for Kubernetes, 90 s for systemd). Ctrl-C does not wait.
     pub(crate) drain: String,
 }
 
@@ -195,8 +205,9 @@ impl Default for RawServer {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawTokens {
-    /// How far `iat` and `nbf` lie before the moment of minting, for verifiers without leeway whose clock is behind (API
-    /// Gateway is one). It is part of a token's lifetime: `exp` is `iat` plus the lifetime, so that much less is left from now on.
+    /// How far `iat` and `nbf` lie before the moment of minting, for verifiers without leeway whose
+    /// clock is behind (API Gateway is one). It is part of a token's lifetime: `exp` is `iat` plus
+    /// the lifetime, so that much less is left from now on.
     pub(crate) backdate: String,
 }
 
@@ -209,14 +220,14 @@ impl Default for RawTokens {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawRefresh {
-    /// How long a refresh token that was used is good for the same successor once more: for a client that has not got the
-    /// answer, or asks in two places at once. Later, its use revokes all tokens of its family. At most 10m; `rotation.skew` is
-    /// added to it.
+    /// How long a refresh token that was used is good for the same successor once more: for a
+    /// client that has not got the answer, or asks in two places at once. Later, its use revokes
+    /// all tokens of its family. At most 10m; `rotation.skew` is added to it.
     pub(crate) grace: String,
     /// How long a refresh token lives when it is not used. At most 400 days.
     pub(crate) idle: String,
-    /// How long its owner can go on with the successors of one refresh token before he has to show another token again. At most
-    /// 400 days.
+    /// How long its owner can go on with the successors of one refresh token before he has to show
+    /// another token again. At most 400 days.
     pub(crate) absolute: String,
 }
 
@@ -229,10 +240,11 @@ impl Default for RawRefresh {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawDpop {
-    /// How old a proof may be by the client's clock, 1s to 10m; its clock may be ahead by 10 s. Proofs with a nonce, which tells
-    /// the server's time, do not depend on it.
+    /// How old a proof may be by the client's clock, 1s to 10m; its clock may be ahead by 10 s.
+    /// Proofs with a nonce, which tells the server's time, do not depend on it.
     pub(crate) window: String,
-    /// Whether each proof needs a nonce of this issuer. A client without one gets `use_dpop_nonce` and a nonce, and tries again.
+    /// Whether each proof needs a nonce of this issuer. A client without one gets `use_dpop_nonce`
+    /// and a nonce, and tries again.
     pub(crate) require_nonce: bool,
 }
 
@@ -245,11 +257,13 @@ impl Default for RawDpop {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawJwks {
-    /// `Cache-Control: max-age` of discovery and JWKS, at most. Less when the keys change sooner, but 10s at least, and up to a fifth
-    /// less by turns, so that caches do not all come back at one moment.
+    /// `Cache-Control: max-age` of discovery and JWKS, at most. Less when the keys change sooner,
+    /// but 10s at least, and up to a fifth less by turns, so that caches do not all come back at
+    /// one moment.
     pub(crate) max_age: String,
-    /// Whether the keys in the JWKS have their certificates with them, as `x5c` and `x5t#S256`. It makes the JWKS several times as
-    /// large; `/.well-known/x509.json` has the certificates in any case. A key whose `alg` is `Ed25519` has none there.
+    /// Whether the keys in the JWKS have their certificates with them, as `x5c` and `x5t#S256`. It
+    /// makes the JWKS several times as large; `/.well-known/x509.json` has the certificates in any
+    /// case. A key whose `alg` is `Ed25519` has none there.
     pub(crate) x5c: bool,
 }
 
@@ -262,7 +276,8 @@ impl Default for RawJwks {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawRotation {
-    /// How often a running server looks at its own JWKS as the world sees it, and takes the steps that are due. At most 1h.
+    /// How often a running server looks at its own JWKS as the world sees it, and takes the steps
+    /// that are due. At most 1h.
     pub(crate) observe_every: String,
     /// How far the clocks of issuer and verifiers may differ.
     pub(crate) skew: String,
@@ -289,25 +304,29 @@ pub(crate) struct RawLimits {
     pub(crate) json_depth: usize,
     /// How long a request may take from its first byte to the answer; slower ones get 408.
     pub(crate) request_time: String,
-    /// How long a connection may be idle between two requests. Longer than proxies keep their idle connections (60s is the
-    /// default of nginx and of AWS load balancers), so that it is they who close them.
+    /// How long a connection may be idle between two requests. Longer than proxies keep their idle
+    /// connections (60s is the default of nginx and of AWS load balancers), so that it is they who
+    /// close them.
     pub(crate) idle_time: String,
-    /// How long a client may take to read an answer. The connection is closed when less than 16 KiB of it could be sent in
-    /// that time and more is waiting.
+    /// How long a client may take to read an answer. The connection is closed when less than 16 KiB
+    /// of it could be sent in that time and more is waiting.
     pub(crate) write_time: String,
-    /// Connections open at once. When they are used up, the one that has waited longest for its client gives way to a new
-    /// one. Not more than the limit of open files (`RLIMIT_NOFILE`) less 64.
+    /// Connections open at once. When they are used up, the one that has waited longest for its
+    /// client gives way to a new one. Not more than the limit of open files (`RLIMIT_NOFILE`) less
+    /// 64.
     pub(crate) connections: usize,
-    /// Connections open at once from one address (IPv6: one /64); `server.trusted_proxies` and `gate.proxies` may have all.
-    /// Default: an eighth of `limits.connections`, and 8 at least.
+    /// Connections open at once from one address (IPv6: one /64); `server.trusted_proxies` and
+    /// `gate.proxies` may have all. Default: an eighth of `limits.connections`, and 8 at least.
     pub(crate) connections_per_address: Option<usize>,
     /// Tokens asked for by one client: `NUMBER/s`, `NUMBER/m`, `NUMBER/h`, or `off`. More get 429.
     pub(crate) per_client: String,
-    /// Requests from one address (IPv6: one /48) that do not prove who they are, in the same form; more get 429. Clients that do are
-    /// neither counted nor stopped, however many others fail at their address.
+    /// Requests from one address (IPv6: one /48) that do not prove who they are, in the same form;
+    /// more get 429. Clients that do are neither counted nor stopped, however many others fail at
+    /// their address.
     pub(crate) per_address: String,
-    /// Requests that may wait for a signature by a key in this process; more get 503. As many signatures are computed at once as there
-    /// are cores, less one, so that health and keys keep their share of the processor.
+    /// Requests that may wait for a signature by a key in this process; more get 503. As many
+    /// signatures are computed at once as there are cores, less one, so that health and keys keep
+    /// their share of the processor.
     pub(crate) signatures_waiting: usize,
 }
 
@@ -334,38 +353,44 @@ impl Default for RawLimits {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawRing {
-    /// The algorithm of keys made for this ring. RS256 is what every consumer takes. The keys of HS256, HS384 and HS512 are secrets, which
-    /// are made on request and shown once (`countersign keys prepare --show-secret`; see keys.md).
+    /// The algorithm of keys made for this ring. RS256 is what every consumer takes. The keys of
+    /// HS256, HS384 and HS512 are secrets, which are made on request and shown once
+    /// (`countersign keys prepare --show-secret`; see keys.md).
     #[schemars(with = "String")]
     pub(crate) algorithm: Algorithm,
     /// The size of RSA keys made for this ring: 2048, 3072 or 4096.
     pub(crate) rsa_bits: u32,
-    /// Where keys made for this ring are, and sign: `local` (here, sealed) or, in a build with `--features kms`, `kms` (made in AWS
-    /// KMS, and never leaving it; see keys.md).
+    /// Where keys made for this ring are, and sign: `local` (here, sealed) or, in a build with
+    /// `--features kms`, `kms` (made in AWS KMS, and never leaving it; see keys.md).
     pub(crate) signer: RawSigner,
-    /// Other AWS regions that have a replica of each key made for this ring (KMS multi-Region keys), so that a server there signs
-    /// with the same key. With `signer = "kms"`.
+    /// Other AWS regions that have a replica of each key made for this ring (KMS multi-Region
+    /// keys), so that a server there signs with the same key. With `signer = "kms"`.
     pub(crate) kms_replicas: Vec<String>,
-    /// Whether its public keys are in the JWKS. Default: yes, but not for the ring of profile `jaas`, whose key 8x8 is
-    /// given by hand.
+    /// Whether its public keys are in the JWKS. Default: yes, but not for the ring of profile
+    /// `jaas`, whose key 8x8 is given by hand.
     pub(crate) publish: Option<bool>,
-    /// How long a key signs before the next one takes over, like `90days`. Not set: by hand, with `countersign keys`. In a ring that is
-    /// not published only with `propagation`, and never with secrets or the ring of profile `jaas`.
+    /// How long a key signs before the next one takes over, like `90days`. Not set: by hand, with
+    /// `countersign keys`. In a ring that is not published only with `propagation`, and never with
+    /// secrets or the ring of profile `jaas`.
     pub(crate) rotate_every: Option<String>,
-    /// Who verifies its tokens; each has to take the algorithm, and a new key waits until the slowest of them
-    /// knows it: `aws-http-api`, `aws-rest-api`, `aws-alb`,
-    /// `aws-iam`, `aws-cognito`, `aws-appsync`, `aws-verified-permissions`, `envoy`, `jitsi`, `countersign`, `jose`, `pyjwt`,
-    /// `aws-jwt-verify`, `kubernetes`, or `other` (a day).
+    /// Who verifies its tokens; each has to take the algorithm, and a new key waits until the
+    /// slowest of them knows it: `aws-http-api`, `aws-rest-api`, `aws-alb`, `aws-iam`,
+    /// `aws-cognito`, `aws-appsync`, `aws-verified-permissions`, `envoy`, `jitsi`, `countersign`,
+    /// `jose`, `pyjwt`, `aws-jwt-verify`, `kubernetes`, or `other` (a day).
     pub(crate) consumers: Vec<String>,
-    /// How long a new key must be seen in public before it signs. Default: the longest key cache of the consumers, and
-    /// `jwks.max_age`; not below a cache that one of them documents, unless that reads the keys again for a key it does not know. For
-    /// secrets and rings that are not published: how long it takes until every verifier was given a new key. Default: the longest key
-    /// cache of the consumers, and nothing for the ring of profile `jaas`, as 8x8 has every key that it has named.
+    /// How long a new key must be seen in public before it signs. Default: the longest key cache of
+    /// the consumers, and `jwks.max_age`; not below a cache that one of them documents, unless that
+    /// reads the keys again for a key it does not know. For secrets and rings that are not
+    /// published: how long it takes until every verifier was given a new key. Default: the longest
+    /// key cache of the consumers, and nothing for the ring of profile `jaas`, as 8x8 has every key
+    /// that it has named.
     pub(crate) propagation: Option<String>,
-    /// The longest lifetime of a token it signs. Default: the longest `max_lifetime` of a client, and a day at least.
+    /// The longest lifetime of a token it signs. Default: the longest `max_lifetime` of a client,
+    /// and a day at least.
     pub(crate) longest_token: Option<String>,
-    /// How long a key stays in the JWKS after it has stopped signing. Default, and the least it may be: `longest_token`,
-    /// `rotation.skew`, `store.max_stale_signing` and `store.refresh` together.
+    /// How long a key stays in the JWKS after it has stopped signing. Default, and the least it may
+    /// be: `longest_token`, `rotation.skew`, `store.max_stale_signing` and `store.refresh`
+    /// together.
     pub(crate) keep_retired: Option<String>,
 }
 
@@ -403,9 +428,11 @@ pub(crate) struct RawProfiles {
     pub(crate) access_token: RawAccessTokenProfile,
     /// Tokens around a presigned form of S3, where `uploads` has something to upload to.
     pub(crate) upload: RawUploadProfile,
-    /// 8x8 JaaS meeting tokens. Also set up by the environment variables `JAAS_APP_ID`, `JAAS_API_KID` and `PRIVATE_KEY`.
+    /// 8x8 JaaS meeting tokens. Also set up by the environment variables `JAAS_APP_ID`,
+    /// `JAAS_API_KID` and `PRIVATE_KEY`.
     pub(crate) jaas: Option<RawJaasProfile>,
-    /// Meeting tokens for a Jitsi of your own, which its Prosody verifies. `countersign config prosody` prints what to write there.
+    /// Meeting tokens for a Jitsi of your own, which its Prosody verifies.
+    /// `countersign config prosody` prints what to write there.
     pub(crate) jitsi: Option<RawJitsiProfile>,
 }
 
@@ -427,7 +454,8 @@ impl Default for RawJwtProfile {
 pub(crate) struct RawAccessTokenProfile {
     /// The ring that signs.
     pub(crate) ring: String,
-    /// The header's `typ`: `at+jwt` as RFC 9068 says, or `JWT` for verifiers that refuse every other one.
+    /// The header's `typ`: `at+jwt` as RFC 9068 says, or `JWT` for verifiers that refuse every
+    /// other one.
     pub(crate) typ: RawAccessTokenTyp,
 }
 

@@ -54,7 +54,8 @@ fn section(page: &mut String, root: &Value, schema: &Value, prefix: &str) {
             Table::One | Table::Named => format!("[{key}]"),
             Table::List => format!("[[{key}]]"),
         }
-        // In TOML a table below a list belongs to the last entry and is written without the brackets.
+        // In TOML a table below a list belongs to the last entry and is written without the
+        // brackets.
         .replace("[].", ".")
         .replace("[]]]", "]]");
         let level = if prefix.is_empty() { "##" } else { "###" };
@@ -69,7 +70,8 @@ enum Table {
     List,
 }
 
-/// The object schema behind a property, and whether it stands for one table, named ones or a list of them.
+/// The object schema behind a property, and whether it stands for one table, named ones or a list
+/// of them.
 fn table_of<'a>(root: &'a Value, property: &'a Value) -> Option<(Table, &'a Value)> {
     let follow = |value: &'a Value| {
         let reference = value.get("$ref").or_else(|| value.get("anyOf")?.get(0)?.get("$ref"))?.as_str()?;

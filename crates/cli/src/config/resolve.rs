@@ -1,4 +1,5 @@
-//! Raw → resolved: every text becomes what it stands for, and what cannot work is refused with the key that is wrong.
+//! Raw → resolved: every text becomes what it stands for, and what cannot work is refused with the
+//! key that is wrong.
 
 use super::{
     JaasKey, clients, consumers, grants, id_jags, meetings,
@@ -120,7 +121,8 @@ impl Config {
         self.warnings.iter().chain(gate).for_each(|warning| tracing::warn!("{warning}"));
     }
 
-    /// Tells that nobody finds a server on this machine where its issuer says. Behind a proxy that is named it is as it should be.
+    /// Tells that nobody finds a server on this machine where its issuer says. Behind a proxy that
+    /// is named it is as it should be.
     pub(crate) fn warn_of_other_port(&self, address: SocketAddr) {
         let other_port = self.issuer.loopback_port().is_some_and(|port| port != address.port());
         if other_port && self.trusted_proxies.is_empty() {
@@ -333,8 +335,8 @@ pub(super) fn resolve(
     })
 }
 
-/// Refuses a ring that nobody has declared, which is a name that was mistyped: it would get a key of its own. Every configuration has
-/// ring `default`, and profile jaas a ring of its own.
+/// Refuses a ring that nobody has declared, which is a name that was mistyped: it would get a key
+/// of its own. Every configuration has ring `default`, and profile jaas a ring of its own.
 fn declared(rings: &mut BTreeMap<String, RawRing>, profile: &str, ring: &str) -> Outcome {
     if ring == "default" || (profile == "jaas" && ring == jaas_ring()) {
         rings.entry(ring.to_owned()).or_default();
@@ -444,7 +446,8 @@ fn ring_spec(name: &str, ring: &RawRing, jaas_rings: &BTreeSet<RingName>) -> Out
         let why = format!("keys for {} are secrets, which are never published; leave it out", ring.algorithm);
         return Err(at(&format!("{key}.publish"), why));
     }
-    // 8x8 names the key of a JaaS ring, so it can only be imported, and somebody has to be given a secret.
+    // 8x8 names the key of a JaaS ring, so it can only be imported, and somebody has to be given a
+    // secret.
     let make_first_key = !jaas_rings.contains(&name) && !ring.algorithm.is_symmetric();
     let place = match ring.signer {
         RawSigner::Local => KeyPlace::Here,

@@ -1,4 +1,5 @@
-//! The rotation policy of each ring: what was typed, and what follows from consumers, clients and the store.
+//! The rotation policy of each ring: what was typed, and what follows from consumers, clients and
+//! the store.
 
 use super::{
     Config,
@@ -14,7 +15,8 @@ use std::time::Duration;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Config {
-    /// How long after it has stopped signing the tokens that this configuration mints need a key of each ring.
+    /// How long after it has stopped signing the tokens that this configuration mints need a key of
+    /// each ring.
     pub(crate) fn needs(&self) -> Needs {
         let needs =
             self.rings.iter().map(|ring| (ring.spec.name.clone(), ring.rotation.least_keep_retired()));
@@ -96,7 +98,8 @@ pub(super) fn policy(
     Ok(policy)
 }
 
-/// Why the keys of a ring cannot take turns without anybody doing something, and what to do instead.
+/// Why the keys of a ring cannot take turns without anybody doing something, and what to do
+/// instead.
 fn not_by_itself(name: &str, ring: &RawRing, reach: Reach) -> Option<String> {
     let algorithm = ring.algorithm;
     match reach {
@@ -118,8 +121,9 @@ fn not_by_itself(name: &str, ring: &RawRing, reach: Reach) -> Option<String> {
     }
 }
 
-/// A key that signs before a consumer reads the keys again is refused by it. Where it is only assumed how long that is, the
-/// operator may know better, and is told. One that asks for a key it does not know misses nothing.
+/// A key that signs before a consumer reads the keys again is refused by it. Where it is only
+/// assumed how long that is, the operator may know better, and is told. One that asks for a key it
+/// does not know misses nothing.
 fn check_propagation(
     key: &str,
     propagation: Duration,

@@ -1,13 +1,16 @@
-//! Whose subjects a provider's name stands in front of: of one place alone, or two users could get one name.
+//! Whose subjects a provider's name stands in front of: of one place alone, or two users could get
+//! one name.
 //!
-//! Two rules may have one provider when they ask the same one: the same issuer, or the same place whatever the application.
-//! Where two places have the same users (the ID tokens of a login server and its introspection, say), a rule says so by name.
+//! Two rules may have one provider when they ask the same one: the same issuer, or the same place
+//! whatever the application. Where two places have the same users (the ID tokens of a login server
+//! and its introspection, say), a rule says so by name.
 
 use super::{exchange::name, raw::RawExchange, values::at};
 use crate::failure::Outcome;
 use countersign_grants::ExchangeRule;
 
-/// Refuses rules whose subjects could not be told apart. `rules` are those of `raw`, in the same order.
+/// Refuses rules whose subjects could not be told apart. `rules` are those of `raw`, in the same
+/// order.
 pub(super) fn check(raw: &[RawExchange], rules: &[ExchangeRule]) -> Outcome {
     for (index, (one, rule)) in raw.iter().zip(rules).enumerate() {
         let is_another = |(other, at): &(&RawExchange, &ExchangeRule)| {

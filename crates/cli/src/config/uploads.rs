@@ -1,7 +1,7 @@
 //! Kinds of uploads of the configuration, and that clients which name them can use them.
 //!
-//! What would be dangerous does not start: a key that a claim could choose, a file without a type or a size, an endpoint in
-//! plain text. What is only unwise (files that browsers run) is told.
+//! What would be dangerous does not start: a key that a claim could choose, a file without a type
+//! or a size, an endpoint in plain text. What is only unwise (files that browsers run) is told.
 
 use super::{
     raw::{RawClient, RawConfig, RawExchange, RawUpload},
@@ -60,7 +60,8 @@ pub(super) fn terms(rule: &RawExchange, about: &str, raw: &RawConfig) -> Outcome
     Ok(Some(UploadTerms { to: upload.to.clone() }))
 }
 
-/// How long a form may live: time to choose a file, and no more than every service takes (they look at when it was signed, too).
+/// How long a form may live: time to choose a file, and no more than every service takes (they look
+/// at when it was signed, too).
 const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_secs(3600);
 
 fn lifetime(name: &str, upload: &RawUpload) -> Outcome<Duration> {
@@ -68,8 +69,8 @@ fn lifetime(name: &str, upload: &RawUpload) -> Outcome<Duration> {
         .map_err(|why| at(&format!("uploads.{name}.lifetime"), why))
 }
 
-/// The origin that a URL is of, where it is not one itself (RFC 6454 section 6.2): no path, not even a slash, no user, no usual port,
-/// and lower case. `None` for what is an origin, or no URL.
+/// The origin that a URL is of, where it is not one itself (RFC 6454 section 6.2): no path, not
+/// even a slash, no user, no usual port, and lower case. `None` for what is an origin, or no URL.
 fn origin_of(audience: &str) -> Option<String> {
     let lower = audience.to_ascii_lowercase();
     let (scheme, rest) = lower.split_once("://").filter(|(scheme, _)| matches!(*scheme, "https" | "http"))?;

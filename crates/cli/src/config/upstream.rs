@@ -16,29 +16,29 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawUpstream {
-    /// `x`, `github`, `google`, `facebook`; `introspection`: any authorization server with RFC 7662; `userinfo`: any
-    /// provider that answers a bearer with a profile.
+    /// `x`, `github`, `google`, `facebook`; `introspection`: any authorization server with RFC
+    /// 7662; `userinfo`: any provider that answers a bearer with a profile.
     pub(crate) preset: String,
     /// The id of your application at the provider. Its tokens are taken, and its codes.
     #[serde(default)]
     pub(crate) client_id: Option<String>,
-    /// Its secret, as `env:NAME`, `file:PATH` (readable by its owner alone), `shared-file:PATH`, `ssm:/NAME` or
-    /// `secretsmanager:ARN`.
+    /// Its secret, as `env:NAME`, `file:PATH` (readable by its owner alone), `shared-file:PATH`,
+    /// `ssm:/NAME` or `secretsmanager:ARN`.
     #[serde(default)]
     pub(crate) client_secret: Option<String>,
-    /// Where the provider may send authorization codes to, compared exactly. With one, the rule takes codes and redeems
-    /// them at the provider; without, it takes none.
+    /// Where the provider may send authorization codes to, compared exactly. With one, the rule
+    /// takes codes and redeems them at the provider; without, it takes none.
     #[serde(default)]
     pub(crate) redirect_uris: Vec<String>,
-    /// Applications whose tokens are taken: `google`, beside `client_id`; `introspection`, values of `client_id` in its
-    /// answer.
+    /// Applications whose tokens are taken: `google`, beside `client_id`; `introspection`, values
+    /// of `client_id` in its answer.
     #[serde(default)]
     pub(crate) applications: Vec<String>,
     /// `introspection`: audiences one of which a token must have.
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
-    /// `userinfo`: members of the profile that prove for which application a token was issued, and the values each may
-    /// have. Without it, only codes are taken.
+    /// `userinfo`: members of the profile that prove for which application a token was issued, and
+    /// the values each may have. Without it, only codes are taken.
     #[serde(default)]
     pub(crate) binding: BTreeMap<String, Vec<String>>,
     /// The provider's scopes that a token must have.
@@ -59,12 +59,12 @@ pub(crate) struct RawUpstream {
     /// Where the profile is. All addresses are `https`, or `http` on loopback.
     #[serde(default)]
     pub(crate) profile_url: Option<String>,
-    /// How long an answer about a token is kept, at most 5 minutes: so long, a token that was revoked at the provider is
-    /// still taken. `0s`: the provider is asked for each request.
+    /// How long an answer about a token is kept, at most 5 minutes: so long, a token that was
+    /// revoked at the provider is still taken. `0s`: the provider is asked for each request.
     #[serde(default = "ten_seconds")]
     pub(crate) cache: String,
-    /// `x`, `userinfo`: take tokens though nothing proves for which application they were issued. Then anyone who runs
-    /// another application that your users log in to can log in here as them.
+    /// `x`, `userinfo`: take tokens though nothing proves for which application they were issued.
+    /// Then anyone who runs another application that your users log in to can log in here as them.
     #[serde(default)]
     pub(crate) dangerously_accept_any_application: bool,
 }
@@ -114,8 +114,8 @@ pub(super) fn upstream(raw: &RawUpstream, about: &str, around: Surroundings<'_>)
     Upstream::new(settings).map_err(|why| at(&key(why.setting), why.why))
 }
 
-/// Refuses an address at which a client would receive codes of several providers: it could not tell whose code it was
-/// given, and would have it sent to another (RFC 9700 §4.4).
+/// Refuses an address at which a client would receive codes of several providers: it could not tell
+/// whose code it was given, and would have it sent to another (RFC 9700 §4.4).
 pub(super) fn check_redirects(rules: &[RawExchange]) -> Outcome {
     let mut known = BTreeMap::new();
     for (index, rule) in rules.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Texts of settings → what they stand for: times within their ranges, rates, the AppID of 8x8; and the one form in which a value is refused.
+//! Texts of settings → what they stand for: times within their ranges, rates, the AppID of 8x8; and
+//! the one form in which a value is refused.
 
 use crate::failure::{Failure, Outcome, configuration};
 use countersign_issuer::{http::Rate, is_jaas_app_id};
@@ -81,7 +82,8 @@ pub(super) fn rate(key: &str, text: &str) -> Outcome<Option<Rate>> {
     })
 }
 
-/// An AppID of 8x8. One that was copied from an example or cut by a page would be refused by 8x8 alone, later.
+/// An AppID of 8x8. One that was copied from an example or cut by a page would be refused by 8x8
+/// alone, later.
 pub(super) fn jaas_app_id(key: &str, text: &str) -> Outcome<String> {
     if is_jaas_app_id(text) {
         return Ok(text.to_owned());

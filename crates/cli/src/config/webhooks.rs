@@ -1,6 +1,7 @@
 //! Events that others send to this server: the webhook of 8x8 JaaS.
 //!
-//! Secrets are read here, and an address that would take people's names over a network in clear text is refused.
+//! Secrets are read here, and an address that would take people's names over a network in clear
+//! text is refused.
 
 use super::{
     raw::RawConfig,

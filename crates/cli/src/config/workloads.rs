@@ -1,8 +1,10 @@
-//! Workload identity and public clients: which tokens of a platform are whose, and who needs to prove nothing.
+//! Workload identity and public clients: which tokens of a platform are whose, and who needs to
+//! prove nothing.
 //!
-//! A description that more than one workload can meet does not start: one without a claim, one that names a repository or
-//! a service account by what can be taken over, one for tokens that were made for anybody. The same goes for a public
-//! client with a grant that would be worth a token to anybody.
+//! A description that more than one workload can meet does not start: one without a claim, one that
+//! names a repository or a service account by what can be taken over, one for tokens that were made
+//! for anybody. The same goes for a public client with a grant that would be worth a token to
+//! anybody.
 
 use super::{
     exchange,
@@ -217,7 +219,8 @@ fn top(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether jobs of GitHub Actions have its tokens: at github.com, for an enterprise there, or on a server of one's own.
+/// Whether jobs of GitHub Actions have its tokens: at github.com, for an enterprise there, or on a
+/// server of one's own.
 fn is_github(issuer: &str) -> bool {
     let host = issuer.split_once("://").and_then(|(_, rest)| rest.split(['/', ':']).next());
     host.is_some_and(|host| host.eq_ignore_ascii_case("token.actions.githubusercontent.com"))
@@ -248,8 +251,9 @@ fn of_issuer(trust: &RawTrust, claims: &Claims<'_>) -> Result<(), String> {
     of_anybody(claims)
 }
 
-/// A repository's name can be given up and taken by somebody else, and `sub` is made of names; since 2026-07-15 that of
-/// new and renamed repositories has the ids too, so a rule for the old text stops matching.
+/// A repository's name can be given up and taken by somebody else, and `sub` is made of names;
+/// since 2026-07-15 that of new and renamed repositories has the ids too, so a rule for the old
+/// text stops matching.
 fn of_github(claims: &Claims<'_>) -> Result<(), String> {
     if claims.has("sub") {
         return Err(
@@ -298,8 +302,8 @@ fn is_service_account(sub: &str) -> bool {
     matches!(parts.as_slice(), ["system", "serviceaccount", namespace, name] if !namespace.is_empty() && !name.is_empty())
 }
 
-/// A principal. With `SubjectMode` `OriginIdentity` the caller puts another subject into `sub`, which STS never lets begin
-/// with `arn:`.
+/// A principal. With `SubjectMode` `OriginIdentity` the caller puts another subject into `sub`,
+/// which STS never lets begin with `arn:`.
 fn of_aws(claims: &Claims<'_>) -> Result<(), String> {
     let is_arn = |value: &Value| value.as_str().is_some_and(|text| text.starts_with("arn:"));
     let named: Vec<&Value> = OF_AWS.iter().filter_map(|name| claims.get(name)).collect();
@@ -376,7 +380,8 @@ pub(super) fn check_public(raw: &RawConfig) -> Outcome {
     Ok(())
 }
 
-/// Refuses a rule by which anybody who has seen a token could have one of ours, in the name of a public client.
+/// Refuses a rule by which anybody who has seen a token could have one of ours, in the name of a
+/// public client.
 fn check_public_rule(client: &RawClient, rule: &RawExchange, about: &str, raw: &RawConfig) -> Outcome {
     let fail = |setting: &str, why: &str| {
         let why = format!("client {:?} is public, {why}", client.id);

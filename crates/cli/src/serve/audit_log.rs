@@ -1,4 +1,5 @@
-//! The server's log as the issuer sees it: how long `/sign` waits for room in it, and what `/metrics` shows of it.
+//! The server's log as the issuer sees it: how long `/sign` waits for room in it, and what
+//! `/metrics` shows of it.
 
 use async_trait::async_trait;
 use countersign_issuer::{AuditLog, LogFigures};

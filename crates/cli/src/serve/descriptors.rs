@@ -1,15 +1,17 @@
 //! Open files: the process takes all it may have, and connections never use up the last ones.
 //!
-//! A server without a free descriptor can neither connect to its store again nor read its sealing key, so some are
-//! kept back for everything that is not a connection of a client (`RESERVE`). The limit is the kernel's
-//! `RLIMIT_NOFILE`; nothing here lowers it. Called once at start and on each reload.
+//! A server without a free descriptor can neither connect to its store again nor read its sealing
+//! key, so some are kept back for everything that is not a connection of a client (`RESERVE`). The
+//! limit is the kernel's `RLIMIT_NOFILE`; nothing here lowers it. Called once at start and on each
+//! reload.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors for store, log, key documents of others and the files of the configuration.
 const RESERVE: usize = 64;
 
-/// Raises the soft limit to the hard one and returns what the process may have open; `None` is no limit.
+/// Raises the soft limit to the hard one and returns what the process may have open; `None` is no
+/// limit.
 pub(super) fn raise_limit() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -20,7 +22,8 @@ pub(super) fn raise_limit() -> Option<usize> {
     now.map(|files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
-/// How many connections there may be with `files` open files, if `wanted` is the setting. Fewer than wanted is told.
+/// How many connections there may be with `files` open files, if `wanted` is the setting. Fewer
+/// than wanted is told.
 pub(super) fn connections(wanted: usize, files: Option<usize>) -> usize {
     let Some(files) = files else { return wanted };
     // With very few files half of them has to do.

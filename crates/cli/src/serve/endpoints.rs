@@ -1,5 +1,6 @@
-//! Everything that is answered to anybody: the issuer's routes, `POST /token` where a client has a grant, events of others
-//! where they are taken, and what the service behind the gate says of itself (RFC 9728).
+//! Everything that is answered to anybody: the issuer's routes, `POST /token` where a client has a
+//! grant, events of others where they are taken, and what the service behind the gate says of
+//! itself (RFC 9728).
 //!
 //! The server and the Lambda function answer with the same; what comes before (connections or
 //! events, limits, the gate) is theirs.

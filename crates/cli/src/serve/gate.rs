@@ -1,7 +1,7 @@
 //! `/gate`: hands requests to the gate before anything else of the server sees them.
 //!
-//! At the root and below the issuer's path. What the gate is told about the caller is the address of the connection, never what
-//! a header says.
+//! At the root and below the issuer's path. What the gate is told about the caller is the address
+//! of the connection, never what a header says.
 
 use axum::{body::Body, http::Response};
 use countersign_gateway::forward_auth::{ForwardAuth, PATH};
@@ -20,7 +20,8 @@ use std::{
 #[derive(Debug)]
 pub(super) enum GateDoor {
     Open(Box<GateRoute>),
-    /// There is a gate, or none, and no proxy that may ask: the path is one like any other that is not there.
+    /// There is a gate, or none, and no proxy that may ask: the path is one like any other that is
+    /// not there.
     Shut {
         issuer_path: String,
         /// Whether the log has been told.
@@ -36,7 +37,8 @@ impl GateDoor {
         }
     }
 
-    /// Tells the log, once, why a request for the gate finds nothing. The caller learns no more than at any other path.
+    /// Tells the log, once, why a request for the gate finds nothing. The caller learns no more
+    /// than at any other path.
     pub(super) fn notice(&self, path: &str) {
         if let Self::Shut { issuer_path, told } = self
             && rest(path, issuer_path).is_some()

@@ -1,9 +1,10 @@
 //! One connection as others see it: what it waits for, since when, and what it was told to do.
 //!
-//! The connection's own task writes (`stream`, `connection`); the table of connections reads, to find the one that has
-//! to give way. Times are checked by one timer for each connection that is seldom set again, never by one for each
-//! request. All fields are atomic and none guards another: a reader that sees an old value picks a connection that has
-//! just become busy, and that one finishes its answer before it closes.
+//! The connection's own task writes (`stream`, `connection`); the table of connections reads, to
+//! find the one that has to give way. Times are checked by one timer for each connection that is
+//! seldom set again, never by one for each request. All fields are atomic and none guards another:
+//! a reader that sees an old value picks a connection that has just become busy, and that one
+//! finishes its answer before it closes.
 
 use super::table::AddressKey;
 use crate::config::Limits;
@@ -185,7 +186,8 @@ impl Link {
         self.reset.load(Relaxed)
     }
 
-    /// How long it has waited for its client, if it has done so long enough to give way to another. In milliseconds.
+    /// How long it has waited for its client, if it has done so long enough to give way to another.
+    /// In milliseconds.
     pub(super) fn waited(&self) -> Option<u64> {
         let now = self.now();
         let for_long = |since: u64| Some(now.saturating_sub(since)).filter(|waited| *waited >= GRACE);
@@ -217,7 +219,8 @@ impl Link {
         self.ordered.notified().await;
     }
 
-    /// What follows from what was told. The connection was polled before, so a request that has come counts.
+    /// What follows from what was told. The connection was polled before, so a request that has
+    /// come counts.
     pub(super) fn obey(&self) -> Step {
         let orders = self.orders.swap(0, Relaxed);
         self.last.store(true, Relaxed);
@@ -270,7 +273,8 @@ impl Link {
         self.again(now, left, limits)
     }
 
-    /// Looking at least as often as the shortest limit is long finds each end on time, whatever phase begins meanwhile.
+    /// Looking at least as often as the shortest limit is long finds each end on time, whatever
+    /// phase begins meanwhile.
     fn again(&self, now: u64, left: Duration, limits: &Limits) -> Step {
         let shortest = limits.request_time.min(limits.idle_time).min(limits.write_time);
         let soonest = Duration::from_millis(1);

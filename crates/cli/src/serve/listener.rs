@@ -1,9 +1,10 @@
 //! The HTTP/1.1 listener: who gets a connection, what each may take of it, and how all of them end.
 //!
-//! hyper directly, because axum's own `serve` has no caps. HTTP/2 is left to the proxy in front, which also ends TLS
-//! (docs/decisions/0006). Who has to wait and who gives way is `table`'s decision, times are `link`'s, and stopping
-//! goes in three stages, so that no request is lost (docs/decisions/0031). Pinned by
-//! `tests/e2e/test_shutdown_and_limits.py`, `test_hostile_clients.py` and `test_rolling_restarts.py`.
+//! hyper directly, because axum's own `serve` has no caps. HTTP/2 is left to the proxy in front,
+//! which also ends TLS (docs/decisions/0006). Who has to wait and who gives way is `table`'s
+//! decision, times are `link`'s, and stopping goes in three stages, so that no request is lost
+//! (docs/decisions/0031). Pinned by `tests/e2e/test_shutdown_and_limits.py`,
+//! `test_hostile_clients.py` and `test_rolling_restarts.py`.
 
 use super::{
     link::{Link, Step},
@@ -69,7 +70,8 @@ struct Told {
 enum Stage {
     /// Connections are accepted.
     Serve,
-    /// Those that are queued are accepted, then the port is closed. Whether handshakes that have begun are waited for.
+    /// Those that are queued are accepted, then the port is closed. Whether handshakes that have
+    /// begun are waited for.
     Close { settle: bool },
 }
 
@@ -224,7 +226,8 @@ impl Server {
         loop {
             let step = tokio::select! {
                 biased;
-                // A peer that breaks off or talks nonsense is its own business; hyper has answered what it could.
+                // A peer that breaks off or talks nonsense is its own business; hyper has answered
+                // what it could.
                 _ = connection.as_mut() => return,
                 () = link.ordered() => link.obey(),
                 () = look.as_mut() => link.look(&self.site.load().limits),
@@ -325,7 +328,8 @@ async fn closing(stages: &mut watch::Receiver<Stage>) -> bool {
 #[cfg(target_os = "linux")]
 fn turn_away(socket: &TcpListener) -> io::Result<()> {
     use socket2::SockFilter;
-    // Classic BPF on the TCP header: load the byte with the flags; if SYN is set, keep 0 bytes, else all.
+    // Classic BPF on the TCP header: load the byte with the flags; if SYN is set, keep 0 bytes,
+    // else all.
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_IF_SET: u16 = 0x45;
     const RETURN: u16 = 0x06;

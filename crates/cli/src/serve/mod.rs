@@ -1,5 +1,5 @@
-//! `countersign serve`: read the configuration, build everything, then bind and run; reload; stop without
-//! cutting anyone off.
+//! `countersign serve`: read the configuration, build everything, then bind and run; reload; stop
+//! without cutting anyone off.
 //!
 //! `running` is what a configuration is at work and how another takes its place, `listener` the
 //! port and its connections, `signals` who asks for what. On AWS Lambda `function` takes their
@@ -90,7 +90,8 @@ pub(crate) async fn run(context: &Context<'_>, args: &ServeArgs) -> Outcome {
     Ok(())
 }
 
-/// Whether this process is a Lambda function, which gets its requests from the runtime API and not on a port.
+/// Whether this process is a Lambda function, which gets its requests from the runtime API and not
+/// on a port.
 pub(crate) fn is_function(environment: &Environment) -> bool {
     environment.get("AWS_LAMBDA_RUNTIME_API").is_some()
 }
@@ -138,7 +139,8 @@ async fn first_run(context: &Context<'_>, args: &ServeArgs) -> Outcome<FirstRun>
     Ok(FirstRun { log, client, socket })
 }
 
-/// How much the kernel takes of answers that are not read. Enough for any document, and too little to fill memory with.
+/// How much the kernel takes of answers that are not read. Enough for any document, and too little
+/// to fill memory with.
 const SEND_BUFFER: u32 = 64 * 1024;
 /// Connections that wait in the kernel until they are accepted.
 const BACKLOG: u32 = 1024;

@@ -1,9 +1,10 @@
 //! The address a request comes from: that of the connection, or what trusted proxies say.
 //!
-//! `X-Forwarded-For` is read from the right, over as many entries as were written by trusted proxies; the first address
-//! that is not one of theirs is the caller's. What a caller wrote itself stands further left and is never reached. Where
-//! a header says that there is a proxy in between and not who is behind it, the origin is unknown: rates count it by the
-//! last address that is known, and nothing that an address opens (`/metrics`) is open to it.
+//! `X-Forwarded-For` is read from the right, over as many entries as were written by trusted
+//! proxies; the first address that is not one of theirs is the caller's. What a caller wrote itself
+//! stands further left and is never reached. Where a header says that there is a proxy in between
+//! and not who is behind it, the origin is unknown: rates count it by the last address that is
+//! known, and nothing that an address opens (`/metrics`) is open to it.
 
 use hyper::{
     HeaderMap,
@@ -78,7 +79,8 @@ fn entries(value: &HeaderValue) -> impl Iterator<Item = Option<IpAddr>> {
 pub(super) struct UntrustedProxies(AtomicBool);
 
 impl UntrustedProxies {
-    /// Warns the first time that an address which is not trusted sends `X-Forwarded-For`; says whether it did.
+    /// Warns the first time that an address which is not trusted sends `X-Forwarded-For`; says
+    /// whether it did.
     pub(super) fn notice(&self, connection: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
         if !headers.contains_key(X_FORWARDED_FOR) || contains(trusted, connection) {
             return false;

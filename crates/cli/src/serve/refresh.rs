@@ -1,7 +1,9 @@
-//! Watches the store for keys that were changed by another process, and notes when the store last answered.
+//! Watches the store for keys that were changed by another process, and notes when the store last
+//! answered.
 //!
-//! A store that does not answer leaves the keys last read in use. Of an outage the log tells each reason once, because the first one
-//! need not be the cause. A store that went back does not make the server forget what it knows (docs/decisions/0024).
+//! A store that does not answer leaves the keys last read in use. Of an outage the log tells each
+//! reason once, because the first one need not be the cause. A store that went back does not make
+//! the server forget what it knows (docs/decisions/0024).
 
 use crate::{
     authority::{self, Authority},
@@ -83,7 +85,8 @@ impl Refresh {
         let skew = issuer.settings().patience.skew;
         let reloaded = self.keyring.reload_since(trusted, &self.needs, *read_at, skew, now).await;
         let Reloaded { keys, problem, marks_damaged } = reloaded;
-        // The store has again what it had before it went back, and what was served meanwhile is not.
+        // The store has again what it had before it went back, and what was served meanwhile is
+        // not.
         let put_right = (problem.is_none() && served.is_some()).then(|| trusted.clone());
         let keys = keys.or(put_right);
         if marks_damaged {
@@ -148,7 +151,8 @@ impl Refresh {
         }
     }
 
-    /// Caches must not outlive the next planned change of the documents. Answers say the same time until this is done again.
+    /// Caches must not outlive the next planned change of the documents. Answers say the same time
+    /// until this is done again.
     pub(super) fn shorten_max_age(&self, issuer: &Issuer) {
         let next_look = self.clock.now().plus(self.every.saturating_add(Duration::from_secs(1)));
         let until_change = self.rotation.until_change(issuer.keyring().records(), next_look);

@@ -60,7 +60,8 @@ fn is_host(value: &HeaderValue) -> bool {
     value.as_bytes().iter().all(fits)
 }
 
-/// A refusal of the listener's own. The connection ends with it: what was not read would be taken for the next request.
+/// A refusal of the listener's own. The connection ends with it: what was not read would be taken
+/// for the next request.
 pub(super) fn refuse(status: StatusCode, why: &str) -> Response<Body> {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),

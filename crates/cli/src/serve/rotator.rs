@@ -1,6 +1,8 @@
-//! The background task that rotates keys: a turn every now and then, not at the same moment as other instances.
+//! The background task that rotates keys: a turn every now and then, not at the same moment as
+//! other instances.
 //!
-//! While the clock shows another time than has passed since the server was started, it takes none (`rotation`).
+//! While the clock shows another time than has passed since the server was started, it takes none
+//! (`rotation`).
 
 use crate::rotation::{Rotation, TurnError, Witness};
 use countersign_issuer::{Concern, Issuer};
@@ -11,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-/// Runs until it is aborted. What fails is tried again with the next turn; of several instances one takes each step.
+/// Runs until it is aborted. What fails is tried again with the next turn; of several instances one
+/// takes each step.
 pub(super) async fn run(rotation: Rotation, clock: Arc<dyn Clock>, issuer: Arc<Issuer>) {
     loop {
         tokio::time::sleep(jittered(rotation.every())).await;

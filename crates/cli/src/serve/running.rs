@@ -1,8 +1,9 @@
 //! What runs besides the listener, and how a reload puts another configuration in its place.
 //!
-//! A reload builds everything anew first: configuration, sealing keys, keyring, issuer, gate. Only then does it swap the
-//! whole, so a configuration that is bad in any way changes nothing and the server goes on with the one it has. The
-//! store stays open, and counters go on. What a running process cannot change (`Fixed`) is named.
+//! A reload builds everything anew first: configuration, sealing keys, keyring, issuer, gate. Only
+//! then does it swap the whole, so a configuration that is bad in any way changes nothing and the
+//! server goes on with the one it has. The store stays open, and counters go on. What a running
+//! process cannot change (`Fixed`) is named.
 
 use super::{
     audit_log::ServerLog,
@@ -36,8 +37,8 @@ use std::{
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-/// Settings that are read once, when the process starts. The URL of the store is the one that is meant, whatever
-/// reference leads to it, so this is never shown.
+/// Settings that are read once, when the process starts. The URL of the store is the one that is
+/// meant, whatever reference leads to it, so this is never shown.
 #[derive(Clone, PartialEq, Eq)]
 struct Fixed([(&'static str, Zeroizing<String>); 6]);
 
@@ -175,7 +176,8 @@ impl Running {
         Self { server: Arc::new(Server::new(site)), drain, authority, fixed, tasks }
     }
 
-    /// Reads the configuration again. Whatever is wrong with it is told in the log, and nothing changes.
+    /// Reads the configuration again. Whatever is wrong with it is told in the log, and nothing
+    /// changes.
     pub(super) async fn reload(&mut self, context: &Context<'_>) {
         match self.build_again(context).await {
             Ok(built) => {
@@ -201,7 +203,8 @@ impl Running {
         }
         let site = self.server.site();
         let authority = self.authority.again(&config, context.environment).await?;
-        // As the watch of the store does: what it would not take over now is not to be built upon either.
+        // As the watch of the store does: what it would not take over now is not to be built upon
+        // either.
         let now = authority.clock.now();
         let served = site.issuer.keyring();
         let reloaded = authority.keyring.reload_since(&served, &config.needs(), now, config.skew, now).await;

@@ -1,9 +1,10 @@
 //! Signals: which of them stop the server, which reload it, and which do nothing.
 //!
-//! SIGTERM and SIGQUIT drain and stop, Ctrl-C (SIGINT) stops without draining, SIGHUP reloads. The others that would end
-//! the process by default are told in the log and do nothing, so that a habit (`kill -USR1` after log rotation) ends no
-//! authority. SIGXFSZ is among them: a write above the file size limit then fails with EFBIG, which the store reports,
-//! instead of killing the process. SIGPIPE is ignored by Rust's runtime.
+//! SIGTERM and SIGQUIT drain and stop, Ctrl-C (SIGINT) stops without draining, SIGHUP reloads. The
+//! others that would end the process by default are told in the log and do nothing, so that a habit
+//! (`kill -USR1` after log rotation) ends no authority. SIGXFSZ is among them: a write above the
+//! file size limit then fails with EFBIG, which the store reports, instead of killing the process.
+//! SIGPIPE is ignored by Rust's runtime.
 
 use crate::failure::{Outcome, internal};
 use rustix::process::Signal as Number;
@@ -14,7 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Stop {
     /// The signal that said so.
     pub(super) signal: &'static str,
-    /// Whether others are still sending requests, and are to see that it goes: nobody sits at a terminal and waits.
+    /// Whether others are still sending requests, and are to see that it goes: nobody sits at a
+    /// terminal and waits.
     pub(super) drains: bool,
 }
 
@@ -31,7 +33,8 @@ pub(super) enum Asked {
     Reload,
 }
 
-/// Signals that neither stop nor reload. They are caught from the first moment on, also while the server starts.
+/// Signals that neither stop nor reload. They are caught from the first moment on, also while the
+/// server starts.
 #[derive(Debug)]
 pub(super) struct Harmless {
     hangup: Signal,

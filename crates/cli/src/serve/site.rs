@@ -1,7 +1,8 @@
-//! What answers requests, as one configuration says: issuer, gate, limits, trusted proxies. Replaced whole by a reload.
+//! What answers requests, as one configuration says: issuer, gate, limits, trusted proxies.
+//! Replaced whole by a reload.
 //!
-//! A request takes the site it begins with and finishes with it. Nothing here changes; the DPoP proofs that the gate has taken are
-//! handed on to the next one.
+//! A request takes the site it begins with and finishes with it. Nothing here changes; the DPoP
+//! proofs that the gate has taken are handed on to the next one.
 
 use super::{
     endpoints::Endpoints,
@@ -80,7 +81,8 @@ impl Site {
         self.endpoints.answer(request.map(Body::new), Peer(origin.address)).await
     }
 
-    /// Who the caller is must be known, and a browser must not have been led here by a name that means this machine.
+    /// Who the caller is must be known, and a browser must not have been led here by a name that
+    /// means this machine.
     fn may_read_metrics(&self, origin: Origin, headers: &HeaderMap) -> Result<(), &'static str> {
         if !origin.is_known {
             return Err(
@@ -98,8 +100,8 @@ impl Site {
         Ok(())
     }
 
-    /// A name of somebody else's that resolves to loopback is how a web page reads what only this machine may (DNS
-    /// rebinding).
+    /// A name of somebody else's that resolves to loopback is how a web page reads what only this
+    /// machine may (DNS rebinding).
     fn is_own_host(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host();

@@ -1,8 +1,9 @@
 //! The first and the last record of a server: what runs here with what, and what ended it.
 //!
-//! One record at the start says everything that somebody asks who was not there: version, issuer, address, store, configuration,
-//! the key that signs in each ring, what was compiled in. No secret is in it: of the store's URL what its type shows, of a
-//! reference its name. Pinned by tests/e2e/test_start_record.py, which puts secrets into every place there is.
+//! One record at the start says everything that somebody asks who was not there: version, issuer,
+//! address, store, configuration, the key that signs in each ring, what was compiled in. No secret
+//! is in it: of the store's URL what its type shows, of a reference its name. Pinned by
+//! tests/e2e/test_start_record.py, which puts secrets into every place there is.
 
 use crate::{config::Config, stores};
 use countersign_issuer::Issuer;

@@ -1,9 +1,11 @@
-//! A client's TCP stream, which notes on the connection's `Link` what is read, written and waited for.
+//! A client's TCP stream, which notes on the connection's `Link` what is read, written and waited
+//! for.
 //!
-//! Three things hyper leaves to its stream. It says when the kernel takes no more of an answer, so that a client that
-//! does not read holds nothing forever. It notices that a client has gone (reset, not half-closed) while its answer is
-//! being made, so that nothing is signed for nobody. And hyper's own refusals (400, 431), which no service sees, leave
-//! as JSON with a request id like all others. Pinned by `tests/e2e/test_hostile_clients.py` and `test_http_framing.py`.
+//! Three things hyper leaves to its stream. It says when the kernel takes no more of an answer, so
+//! that a client that does not read holds nothing forever. It notices that a client has gone
+//! (reset, not half-closed) while its answer is being made, so that nothing is signed for nobody.
+//! And hyper's own refusals (400, 431), which no service sees, leave as JSON with a request id like
+//! all others. Pinned by `tests/e2e/test_hostile_clients.py` and `test_http_framing.py`.
 
 use super::{
     link::{Link, Phase},
@@ -79,12 +81,14 @@ impl Stream {
         Poll::Ready(Ok(length))
     }
 
-    /// An error once the client has broken off. One that has only closed its side still gets its answer.
+    /// An error once the client has broken off. One that has only closed its side still gets its
+    /// answer.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut byte = [0];
         if let Poll::Ready(peeked) = self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
             peeked?;
-            // Its end, or its next request: either way there is nothing more to learn before this one is answered.
+            // Its end, or its next request: either way there is nothing more to learn before this
+            // one is answered.
             self.is_there = true;
         }
         Ok(())
@@ -194,7 +198,8 @@ mod tests {
         link.begins();
     }
 
-    /// Flushes, as hyper does each time it finds that there is no answer yet, until that fails or `is_there` is known.
+    /// Flushes, as hyper does each time it finds that there is no answer yet, until that fails or
+    /// `is_there` is known.
     async fn flush_until_known(stream: &mut Stream) -> io::Result<()> {
         poll_fn(|cx| {
             ready!(Pin::new(&mut *stream).poll_flush(cx))?;

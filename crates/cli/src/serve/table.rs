@@ -1,9 +1,11 @@
-//! The connections that are open: how many there may be, in all and from one address, and which of them gives way.
+//! The connections that are open: how many there may be, in all and from one address, and which of
+//! them gives way.
 //!
-//! A newcomer never waits while somebody else makes the server wait: when all places are taken, the connection that has
-//! waited longest for its client closes (`Link::waited`), one of an ordinary client before one of a proxy. What is busy
-//! is never cut. One address, and with IPv6 one /64, gets a share; proxies that are configured are exempt, because all
-//! their clients come from there. Locked once when a connection opens and once when it closes, never for a request.
+//! A newcomer never waits while somebody else makes the server wait: when all places are taken, the
+//! connection that has waited longest for its client closes (`Link::waited`), one of an ordinary
+//! client before one of a proxy. What is busy is never cut. One address, and with IPv6 one /64,
+//! gets a share; proxies that are configured are exempt, because all their clients come from there.
+//! Locked once when a connection opens and once when it closes, never for a request.
 
 use super::link::Link;
 use std::{
@@ -14,7 +16,8 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// So many connections may be closing beyond the limit. They hold descriptors of the reserve for that moment.
+/// So many connections may be closing beyond the limit. They hold descriptors of the reserve for
+/// that moment.
 const MOST_LEAVING: usize = 24;
 
 /// An address as it is counted.
@@ -103,7 +106,8 @@ impl Drop for Place {
 
 impl Table {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics half-way; and counts that are off by one are better than no server.
+        // Nothing in here panics half-way; and counts that are off by one are better than no
+        // server.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -155,7 +159,8 @@ impl Table {
 }
 
 impl Inner {
-    /// Tells the one that has waited longest to give way. `None` if none of those that may has waited.
+    /// Tells the one that has waited longest to give way. `None` if none of those that may has
+    /// waited.
     fn make_room(&mut self, may: impl Fn(&Link) -> bool) -> Option<()> {
         if self.entries.len() - self.counted >= MOST_LEAVING {
             return None;

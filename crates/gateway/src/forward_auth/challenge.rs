@@ -1,7 +1,9 @@
-//! What a refused request is told: status, a line of JSON, and `WWW-Authenticate` (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1).
+//! What a refused request is told: status, a line of JSON, and `WWW-Authenticate` (RFC 6750 §3, RFC
+//! 9449 §7.1, RFC 9728 §5.1).
 //!
-//! No more than the standard errors; of a proof also what is wrong with it, which holds no secret. Where there are challenges of two
-//! schemes, they are in one field, because some proxies pass on one.
+//! No more than the standard errors; of a proof also what is wrong with it, which holds no secret.
+//! Where there are challenges of two schemes, they are in one field, because some proxies pass on
+//! one.
 
 use crate::{
     credential::Scheme,
@@ -112,8 +114,8 @@ fn proof_error(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// How the caller has to show its token, or the next one: as it showed this one, unless that is what is wrong
-/// (RFC 9449 §7.1).
+/// How the caller has to show its token, or the next one: as it showed this one, unless that is
+/// what is wrong (RFC 9449 §7.1).
 fn scheme(denial: &Denial) -> Scheme {
     match &denial.refusal {
         // One that is not bound is good as a bearer token.

@@ -2,9 +2,9 @@
 //!
 //! 200 with identity headers, each of them always there and empty where there is nothing to say, so
 //! that the proxy overwrites whatever the client sent; 401 and 403 with `WWW-Authenticate`
-//! (`challenge`); 503 when an issuer's keys cannot be had. Only addresses of configured proxies may ask.
-//! A request that carries an identity header in another spelling is refused: many services take
-//! `X_Auth_Subject` or `X.Auth.Subject` for `X-Auth-Subject`. Refusals say no more than the
+//! (`challenge`); 503 when an issuer's keys cannot be had. Only addresses of configured proxies may
+//! ask. A request that carries an identity header in another spelling is refused: many services
+//! take `X_Auth_Subject` or `X.Auth.Subject` for `X-Auth-Subject`. Refusals say no more than the
 //! standard error; the log has the reason. Called by the server of the program. Pinned by
 //! `tests/forward_auth.rs`, and by real proxies in the end-to-end tests.
 
@@ -61,7 +61,8 @@ impl ForwardAuth {
         self.proxies.iter().any(|proxies| proxies.contains(address))
     }
 
-    /// Takes over from the one before it in the same process: DPoP proofs that were taken are not taken again.
+    /// Takes over from the one before it in the same process: DPoP proofs that were taken are not
+    /// taken again.
     pub fn follow(&mut self, before: &Self) {
         self.gate.dpop_mut().follow(before.gate.dpop());
     }
@@ -71,8 +72,8 @@ impl ForwardAuth {
         &self.gate
     }
 
-    /// Answers a request to [`PATH`] or, for Envoy, below it. `rest` is what of the path follows it; `connection` is the address
-    /// the connection comes from, and nothing that a header says.
+    /// Answers a request to [`PATH`] or, for Envoy, below it. `rest` is what of the path follows
+    /// it; `connection` is the address the connection comes from, and nothing that a header says.
     pub async fn answer(&self, request: &Parts, rest: &str, connection: IpAddr, now: Timestamp) -> Answer {
         let decided = self.decide(request, rest, connection, now).await;
         let decided = match decided {
@@ -125,7 +126,8 @@ impl ForwardAuth {
         }
     }
 
-    /// Whether a header is one of the identity headers to some services, and another one to the proxy.
+    /// Whether a header is one of the identity headers to some services, and another one to the
+    /// proxy.
     fn has_spoofed_header(&self, headers: &HeaderMap) -> bool {
         let spoofs = |name: &HeaderName| {
             self.identity_headers.iter().any(|(header, _)| header != name && is_same_header(header, name))
@@ -143,7 +145,8 @@ impl ForwardAuth {
                 None => claims.get(claim).map(plain_text),
             });
             let text = text.unwrap_or_default();
-            // The reader of the header must get what was signed: blanks at the ends would be lost on the way.
+            // The reader of the header must get what was signed: blanks at the ends would be lost
+            // on the way.
             let value = Some(&text).filter(|text| text.trim() == text.as_ref());
             let value = value.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok());
             headers.insert(name.clone(), value.ok_or_else(|| Refusal::UnfitForHeader(claim.to_string()))?);
@@ -152,8 +155,8 @@ impl ForwardAuth {
     }
 }
 
-/// Whether two names are one to a service that folds what is no letter or digit, as CGI, WSGI and PHP do. They are in lower case
-/// already.
+/// Whether two names are one to a service that folds what is no letter or digit, as CGI, WSGI and
+/// PHP do. They are in lower case already.
 pub(crate) fn is_same_header(one: &HeaderName, other: &HeaderName) -> bool {
     fn folded(name: &HeaderName) -> impl Iterator<Item = u8> + '_ {
         name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' })

@@ -1,7 +1,7 @@
 //! The proxies that ask, and how each kind says which request it asks about.
 //!
-//! What a header says is believed only if it comes from a proxy's address, and only the headers of that kind of proxy are read:
-//! every other one may be the client's.
+//! What a header says is believed only if it comes from a proxy's address, and only the headers of
+//! that kind of proxy are read: every other one may be the client's.
 
 use crate::{decision::Refusal, facts::RequestFacts};
 use http::{HeaderMap, request::Parts};
@@ -11,15 +11,18 @@ use std::{net::IpAddr, str::FromStr};
 /// A kind of proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyKind {
-    /// nginx `auth_request`, with `X-Original-Method` and `X-Original-URI` set by its configuration.
+    /// nginx `auth_request`, with `X-Original-Method` and `X-Original-URI` set by its
+    /// configuration.
     Nginx,
-    /// The Ingress controller ingress-nginx, with the annotation `auth-url`: `X-Original-Method`, `X-Original-URL`.
+    /// The Ingress controller ingress-nginx, with the annotation `auth-url`: `X-Original-Method`,
+    /// `X-Original-URL`.
     IngressNginx,
     /// Traefik `ForwardAuth`: `X-Forwarded-Method`, `X-Forwarded-Uri`.
     Traefik,
     /// Caddy `forward_auth`: `X-Forwarded-Method`, `X-Forwarded-Uri`.
     Caddy,
-    /// Envoy `ext_authz` over HTTP: method and path of the request itself, behind the prefix `/gate`.
+    /// Envoy `ext_authz` over HTTP: method and path of the request itself, behind the prefix
+    /// `/gate`.
     Envoy,
 }
 
@@ -48,8 +51,9 @@ impl ProxyKind {
             Self::Traefik | Self::Caddy => (said("x-forwarded-method")?, said("x-forwarded-uri")?),
             Self::Envoy => (request.method.as_str(), rest),
         };
-        // A fragment never reaches a server (RFC 9110 §7.1). In a header its sign is refused with the path; in the target
-        // of the request itself, which is how Envoy asks, the HTTP library has cut it off, and Envoy answers 400 to it.
+        // A fragment never reaches a server (RFC 9110 §7.1). In a header its sign is refused with
+        // the path; in the target of the request itself, which is how Envoy asks, the HTTP library
+        // has cut it off, and Envoy answers 400 to it.
         let (path, query) = match self {
             Self::Envoy => (target, request.uri.query().unwrap_or_default()),
             Self::Nginx | Self::IngressNginx | Self::Traefik | Self::Caddy => {
@@ -59,7 +63,8 @@ impl ProxyKind {
         let mut facts = RequestFacts { method: method.into(), path: path.into(), ..RequestFacts::default() };
         facts.add_raw_query(query);
         for (name, value) in &request.headers {
-            // Byte by byte: a value that is not UTF-8 must not hide a token beside what is not, and U+FFFD can be in none.
+            // Byte by byte: a value that is not UTF-8 must not hide a token beside what is not, and
+            // U+FFFD can be in none.
             facts.headers.push((name.as_str().into(), String::from_utf8_lossy(value.as_bytes())));
         }
         Ok(facts)
@@ -74,9 +79,10 @@ impl FromStr for ProxyKind {
     }
 }
 
-/// The target in `X-Original-URL`, which ingress-nginx puts together from the scheme, the header `Host` and the target. `Host`
-/// is the client's, so a name in it that could end early in another reading is refused: `a?b` would make the path a query.
-/// `X-Original-URI` is set with the annotation `auth-method` alone, and is the client's without it: if it is there, it agrees.
+/// The target in `X-Original-URL`, which ingress-nginx puts together from the scheme, the header
+/// `Host` and the target. `Host` is the client's, so a name in it that could end early in another
+/// reading is refused: `a?b` would make the path a query. `X-Original-URI` is set with the
+/// annotation `auth-method` alone, and is the client's without it: if it is there, it agrees.
 fn target_of_url(headers: &HeaderMap) -> Result<&str, Refusal> {
     const URL: Refusal = Refusal::Proxy("x-original-url");
     let url = one(headers, "x-original-url")?;
@@ -92,8 +98,8 @@ fn target_of_url(headers: &HeaderMap) -> Result<&str, Refusal> {
     Ok(target)
 }
 
-/// The one value of a header. A client may write letters that are not ASCII into a target, and proxies hand them on; they are read
-/// as the same letters in percent-encoding are.
+/// The one value of a header. A client may write letters that are not ASCII into a target, and
+/// proxies hand them on; they are read as the same letters in percent-encoding are.
 fn one<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<&'r str, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,7 +1,7 @@
 //! `Gate::explain`: the decision, with every check that led to it, for people who ask why.
 //!
-//! The decision is made by the same steps as `decide`; this file only puts them into words. Where a rule is public, checks of a
-//! token may fail and the request passes all the same.
+//! The decision is made by the same steps as `decide`; this file only puts them into words. Where a
+//! rule is public, checks of a token may fail and the request passes all the same.
 
 use super::{Gate, target, unmet};
 use crate::{
@@ -15,8 +15,8 @@ use countersign_jose::{Timestamp, excerpt, quoted};
 use countersign_verifier::{Accepted, Check, Verdict};
 
 impl Gate {
-    /// Judges a request as [`Gate::decide`] does, and reports every check. The checks hold values of the token: they are for
-    /// its holder, and not for logs.
+    /// Judges a request as [`Gate::decide`] does, and reports every check. The checks hold values
+    /// of the token: they are for its holder, and not for logs.
     pub async fn explain(&self, facts: &RequestFacts<'_>, now: Timestamp) -> (Decision, Vec<Check>) {
         let target = target(facts);
         let route = target.as_ref().ok().map(|target| self.route(facts, target));

@@ -1,7 +1,9 @@
-//! The ARN of a method at API Gateway, and what a policy may be built of: everything in it but the caller's path.
+//! The ARN of a method at API Gateway, and what a policy may be built of: everything in it but the
+//! caller's path.
 //!
-//! `arn:PARTITION:execute-api:REGION:ACCOUNT:API/STAGE/VERB/PATH` (API Gateway developer guide, "Control access for invoking
-//! an API"); for WebSocket APIs `…/STAGE/$connect`. Only the first five colons separate: a path may have colons too.
+//! `arn:PARTITION:execute-api:REGION:ACCOUNT:API/STAGE/VERB/PATH` (API Gateway developer guide,
+//! "Control access for invoking an API"); for WebSocket APIs `…/STAGE/$connect`. Only the first
+//! five colons separate: a path may have colons too.
 
 use crate::path::Target;
 
@@ -52,7 +54,8 @@ impl<'a> MethodArn<'a> {
     }
 }
 
-/// Whether an IAM resource pattern covers an ARN: `*` is any text and `?` any character (IAM user guide, "Resource").
+/// Whether an IAM resource pattern covers an ARN: `*` is any text and `?` any character (IAM user
+/// guide, "Resource").
 pub(super) fn covers(pattern: &str, arn: &str) -> bool {
     let (pattern, arn) = (pattern.as_bytes(), arn.as_bytes());
     let (mut p, mut a) = (0, 0);

@@ -1,8 +1,10 @@
-//! An authorizer event as API Gateway and AppSync send it: recognised by what is in it, and turned into request facts.
+//! An authorizer event as API Gateway and AppSync send it: recognised by what is in it, and turned
+//! into request facts.
 //!
-//! Shapes (API Gateway developer guide, "Input to a Lambda authorizer" and "Create an AWS Lambda authorizer for HTTP APIs"; AppSync
-//! developer guide, "AWS_LAMBDA authorization"). Members that are not needed are passed over, whatever they are; a member that
-//! is needed and has another type makes the event one that nobody is let in by. Borrows the event's text.
+//! Shapes (API Gateway developer guide, "Input to a Lambda authorizer" and "Create an AWS Lambda
+//! authorizer for HTTP APIs"; AppSync developer guide, "AWS_LAMBDA authorization"). Members that
+//! are not needed are passed over, whatever they are; a member that is needed and has another type
+//! makes the event one that nobody is let in by. Borrows the event's text.
 
 use super::arn::MethodArn;
 use crate::{dpop, facts::RequestFacts, path::Target};
@@ -47,7 +49,8 @@ impl Shape {
     }
 }
 
-/// For which requests of a caller API Gateway remembers a yes or no, by the identity sources that an event shows.
+/// For which requests of a caller API Gateway remembers a yes or no, by the identity sources that
+/// an event shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remembered<'e> {
     /// For those of one method and path.
@@ -138,7 +141,8 @@ struct Http<'a> {
 impl<'a> Event<'a> {
     pub(super) fn parse(json: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
-        // What does not fit serde_json quotes whole, and it may be a token; what is not JSON it never does.
+        // What does not fit serde_json quotes whole, and it may be a token; what is not JSON it
+        // never does.
         serde_json::from_str(text).map_err(|why| match why.classify() {
             serde_json::error::Category::Data => {
                 format!("it is not of any known shape (line {}, column {})", why.line(), why.column())
@@ -196,8 +200,9 @@ impl<'a> Event<'a> {
         text(&self.request_context.as_ref()?.request_id)
     }
 
-    /// For which requests the answer to this one is remembered. Only the values of the identity sources are in an event, so they
-    /// are compared with what `$context.routeKey`, `$context.httpMethod` and `$context.path` are in it.
+    /// For which requests the answer to this one is remembered. Only the values of the identity
+    /// sources are in an event, so they are compared with what `$context.routeKey`,
+    /// `$context.httpMethod` and `$context.path` are in it.
     pub(super) fn remembered(&self) -> Remembered<'_> {
         let is_source = |value: Option<&str>| {
             value.is_some_and(|value| self.identity_source.as_ref().is_some_and(|sources| sources.has(value)))
@@ -217,8 +222,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The request it is about. Where the answer is a policy, the ARN says method and path: it is what API Gateway compares
-    /// policies with.
+    /// The request it is about. Where the answer is a policy, the ARN says method and path: it is
+    /// what API Gateway compares policies with.
     pub(super) fn facts<'e>(
         &'e self,
         shape: Shape,
@@ -277,7 +282,8 @@ impl<'a> Event<'a> {
                 self.multi_value_query_string_parameters.add_to(&mut facts.query);
             }
         }
-        // A REST API's event has each header in both maps; a proof must be seen as often as it was sent.
+        // A REST API's event has each header in both maps; a proof must be seen as often as it was
+        // sent.
         let is_proof = |(name, _): &&(Text<'a>, Text<'a>)| is_header(name, "dpop");
         let repeated = self.multi_value_headers.0.iter().any(|pair| is_proof(&pair));
         let headers = self.headers.0.iter().filter(|pair| !(repeated && is_proof(pair)));
@@ -289,8 +295,8 @@ impl<'a> Event<'a> {
         facts
     }
 
-    /// Origin and path as the client knows them, with the stage or the path of a custom domain. With payload 2.0 nothing says
-    /// the path that an API mapping of a custom domain has.
+    /// Origin and path as the client knows them, with the stage or the path of a custom domain.
+    /// With payload 2.0 nothing says the path that an API mapping of a custom domain has.
     fn public_url(&self, shape: Shape) -> Option<(String, &str)> {
         let context = self.request_context.as_ref()?;
         let path = match shape {
@@ -304,7 +310,8 @@ impl<'a> Event<'a> {
         Some((format!("https://{}", text(&context.domain_name)?), path))
     }
 
-    /// `rawPath` without the stage that API Gateway puts in front on its own domain, unless the stage is `$default`.
+    /// `rawPath` without the stage that API Gateway puts in front on its own domain, unless the
+    /// stage is `$default`.
     fn path_within_stage(&self) -> &str {
         let path = text(&self.raw_path).unwrap_or_default();
         let Some(context) = &self.request_context else { return path };
@@ -406,8 +413,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for OneOrMany<'a> {
     }
 }
 
-/// A map of strings, or of lists of strings, as pairs in their order, a name with several values several times; null is an empty
-/// map.
+/// A map of strings, or of lists of strings, as pairs in their order, a name with several values
+/// several times; null is an empty map.
 #[derive(Default)]
 struct Pairs<'a>(Vec<(Text<'a>, Text<'a>)>);
 

@@ -35,7 +35,8 @@ use std::{
     time::Duration,
 };
 
-/// How HTTP APIs with payload format 2.0 are answered; the authorizer is set up for one or the other.
+/// How HTTP APIs with payload format 2.0 are answered; the authorizer is set up for one or the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpApiResponse {
     /// `{"isAuthorized": …}` (`enableSimpleResponses`).
@@ -52,7 +53,8 @@ pub struct ApiSettings {
     pub context: ContextRules,
     /// The claim that names the caller (`principalId`).
     pub principal_claim: ClaimName,
-    /// The claim that holds the API key of a usage plan (`usageIdentifierKey`), where the API takes it from the authorizer.
+    /// The claim that holds the API key of a usage plan (`usageIdentifierKey`), where the API takes
+    /// it from the authorizer.
     pub usage_identifier_claim: Option<ClaimName>,
     /// How HTTP APIs 2.0 are answered.
     pub http_api_response: HttpApiResponse,
@@ -67,7 +69,8 @@ pub struct ApiSettings {
 /// Whether API Gateway remembers the answers of this authorizer. Nothing in an event says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Answers {
-    /// For its TTL, whatever that is. So no bound token is accepted: the answer to a proof would be given to requests without one.
+    /// For its TTL, whatever that is. So no bound token is accepted: the answer to a proof would be
+    /// given to requests without one.
     #[default]
     Remembered,
     /// Never: the TTL is 0.
@@ -134,7 +137,8 @@ impl Authorizer {
         self.respond(event, now, None).await
     }
 
-    /// The same, with every check that led to the answer. For people; the checks hold values of the token.
+    /// The same, with every check that led to the answer. For people; the checks hold values of the
+    /// token.
     pub async fn explain(&self, event: &[u8], now: Timestamp) -> (Outcome, Vec<Check>) {
         let mut checks = Vec::new();
         let outcome = self.respond(event, now, Some(&mut checks)).await;
@@ -204,7 +208,8 @@ impl Authorizer {
         outcome
     }
 
-    /// The reply, and the decision it carries out: where the form cannot say what was decided, that is a refusal.
+    /// The reply, and the decision it carries out: where the form cannot say what was decided, that
+    /// is a refusal.
     fn reply(
         &self,
         mut decision: Decision,
@@ -247,7 +252,8 @@ impl Authorizer {
         }
     }
 
-    /// What an answer needs beyond what the gate has decided: an authorized API, and a name for the caller.
+    /// What an answer needs beyond what the gate has decided: an authorized API, and a name for the
+    /// caller.
     fn narrow(&self, decision: Decision, arn: Option<&str>, shape: Shape, form: Form) -> Decision {
         let Decision::Allow(grant) = &decision else { return decision };
         let apis = &self.settings.authorized_apis;
@@ -269,8 +275,9 @@ impl Authorizer {
         decision
     }
 
-    /// An HTTP API gives a simple response that it remembers to every request with the same identity sources: without the
-    /// route among them on all routes of the authorizer, and with it on every method and path that the route stands for.
+    /// An HTTP API gives a simple response that it remembers to every request with the same
+    /// identity sources: without the route among them on all routes of the authorizer, and with it
+    /// on every method and path that the route stands for.
     fn warn_if_remembered_for_others(&self, event: &Event<'_>) {
         if self.gate.routes() == Route::any_token() {
             return;

@@ -1,8 +1,10 @@
-//! Which policy an event is answered with: the caller's own, compiled once for each stage and each set of rules that admit it.
+//! Which policy an event is answered with: the caller's own, compiled once for each stage and each
+//! set of rules that admit it.
 //!
-//! The request at hand is always answered as the gate has decided. Where the caller's policy says otherwise, because IAM
-//! cannot say the rules or the path, the request alone is added to it or, if that cannot be, allowed alone; a path that IAM
-//! cannot name is refused with the caller's policy as it is, and the refusal in the outcome. Called by `reply`.
+//! The request at hand is always answered as the gate has decided. Where the caller's policy says
+//! otherwise, because IAM cannot say the rules or the path, the request alone is added to it or, if
+//! that cannot be, allowed alone; a path that IAM cannot name is refused with the caller's policy
+//! as it is, and the refusal in the outcome. Called by `reply`.
 
 use super::{
     ApiSettings, Once,
@@ -54,7 +56,8 @@ impl Policies {
                 (false, _) => (nothing(), None),
             };
         }
-        // The proof was for this request. Nothing should be remembered of it (`Answers`); if it is, it is for no other path.
+        // The proof was for this request. Nothing should be remembered of it (`Answers`); if it is,
+        // it is for no other path.
         if decision.is_of_bound() {
             return match (admitted, is_nameable(arn)) {
                 (true, true) => (Arc::new(Policy::only(arn.as_str(), false)), None),
@@ -128,8 +131,8 @@ fn is_nameable(arn: &MethodArn<'_>) -> bool {
     text.len() <= MAX_RESOURCE_BYTES && !text.contains(['*', '?']) && !text.contains("${")
 }
 
-/// The narrowest resource that covers an ARN, whatever is in its path: what means more than itself to IAM becomes one
-/// character, whichever, and what is too long is cut off.
+/// The narrowest resource that covers an ARN, whatever is in its path: what means more than itself
+/// to IAM becomes one character, whichever, and what is too long is cut off.
 fn nearly(arn: &MethodArn<'_>) -> String {
     let behind = arn.as_str().get(arn.stage().len()..).unwrap_or_default();
     let mut resource = arn.stage().to_owned();

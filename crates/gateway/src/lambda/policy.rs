@@ -1,9 +1,11 @@
-//! The IAM policy that API Gateway is answered with, made so that it is also right when it is used again from a cache.
+//! The IAM policy that API Gateway is answered with, made so that it is also right when it is used
+//! again from a cache.
 //!
-//! API Gateway keeps a policy for the caller's identity source (300 s unless told otherwise) and compares later requests
-//! with it, to whatever route. So the policy says what this caller may do everywhere, whatever was asked: `compile` makes it
-//! of stage and rules. Where IAM's `*`, which takes slashes, cannot say what a rule says, the rule is left out: narrower,
-//! never wider. Paths that the gate refuses whatever the rules are denied as far as IAM has names for them.
+//! API Gateway keeps a policy for the caller's identity source (300 s unless told otherwise) and
+//! compares later requests with it, to whatever route. So the policy says what this caller may do
+//! everywhere, whatever was asked: `compile` makes it of stage and rules. Where IAM's `*`, which
+//! takes slashes, cannot say what a rule says, the rule is left out: narrower, never wider. Paths
+//! that the gate refuses whatever the rules are denied as far as IAM has names for them.
 //! docs/decisions/0010 and 0026. Called by `policies`; pinned by `tests/cached_policies.rs`.
 
 mod resource;
@@ -18,12 +20,15 @@ use serde_json::value::RawValue;
 pub(super) const MAX_RESOURCE_BYTES: usize = 512;
 /// Resources of both kinds together, in bytes; an authorizer's answer may have 8 KB in all.
 const MAX_RESOURCES_BYTES: usize = 4800;
-/// What API Gateway knows as methods. `*` in their place would take the beginning of the path as well.
+/// What API Gateway knows as methods. `*` in their place would take the beginning of the path as
+/// well.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-/// Spellings that the gate refuses in every path, behind `STAGE/`. A segment that ends in a dot may be a dot segment.
+/// Spellings that the gate refuses in every path, behind `STAGE/`. A segment that ends in a dot may
+/// be a dot segment.
 const REFUSED: [&str; 8] = ["*//*", "*./*", "*.", "*%20/*", "*%20", "*;*", "*\\*", "*#*"];
-/// Encodings that it refuses: of a slash, backslash, dot, semicolon, percent sign, question mark, hash, star and control,
-/// and the beginnings of overlong UTF-8. IAM compares letters in their case.
+/// Encodings that it refuses: of a slash, backslash, dot, semicolon, percent sign, question mark,
+/// hash, star and control, and the beginnings of overlong UTF-8. IAM compares letters in their
+/// case.
 const REFUSED_ENCODINGS: [&str; 22] = [
     "*%2F*", "*%2f*", "*%5C*", "*%5c*", "*%2E*", "*%2e*", "*%3B*", "*%3b*", "*%25*", "*%3F*", "*%3f*",
     "*%23*", "*%2A*", "*%2a*", "*%0?*", "*%1?*", "*%7F*", "*%7f*", "*%C0*", "*%c0*", "*%C1*", "*%c1*",
@@ -36,7 +41,8 @@ const EVERY_ENCODING: &str = "*%*";
 pub(super) struct Policy {
     allow: Vec<String>,
     deny: Vec<String>,
-    /// Denied too: what the gate refuses whatever the rules, so that no path it has taken is among it.
+    /// Denied too: what the gate refuses whatever the rules, so that no path it has taken is among
+    /// it.
     refused: Vec<String>,
     /// Whether it refuses some requests that the rules would let in, other than encoded paths.
     pub(super) narrow: bool,
@@ -53,7 +59,8 @@ impl Policy {
         dedup(&mut compiled.allow);
         dedup(&mut compiled.deny);
         let Compiled { allow, mut deny, keeps_out, narrow } = compiled;
-        // A path that is decoded stays within the rule whose literals it has, unless an earlier rule takes it.
+        // A path that is decoded stays within the rule whose literals it has, unless an earlier
+        // rule takes it.
         let refused = refused(stage, &REFUSED_ENCODINGS);
         if !keeps_out && fits(allow.iter().chain(&deny).chain(&refused)) {
             return Self::new(allow, deny, refused, narrow);
@@ -121,7 +128,8 @@ impl Policy {
         self.admits(arn) && !self.refused.iter().any(|resource| covers(resource, arn))
     }
 
-    /// The policy document (API Gateway developer guide, "Output from an API Gateway Lambda authorizer").
+    /// The policy document (API Gateway developer guide, "Output from an API Gateway Lambda
+    /// authorizer").
     pub(super) fn document(&self) -> &RawValue {
         &self.document
     }
@@ -223,7 +231,8 @@ impl Compiled {
     }
 }
 
-/// The methods that a rule for all of them is about: those of API Gateway, and every one that a rule names.
+/// The methods that a rule for all of them is about: those of API Gateway, and every one that a
+/// rule names.
 fn methods(routes: &[Route]) -> Vec<&str> {
     let mut methods = METHODS.to_vec();
     for method in routes.iter().flat_map(|route| &route.methods) {
@@ -234,8 +243,8 @@ fn methods(routes: &[Route]) -> Vec<&str> {
     methods
 }
 
-/// Whether a rule that IAM can only say with Denies of its own, or not at all, can be left to a later one: that admits the
-/// caller to all the rule does, with nothing against it in between.
+/// Whether a rule that IAM can only say with Denies of its own, or not at all, can be left to a
+/// later one: that admits the caller to all the rule does, with nothing against it in between.
 fn is_needless(rule: &Ruled<'_>, rules: &[Ruled<'_>]) -> bool {
     if rule.can_be_said() && rule.widened().is_empty() {
         return false;

@@ -7,7 +7,8 @@
 //! | HTTP 2.0 | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` | error `Unavailable`, 500 |
 //! | AppSync | `isAuthorized` | `isAuthorized: false` | `isAuthorized: false` | the same: it is not remembered |
 //!
-//! An error is never remembered. What cannot be told now would be, for a token that may be good (docs/decisions/0026).
+//! An error is never remembered. What cannot be told now would be, for a token that may be good
+//! (docs/decisions/0026).
 
 use super::{
     ApiSettings,
@@ -149,8 +150,8 @@ impl Answer<'_> {
         })
     }
 
-    /// How long AppSync may remember the answer: as configured, but never past the token's end. A refusal is not remembered, and
-    /// neither is the answer to a proof.
+    /// How long AppSync may remember the answer: as configured, but never past the token's end. A
+    /// refusal is not remembered, and neither is the answer to a proof.
     fn appsync_ttl(&self, caller: Option<&Accepted>, admitted: bool, now: Timestamp) -> u64 {
         let end = caller.and_then(|caller| caller.verified().registered().exp);
         // The next request needs a proof of its own.
@@ -163,9 +164,10 @@ impl Answer<'_> {
 }
 
 impl ApiSettings {
-    /// What the caller is called: a claim that is a string, neither empty nor long, and can be shown. Where several issuers are
-    /// trusted, `ISSUER#NAME`, since two of them may call two people by one name; in the issuer, `%` is written `%25` and `#`
-    /// `%23`, so that the first `#` is the one between the two.
+    /// What the caller is called: a claim that is a string, neither empty nor long, and can be
+    /// shown. Where several issuers are trusted, `ISSUER#NAME`, since two of them may call two
+    /// people by one name; in the issuer, `%` is written `%25` and `#` `%23`, so that the first `#`
+    /// is the one between the two.
     pub(super) fn principal<'c>(&self, caller: &'c Accepted, gate: &Gate) -> Option<Cow<'c, str>> {
         let registered = caller.verified().registered();
         let name = if self.principal_claim.as_str() == "sub" {

@@ -49,7 +49,8 @@ pub(super) fn resolve(
     }
     let is_announced = is_announced(trust, gate);
     if is_announced && public_urls.is_empty() && !proxies.is_empty() {
-        // `Host` is the client's to choose: by it, a proof that was made for another service would be one for this one.
+        // `Host` is the client's to choose: by it, a proof that was made for another service would
+        // be one for this one.
         let why = "behind a proxy nothing says by which URL the client had to ask, so no proof could be accepted; name the URLs of the service";
         return Err(at("gate.dpop.public_urls", why));
     }

@@ -1,4 +1,5 @@
-//! The four variables of the Lambda authorizer this replaces: enough by themselves, without any file.
+//! The four variables of the Lambda authorizer this replaces: enough by themselves, without any
+//! file.
 //!
 //! `JWT_ISSUER_JWKS_URI` (a JWK Set, or Firebase's map of certificates), `JWT_AUTHORIZED_AUDIENCES`
 //! (commas between; compared with `aud`, or with `client_id` where there is no `aud`),
@@ -33,7 +34,8 @@ pub enum DropInError {
     NothingTrusted,
 }
 
-/// The settings that count: the trusted issuers of the configuration if it has any, else that of the variables.
+/// The settings that count: the trusted issuers of the configuration if it has any, else that of
+/// the variables.
 pub fn choose(
     trust: Vec<RawTrust>,
     mut gate: RawGate,

@@ -1,6 +1,8 @@
-//! The settings of the gate: raw (as typed) → resolved; or from the four variables of the authorizer it replaces.
+//! The settings of the gate: raw (as typed) → resolved; or from the four variables of the
+//! authorizer it replaces.
 //!
-//! Whatever cannot work, or would let in more than its author meant, is refused here, with the key that is wrong.
+//! Whatever cannot work, or would let in more than its author meant, is refused here, with the key
+//! that is wrong.
 
 mod dpop;
 mod drop_in;

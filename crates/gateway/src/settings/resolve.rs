@@ -1,4 +1,5 @@
-//! Raw → resolved: credential sources, rules, and what the adapters need; trusted issuers are in `trust`.
+//! Raw → resolved: credential sources, rules, and what the adapters need; trusted issuers are in
+//! `trust`.
 
 use super::{
     dpop,

@@ -127,7 +127,8 @@ fn described(raw: &RawTrust, key: &str) -> Result<TrustedIssuerBuilder, SettingE
     }
 }
 
-/// A well-known kind of issuer. Only a load balancer can have several issuers, and so is told which.
+/// A well-known kind of issuer. Only a load balancer can have several issuers, and so is told
+/// which.
 fn of_preset(
     name: &str,
     id: &str,

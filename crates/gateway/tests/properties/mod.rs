@@ -1,4 +1,5 @@
-//! What must hold for any authorizer event and any path. Checked by proptest on every change and by the fuzz targets.
+//! What must hold for any authorizer event and any path. Checked by proptest on every change and by
+//! the fuzz targets.
 
 use countersign_gateway::{
     Target,

@@ -1,6 +1,8 @@
-//! A policy that API Gateway uses again from its cache is never wider than the caller's rights, and right for the request at hand.
+//! A policy that API Gateway uses again from its cache is never wider than the caller's rights, and
+//! right for the request at hand.
 //!
-//! IAM's evaluation is written here once more, as its documentation has it, so that the gate is not judged by its own.
+//! IAM's evaluation is written here once more, as its documentation has it, so that the gate is not
+//! judged by its own.
 
 use crate::support::{authorize, authorizer, event, request, shown, token};
 use countersign_gateway::{Decision, Gate, lambda::Reply};
@@ -409,7 +411,8 @@ proptest! {
             let outcome = authorize(&authorizer, &ask(method, path, &token)).await;
             let reply = shown(&outcome.reply);
             let right = gate_allows(authorizer.gate(), method, path, &token).await;
-            // A path with `${` has no name in IAM; then the answer and what is said of it are both no.
+            // A path with `${` has no name in IAM; then the answer and what is said of it are both
+            // no.
             let said = matches!(outcome.decision, Decision::Allow(_));
             prop_assert!(said == right || right && path.contains("${"), "{}", reply);
             prop_assert_eq!(iam_allows(&reply, &arn), said, "{}", reply);

@@ -1,7 +1,8 @@
-//! One name has one reading at every place where settings name a claim: rules, context, principal, usage key, identity
-//! headers, and what a trusted issuer's tokens must have.
+//! One name has one reading at every place where settings name a claim: rules, context, principal,
+//! usage key, identity headers, and what a trusted issuer's tokens must have.
 //!
-//! The readings themselves are in `crates/jose/tests/claim_names.rs`. A token may have any claim at the top, with any name.
+//! The readings themselves are in `crates/jose/tests/claim_names.rs`. A token may have any claim at
+//! the top, with any name.
 
 use crate::support::{AUDIENCE, ISSUER, NOW, authorize, event, jwks, shown, token};
 use countersign_gateway::settings::{GateConfig, RawGate, RawTrust, SettingError, Surroundings, resolve};

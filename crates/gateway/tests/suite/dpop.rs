@@ -1,4 +1,5 @@
-//! DPoP at the gate: which token goes with which scheme and proof, for which URL, once; behind each kind of proxy.
+//! DPoP at the gate: which token goes with which scheme and proof, for which URL, once; behind each
+//! kind of proxy.
 
 use crate::support::{NOW, other_token, request, resolved, token, trust};
 use countersign_gateway::{

@@ -1,4 +1,5 @@
-//! DPoP in the events of API Gateway and AppSync: which URL they say, how often a header was sent, and that no answer is remembered.
+//! DPoP in the events of API Gateway and AppSync: which URL they say, how often a header was sent,
+//! and that no answer is remembered.
 
 use crate::{
     dpop::{bound, merged, proof},

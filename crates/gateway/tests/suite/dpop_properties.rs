@@ -1,4 +1,5 @@
-//! Properties of what proofs are compared by: URLs have one form, whatever they are, and no text is taken for another's.
+//! Properties of what proofs are compared by: URLs have one form, whatever they are, and no text is
+//! taken for another's.
 
 use countersign_verifier::dpop::HttpUri;
 use proptest::prelude::*;

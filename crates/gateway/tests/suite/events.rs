@@ -28,7 +28,8 @@ fn shape(name: &str) -> Shape {
     }
 }
 
-/// What every policy denies, whomever it is for: the spellings of docs/decisions/0026, below a stage.
+/// What every policy denies, whomever it is for: the spellings of docs/decisions/0026, below a
+/// stage.
 fn refused(stage: &str) -> Vec<String> {
     let spellings = "*//* *./* *. *%20/* *%20 *;* *\\* *#* *%2F* *%2f* *%5C* *%5c* *%2E* *%2e* *%3B* *%3b* *%25* \
                      *%3F* *%3f* *%23* *%2A* *%2a* *%0?* *%1?* *%7F* *%7f* *%C0* *%c0* *%C1* *%c1*";

@@ -318,7 +318,8 @@ async fn two_credentials_in_the_original_request_are_refused_wherever_they_are()
     );
 }
 
-/// As nginx asks about `GET /orders/1` of a gate that also looks into the cookie `session`, with headers of any bytes.
+/// As nginx asks about `GET /orders/1` of a gate that also looks into the cookie `session`, with
+/// headers of any bytes.
 async fn nginx_with_cookies(headers: &[(&str, &[u8])]) -> &'static str {
     let mut settings = gate();
     settings["credentials"] = json!({ "cookie": "session" });

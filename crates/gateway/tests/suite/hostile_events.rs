@@ -1,4 +1,5 @@
-//! No event, however mutated, yields a panic, a reply AWS would turn into a 500, or an Allow without a verified token.
+//! No event, however mutated, yields a panic, a reply AWS would turn into a 500, or an Allow
+//! without a verified token.
 
 use crate::{
     properties::{self, allows, check_form},

@@ -1,4 +1,5 @@
-//! Protected resource metadata (RFC 9728): where it is, what it says, and the challenges that name it.
+//! Protected resource metadata (RFC 9728): where it is, what it says, and the challenges that name
+//! it.
 
 use crate::support::{ISSUER, NOW, OTHER_ISSUER, resolved, token};
 use countersign_gateway::forward_auth::Answer;

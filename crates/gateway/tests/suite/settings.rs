@@ -1,4 +1,5 @@
-//! Settings that cannot work, or would let in more than their author meant, are refused with their key.
+//! Settings that cannot work, or would let in more than their author meant, are refused with their
+//! key.
 
 use crate::support::{AUDIENCE, ISSUER, jwks, resolved, trust};
 use countersign_gateway::settings::{DropInError, RawGate, RawTrust, Surroundings, choose, drop_in, resolve};

@@ -1,4 +1,5 @@
-//! What the tests share: a signer, tokens, gates of settings as people write them, and events with a token in them.
+//! What the tests share: a signer, tokens, gates of settings as people write them, and events with
+//! a token in them.
 
 use countersign_gateway::{
     RequestFacts,
@@ -39,7 +40,8 @@ fn sign_as(which: usize, claims: &Value, typ: &str) -> String {
     input.finish(&signature)
 }
 
-/// A good token of the usual issuer with these claims besides, or instead of, the usual ones; null removes one.
+/// A good token of the usual issuer with these claims besides, or instead of, the usual ones; null
+/// removes one.
 pub(crate) fn token(changes: Value) -> String {
     sign(0, &claims(ISSUER, changes))
 }

@@ -1,6 +1,8 @@
-//! "Cannot be told now" is an error of the invocation, which nothing remembers: never a no, and never somebody else's policy.
+//! "Cannot be told now" is an error of the invocation, which nothing remembers: never a no, and
+//! never somebody else's policy.
 //!
-//! The keys of a trusted issuer cannot be had: its server is on a port of this machine where nobody listens.
+//! The keys of a trusted issuer cannot be had: its server is on a port of this machine where nobody
+//! listens.
 
 use crate::support::{AUDIENCE, ISSUER, authorize, event, events, jwks, other_token, shown, token};
 use countersign_gateway::{

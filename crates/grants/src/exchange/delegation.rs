@@ -1,8 +1,10 @@
-//! Who acts for whom (RFC 8693 §4.1, §4.4): the chain of actors that a minted token names, and who may be in it.
+//! Who acts for whom (RFC 8693 §4.1, §4.4): the chain of actors that a minted token names, and who
+//! may be in it.
 //!
-//! A chain is a list of subjects, the one that acts now first. It is made here alone, from what sources have believed: no
-//! claim of that name is ever copied. Subjects in it are namespaced as `sub` is, so an actor of one provider is never one
-//! of another. Without an actor the chain of the subject token goes on as it was: an exchange hides nobody.
+//! A chain is a list of subjects, the one that acts now first. It is made here alone, from what
+//! sources have believed: no claim of that name is ever copied. Subjects in it are namespaced as
+//! `sub` is, so an actor of one provider is never one of another. Without an actor the chain of the
+//! subject token goes on as it was: an exchange hides nobody.
 
 use super::error::ExchangeError;
 use countersign_jose::{
@@ -23,7 +25,8 @@ pub struct Delegation {
     pub depth: usize,
 }
 
-/// The actors that the claims of a subject token name, the one that acts now first; `name` puts the provider in front.
+/// The actors that the claims of a subject token name, the one that acts now first; `name` puts the
+/// provider in front.
 pub(super) fn chain(
     claims: &Object<'_>,
     name: impl Fn(&str) -> String,
@@ -51,9 +54,11 @@ pub(super) enum Party<'a> {
     Client { issuer: &'a str, id: &'a str },
 }
 
-/// Whether a subject token lets this party act, where it says who may (`may_act`). `subject` are its claims.
+/// Whether a subject token lets this party act, where it says who may (`may_act`). `subject` are
+/// its claims.
 ///
-/// Every member of it must be one of the party's. Without `iss` it means a party of the subject token's own issuer.
+/// Every member of it must be one of the party's. Without `iss` it means a party of the subject
+/// token's own issuer.
 pub(super) fn may_act(subject: &Object<'_>, party: Party<'_>) -> Result<(), ExchangeError> {
     let Some(raw) = subject.get("may_act") else { return Ok(()) };
     let named = Object::parse_text(raw.get(), MAX_CLAIMS_DEPTH).map_err(|_| ExchangeError::MayNotAct)?;

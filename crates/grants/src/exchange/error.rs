@@ -1,5 +1,5 @@
-//! Why a foreign token is not worth a token here. Told to the client, which has proved who it is; no text of the token is
-//! in it.
+//! Why a foreign token is not worth a token here. Told to the client, which has proved who it is;
+//! no text of the token is in it.
 
 use super::expression::EvaluationError;
 use crate::{
@@ -240,8 +240,9 @@ impl ExchangeError {
         }
     }
 
-    /// What a caller is told. It may be anybody who is a public client, so where something else than the token is at fault, what the
-    /// store, the network or a server of keys said of it is not repeated.
+    /// What a caller is told. It may be anybody who is a public client, so where something else
+    /// than the token is at fault, what the store, the network or a server of keys said of it is
+    /// not repeated.
     pub(crate) fn description(&self) -> String {
         match self {
             Self::Upstream(why) => format!("what is shown: {}", why.description()),
@@ -251,7 +252,8 @@ impl ExchangeError {
         }
     }
 
-    /// Whether the rule has nothing to do with such a token, so that another rule's refusal says more.
+    /// Whether the rule has nothing to do with such a token, so that another rule's refusal says
+    /// more.
     pub(super) fn is_of_another_source(&self) -> bool {
         matches!(self, Self::Refused(VerifyError::UnknownIssuer) | Self::NotOwn)
     }

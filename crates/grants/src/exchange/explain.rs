@@ -1,7 +1,8 @@
-//! What each rule makes of a token: the steps of a request, told one by one. Nothing is minted and no name is taken; only an
-//! authorization code is used up, by the provider that it is redeemed at.
+//! What each rule makes of a token: the steps of a request, told one by one. Nothing is minted and
+//! no name is taken; only an authorization code is used up, by the provider that it is redeemed at.
 //!
-//! `countersign exchange --explain` prints it, to somebody who can read the configuration and holds the token.
+//! `countersign exchange --explain` prints it, to somebody who can read the configuration and holds
+//! the token.
 
 use super::{
     error::Kind,
@@ -120,12 +121,13 @@ fn proof_needed(exchanged: &Exchanged<'_>, wanted: &Wanted<'_>) -> Option<String
 }
 
 impl Grants {
-    /// What each rule of a client makes of a token, in the order in which they are asked: the first that accepts it decides.
+    /// What each rule of a client makes of a token, in the order in which they are asked: the first
+    /// that accepts it decides.
     ///
     /// # Errors
     ///
-    /// If no rule is asked: the client does not have the grant, the token could be of several providers, or it is not said
-    /// what is to be given for it.
+    /// If no rule is asked: the client does not have the grant, the token could be of several
+    /// providers, or it is not said what is to be given for it.
     pub async fn explain(
         &self,
         asking: &Asking<'_>,

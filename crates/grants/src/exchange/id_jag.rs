@@ -1,13 +1,14 @@
-//! Identity assertion authorization grants (ID-JAG): an identity provider says that a user may use an API by an
-//! application, in a JWT for the authorization server of that API, which is this issuer
-//! (draft-ietf-oauth-identity-assertion-authz-grant §4.4).
+//! Identity assertion authorization grants (ID-JAG): an identity provider says that a user may use
+//! an API by an application, in a JWT for the authorization server of that API, which is this
+//! issuer (draft-ietf-oauth-identity-assertion-authz-grant §4.4).
 //!
-//! Such a token is taken by rules whose `trust.typ` says so, and by no other. It is for this issuer and nobody else, for
-//! the client that shows it (`client_id`), and taken once (`jti`). Its `scope` bounds what may be asked for, and so does
-//! its `resource` where it has one.
+//! Such a token is taken by rules whose `trust.typ` says so, and by no other. It is for this issuer
+//! and nobody else, for the client that shows it (`client_id`), and taken once (`jti`). Its `scope`
+//! bounds what may be asked for, and so does its `resource` where it has one.
 //!
-//! In the other direction, rules that have `id_jags` give one for a subject token, for one of these authorization servers
-//! and the APIs that the rule names there (§4.3). Such a rule gives no access tokens. Pinned by `tests/e2e/test_id_jag.py`; decision 0053.
+//! In the other direction, rules that have `id_jags` give one for a subject token, for one of these
+//! authorization servers and the APIs that the rule names there (§4.3). Such a rule gives no access
+//! tokens. Pinned by `tests/e2e/test_id_jag.py`; decision 0053.
 
 use super::{error::ExchangeError, shown::Shown, wanted::Wanted};
 use crate::request::GrantedIdJag;
@@ -38,7 +39,8 @@ pub struct IdJagTarget {
     pub resources: Vec<String>,
 }
 
-/// What is asked for, within what the rule has: one authorization server, and of its APIs those that are named, or all.
+/// What is asked for, within what the rule has: one authorization server, and of its APIs those
+/// that are named, or all.
 pub(super) fn issue(
     targets: &[IdJagTarget],
     wanted: &Wanted<'_>,
@@ -55,15 +57,15 @@ pub(super) fn issue(
     Ok((audience, GrantedIdJag { client_id, resources }))
 }
 
-/// Whether a `typ` says that a token is one, in whichever case and with or without `application/` in front (RFC 7515
-/// §4.1.9).
+/// Whether a `typ` says that a token is one, in whichever case and with or without `application/`
+/// in front (RFC 7515 §4.1.9).
 pub(super) fn is_typ(typ: Option<&str>) -> bool {
     let typ = typ.map(str::to_ascii_lowercase).unwrap_or_default();
     typ.strip_prefix("application/").unwrap_or(&typ) == ID_JAG_TYP
 }
 
-/// Checks what such tokens must say beyond those of other rules. That this issuer is among those that it is for was
-/// checked when it was verified.
+/// Checks what such tokens must say beyond those of other rules. That this issuer is among those
+/// that it is for was checked when it was verified.
 pub(super) fn check(shown: &Shown, client: &str) -> Result<(), ExchangeError> {
     let claims = parse(shown)?;
     if claims.get("client_id").and_then(string).as_deref() != Some(client) {
@@ -82,8 +84,8 @@ pub(super) fn scope(shown: &Shown, may: &Names) -> Option<Scope> {
     Scope::parse(&kept.join(" ")).ok()
 }
 
-/// The audience: what is asked for, if the token names all of it as `resource`, or else what it names. `None` where it
-/// names nothing, so that the client's policy alone decides.
+/// The audience: what is asked for, if the token names all of it as `resource`, or else what it
+/// names. `None` where it names nothing, so that the client's policy alone decides.
 pub(super) fn audience(
     shown: &Shown,
     asked: Option<AudienceRequest>,

@@ -1,8 +1,8 @@
 //! What a token is worth by one rule, step by step, and by the rules of a client, in order.
 //!
-//! Nothing is spent while a rule is tried: the names of tokens that are taken once are taken when a rule has accepted
-//! them. A rule that is only tried (`mode = "audit"`) takes the same steps, is recorded, and takes nothing. `exchange
-//! --explain` takes them too, and listens.
+//! Nothing is spent while a rule is tried: the names of tokens that are taken once are taken when a
+//! rule has accepted them. A rule that is only tried (`mode = "audit"`) takes the same steps, is
+//! recorded, and takes nothing. `exchange --explain` takes them too, and listens.
 
 use super::{
     delegation::{MAX_ACTORS, Party, chain, may_act},
@@ -141,13 +141,15 @@ pub(super) async fn judge<'r, S: Steps>(
     }
     let (actor, actors) = match judging.grant {
         GrantType::TokenExchange => acting(rule, judging, tokens, &shown, steps).await?,
-        // An assertion is its subject's own word to this issuer (RFC 7523), so nobody acts beside whom it names.
+        // An assertion is its subject's own word to this issuer (RFC 7523), so nobody acts beside
+        // whom it names.
         _ => (None, alone(rule, judging, &claims_in(&shown)?)?),
     };
     let left = |shown: &Shown| shown.ends.map(|ends| ends.since(judging.now));
     let of_actor = actor.as_ref().map(|actor| [left(&actor.shown), actor.rule.longest()]);
     let bounds = [left(&shown), rule.longest()].into_iter().chain(of_actor.into_iter().flatten());
-    // A source that does not say when its tokens end has a rule that says how long what is minted lives.
+    // A source that does not say when its tokens end has a rule that says how long what is minted
+    // lives.
     let longest = bounds.flatten().min().ok_or(ExchangeError::TooLong)?;
     if tokens.subject.issuer.is_some_and(|meant| meant != rule.name()) {
         return Err(ExchangeError::AnotherRule);

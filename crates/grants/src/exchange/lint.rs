@@ -1,8 +1,9 @@
 //! What is too wide in a rule, found before anything is shown to it.
 //!
-//! An error is what no author can have meant: a condition that every token meets, a pattern that matches anything, an
-//! identity that its owner has not proved. A warning is what may be meant and has gone wrong elsewhere. `config check`
-//! shows both; nothing starts with an error. That every rule is bound to an audience is seen to where sources are resolved.
+//! An error is what no author can have meant: a condition that every token meets, a pattern that
+//! matches anything, an identity that its owner has not proved. A warning is what may be meant and
+//! has gone wrong elsewhere. `config check` shows both; nothing starts with an error. That every
+//! rule is bound to an audience is seen to where sources are resolved.
 
 use super::{
     expression::{Expression, Node, conjuncts, node},
@@ -34,8 +35,8 @@ pub enum Severity {
 /// What is known of where a rule's tokens come from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SourceFacts<'a> {
-    /// Anyone can have a token of it, for an audience of their choice: what tells them apart is in other claims (GitHub
-    /// Actions).
+    /// Anyone can have a token of it, for an audience of their choice: what tells them apart is in
+    /// other claims (GitHub Actions).
     pub is_open_to_all: bool,
     /// Claims that the source compares with a value itself, at the top.
     pub compared: &'a [String],

@@ -1,9 +1,11 @@
-//! What a rule says of a meeting: for whom it gives tokens of profile `jaas` or `jitsi`, and for which rooms.
+//! What a rule says of a meeting: for whom it gives tokens of profile `jaas` or `jitsi`, and for
+//! which rooms.
 //!
-//! Room and user are those of the token that is shown, or of the rule; of the request there is only which of the rule's
-//! rooms is meant. No such token is for every room, and none has a room that is read as a pattern, whatever the client may
-//! have at `POST /sign`. What comes out of here is what would be sent there as `data`, and goes the same way: the client's
-//! policy judges it (decision 0057). Pinned by `tests/meeting_properties.rs` and tests/e2e/test_meetings.py.
+//! Room and user are those of the token that is shown, or of the rule; of the request there is only
+//! which of the rule's rooms is meant. No such token is for every room, and none has a room that is
+//! read as a pattern, whatever the client may have at `POST /sign`. What comes out of here is what
+//! would be sent there as `data`, and goes the same way: the client's policy judges it (decision
+//! 0057). Pinned by `tests/meeting_properties.rs` and tests/e2e/test_meetings.py.
 
 use super::{
     error::ExchangeError,
@@ -129,7 +131,8 @@ impl MeetingTerms {
         let moderator = moderator.transpose()?.unwrap_or_default();
         let mut features = Map::new();
         for (name, expression) in &self.features {
-            // 8x8 grants them to moderators only, and a token with one for anybody else is not minted.
+            // 8x8 grants them to moderators only, and a token with one for anybody else is not
+            // minted.
             let may = moderator || self.service != MeetingService::Jaas;
             if may && holds(&format!("features.{name}"), expression)? {
                 features.insert(name.clone(), true.into());

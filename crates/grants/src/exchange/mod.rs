@@ -1,12 +1,14 @@
 //! Rules of exchange: which client may show whose tokens, and what it gets for them at most.
 //!
-//! A rule (`rule`) trusts one source for this purpose alone: what opens the gate is not thereby worth a token here. The
-//! source (`source`) judges what is shown and says what it is (`shown`); everything after that is the same for all of them
-//! (`judge`): the condition and the claims of the rule (`terms`, in `expression`s), who acts (`delegation`), lifetime and
-//! scope (`wanted`). The tokens of a source must be made for this issuer (or whom the rule names), be about somebody, and expire
-//! within a day. The subject of what is minted is the rule's provider, a colon and the token's `sub`: no two providers, and
-//! no client, can have the same. Rules that are too wide are found by `lint` at the start; `explain` says what a rule makes
-//! of a token. Decisions 0040, 0047 and 0048.
+//! A rule (`rule`) trusts one source for this purpose alone: what opens the gate is not thereby
+//! worth a token here. The source (`source`) judges what is shown and says what it is (`shown`);
+//! everything after that is the same for all of them (`judge`): the condition and the claims of the
+//! rule (`terms`, in `expression`s), who acts (`delegation`), lifetime and scope (`wanted`). The
+//! tokens of a source must be made for this issuer (or whom the rule names), be about somebody, and
+//! expire within a day. The subject of what is minted is the rule's provider, a colon and the
+//! token's `sub`: no two providers, and no client, can have the same. Rules that are too wide are
+//! found by `lint` at the start; `explain` says what a rule makes of a token. Decisions 0040, 0047
+//! and 0048.
 
 mod delegation;
 mod error;
@@ -79,8 +81,8 @@ pub(crate) async fn ask(
     Ok(Asked { refresh, ..asked })
 }
 
-/// What the first rule of this client that accepts a token says of it. It is used up later, when nothing else refuses the
-/// request (`spend`).
+/// What the first rule of this client that accepts a token says of it. It is used up later, when
+/// nothing else refuses the request (`spend`).
 async fn accepted<'r>(
     request: &Request<'r>,
     wanted: &Wanted<'_>,
@@ -109,8 +111,9 @@ async fn accepted<'r>(
     Err(wanted.or_of_another_kind(rules, refusal))
 }
 
-/// The rules that are tried. A provider is shown nothing that could be another's: what is opaque goes to the one that is
-/// meant, or to the only one there is; what could be a JWT to none that is not meant by name.
+/// The rules that are tried. A provider is shown nothing that could be another's: what is opaque
+/// goes to the one that is meant, or to the only one there is; what could be a JWT to none that is
+/// not meant by name.
 fn select<'r>(
     rules: impl Iterator<Item = &'r ExchangeRule>,
     presented: &Presented<'_>,
@@ -121,7 +124,8 @@ fn select<'r>(
     if let Some(name) = presented.issuer {
         let is_named = |rule: &&ExchangeRule| rule.name() == name;
         let named: Vec<_> = upstream.into_iter().filter(is_named).collect();
-        // Among rules that verify, the caller does not choose: the first that accepts decides, and has to be the one meant.
+        // Among rules that verify, the caller does not choose: the first that accepts decides, and
+        // has to be the one meant.
         return match (named.len(), verified.iter().any(is_named)) {
             (0, true) => Ok(verified),
             (0, false) => Err(ExchangeError::NoSuchRule),

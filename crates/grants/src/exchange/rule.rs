@@ -235,12 +235,14 @@ impl ExchangeRule {
         self.holder
     }
 
-    /// Whose subjects they are: two rules with one provider and the same of this mean the same users.
+    /// Whose subjects they are: two rules with one provider and the same of this mean the same
+    /// users.
     pub fn subjects_of(&self) -> &str {
         self.source.subjects_of()
     }
 
-    /// Whose word is believed, about what and under which condition: what was granted by something else it does not refresh.
+    /// Whose word is believed, about what and under which condition: what was granted by something
+    /// else it does not refresh.
     pub(crate) fn trust(&self) -> &str {
         &self.trust
     }
@@ -293,8 +295,9 @@ impl ExchangeRule {
         self.refresh == Refreshes::ByClients
     }
 
-    /// Whether it may be the rule by which a family was granted, and would grant it still: its name and provider, who may use it and
-    /// who may act. Whether it believes what it did is `trust`'s to say. `rules` are all there are.
+    /// Whether it may be the rule by which a family was granted, and would grant it still: its name
+    /// and provider, who may use it and who may act. Whether it believes what it did is `trust`'s
+    /// to say. `rules` are all there are.
     pub(crate) fn refreshes(&self, family: &Granting, rules: &[Self]) -> bool {
         let may_act = match &family.actor_rule {
             Some(_) => self.actor_of(family, rules).is_some(),
@@ -320,8 +323,9 @@ impl ExchangeRule {
     }
 }
 
-/// What makes a rule believe a token: a source, a condition and who holds the token's key. The source's name, and a digest of all
-/// of it, which may have been made of shared secrets: it stays in memory.
+/// What makes a rule believe a token: a source, a condition and who holds the token's key. The
+/// source's name, and a digest of all of it, which may have been made of shared secrets: it stays
+/// in memory.
 fn trust(source: &Source, when: Option<&Expression>, holder: Holder) -> String {
     let name = source.name();
     let binds = serde_json::json!([source.trust(), when.map(Expression::text), holder.name()]);

@@ -1,7 +1,7 @@
 //! What a token says, once it is believed: the same for every kind of source.
 //!
-//! Everything after a source (scopes, lifetimes, families) knows a token by this alone. That it was verified, or looked up
-//! where it was made, is what the source has done before there is one.
+//! Everything after a source (scopes, lifetimes, families) knows a token by this alone. That it was
+//! verified, or looked up where it was made, is what the source has done before there is one.
 
 use crate::spend::SingleUse;
 use countersign_issuer::ShownToken;

@@ -1,7 +1,7 @@
 //! Where a rule's tokens come from, and what makes one believed.
 //!
-//! A source judges what is shown and gives one `Shown`, whatever it is. It takes no name of a token: that is done when the
-//! rule has accepted it, and not when a rule is tried.
+//! A source judges what is shown and gives one `Shown`, whatever it is. It takes no name of a
+//! token: that is done when the rule has accepted it, and not when a rule is tried.
 
 use super::{
     Judging,
@@ -22,7 +22,8 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// The longest time a foreign token may have left.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// How much later than here it may be where a token is taken: the most that a trusted issuer may be given.
+/// How much later than here it may be where a token is taken: the most that a trusted issuer may be
+/// given.
 const LEEWAY: Duration = Duration::from_secs(600);
 
 /// Where a rule's tokens come from.
@@ -43,14 +44,15 @@ pub enum RuleSource {
 pub struct OwnTokens {
     /// For whom they were minted: one of these.
     pub audiences: BTreeSet<String>,
-    /// The clients that may be whom a token is about. What a client was given for itself (`client_credentials`) says that the
-    /// client calls, and no more: a service that it calls must not become it, unless it is named here.
+    /// The clients that may be whom a token is about. What a client was given for itself
+    /// (`client_credentials`) says that the client calls, and no more: a service that it calls must
+    /// not become it, unless it is named here.
     pub clients: BTreeSet<String>,
 }
 
 impl OwnTokens {
-    /// Whether a token about this subject is taken: a subject of a provider has that in front, and a client has no colon in
-    /// its name.
+    /// Whether a token about this subject is taken: a subject of a provider has that in front, and
+    /// a client has no colon in its name.
     pub(super) fn takes(&self, subject: &str) -> bool {
         subject.contains(':') || self.clients.contains(subject)
     }
@@ -107,7 +109,8 @@ impl<'a> Presented<'a> {
         Self { token, kind: PresentedKind::Jwt, issuer: None }
     }
 
-    /// Whether it is for rules that ask a provider, as far as that can be seen: what could be a JWT says itself whose it is.
+    /// Whether it is for rules that ask a provider, as far as that can be seen: what could be a JWT
+    /// says itself whose it is.
     pub(super) fn is_opaque(&self) -> bool {
         match self.kind {
             PresentedKind::AccessToken => !upstream::is_jwt(self.token),
@@ -181,8 +184,8 @@ impl Source {
         }
     }
 
-    /// Whose tokens it takes, and a digest of everything by which one is believed: what is believed by something else has
-    /// another trust.
+    /// Whose tokens it takes, and a digest of everything by which one is believed: what is believed
+    /// by something else has another trust.
     pub(super) fn trust(&self) -> String {
         match self {
             Self::Jwt(verifier, _) | Self::IdJag(verifier) => {
@@ -202,7 +205,8 @@ impl Source {
         matches!(self, Self::IdJag(_))
     }
 
-    /// Whether the scopes of its tokens are names of this issuer's: a token without one is good for none.
+    /// Whether the scopes of its tokens are names of this issuer's: a token without one is good for
+    /// none.
     pub(super) fn has_scopes_of_ours(&self) -> bool {
         match self {
             Self::IdJag(_) | Self::Own(_) => true,

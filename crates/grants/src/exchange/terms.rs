@@ -1,4 +1,5 @@
-//! What a rule says about claims: the condition that a token must meet, and the claims that it gives to what is minted.
+//! What a rule says about claims: the condition that a token must meet, and the claims that it
+//! gives to what is minted.
 
 use super::{
     error::ExchangeError,
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 /// The longest claims that a rule gives, together, in bytes of JSON.
 const MAX_MAPPED: usize = 4096;
 
-/// Claims that no rule gives: they are the issuer's and the grant's, or bind a token to who may use it.
+/// Claims that no rule gives: they are the issuer's and the grant's, or bind a token to who may use
+/// it.
 pub const RESERVED: [&str; 17] = [
     "iss",
     "sub",
@@ -49,7 +51,8 @@ impl Terms {
         if holds { Ok(()) } else { Err(ExchangeError::When) }
     }
 
-    /// The claims for a token with these claims, as the text of a JSON object; `None` if there are none.
+    /// The claims for a token with these claims, as the text of a JSON object; `None` if there are
+    /// none.
     pub(super) fn mapped(&self, claims: &str) -> Result<Option<String>, ExchangeError> {
         let mut text = String::new();
         for (name, expression) in &self.claims {
@@ -68,7 +71,8 @@ impl Terms {
             return Ok(None);
         }
         text.push('}');
-        // Each value was read where it stood in claims; in a list or map of the rule's it is deeper.
+        // Each value was read where it stood in claims; in a list or map of the rule's it is
+        // deeper.
         Object::parse_text(&text, MAX_CLAIMS_DEPTH).map_err(|_| ExchangeError::ClaimsTooDeep)?;
         Ok(Some(text))
     }

@@ -1,8 +1,9 @@
-//! What a client asks for by the token that it shows: a request, or what `exchange --explain` is asked about.
+//! What a client asks for by the token that it shows: a request, or what `exchange --explain` is
+//! asked about.
 //!
-//! Everything that is decided about the two is decided here, so that an explanation says what `POST /token` would do: which
-//! rules are tried, who holds the token's key, the meeting or the upload, scope, audience, and what the mint is asked for.
-//! Pinned by tests/explain_agrees.rs.
+//! Everything that is decided about the two is decided here, so that an explanation says what
+//! `POST /token` would do: which rules are tried, who holds the token's key, the meeting or the
+//! upload, scope, audience, and what the mint is asked for. Pinned by tests/explain_agrees.rs.
 
 use super::{
     error::{ExchangeError, Kind, Others},
@@ -86,7 +87,8 @@ impl Wanted<'_> {
         ExchangeError::OtherKind { wanted: Kind(self.profile), instead }
     }
 
-    /// What a rule that has accepted a token makes of it for this client: the rule has decided, whatever comes of it.
+    /// What a rule that has accepted a token makes of it for this client: the rule has decided,
+    /// whatever comes of it.
     pub(super) fn settled<'r>(&self, mut exchanged: Exchanged<'r>) -> Result<Exchanged<'r>, ExchangeError> {
         self.check_holder(exchanged.rule, &exchanged.shown.claims)?;
         if let Some(meeting) = exchanged.rule.meeting() {
@@ -102,9 +104,10 @@ impl Wanted<'_> {
         Ok(exchanged)
     }
 
-    /// Of a token that is bound to a key (RFC 7800), that the client holds it, as the request's DPoP proof says. Where the rule
-    /// says so by name, a subject token may be bound to the key of a third party, who has shown it to the client; but an
-    /// assertion may not, nor what is shown by a client that anyone can be.
+    /// Of a token that is bound to a key (RFC 7800), that the client holds it, as the request's
+    /// DPoP proof says. Where the rule says so by name, a subject token may be bound to the key of
+    /// a third party, who has shown it to the client; but an assertion may not, nor what is shown
+    /// by a client that anyone can be.
     fn check_holder(&self, rule: &ExchangeRule, claims: &str) -> Result<(), ExchangeError> {
         match (self.holder(rule), Binding::in_claims(claims.as_bytes())) {
             (Holder::Other, _) | (Holder::Client, Ok(None)) => Ok(()),
@@ -177,7 +180,8 @@ impl Holds<'_> {
 }
 
 impl Exchanged<'_> {
-    /// The scope: what is asked for, if all of it is allowed; else what is allowed of the client's default.
+    /// The scope: what is asked for, if all of it is allowed; else what is allowed of the client's
+    /// default.
     fn scope(
         &self,
         grant: GrantType,

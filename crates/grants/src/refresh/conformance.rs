@@ -1,9 +1,10 @@
 //! Families of refresh tokens on any store: one suite that the tests of every engine call.
 //!
-//! Library code behind the feature `conformance`, as the suite of the store is. Two servers have an opening of the store
-//! each, and clocks that differ by as much as they may. Whatever answers are lost, writes refused and requests sent at
-//! once: a token has one successor, the same for everybody, a family has one live token, and no client is logged out by
-//! its own retry; a token that comes after the grace window takes its family with it and no other. A way that is not here
+//! Library code behind the feature `conformance`, as the suite of the store is. Two servers have an
+//! opening of the store each, and clocks that differ by as much as they may. Whatever answers are
+//! lost, writes refused and requests sent at once: a token has one successor, the same for
+//! everybody, a family has one live token, and no client is logged out by its own retry; a token
+//! that comes after the grace window takes its family with it and no other. A way that is not here
 //! is not promised.
 
 #![expect(
@@ -221,8 +222,8 @@ fn granting() -> Granting {
     }
 }
 
-/// Runs all cases, and `histories` of a client to which things happen at random. `open` opens an empty store twice, each
-/// time a new one, on this clock.
+/// Runs all cases, and `histories` of a client to which things happen at random. `open` opens an
+/// empty store twice, each time a new one, on this clock.
 ///
 /// Needs a Tokio runtime; use one with several threads, or what is done at once proves little.
 ///
@@ -466,7 +467,8 @@ impl Random {
     }
 }
 
-/// A client that always uses the newest token it was given, and retries what was not answered inside the grace window.
+/// A client that always uses the newest token it was given, and retries what was not answered
+/// inside the grace window.
 async fn history(world: &mut World, seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut all = vec![world.begin().await];

@@ -1,4 +1,5 @@
-//! Why a refresh token is not worth a token. Told to the client, which has proved who it is; no text of a token is in it.
+//! Why a refresh token is not worth a token. Told to the client, which has proved who it is; no
+//! text of a token is in it.
 
 use super::{
     family::{Family, TooFast},

@@ -1,9 +1,11 @@
-//! A family of refresh tokens: what was granted once, and which token of it is live. Pure functions of a passed-in time.
+//! A family of refresh tokens: what was granted once, and which token of it is live. Pure functions
+//! of a passed-in time.
 //!
-//! Each turn makes the live token a turned one, and its successor live. Inside the grace window a turned token is worth its
-//! successor, the same each time; after that its use is a replay. A turn never changes what was granted, nor when the
-//! family ends at the latest. Times of other servers may be off by the skew, so the window is that much longer, and the
-//! times of a family never run backwards.
+//! Each turn makes the live token a turned one, and its successor live. Inside the grace window a
+//! turned token is worth its successor, the same each time; after that its use is a replay. A turn
+//! never changes what was granted, nor when the family ends at the latest. Times of other servers
+//! may be off by the skew, so the window is that much longer, and the times of a family never run
+//! backwards.
 
 use super::token::{FamilyId, FamilySecret, NoRandomness, RefreshToken, SecretHash};
 use countersign_issuer::{AudienceRequest, GrantType, Scope};
@@ -11,7 +13,8 @@ use countersign_jose::{MAX_CLAIMS_DEPTH, Timestamp, json::Object};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The most turns in one grace window. A client that retries them all at once still gets the live token.
+/// The most turns in one grace window. A client that retries them all at once still gets the live
+/// token.
 pub(crate) const MOST_TURNED: usize = 16;
 
 /// How long refresh tokens live.
@@ -35,7 +38,8 @@ pub(crate) struct Granting {
     pub(crate) client: String,
     /// The provider of the rule by which it was granted.
     pub(crate) provider: String,
-    /// A tag over everything by which the token that was shown for it was believed (`Families::remembered`).
+    /// A tag over everything by which the token that was shown for it was believed
+    /// (`Families::remembered`).
     pub(crate) trust: String,
     /// The grant by which it was shown.
     pub(crate) grant: String,
@@ -177,8 +181,8 @@ impl Family {
         self.live.made_at.plus(limits.idle).min(self.began.plus(limits.absolute))
     }
 
-    /// Whether it has made a token, and knows of it. The key of the checks can be read in the store: it says which
-    /// replays are real, and opens nothing.
+    /// Whether it has made a token, and knows of it. The key of the checks can be read in the
+    /// store: it says which replays are real, and opens nothing.
     pub(crate) fn made(&self, token: &RefreshToken) -> bool {
         token.family == self.id && token.is_genuine(&self.checks) && token.generation <= self.live.generation
     }

@@ -1,10 +1,12 @@
-//! `refresh_token` (RFC 6749 §6, RFC 9700 §4.14): a family of tokens, of which each is used for the next one.
+//! `refresh_token` (RFC 6749 §6, RFC 9700 §4.14): a family of tokens, of which each is used for the
+//! next one.
 //!
-//! `token` is the text and how it follows from the one before, `family` what a family is and may become, `stored` the
-//! only code that reads and writes one. What a family was granted only narrows: the scope of a request is within that of
-//! the family, the rule and the client as they are now, and so is the audience. A family is granted by a rule of exchange
-//! that says so (`refresh = true`), to a client that has this grant, and dies with either.
-//! Pinned by `conformance`, which the tests of every store engine call, and by `tests/e2e/test_refresh.py`.
+//! `token` is the text and how it follows from the one before, `family` what a family is and may
+//! become, `stored` the only code that reads and writes one. What a family was granted only
+//! narrows: the scope of a request is within that of the family, the rule and the client as they
+//! are now, and so is the audience. A family is granted by a rule of exchange that says so
+//! (`refresh = true`), to a client that has this grant, and dies with either. Pinned by
+//! `conformance`, which the tests of every store engine call, and by `tests/e2e/test_refresh.py`.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -94,8 +96,8 @@ pub(crate) async fn ask(
     })
 }
 
-/// The rule by which a family was granted, if it would grant it still. A family that does not know its rule's name has to
-/// have one alone: which of several it was, nobody can tell.
+/// The rule by which a family was granted, if it would grant it still. A family that does not know
+/// its rule's name has to have one alone: which of several it was, nobody can tell.
 async fn granted_by<'r>(
     families: &Families,
     family: &Granting,

@@ -1,9 +1,10 @@
 //! Families in the store: found, turned by compare-and-set, and taken away whole.
 //!
-//! A document is believed if its tag is right, which the sealing key alone can make: nobody who can only write to the
-//! store can grant himself a family. A turn is one `put` of what was read: of any number of requests at once one turns,
-//! and the others find what it has written. An answer that was lost, or a process that died after the write, leaves a
-//! family in which the client's next try is inside the grace window.
+//! A document is believed if its tag is right, which the sealing key alone can make: nobody who can
+//! only write to the store can grant himself a family. A turn is one `put` of what was read: of any
+//! number of requests at once one turns, and the others find what it has written. An answer that
+//! was lost, or a process that died after the write, leaves a family in which the client's next try
+//! is inside the grace window.
 
 use super::{
     error::RefreshError,
@@ -80,22 +81,25 @@ impl Families {
         Self { store, keyring, limits }
     }
 
-    /// What a family remembers of what its token was believed by. That may have shared secrets in it, on which nobody who reads
-    /// the store is to try words: so it is a tag, which the sealing key alone can make.
+    /// What a family remembers of what its token was believed by. That may have shared secrets in
+    /// it, on which nobody who reads the store is to try words: so it is a tag, which the sealing
+    /// key alone can make.
     pub(crate) fn remembered(&self, trust: &str) -> Result<String, RefreshError> {
         let tag = self.keyring.tag(TRUST_LABEL, FORMAT, trust.as_bytes());
         let tag = tag.map_err(|why| RefreshError::Keyring(why.to_string()))?;
         serde_json::to_string(&tag).map_err(|_| RefreshError::Altered)
     }
 
-    /// Whether that is what a family remembers. What families of earlier versions do is nothing that is believed now.
+    /// Whether that is what a family remembers. What families of earlier versions do is nothing
+    /// that is believed now.
     pub(crate) async fn remembers(&self, remembered: &str, trust: &str) -> Result<bool, RefreshError> {
         let Ok(tag) = serde_json::from_str::<DocumentTag>(remembered) else { return Ok(false) };
         let known = self.keyring.authenticates(TRUST_LABEL, FORMAT, trust.as_bytes(), &tag).await;
         known.map_err(|why| RefreshError::Keyring(why.to_string()))
     }
 
-    /// The same family with tags by the key that seals now, so that they last as long as the family does.
+    /// The same family with tags by the key that seals now, so that they last as long as the family
+    /// does.
     pub(crate) fn renewed(
         &self,
         mut found: Found,
@@ -113,7 +117,8 @@ impl Families {
         Ok(begun.token)
     }
 
-    /// The family of a token that `client` shows, if the token is worth something. A replay ends it.
+    /// The family of a token that `client` shows, if the token is worth something. A replay ends
+    /// it.
     pub(crate) async fn find(
         &self,
         client: &str,
@@ -154,7 +159,8 @@ impl Families {
         }
     }
 
-    /// Turns a family that was found: the successor of the token, which is the same for everybody who shows it.
+    /// Turns a family that was found: the successor of the token, which is the same for everybody
+    /// who shows it.
     pub(crate) async fn turn(
         &self,
         found: Found,
@@ -178,7 +184,8 @@ impl Families {
         Err(RefreshError::Contended)
     }
 
-    /// The family of a genuine token of `client`, whatever it is worth; `None` if it does not exist any more.
+    /// The family of a genuine token of `client`, whatever it is worth; `None` if it does not exist
+    /// any more.
     pub(crate) async fn of(&self, client: &str, token: &RefreshToken) -> Result<Option<Found>, TokenError> {
         let Some(found) = self.read(token.family).await? else { return Ok(None) };
         if !found.family.made(token) {

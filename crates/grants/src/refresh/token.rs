@@ -1,10 +1,11 @@
 //! A refresh token: which family, which generation of it, a secret, and a check.
 //!
-//! What is kept of a token is the SHA-256 of its secret. The check is made with a key of the family, over everything
-//! else in the token: a text that was made up changes nothing, and a token of long ago is told from one. The secret of
-//! a successor is HMAC-SHA256 over that of the token it follows, under a seed that is made for this one turn: anyone who
-//! shows the predecessor again can be given the same successor, and neither the store alone nor an old token alone
-//! leads to it. The prefix lets secret scanners find a token that leaked.
+//! What is kept of a token is the SHA-256 of its secret. The check is made with a key of the
+//! family, over everything else in the token: a text that was made up changes nothing, and a token
+//! of long ago is told from one. The secret of a successor is HMAC-SHA256 over that of the token it
+//! follows, under a seed that is made for this one turn: anyone who shows the predecessor again can
+//! be given the same successor, and neither the store alone nor an old token alone leads to it. The
+//! prefix lets secret scanners find a token that leaked.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, hmac, rand};
 use countersign_jose::base64url;

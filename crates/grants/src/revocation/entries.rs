@@ -1,9 +1,12 @@
-//! The document of revocations: a bounded list of entries, each with the time until which it matters.
+//! The document of revocations: a bounded list of entries, each with the time until which it
+//! matters.
 //!
-//! It has room for everybody: of a client that revokes more tokens one by one than `MOST_OF_CLIENT`, those of the subject with
-//! the most become one entry about all access tokens of that subject, and else all of the client one about its access tokens.
-//! In a full document the client with the most gives way so. A client that is public is anybody: one entry about all it has
-//! would let one user end the tokens of the others, so single ones of it go instead. Pure functions of a passed-in time.
+//! It has room for everybody: of a client that revokes more tokens one by one than
+//! `MOST_OF_CLIENT`, those of the subject with the most become one entry about all access tokens of
+//! that subject, and else all of the client one about its access tokens. In a full document the
+//! client with the most gives way so. A client that is public is anybody: one entry about all it
+//! has would let one user end the tokens of the others, so single ones of it go instead. Pure
+//! functions of a passed-in time.
 
 use countersign_jose::Timestamp;
 use countersign_verifier::{RevocationList, Revoked, RevokedName};
@@ -14,12 +17,14 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 pub(super) const MOST: usize = 2000;
 /// The most that are about single tokens of one client.
 pub(super) const MOST_OF_CLIENT: usize = 500;
-/// How many single tokens of one subject are left alone where a client that authenticates has too many.
+/// How many single tokens of one subject are left alone where a client that authenticates has too
+/// many.
 const MOST_OF_SUBJECT: usize = 20;
-/// The most entries of lost documents that a process remembers. With a full document beside them, the signed list is still one that
-/// a verifier reads (`FetchLimits`).
+/// The most entries of lost documents that a process remembers. With a full document beside them,
+/// the signed list is still one that a verifier reads (`FetchLimits`).
 const MOST_LOST: usize = 1200;
-/// The longest name of a subject that is kept to be shown, in bytes as JSON: a full document has to fit into the store.
+/// The longest name of a subject that is kept to be shown, in bytes as JSON: a full document has to
+/// fit into the store.
 const LONGEST_SHOWN: usize = 48;
 
 /// What is revoked.
@@ -103,15 +108,17 @@ impl Known {
         Began { id: self.base.id.clone(), sequence: self.base.sequence }
     }
 
-    /// Whether something newer has come to be known while this was read: it is no older than what was known when that began.
+    /// Whether something newer has come to be known while this was read: it is no older than what
+    /// was known when that began.
     fn has_overtaken(&self, read: &Entries, began: &Began) -> bool {
         let is_same = read.id == self.base.id && read.sequence < self.base.sequence;
         let was_unwritten = *read == Entries::default() && began.id.is_empty() && !self.base.id.is_empty();
         was_unwritten || is_same && (read.id != began.id || read.sequence >= began.sequence)
     }
 
-    /// What a document says together with what those before it said that it does not follow: nothing is taken back by
-    /// replacing it. `longest` is the longest that an access token lives. Returns whether it does not follow.
+    /// What a document says together with what those before it said that it does not follow:
+    /// nothing is taken back by replacing it. `longest` is the longest that an access token lives.
+    /// Returns whether it does not follow.
     pub(super) fn with(
         &mut self,
         read: Entries,
@@ -139,8 +146,9 @@ impl Known {
         (together, if follows { Followed::Yes } else { Followed::No { forgotten } })
     }
 
-    /// Makes what was lost so small that the list with it can be read: the same entry once, single tokens as one entry about
-    /// their subject or client, then without those that matter for the shortest time. How many of these there were.
+    /// Makes what was lost so small that the list with it can be read: the same entry once, single
+    /// tokens as one entry about their subject or client, then without those that matter for the
+    /// shortest time. How many of these there were.
     fn bound_lost(&mut self, longest: Duration, now: Timestamp) -> usize {
         self.lost.sort_by(|one, other| one.about().cmp(&other.about()));
         self.lost.dedup_by(|next, first| {
@@ -213,8 +221,8 @@ impl Entry {
         Self { kept: kept.max(self.until), ..self }
     }
 
-    /// All of a subject or client that was issued up to `before`. `access` is the longest that an access token lives, `all`
-    /// the longest that anything does.
+    /// All of a subject or client that was issued up to `before`. `access` is the longest that an
+    /// access token lives, `all` the longest that anything does.
     pub fn all(kind: Reach, name: &str, before: Timestamp, access: Duration, all: Duration) -> Self {
         Self {
             kind,
@@ -230,13 +238,14 @@ impl Entry {
         }
     }
 
-    /// All access tokens of a subject or client, in place of single ones: each of the families was ended by itself. `name` is
-    /// what stands for it.
+    /// All access tokens of a subject or client, in place of single ones: each of the families was
+    /// ended by itself. `name` is what stands for it.
     fn of_crowd(kind: Reach, name: String, longest: Duration, now: Timestamp) -> Self {
         Self { name, shown: None, crowd: true, ..Self::all(kind, "", now, longest, longest) }
     }
 
-    /// What it is about, and on whose behalf: what an operator has revoked is not the client's to lose.
+    /// What it is about, and on whose behalf: what an operator has revoked is not the client's to
+    /// lose.
     fn about(&self) -> (Reach, &str, Option<&str>, bool) {
         (self.kind, &self.name, self.of.as_deref(), self.crowd)
     }
@@ -293,8 +302,8 @@ fn by_crowd(entries: &[Entry]) -> Vec<String> {
     counts.into_iter().map(|(client, _)| client.clone()).collect()
 }
 
-/// Puts one entry in place of many of a client: about the subject with the most, and of a client that authenticates about the
-/// client if no subject has many. Whether there are fewer now.
+/// Puts one entry in place of many of a client: about the subject with the most, and of a client
+/// that authenticates about the client if no subject has many. Whether there are fewer now.
 fn collapse(entries: &mut Vec<Entry>, client: &str, longest: Duration, now: Timestamp) -> bool {
     let own = || entries.iter().filter(|entry| entry.is_of(client));
     let public = own().any(|entry| entry.public);
@@ -327,7 +336,8 @@ fn collapse(entries: &mut Vec<Entry>, client: &str, longest: Duration, now: Time
     true
 }
 
-/// Drops the entry of a client that matters for the shortest time, but not `new`. Whether there was one.
+/// Drops the entry of a client that matters for the shortest time, but not `new`. Whether there was
+/// one.
 fn drop_shortest(entries: &mut Vec<Entry>, client: &str, new: &Entry) -> bool {
     let own = entries.iter().enumerate().filter(|(_, entry)| entry.is_of(client) && !entry.is_about(new));
     let Some((at, _)) = own.min_by_key(|(_, entry)| entry.kept) else { return false };
@@ -382,8 +392,9 @@ fn crowding(entries: &[Entry], new: &Entry) -> Option<String> {
 }
 
 impl Entries {
-    /// With one more entry; itself if that changes nothing. What nobody needs any more goes. And how many entries went that
-    /// did matter still, so that what they revoked is not revoked any more.
+    /// With one more entry; itself if that changes nothing. What nobody needs any more goes. And
+    /// how many entries went that did matter still, so that what they revoked is not revoked any
+    /// more.
     pub(super) fn change(
         &self,
         new: &Entry,

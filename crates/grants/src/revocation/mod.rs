@@ -1,7 +1,9 @@
-//! What is revoked before it expires: tokens by `jti`, families, subjects and clients; one authenticated document.
+//! What is revoked before it expires: tokens by `jti`, families, subjects and clients; one
+//! authenticated document.
 //!
-//! `entries` is the document and what may happen to it, `stored` the only code that reads and writes it, `published` the
-//! signed list that verifiers poll. An entry stays until everything it concerns has expired.
+//! `entries` is the document and what may happen to it, `stored` the only code that reads and
+//! writes it, `published` the signed list that verifiers poll. An entry stays until everything it
+//! concerns has expired.
 
 mod entries;
 mod published;

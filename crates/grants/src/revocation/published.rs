@@ -1,7 +1,9 @@
-//! The signed list at `/.well-known/revoked.jwt`: the same for everybody who asks within a few seconds.
+//! The signed list at `/.well-known/revoked.jwt`: the same for everybody who asks within a few
+//! seconds.
 //!
-//! It is signed anew when something was revoked, and every minute, by one request for all that come meanwhile. While the
-//! store or the key cannot be had, the last one is served until it expires, which verifiers see.
+//! It is signed anew when something was revoked, and every minute, by one request for all that come
+//! meanwhile. While the store or the key cannot be had, the last one is served until it expires,
+//! which verifiers see.
 
 use super::stored::{Revocations, RevocationsError};
 use axum::{

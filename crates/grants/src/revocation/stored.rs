@@ -1,8 +1,8 @@
 //! Revocations in the store: read, verified, and changed by compare-and-set.
 //!
-//! A process remembers the newest document it has read: one that is older, or gone, takes nothing back here. What is in
-//! the store without the right tag is an error for a server, which then knows of nothing that it is not revoked; the
-//! command line replaces it.
+//! A process remembers the newest document it has read: one that is older, or gone, takes nothing
+//! back here. What is in the store without the right tag is an error for a server, which then knows
+//! of nothing that it is not revoked; the command line replaces it.
 
 use super::entries::{Began, Entries, Entry, Followed, Full, Known};
 use aws_lc_rs::rand;
@@ -82,7 +82,8 @@ enum Damaged {
 }
 
 impl Revocations {
-    /// Names the store, and what authenticates. `longest` is how long an access token lives at most, and the skew of clocks.
+    /// Names the store, and what authenticates. `longest` is how long an access token lives at
+    /// most, and the skew of clocks.
     pub fn new(store: Arc<dyn Store>, keyring: StoredKeyring, longest: Duration) -> Self {
         Self { store, keyring, longest, issuer: None, known: Arc::default() }
     }
@@ -92,8 +93,8 @@ impl Revocations {
         Self { issuer: Some(issuer), ..self }
     }
 
-    /// The longest that an access token lives which is alive: by this configuration, or by another one under which a key in use has
-    /// signed, for what that has minted outlives it.
+    /// The longest that an access token lives which is alive: by this configuration, or by another
+    /// one under which a key in use has signed, for what that has minted outlives it.
     pub(crate) fn longest(&self) -> Duration {
         let signed = self.issuer.as_deref().map(Issuer::longest_signed);
         self.longest.max(signed.unwrap_or_default())
@@ -173,7 +174,8 @@ impl Revocations {
     }
 
     async fn read(&self, damaged: Damaged, now: Timestamp) -> Result<Found, RevocationsError> {
-        // Others write meanwhile, and what they have written may be known here before this read ends.
+        // Others write meanwhile, and what they have written may be known here before this read
+        // ends.
         let began = self.lock().begin();
         let Some(document) = self.store.get(&name()?).await? else {
             let entries = self.remember(Entries::default(), &began, now);

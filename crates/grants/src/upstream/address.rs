@@ -1,7 +1,8 @@
-//! Addresses of a provider: https, or http on loopback; from the configuration or a preset, never from a request.
+//! Addresses of a provider: https, or http on loopback; from the configuration or a preset, never
+//! from a request.
 //!
-//! What is sent there may have tokens in its query, so a request's address is made by [`ProviderUrl::with`], kept out
-//! of every message and never shown.
+//! What is sent there may have tokens in its query, so a request's address is made by
+//! [`ProviderUrl::with`], kept out of every message and never shown.
 
 use countersign_verifier::{KeyUrl, KeyUrlError};
 use url::Url;

@@ -1,9 +1,10 @@
 //! Authorization codes, redeemed at the provider by us (RFC 6749 §4.1.3, RFC 7636 §4.5).
 //!
-//! The provider takes a code only from the application that it was issued to, and with the verifier of who has asked
-//! for it: so the token that it answers with is bound, whatever the provider says about its tokens. Each code is taken
-//! once, whichever server it comes to: the rule takes its name (`exchange`) before anything is minted. A code that the
-//! provider was not reached with is not spent.
+//! The provider takes a code only from the application that it was issued to, and with the verifier
+//! of who has asked for it: so the token that it answers with is bound, whatever the provider says
+//! about its tokens. Each code is taken once, whichever server it comes to: the rule takes its name
+//! (`exchange`) before anything is minted. A code that the provider was not reached with is not
+//! spent.
 
 use super::{
     Application,
@@ -18,7 +19,8 @@ use hyper::{Method, StatusCode};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a code that was used is remembered: RFC 6749 §4.1.2 recommends ten minutes as the longest life of one.
+/// How long a code that was used is remembered: RFC 6749 §4.1.2 recommends ten minutes as the
+/// longest life of one.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// A code as it is shown.

@@ -27,7 +27,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why something that a provider has given is not taken. Told to the client, which has proved who it is.
+/// Why something that a provider has given is not taken. Told to the client, which has proved who
+/// it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UpstreamError {
     #[error("it has to be 1 to {MAX_PRESENTED} printable ASCII characters without spaces")]

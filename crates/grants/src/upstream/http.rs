@@ -1,9 +1,11 @@
-//! One request to a provider, by the client that all requests of this program have (`countersign-verifier`, `outgoing`).
+//! One request to a provider, by the client that all requests of this program have
+//! (`countersign-verifier`, `outgoing`).
 //!
-//! Guarantees, as for key documents (`countersign-verifier`, `fetch`): no redirect followed, no proxy, no cookie; the
-//! body is dropped as soon as it exceeds the cap; one time limit for everything, so that a server which drips is cut
-//! off; only JSON is read, strictly. Requests have tokens and secrets in them, which no error repeats: addresses do not
-//! occur in any, and what the libraries say knows of none.
+//! Guarantees, as for key documents (`countersign-verifier`, `fetch`): no redirect followed, no
+//! proxy, no cookie; the body is dropped as soon as it exceeds the cap; one time limit for
+//! everything, so that a server which drips is cut off; only JSON is read, strictly. Requests have
+//! tokens and secrets in them, which no error repeats: addresses do not occur in any, and what the
+//! libraries say knows of none.
 
 use super::{
     error::{Endpoint, Failure, UpstreamError},
@@ -176,10 +178,12 @@ impl Http {
         Self { client: OnceCell::new(), turns: Semaphore::new(AT_ONCE) }
     }
 
-    /// Asks once. Answers that say nothing about the token are errors: limits, redirects, failures, what is not JSON.
+    /// Asks once. Answers that say nothing about the token are errors: limits, redirects, failures,
+    /// what is not JSON.
     pub(super) async fn ask(&self, ask: Ask, now: Timestamp) -> Result<Answer, UpstreamError> {
         let endpoint = ask.endpoint;
-        // On the heap: what the libraries' futures hold is not part of every future that waits for them.
+        // On the heap: what the libraries' futures hold is not part of every future that waits for
+        // them.
         match tokio::time::timeout(TOTAL_TIME, Box::pin(self.answer(ask, now))).await {
             Ok(answered) => answered,
             Err(_) => Err(unavailable(endpoint, Failure::Timeout(TOTAL_TIME))),

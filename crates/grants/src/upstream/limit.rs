@@ -1,4 +1,5 @@
-//! How long a provider wants to be left alone: `Retry-After` (RFC 9110 §10.2.3) and the headers of X and GitHub.
+//! How long a provider wants to be left alone: `Retry-After` (RFC 9110 §10.2.3) and the headers of
+//! X and GitHub.
 
 use countersign_jose::Timestamp;
 use hyper::{

@@ -1,12 +1,14 @@
-//! Opaque tokens and authorization codes of providers: X, GitHub, Google, Facebook, and any with introspection or
-//! userinfo.
+//! Opaque tokens and authorization codes of providers: X, GitHub, Google, Facebook, and any with
+//! introspection or userinfo.
 //!
-//! An access token proves that some application may act for a user, never that the user logs in here: so it is taken
-//! only where the provider proves that it was issued to the rule's own application (`preset`), and where none can
-//! prove it, we redeem the authorization code ourselves (`code`, decision 0051). What is then believed is a [`Profile`]:
-//! the subject, and the provider's claims as they were sent. Providers are asked over one small client (`http`), at
-//! addresses of the configuration alone (looked up in `lookup`), and once for all who ask about a token (`recent`).
-//! Tokens and secrets occur in no error, log or name. Called by the rules of `exchange`; pinned by `tests/e2e/test_providers.py`.
+//! An access token proves that some application may act for a user, never that the user logs in
+//! here: so it is taken only where the provider proves that it was issued to the rule's own
+//! application (`preset`), and where none can prove it, we redeem the authorization code ourselves
+//! (`code`, decision 0051). What is then believed is a [`Profile`]: the subject, and the provider's
+//! claims as they were sent. Providers are asked over one small client (`http`), at addresses of
+//! the configuration alone (looked up in `lookup`), and once for all who ask about a token
+//! (`recent`). Tokens and secrets occur in no error, log or name. Called by the rules of
+//! `exchange`; pinned by `tests/e2e/test_providers.py`.
 
 mod address;
 mod code;

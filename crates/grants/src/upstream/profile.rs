@@ -14,8 +14,8 @@ pub(crate) struct Profile {
     pub(crate) subject: String,
     /// A JSON object, as the provider has sent it.
     pub(crate) claims: String,
-    /// Scopes beyond which nothing may be asked for. Only an authorization server's: those of X or GitHub are names of
-    /// its own API.
+    /// Scopes beyond which nothing may be asked for. Only an authorization server's: those of X or
+    /// GitHub are names of its own API.
     pub(crate) scopes: Option<Vec<String>>,
     /// When the token ends, where the provider says so.
     pub(crate) ends: Option<Timestamp>,
@@ -28,7 +28,8 @@ impl fmt::Debug for Profile {
     }
 }
 
-/// What is known of a token before its profile: by a check of it, or because we have redeemed a code for it.
+/// What is known of a token before its profile: by a check of it, or because we have redeemed a
+/// code for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) subject: Option<String>,

@@ -1,9 +1,10 @@
 //! `Recent`: what a provider has said about a token in the last seconds, by the token's SHA-256.
 //!
-//! However many ask about one token at the same time, the provider is asked once, in a task of its own, so that a
-//! caller who goes away spoils it for no other. An answer is kept for the rule's time and never beyond the token's
-//! end; a refusal shortly; a limit for as long as the provider says; a failure only for those who have waited for it.
-//! The number is bounded; where it is full, refusals go first, so that guesses displace no user. Times are arguments.
+//! However many ask about one token at the same time, the provider is asked once, in a task of its
+//! own, so that a caller who goes away spoils it for no other. An answer is kept for the rule's
+//! time and never beyond the token's end; a refusal shortly; a limit for as long as the provider
+//! says; a failure only for those who have waited for it. The number is bounded; where it is full,
+//! refusals go first, so that guesses displace no user. Times are arguments.
 
 use super::{
     error::{Endpoint, Failure, UpstreamError},
@@ -97,7 +98,8 @@ impl Recent {
         said.unwrap_or_else(|| Err(unavailable(Endpoint::Check, Failure::Interrupted)))
     }
 
-    /// What `ask` finds out about a code. It is spent thereby, so that a limit alone is kept, for as long as it says.
+    /// What `ask` finds out about a code. It is spent thereby, so that a limit alone is kept, for
+    /// as long as it says.
     pub(super) async fn of_code(
         &self,
         code: &str,
@@ -116,8 +118,8 @@ impl Recent {
         outcome
     }
 
-    /// A place among those who ask. Where there is none, nobody waits for one: the provider is slow or away, and who waits
-    /// holds memory, a connection and a request of ours.
+    /// A place among those who ask. Where there is none, nobody waits for one: the provider is slow
+    /// or away, and who waits holds memory, a connection and a request of ours.
     fn place(&self, endpoint: Endpoint) -> Result<OwnedSemaphorePermit, UpstreamError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| unavailable(endpoint, Failure::Busy))

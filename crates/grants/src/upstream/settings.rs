@@ -1,4 +1,5 @@
-//! What a rule says about a provider, checked: what could never be taken, or takes too much, does not start.
+//! What a rule says about a provider, checked: what could never be taken, or takes too much, does
+//! not start.
 
 use super::{
     Application, Provider, Shared, Upstream,
@@ -26,7 +27,8 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The longest time an answer is kept: so long, a token that was revoked at the provider is still taken.
+/// The longest time an answer is kept: so long, a token that was revoked at the provider is still
+/// taken.
 const LONGEST_KEPT: Duration = Duration::from_secs(300);
 
 /// The secret of an application that is registered with a provider. Shown nowhere.
@@ -126,7 +128,8 @@ pub struct UpstreamSettings {
     pub redirect_uris: Vec<String>,
     /// The provider's scopes that a token must have.
     pub require_scopes: Vec<String>,
-    /// Members of the profile that prove for which application a token was issued, and their values.
+    /// Members of the profile that prove for which application a token was issued, and their
+    /// values.
     pub binding: BTreeMap<String, Vec<String>>,
     /// The member that is the subject.
     pub subject: Option<String>,
@@ -354,8 +357,8 @@ impl UpstreamSettings {
         Ok(())
     }
 
-    /// What it was granted by: the name, and a digest of everything that binds a token. Families of refresh tokens end
-    /// when one of it changes.
+    /// What it was granted by: the name, and a digest of everything that binds a token. Families of
+    /// refresh tokens end when one of it changes.
     fn trust(&self) -> String {
         let binds = serde_json::json!({
             "preset": self.preset.name(),
@@ -375,8 +378,8 @@ impl UpstreamSettings {
         format!("{} sha256:{}", self.name(), base64url::encode(digest.as_ref()))
     }
 
-    /// Where a subject is the same user. Google says the same of a user in its ID tokens; Facebook has a name of a user for each
-    /// application.
+    /// Where a subject is the same user. Google says the same of a user in its ID tokens; Facebook
+    /// has a name of a user for each application.
     fn subjects_of(&self) -> String {
         let place = |known: &str| self.profile_url.clone().unwrap_or_else(|| known.to_owned());
         let subject = self.subject.as_deref().unwrap_or("sub");

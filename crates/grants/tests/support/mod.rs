@@ -205,7 +205,8 @@ pub(crate) fn request(credentials: &str, body: String) -> Request<Body> {
         .unwrap()
 }
 
-/// A rule of the client `mine` for everything it has, which gives nothing but what it is changed to.
+/// A rule of the client `mine` for everything it has, which gives nothing but what it is changed
+/// to.
 pub(crate) fn rule(name: &str, source: RuleSource) -> RuleSettings {
     let provider = matches!(source, RuleSource::Jwt(..)).then(|| name.parse().unwrap());
     RuleSettings {

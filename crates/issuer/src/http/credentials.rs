@@ -1,7 +1,9 @@
-//! Client credentials of a request (RFC 6749 §2.3.1): HTTP Basic, or `client_id` and `client_secret` in the body.
+//! Client credentials of a request (RFC 6749 §2.3.1): HTTP Basic, or `client_id` and
+//! `client_secret` in the body.
 //!
-//! Exactly one of the two; both at once is a malformed request, even if they agree. A secret in Basic has two readings:
-//! §2.3.1 wants it form-encoded first, and many clients send it as it is. Ids have no character that would be encoded.
+//! Exactly one of the two; both at once is a malformed request, even if they agree. A secret in
+//! Basic has two readings: §2.3.1 wants it form-encoded first, and many clients send it as it is.
+//! Ids have no character that would be encoded.
 
 use super::error::HttpError;
 use axum::http::{HeaderMap, header};

@@ -1,4 +1,5 @@
-//! What goes wrong on the way, as the caller sees it: RFC 6749 §5.2 error codes with the right status.
+//! What goes wrong on the way, as the caller sees it: RFC 6749 §5.2 error codes with the right
+//! status.
 //!
 //! One exhaustive match; a detail that is not for callers stays in the log under the request's id.
 
@@ -11,8 +12,10 @@ use countersign_keyring::{ServiceError, SignError};
 use humantime::format_duration;
 use std::time::Duration;
 
-/// When to come again where a profile has not got what it makes tokens with. AWS's chain of credentials is left alone for as
-/// long after it has failed (`countersign_aws::credentials::PAUSE`), and a request that comes sooner gets the same error again.
+/// When to come again where a profile has not got what it makes tokens with. AWS's chain of
+/// credentials is left alone for as long after it has failed
+/// (`countersign_aws::credentials::PAUSE`), and a request that comes sooner gets the same error
+/// again.
 pub const UNPREPARED: Duration = Duration::from_secs(5);
 
 /// A refusal on its way out.
@@ -98,7 +101,8 @@ impl HttpError {
         }
     }
 
-    /// Every name that [`HttpError::code`] gives to a request for a token, beside those of [`MintError`].
+    /// Every name that [`HttpError::code`] gives to a request for a token, beside those of
+    /// [`MintError`].
     pub(crate) const CODES: [&str; 4] =
         ["invalid_request", "invalid_client", "body_too_large", "rate_limited"];
 

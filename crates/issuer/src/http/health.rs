@@ -1,4 +1,5 @@
-//! `/healthz` (the process runs), `/readyz` (it can mint with keys known to be current) and `/metrics` (Prometheus).
+//! `/healthz` (the process runs), `/readyz` (it can mint with keys known to be current) and
+//! `/metrics` (Prometheus).
 
 use super::{App, Peer, error::HttpError};
 use axum::{

@@ -1,8 +1,9 @@
-//! The HTTP routes of the issuer: one file per endpoint, mounted at the issuer's path and at the root. What the crate
-//! `grants` needs to answer another route in the same way is public: bodies, credentials, rates, refusals.
+//! The HTTP routes of the issuer: one file per endpoint, mounted at the issuer's path and at the
+//! root. What the crate `grants` needs to answer another route in the same way is public: bodies,
+//! credentials, rates, refusals.
 //!
-//! The caller serves [`Routes`] and tells it the peer's address; sizes of headers, connections
-//! and times are the listener's business. Nothing here reads `Host` or `X-Forwarded-*` to make a URL.
+//! The caller serves [`Routes`] and tells it the peer's address; sizes of headers, connections and
+//! times are the listener's business. Nothing here reads `Host` or `X-Forwarded-*` to make a URL.
 
 mod body;
 mod credentials;
@@ -101,8 +102,8 @@ impl Routes {
         Arc::clone(&self.app.rates)
     }
 
-    /// Answers one request from `peer`. Public documents come first and straight from memory, then the request that is
-    /// most frequent; a router is asked about the rest.
+    /// Answers one request from `peer`. Public documents come first and straight from memory, then
+    /// the request that is most frequent; a router is asked about the rest.
     pub async fn answer(&self, request: Request<Body>, peer: Peer) -> Response {
         let issuer = &self.app.issuer;
         let keys = issuer.keys();
@@ -135,7 +136,8 @@ impl Routes {
     }
 }
 
-/// The same to everyone: nothing of the request is read, and nobody is redirected (RFC 6749 §4.1.2.1).
+/// The same to everyone: nothing of the request is read, and nobody is redirected (RFC 6749
+/// §4.1.2.1).
 async fn no_login() -> HttpError {
     HttpError::NoLogin
 }

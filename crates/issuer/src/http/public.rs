@@ -1,7 +1,9 @@
-//! The public documents over HTTP: answered from memory with `ETag`, `304`, `HEAD`, CORS and `Cache-Control`.
+//! The public documents over HTTP: answered from memory with `ETag`, `304`, `HEAD`, CORS and
+//! `Cache-Control`.
 //!
-//! Nothing is rendered, routed or looked up twice: `Answers` is made once per change of the keys and maps every path a
-//! document is found at to its ready headers and body. `Cache-Control` takes turns, see `freshness`.
+//! Nothing is rendered, routed or looked up twice: `Answers` is made once per change of the keys
+//! and maps every path a document is found at to its ready headers and body. `Cache-Control` takes
+//! turns, see `freshness`.
 
 use super::error::HttpError;
 use crate::{
@@ -31,8 +33,8 @@ struct Answer {
 }
 
 impl Answers {
-    /// Documents are found below the issuer's path and at the root. RFC 8414 §3.1 puts the well-known part between host
-    /// and path, OpenID Connect appends it.
+    /// Documents are found below the issuer's path and at the root. RFC 8414 §3.1 puts the
+    /// well-known part between host and path, OpenID Connect appends it.
     pub(crate) fn new(documents: &PublicDocuments, issuer: &IssuerUrl, max_age: Duration) -> Self {
         let prefix = issuer.path();
         let mut by_path = HashMap::new();

@@ -1,10 +1,12 @@
-//! Rate limits of the minting routes: per client once it proved who it is, per address for those that did not.
+//! Rate limits of the minting routes: per client once it proved who it is, per address for those
+//! that did not.
 //!
-//! An address is charged only for requests whose caller did not prove who it is, so bad clients behind one address
-//! (a NAT, a proxy) use up nothing of the good ones there. The cells of addresses are a fixed table: however many
-//! addresses come, memory does not grow; two addresses that fall into one cell share it. The table's hash is keyed at
-//! random, so nobody can aim for another's cell. An IPv6 caller counts by its /48, the network of one site, whose
-//! 65,536 /64s would each be a budget of their own. The limiter itself (GCRA) is the crate `governor`.
+//! An address is charged only for requests whose caller did not prove who it is, so bad clients
+//! behind one address (a NAT, a proxy) use up nothing of the good ones there. The cells of
+//! addresses are a fixed table: however many addresses come, memory does not grow; two addresses
+//! that fall into one cell share it. The table's hash is keyed at random, so nobody can aim for
+//! another's cell. An IPv6 caller counts by its /48, the network of one site, whose 65,536 /64s
+//! would each be a budget of their own. The limiter itself (GCRA) is the crate `governor`.
 
 use crate::Clients;
 use governor::{

@@ -1,9 +1,11 @@
-//! `POST /sign`: mint a token for an authenticated client; `POST /uploads`: the same for a token of profile `upload`.
+//! `POST /sign`: mint a token for an authenticated client; `POST /uploads`: the same for a token of
+//! profile `upload`.
 //!
-//! Order: size, form of the body, who is asking, per-client rate, policy, signature. A caller that does not prove who it
-//! is learns nothing about what would have been allowed, and its address is charged: past the rate of the address it
-//! gets 429 instead of its reason, whatever that was. A caller that does prove it is never charged nor stopped there: where the
-//! header proves it, not even for a body that cannot be read. Pinned by `tests/routes.rs`.
+//! Order: size, form of the body, who is asking, per-client rate, policy, signature. A caller that
+//! does not prove who it is learns nothing about what would have been allowed, and its address is
+//! charged: past the rate of the address it gets 429 instead of its reason, whatever that was. A
+//! caller that does prove it is never charged nor stopped there: where the header proves it, not
+//! even for a body that cannot be read. Pinned by `tests/routes.rs`.
 
 use super::{
     App, Peer,
@@ -65,12 +67,14 @@ pub(super) async fn answer(
     response
 }
 
-/// Records a refusal. Those of the mint are recorded where they arise, with all that is known there.
+/// Records a refusal. Those of the mint are recorded where they arise, with all that is known
+/// there.
 fn record(app: &App, peer: Peer, ids: &Ids, client: Option<&Client>, why: &HttpError) {
     if matches!(why, HttpError::Mint(_)) {
         return;
     }
-    // A client that asks too often is summed up with strangers: a record for each would be as many as it likes.
+    // A client that asks too often is summed up with strangers: a record for each would be as many
+    // as it likes.
     let client = client.filter(|_| !matches!(why, HttpError::TooManyRequests(_)));
     let request = RefusedRequest {
         request_id: &ids.request,
@@ -136,8 +140,8 @@ async fn mint(
     minted.map_err(HttpError::Mint).map_err(of_client)
 }
 
-/// Whose fault it is that a body cannot be read: the client's that the header proves, at its rate, or a stranger's. What cannot be
-/// read may have had credentials in it, which then prove nobody.
+/// Whose fault it is that a body cannot be read: the client's that the header proves, at its rate,
+/// or a stranger's. What cannot be read may have had credentials in it, which then prove nobody.
 fn unread(app: &App, headers: &HeaderMap, why: HttpError) -> Refused {
     let shown = credentials::select(headers, None).ok();
     let client = shown
@@ -157,7 +161,8 @@ fn success(minted: &Minted, wanted: Wanted) -> Response {
         Wanted::Token => ("access_token", r#""token_type":"Bearer","#),
         Wanted::Upload => ("upload_token", ""),
     };
-    // What an upload is tied to has characters alone that need no escaping: a `jti`, a bucket and a key that we made.
+    // What an upload is tied to has characters alone that need no escaping: a `jti`, a bucket and a
+    // key that we made.
     let of_upload = minted.object.as_ref().filter(|_| wanted == Wanted::Upload).map(|object| {
         let jti = minted.jti.as_deref().unwrap_or_default();
         format!(r#","jti":"{jti}","bucket":"{}","key":"{}""#, object.bucket, object.key)
@@ -197,7 +202,8 @@ fn looks_like_a_form(body: &[u8]) -> bool {
     name > 0 && body.get(name) == Some(&b'=')
 }
 
-/// The form body: the members of the JSON body as parameters, `data`, `metadata` and `upload` as JSON texts.
+/// The form body: the members of the JSON body as parameters, `data`, `metadata` and `upload` as
+/// JSON texts.
 struct Form(BTreeMap<String, String>);
 
 impl Form {

@@ -1,7 +1,8 @@
-//! `access_token`: the JWT profile for OAuth 2.0 access tokens (RFC 9068 §2), minted by the grants of `POST /token`.
+//! `access_token`: the JWT profile for OAuth 2.0 access tokens (RFC 9068 §2), minted by the grants
+//! of `POST /token`.
 //!
-//! `sub`, `client_id`, `scope` and `act` come from the grant, never from what is sent and never from `claims.fixed`. `typ` is
-//! `at+jwt`, or `JWT` for verifiers that refuse every other one.
+//! `sub`, `client_id`, `scope` and `act` come from the grant, never from what is sent and never
+//! from `claims.fixed`. `typ` is `at+jwt`, or `JWT` for verifiers that refuse every other one.
 
 use super::{Facts, Profile, ProfileError, Refusal, Shaped, Takes, Ways, registered};
 use crate::{
@@ -29,7 +30,8 @@ pub enum AccessTokenTyp {
     Jwt,
 }
 
-/// Claims that only a grant sets (RFC 9068 §2.2, RFC 8693 §4.1); more of them have no place in any profile.
+/// Claims that only a grant sets (RFC 9068 §2.2, RFC 8693 §4.1); more of them have no place in any
+/// profile.
 const OF_THE_GRANT: [&str; 2] = ["sub", "scope"];
 
 impl Profile for AccessTokenProfile {
@@ -89,7 +91,8 @@ impl Profile for AccessTokenProfile {
             write_actors(&mut payload, granted.actors)?;
             super::write_claims(&mut payload, admitted.claims())
         })();
-        // Writing to a Vec and serialising strings do not fail; the results are folded all the same.
+        // Writing to a Vec and serialising strings do not fail; the results are folded all the
+        // same.
         written.map_err(|_| super::unwritable())?;
         Ok(Shaped {
             payload,

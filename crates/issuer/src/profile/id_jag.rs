@@ -1,9 +1,10 @@
-//! `id_jag`: identity assertion authorization grants (draft-ietf-oauth-identity-assertion-authz-grant §4.3), by which the
-//! authorization server of somebody else's API gives a client a token for one of our users.
+//! `id_jag`: identity assertion authorization grants
+//! (draft-ietf-oauth-identity-assertion-authz-grant §4.3), by which the authorization server of
+//! somebody else's API gives a client a token for one of our users.
 //!
-//! Minted by token exchange alone, by rules that say for which authorization server; everything but the issuer's own
-//! claims comes from there. Five minutes is the longest life of one. It is no access token, and has a `typ` of its own so
-//! that it is never taken for one (RFC 8725 §3.11).
+//! Minted by token exchange alone, by rules that say for which authorization server; everything but
+//! the issuer's own claims comes from there. Five minutes is the longest life of one. It is no
+//! access token, and has a `typ` of its own so that it is never taken for one (RFC 8725 §3.11).
 
 use super::{Facts, Profile, ProfileError, Refusal, Shaped, Takes, Ways, registered};
 use crate::{
@@ -95,7 +96,8 @@ impl Profile for IdJagProfile {
             }
             super::write_claims(&mut payload, admitted.claims())
         })();
-        // Writing to a Vec and serialising strings do not fail; the results are folded all the same.
+        // Writing to a Vec and serialising strings do not fail; the results are folded all the
+        // same.
         written.map_err(|_| super::unwritable())?;
         Ok(Shaped {
             payload,

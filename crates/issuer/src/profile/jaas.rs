@@ -1,9 +1,10 @@
 //! `jaas`: 8x8 JaaS meeting tokens (developer.8x8.com/jaas/docs/api-keys-jwt).
 //!
-//! Typed input instead of claims (`meeting`); `aud` and `iss` are constants of the service, `sub` is the AppID, and the kid
-//! is `{AppID}/{key id}` as the console shows it. Booleans leave as the strings "true" and "false", the documented form.
-//! A feature needs moderator to have effect, so asking for one without is refused. `context.room.regex` is "true" only for
-//! a pattern that the client's `jaas.regex` has word for word, or where that is `"*"`.
+//! Typed input instead of claims (`meeting`); `aud` and `iss` are constants of the service, `sub`
+//! is the AppID, and the kid is `{AppID}/{key id}` as the console shows it. Booleans leave as the
+//! strings "true" and "false", the documented form. A feature needs moderator to have effect, so
+//! asking for one without is refused. `context.room.regex` is "true" only for a pattern that the
+//! client's `jaas.regex` has word for word, or where that is `"*"`.
 
 use super::{
     Facts, Profile, ProfileError, Refusal, Shaped, Takes, Ways,
@@ -27,7 +28,8 @@ pub struct JaasProfile {
     pub ring: RingName,
 }
 
-/// Whether a text can be an AppID: `vpaas-magic-cookie-` and hexadecimal digits, but only what no AppID has is refused.
+/// Whether a text can be an AppID: `vpaas-magic-cookie-` and hexadecimal digits, but only what no
+/// AppID has is refused.
 pub fn is_jaas_app_id(app_id: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     (1..=128).contains(&app_id.len()) && app_id.bytes().all(fits)
@@ -126,7 +128,8 @@ impl Profile for JaasProfile {
 
     fn check_fixed(&self, fixed: Claims<'_>, policy: &MintPolicy) -> Result<(), Refusal> {
         let mut fixed = Meeting::read(&TAKES, fixed)?;
-        // Whether features come with a moderator, and how a room is read, is known when the rest of a request is.
+        // Whether features come with a moderator, and how a room is read, is known when the rest of
+        // a request is.
         fixed.regex &= fixed.room.is_some();
         fixed.check_grant(&policy.jaas)
     }

@@ -1,11 +1,14 @@
-//! `jitsi`: meeting tokens for a Jitsi of one's own, whose Prosody verifies them (jitsi-meet, resources/prosody-plugins:
-//! mod_auth_token, mod_token_verification, token/util.lib.lua, luajwtjitsi.lib.lua; lib-jitsi-meet, doc/tokens.md).
+//! `jitsi`: meeting tokens for a Jitsi of one's own, whose Prosody verifies them (jitsi-meet,
+//! resources/prosody-plugins: mod_auth_token, mod_token_verification, token/util.lib.lua,
+//! luajwtjitsi.lib.lua; lib-jitsi-meet, doc/tokens.md).
 //!
-//! Those plugins are strict where others are not: the header's `typ` is exactly `JWT`, `aud` is one string, `sub` has to be
-//! there, members of `context.user` are strings and never null, the room is compared in lower case, and `nbf` and `exp`
-//! have no leeway, so tokens begin 10 s ago. A token without `context.features` would have every feature, so there is
-//! always such a table, with what was granted. `context.room.regex` is never there: a room is never a pattern.
-//! What makes a participant a moderator is said in docs/meetings.md; `moderator` is passed on in both forms there are.
+//! Those plugins are strict where others are not: the header's `typ` is exactly `JWT`, `aud` is one
+//! string, `sub` has to be there, members of `context.user` are strings and never null, the room is
+//! compared in lower case, and `nbf` and `exp` have no leeway, so tokens begin 10 s ago. A token
+//! without `context.features` would have every feature, so there is always such a table, with what
+//! was granted. `context.room.regex` is never there: a room is never a pattern. What makes a
+//! participant a moderator is said in docs/meetings.md; `moderator` is passed on in both forms
+//! there are.
 
 use super::{
     Facts, Profile, ProfileError, Refusal, Shaped, Takes, Ways,
@@ -40,8 +43,8 @@ static TAKES: meeting::Takes = meeting::Takes {
     user_flags: &[],
 };
 
-/// Characters that no room has: those that the local part of an address does not (RFC 7622 §3.3.1), and the brackets
-/// around a tenant.
+/// Characters that no room has: those that the local part of an address does not (RFC 7622 §3.3.1),
+/// and the brackets around a tenant.
 const NEVER_IN_A_ROOM: &[char] = &['"', '&', '\'', '/', ':', '<', '>', '@', '[', ']'];
 
 #[derive(Serialize)]

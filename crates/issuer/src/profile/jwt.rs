@@ -1,4 +1,5 @@
-//! `jwt`: any claims the client's policy allows, around them those that only the issuer sets (RFC 7519 §4.1).
+//! `jwt`: any claims the client's policy allows, around them those that only the issuer sets (RFC
+//! 7519 §4.1).
 
 use super::{Facts, Profile, ProfileError, Refusal, Shaped, Takes, registered, unwritable, write_claims};
 use crate::admission::Admitted;

@@ -1,9 +1,11 @@
-//! What a request says of a meeting, for profiles `jaas` and `jitsi`: room, user, moderator, features.
+//! What a request says of a meeting, for profiles `jaas` and `jitsi`: room, user, moderator,
+//! features.
 //!
-//! Typed members instead of claims. Each is checked by itself, and a refusal names the member and what was found there.
-//! Everything that is asked for has to be granted by the client's table of the profile (`MeetingGrant`) and by nothing
-//! else: the room, each member of `user`, being moderator, each feature, and that a room is read as a pattern. What is not
-//! asked for needs no grant and is not in the token. Pinned by `tests/policy.rs` and `tests/meeting_properties.rs`.
+//! Typed members instead of claims. Each is checked by itself, and a refusal names the member and
+//! what was found there. Everything that is asked for has to be granted by the client's table of
+//! the profile (`MeetingGrant`) and by nothing else: the room, each member of `user`, being
+//! moderator, each feature, and that a room is read as a pattern. What is not asked for needs no
+//! grant and is not in the token. Pinned by `tests/policy.rs` and `tests/meeting_properties.rs`.
 
 use super::{Refusal, room::MAX_ROOM_CHARS};
 use crate::{
@@ -21,8 +23,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 /// The room that stands for every room.
 pub(super) const EVERY_ROOM: &str = "*";
 
-/// Features that 8x8 documents (developer.8x8.com/jaas/docs/api-keys-jwt and its branding pages), and `flip`, which Jitsi
-/// itself knows beside them (jitsi-meet, mod_jitsi_permissions).
+/// Features that 8x8 documents (developer.8x8.com/jaas/docs/api-keys-jwt and its branding pages),
+/// and `flip`, which Jitsi itself knows beside them (jitsi-meet, mod_jitsi_permissions).
 pub const MEETING_FEATURES: [&str; 12] = [
     "create-polls",
     "file-upload",
@@ -93,7 +95,8 @@ impl Meeting {
         Ok(meeting)
     }
 
-    /// An object and nothing that only looks like one: serde would take the array `["1","Alice"]` for a struct.
+    /// An object and nothing that only looks like one: serde would take the array `["1","Alice"]`
+    /// for a struct.
     fn read_user(&mut self, raw: &RawValue) -> Result<(), Refusal> {
         let takes = self.takes;
         let known = || names(takes.user.iter().chain(takes.user_flags));
@@ -140,7 +143,8 @@ impl Meeting {
             Some(EVERY_ROOM) if !grant.any_room => {
                 return deny(MeetingRule::AnyRoom, "tokens for every room".to_owned());
             }
-            // Nobody but the service knows which rooms a pattern matches, so it is granted as a text.
+            // Nobody but the service knows which rooms a pattern matches, so it is granted as a
+            // text.
             Some(pattern) if self.regex && !grant.regex.allows(pattern) => {
                 return deny(MeetingRule::Regex, format!("the room pattern {}", quoted(pattern)));
             }
@@ -169,7 +173,8 @@ impl Meeting {
         }
     }
 
-    /// A feature that nobody documents is a mistake in writing, unless the client's entry has it by name.
+    /// A feature that nobody documents is a mistake in writing, unless the client's entry has it by
+    /// name.
     fn check_features(&self, grant: &MeetingGrant) -> Result<(), Refusal> {
         let is_listed =
             |name: &str| matches!(&grant.features, Names::Listed(listed) if listed.iter().any(|n| n == name));
@@ -236,8 +241,8 @@ fn features(raw: &RawValue) -> Result<BTreeMap<String, bool>, Refusal> {
     object.members().map(one).collect()
 }
 
-/// A room's name. An asterisk is the sign for every room and stands in no name, so that no reader takes one for a pattern.
-/// A pattern is the service's own language.
+/// A room's name. An asterisk is the sign for every room and stands in no name, so that no reader
+/// takes one for a pattern. A pattern is the service's own language.
 fn room(raw: &RawValue, regex: bool) -> Result<String, Refusal> {
     let room =
         string(raw).ok_or_else(|| invalid(format!("`data.room` must be a string; found {}", kind(raw))))?;

@@ -1,5 +1,6 @@
-//! Profiles: shapes of token, one file each. A profile says what it takes, is given what the client's policy admits
-//! (`admission`) and gives the claims; times, signing, audit and the response are the same for all.
+//! Profiles: shapes of token, one file each. A profile says what it takes, is given what the
+//! client's policy admits (`admission`) and gives the claims; times, signing, audit and the
+//! response are the same for all.
 
 mod access_token;
 mod id_jag;
@@ -61,11 +62,13 @@ pub trait Profile: Send + Sync + Debug {
     fn takes_upload(&self) -> bool {
         false
     }
-    /// What has to be waited for before a token for this upload can be shaped now; `None` where nothing has.
+    /// What has to be waited for before a token for this upload can be shaped now; `None` where
+    /// nothing has.
     fn prepare(&self, _upload: Option<&AdmittedUpload<'_>>, _now: Timestamp) -> Option<Preparation<'_>> {
         None
     }
-    /// What bounds the lifetime of a token beside the client's policy; `asked` is what was asked for.
+    /// What bounds the lifetime of a token beside the client's policy; `asked` is what was asked
+    /// for.
     ///
     /// # Errors
     ///
@@ -78,7 +81,8 @@ pub trait Profile: Send + Sync + Debug {
     ) -> Result<Option<Duration>, Refusal> {
         Ok(None)
     }
-    /// The longest token in bytes, where `limit` is what the configuration has for tokens in headers.
+    /// The longest token in bytes, where `limit` is what the configuration has for tokens in
+    /// headers.
     fn token_bytes(&self, limit: usize) -> usize {
         limit
     }
@@ -86,7 +90,8 @@ pub trait Profile: Send + Sync + Debug {
     fn backdate(&self) -> Duration {
         Duration::ZERO
     }
-    /// Refuses fixed claims that [`Profile::shape`] would refuse in every token. Called when a client is configured.
+    /// Refuses fixed claims that [`Profile::shape`] would refuse in every token. Called when a
+    /// client is configured.
     ///
     /// # Errors
     ///
@@ -120,7 +125,8 @@ pub enum Ways {
 pub enum Takes {
     /// Claims of any name, and an audience. `claims.allow`, `audiences` and `scopes` say which.
     Claims,
-    /// These members. The profile has a table of its own in a client's entry, which says what may be in them.
+    /// These members. The profile has a table of its own in a client's entry, which says what may
+    /// be in them.
     Members(&'static [&'static str]),
 }
 
@@ -147,7 +153,8 @@ pub struct Facts<'a> {
     pub validity: Validity,
 }
 
-/// The beginning of a token's claims: those that only the issuer sets (RFC 7519 §4.1). The object is not closed.
+/// The beginning of a token's claims: those that only the issuer sets (RFC 7519 §4.1). The object
+/// is not closed.
 ///
 /// # Errors
 ///
@@ -171,7 +178,8 @@ pub fn registered(admitted: &Admitted<'_>, facts: &Facts<'_>) -> Result<Vec<u8>,
     written.map(|()| payload).map_err(|_| unwritable())
 }
 
-/// The end of a token's claims: those that were sent and those that are fixed, each as the text it is.
+/// The end of a token's claims: those that were sent and those that are fixed, each as the text it
+/// is.
 ///
 /// # Errors
 ///
@@ -206,8 +214,8 @@ pub struct Shaped {
     pub object: Option<ObjectName>,
 }
 
-/// A claim that is worth something by itself, such as a form that S3 takes. Only the mint puts it into a token; a
-/// [`Preview`] has what describes it in its place, and `Debug` does not show it.
+/// A claim that is worth something by itself, such as a form that S3 takes. Only the mint puts it
+/// into a token; a [`Preview`] has what describes it in its place, and `Debug` does not show it.
 pub struct LiveClaim {
     name: &'static str,
     value: Vec<u8>,
@@ -221,7 +229,8 @@ impl std::fmt::Debug for LiveClaim {
 }
 
 impl LiveClaim {
-    /// The claim `name`, which needs no escaping: its value, and a description of it that is worth nothing, both as JSON.
+    /// The claim `name`, which needs no escaping: its value, and a description of it that is worth
+    /// nothing, both as JSON.
     pub fn new(name: &'static str, value: Vec<u8>, described: Vec<u8>) -> Self {
         Self { name, value, described }
     }

@@ -1,9 +1,11 @@
-//! Patterns for room names: a client's `jaas.rooms` and `jitsi.rooms`, and `meeting.rooms` of a rule of exchange.
+//! Patterns for room names: a client's `jaas.rooms` and `jitsi.rooms`, and `meeting.rooms` of a
+//! rule of exchange.
 //!
-//! A pattern is compared with the whole name, character by character; `*` stands for any number of characters, also
-//! none. There is nothing else: no classes, no escapes, no case folding. Matching looks for the texts between the
-//! asterisks from left to right and never goes back, so its time is bounded by the lengths of pattern and name.
-//! Documented in docs/meetings.md. Pinned by the tests below, against a matcher that tries everything.
+//! A pattern is compared with the whole name, character by character; `*` stands for any number of
+//! characters, also none. There is nothing else: no classes, no escapes, no case folding. Matching
+//! looks for the texts between the asterisks from left to right and never goes back, so its time is
+//! bounded by the lengths of pattern and name. Documented in docs/meetings.md. Pinned by the tests
+//! below, against a matcher that tries everything.
 
 use std::{fmt, str::FromStr};
 

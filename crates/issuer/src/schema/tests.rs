@@ -1,4 +1,5 @@
-//! Schemas as clients meet them, and numbers at the edges of what binary floating point can tell apart.
+//! Schemas as clients meet them, and numbers at the edges of what binary floating point can tell
+//! apart.
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -85,7 +86,8 @@ fn a_schema_with_a_number_that_would_be_rounded_is_not_used() {
     assert_eq!(check(odd, r#"{"n":9007199254740993}"#), Err(Unaccepted::Number("n".to_owned())));
 }
 
-/// Whole numbers and fractions around the places where `f64` begins to round, as people and machines write them.
+/// Whole numbers and fractions around the places where `f64` begins to round, as people and
+/// machines write them.
 fn numbers() -> impl Strategy<Value = String> {
     let near = |center: i128| (-3..=3_i128).prop_map(move |d| (center + d).to_string());
     let whole = prop_oneof![
@@ -100,7 +102,8 @@ fn numbers() -> impl Strategy<Value = String> {
     (whole, proptest::sample::select(forms.to_vec())).prop_map(|(whole, form)| format!("{whole}{form}"))
 }
 
-/// A number in units of 10^-18, exact for every one below 10^20 that the strategy makes. Larger ones are never compared.
+/// A number in units of 10^-18, exact for every one below 10^20 that the strategy makes. Larger
+/// ones are never compared.
 fn exact(number: &str) -> i128 {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -112,7 +115,8 @@ fn exact(number: &str) -> i128 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// Whatever is accepted or refused by value is so exactly; only a refusal by name says that nothing was compared.
+    /// Whatever is accepted or refused by value is so exactly; only a refusal by name says that
+    /// nothing was compared.
     #[test]
     fn a_schema_never_says_of_a_number_what_its_digits_do_not(value in numbers(), limit in numbers()) {
         for (keyword, holds) in [

@@ -1,4 +1,5 @@
-//! What holds for any body of `POST /sign`. Called by the property tests and by the fuzz target `sign_body`.
+//! What holds for any body of `POST /sign`. Called by the property tests and by the fuzz target
+//! `sign_body`.
 
 use countersign_issuer::SignRequest;
 use countersign_jose::json::Object;

@@ -1,8 +1,9 @@
-//! The checks of a policy, in their order: `typ`, the types of the registered claims, the times, `iss`, `sub`, `aud`, the
-//! claims that are required, the length of `sub`.
+//! The checks of a policy, in their order: `typ`, the types of the registered claims, the times,
+//! `iss`, `sub`, `aud`, the claims that are required, the length of `sub`.
 //!
-//! One run for accepting a token and for explaining it: every check goes through a `Sink`, with its words as a closure
-//! that only a run which explains ever calls. Called by `Signed::check`, `Signed::explain` and `Policy::unreached`.
+//! One run for accepting a token and for explaining it: every check goes through a `Sink`, with its
+//! words as a closure that only a run which explains ever calls. Called by `Signed::check`,
+//! `Signed::explain` and `Policy::unreached`.
 
 use super::{ClaimError, ClaimName, ClaimValue, Expiry, Kinds, OTHER_KINDS, Policy, RegisteredClaims};
 use crate::{

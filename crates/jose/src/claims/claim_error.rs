@@ -1,6 +1,8 @@
-//! What the claims of a properly signed token may lack, one variant per reason, with codes that stay.
+//! What the claims of a properly signed token may lack, one variant per reason, with codes that
+//! stay.
 
-/// Which expectation the claims of a properly signed token do not meet. Names claims, never their values.
+/// Which expectation the claims of a properly signed token do not meet. Names claims, never their
+/// values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
     /// An expected claim (or header parameter) is not there.

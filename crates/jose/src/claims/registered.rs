@@ -1,8 +1,9 @@
-//! The registered claims of RFC 7519 §4.1, read into their types: strings, one or many audiences, whole seconds.
+//! The registered claims of RFC 7519 §4.1, read into their types: strings, one or many audiences,
+//! whole seconds.
 //!
-//! A claim that is there has its type or is refused, whether or not anything is expected of it. Called by `claims` for
-//! a token that is read, and by issuers for one that is about to be made, so that nothing is minted that is refused
-//! here. Pinned by `tests/claims.rs`.
+//! A claim that is there has its type or is refused, whether or not anything is expected of it.
+//! Called by `claims` for a token that is read, and by issuers for one that is about to be made, so
+//! that nothing is minted that is refused here. Pinned by `tests/claims.rs`.
 
 use super::{ClaimError, Fractions};
 use crate::{
@@ -16,7 +17,8 @@ use std::{borrow::Cow, ops::Range};
 /// The seconds since 1970 that `exp`, `nbf` and `iat` may have: up to the end of the year 9999.
 pub const NUMERIC_DATES: Range<i64> = 0..253_402_300_800;
 
-/// Whether a verifier takes `value` as the claim `name`, as far as types go. Any claim that is not registered fits.
+/// Whether a verifier takes `value` as the claim `name`, as far as types go. Any claim that is not
+/// registered fits.
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@
 //! whatever their escapes, numbers as the decimals they are written as.
 //!
 //! Never through floats: 2^65 and 2^65 + 1 are two numbers, and so are 0.3 and
-//! 0.30000000000000000001. `1` and `1.0` are of two types, as most readers have it; `1.0` and `10e-1`
-//! are one. Used for claims that must have a value.
+//! 0.30000000000000000001. `1` and `1.0` are of two types, as most readers have it; `1.0` and
+//! `10e-1` are one. Used for claims that must have a value.
 
 use super::{DEFAULT_DEPTH, Object, string};
 use serde_json::value::RawValue;

@@ -1,8 +1,8 @@
 //! What a text is that has no key in it: for the one message that says so.
 //!
-//! People paste what they have: a certificate, an OpenSSH key, a PEM that a `.env` file cut after its first line. Each is
-//! another mistake with another way out, so each has its own words. Nothing of the text is repeated. Called where no key was
-//! found, and never before.
+//! People paste what they have: a certificate, an OpenSSH key, a PEM that a `.env` file cut after
+//! its first line. Each is another mistake with another way out, so each has its own words. Nothing
+//! of the text is repeated. Called where no key was found, and never before.
 
 /// What there is where a key was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

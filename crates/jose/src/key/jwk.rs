@@ -1,7 +1,9 @@
-//! JWK, in and out: RFC 7517 with the key types of RFC 7518 §6 (RSA, EC, oct) and RFC 8037 (OKP Ed25519).
+//! JWK, in and out: RFC 7517 with the key types of RFC 7518 §6 (RSA, EC, oct) and RFC 8037 (OKP
+//! Ed25519).
 //!
-//! Reading takes public and private keys; writing has a type of its own without private members, so a JWKS cannot
-//! leak one. `use`, `key_ops`, `alg`, `crv` and sizes are all checked, and unknown members are passed over (§4).
+//! Reading takes public and private keys; writing has a type of its own without private members, so
+//! a JWKS cannot leak one. `use`, `key_ops`, `alg`, `crv` and sizes are all checked, and unknown
+//! members are passed over (§4).
 
 use super::{KeyError, PrivateKey, PublicKey, SymmetricKey, check_kid, unsupported};
 use crate::{
@@ -79,15 +81,17 @@ impl Jwk {
         Ok(Self { kid, algorithm, key_ops: key_ops(jwk)?, is_pair, material })
     }
 
-    /// Reads a JWK Set, or a single JWK as a set of one. A key that cannot be read is an error of its own, at its
-    /// place, so that one bad key does not take the good ones with it. More than [`MAX_KEYS`] are refused unread.
+    /// Reads a JWK Set, or a single JWK as a set of one. A key that cannot be read is an error of
+    /// its own, at its place, so that one bad key does not take the good ones with it. More than
+    /// [`MAX_KEYS`] are refused unread.
     pub fn parse_set(json: &[u8]) -> Result<Vec<Result<Self, KeyError>>, KeyError> {
         let keys = Self::read_set(json, Members::All)?;
         Ok(keys.into_iter().map(|key| key.map_err(|skipped| skipped.why)).collect())
     }
 
-    /// The same for verifying: private members of a key pair are not looked at, so checking them costs a verifier
-    /// nothing. A shared secret has no public half and is read; code that takes keys from elsewhere refuses it.
+    /// The same for verifying: private members of a key pair are not looked at, so checking them
+    /// costs a verifier nothing. A shared secret has no public half and is read; code that takes
+    /// keys from elsewhere refuses it.
     pub(crate) fn parse_public_set(json: &[u8]) -> Result<Vec<Result<Self, Skipped>>, KeyError> {
         Self::read_set(json, Members::Public)
     }
@@ -148,14 +152,16 @@ impl Jwk {
         }
     }
 
-    /// Binds the key for verifying: to its own `alg`, else to `assumed`, else to the usual algorithm of its kind.
+    /// Binds the key for verifying: to its own `alg`, else to `assumed`, else to the usual
+    /// algorithm of its kind.
     pub fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
         self.verifying_key_for(assumed.as_slice())
     }
 
     /// The same with several assumptions, of which the first that fits counts.
     pub(crate) fn verifying_key_for(&self, assumed: &[Algorithm]) -> Result<VerifyingKey, KeyError> {
-        // A private key's `key_ops` speak of signing; its public half verifies, whether or not the rest was read.
+        // A private key's `key_ops` speak of signing; its public half verifies, whether or not the
+        // rest was read.
         if !self.is_pair || matches!(self.material, Material::Secret(_)) {
             self.allows("verify")?;
         }
@@ -187,7 +193,8 @@ impl Jwk {
     }
 
     fn bind(&self, public: Option<&PublicKey>, assumed: &[Algorithm]) -> Result<Algorithm, KeyError> {
-        // An assumption of another kind of key ("RS256" for a set that also holds EC keys) does not concern this one.
+        // An assumption of another kind of key ("RS256" for a set that also holds EC keys) does not
+        // concern this one.
         let fits = |a: &Algorithm| public.is_none_or(|key| key.kind() == a.key_kind());
         let usual = || public.and_then(|key| Algorithm::default_for(key.kind()));
         let assumed = || assumed.iter().copied().find(fits);
@@ -279,7 +286,8 @@ fn sized(jwk: &Object<'_>, name: &'static str, bytes: usize) -> Result<Zeroizing
         .and_then(|v| if v.len() == bytes { Ok(v) } else { Err(KeyError::MalformedMember(name)) })
 }
 
-/// A public signature key as it is published: `kty`, `use`, `alg`, `kid` and the public members, nothing else.
+/// A public signature key as it is published: `kty`, `use`, `alg`, `kid` and the public members,
+/// nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicJwk {
     /// The key's name.

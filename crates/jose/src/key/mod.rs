@@ -1,9 +1,10 @@
 //! Keys as material: what a JWK or a PEM file says, checked, before it is bound to an algorithm.
 //!
-//! `PublicKey` has no private members, so nothing public can leak one. `PrivateKey` wipes itself when dropped and has
-//! a `Debug` that shows its kind alone. Loading proves that the parts belong together (aws-lc checks them), that RSA
-//! has at least 2048 bits, that a point is on its curve and that the key is not a known weak one (`weak`).
-//! Formats: JWK (RFC 7517, RFC 7518 §6, RFC 8037) in `jwk`, PEM in `pem`, RFC 7638 thumbprints in `thumbprint`.
+//! `PublicKey` has no private members, so nothing public can leak one. `PrivateKey` wipes itself
+//! when dropped and has a `Debug` that shows its kind alone. Loading proves that the parts belong
+//! together (aws-lc checks them), that RSA has at least 2048 bits, that a point is on its curve and
+//! that the key is not a known weak one (`weak`). Formats: JWK (RFC 7517, RFC 7518 §6, RFC 8037) in
+//! `jwk`, PEM in `pem`, RFC 7638 thumbprints in `thumbprint`.
 
 mod instead;
 mod jwk;
@@ -25,7 +26,8 @@ use crate::algorithm::{Curve, KeyKind};
 
 /// The smallest RSA modulus that signs, and by default the smallest that verifies (RFC 7518 §3.3).
 pub const MIN_RSA_BITS: usize = 2048;
-/// The largest RSA modulus accepted: beyond it one verification costs an attacker's victim too much.
+/// The largest RSA modulus accepted: beyond it one verification costs an attacker's victim too
+/// much.
 pub const MAX_RSA_BITS: usize = 8192;
 
 /// A public key: only public members, in the unsigned big-endian form of its JWK.
@@ -84,7 +86,8 @@ impl PublicKey {
         if bits == 0 {
             return Err(KeyError::Inconsistent);
         }
-        // An even or unit exponent signs nothing; above 33 bits no library agrees on it (CVE-2023-46234 and kin).
+        // An even or unit exponent signs nothing; above 33 bits no library agrees on it
+        // (CVE-2023-46234 and kin).
         let odd = e.last().is_some_and(|b| b & 1 == 1);
         if !odd || e == [1] || significant_bits(e) > 33 {
             return Err(KeyError::RsaExponent);
@@ -268,7 +271,8 @@ impl KeyError {
     }
 }
 
-/// Checks a `kid`: 1 to 256 printable ASCII characters. It is only ever compared, never used as a path.
+/// Checks a `kid`: 1 to 256 printable ASCII characters. It is only ever compared, never used as a
+/// path.
 pub fn check_kid(kid: &str) -> Result<(), KeyError> {
     let printable = kid.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     if kid.is_empty() || kid.len() > 256 || !printable { Err(KeyError::BadKeyId) } else { Ok(()) }

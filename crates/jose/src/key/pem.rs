@@ -1,8 +1,10 @@
-//! PEM: PKCS#8 and PKCS#1 private keys, SEC1 EC keys, SPKI and PKCS#1 public keys (RFC 7468, 5958, 8017, 5915, 5280).
+//! PEM: PKCS#8 and PKCS#1 private keys, SEC1 EC keys, SPKI and PKCS#1 public keys (RFC 7468, 5958,
+//! 8017, 5915, 5280).
 //!
-//! Also takes what environment variables carry: one line with `\n` for line ends, or base64 of the whole text. What is not a
-//! key (certificates, EC PARAMETERS) is passed over, and named where there is nothing else (`instead`); two keys in one text are
-//! refused rather than one being chosen.
+//! Also takes what environment variables carry: one line with `\n` for line ends, or base64 of the
+//! whole text. What is not a key (certificates, EC PARAMETERS) is passed over, and named where
+//! there is nothing else (`instead`); two keys in one text are refused rather than one being
+//! chosen.
 
 use super::{
     Instead, KeyError, PrivateKey, PublicKey,
@@ -119,8 +121,8 @@ impl PublicKey {
     }
 }
 
-/// Finds the one key in a PEM text: as it is, in one line with `\n` for line ends, or as base64 of the whole text, which is
-/// how people bring one through an environment that keeps no line ends.
+/// Finds the one key in a PEM text: as it is, in one line with `\n` for line ends, or as base64 of
+/// the whole text, which is how people bring one through an environment that keeps no line ends.
 fn only_key(text: &str) -> Result<Block, KeyError> {
     let unescaped = unpacked_pem(text);
     let none = || KeyError::NoKeyFound(Instead::of(&unescaped));
@@ -150,14 +152,16 @@ fn only_key(text: &str) -> Result<Block, KeyError> {
     found.ok_or_else(none)
 }
 
-/// A PEM text with its line ends: as it is, of one line with `\n` for line ends, or of base64 of the whole text. Keys are read so
-/// ([`PublicKey::from_pem`]); this is for what has other things than keys in it.
+/// A PEM text with its line ends: as it is, of one line with `\n` for line ends, or of base64 of
+/// the whole text. Keys are read so ([`PublicKey::from_pem`]); this is for what has other things
+/// than keys in it.
 pub fn unpacked_pem(text: &str) -> Zeroizing<String> {
     let decoded = whole_as_base64(text);
     unescape(decoded.as_deref().map_or(text, String::as_str))
 }
 
-/// The text that `text` is the base64 of, if that is PEM. Wrapped lines, padding or none, either alphabet.
+/// The text that `text` is the base64 of, if that is PEM. Wrapped lines, padding or none, either
+/// alphabet.
 fn whole_as_base64(text: &str) -> Option<Zeroizing<String>> {
     const CONFIG: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -179,9 +183,10 @@ fn whole_as_base64(text: &str) -> Option<Zeroizing<String>> {
     std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
 }
 
-/// Line ends where the text has them escaped, however often and with whatever behind: `\n`, `\\n`, and a `\` at the end of a
-/// line. Blanks that only look like one, and marks that look like nothing, are what they look like. One buffer, as long as it
-/// can get, so that no copy of a private key stays behind unwiped.
+/// Line ends where the text has them escaped, however often and with whatever behind: `\n`, `\\n`,
+/// and a `\` at the end of a line. Blanks that only look like one, and marks that look like
+/// nothing, are what they look like. One buffer, as long as it can get, so that no copy of a
+/// private key stays behind unwiped.
 fn unescape(text: &str) -> Zeroizing<String> {
     let mut unescaped = Zeroizing::new(String::with_capacity(text.len()));
     let mut rest = text.chars().peekable();

@@ -1,4 +1,5 @@
-//! Private key material: made, loaded, and handed on as PKCS#8 for sealing. Wiped when dropped, never printed.
+//! Private key material: made, loaded, and handed on as PKCS#8 for sealing. Wiped when dropped,
+//! never printed.
 
 use super::{KeyError, MIN_RSA_BITS, PublicKey, pem, rsa::recover_crt, significant_bits, strip_zeros, weak};
 use crate::algorithm::{Algorithm, Curve, KeyKind};
@@ -54,7 +55,8 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Makes a new key for `algorithm`; `size` matters to RSA alone. Fails for a shared-secret algorithm.
+    /// Makes a new key for `algorithm`; `size` matters to RSA alone. Fails for a shared-secret
+    /// algorithm.
     pub fn generate(algorithm: Algorithm, size: KeySize) -> Result<Self, KeyError> {
         match algorithm.key_kind() {
             KeyKind::Rsa => {
@@ -123,7 +125,8 @@ impl PrivateKey {
         Ok(key)
     }
 
-    /// An EC key from its scalar, and its point where one was given (it must then be the right one).
+    /// An EC key from its scalar, and its point where one was given (it must then be the right
+    /// one).
     pub(super) fn from_ec(curve: Curve, d: &[u8], point: Option<(&[u8], &[u8])>) -> Result<Self, KeyError> {
         let width = curve.coordinate_bytes();
         let d = strip_zeros(d);
@@ -150,7 +153,8 @@ impl PrivateKey {
         Ok(Self(Material::Ec { curve, x: x.to_vec(), y: y.to_vec(), d }))
     }
 
-    /// An Ed25519 key from its seed, and its public key where one was given (it must then be the right one).
+    /// An Ed25519 key from its seed, and its public key where one was given (it must then be the
+    /// right one).
     pub(super) fn from_ed25519(seed: &[u8], public: Option<&[u8]>) -> Result<Self, KeyError> {
         let pair = match public {
             Some(public) => Ed25519KeyPair::from_seed_and_public_key(seed, public),

@@ -1,8 +1,9 @@
-//! RSA private keys that came without their CRT members: the primes are recovered from `n`, `e` and `d`.
+//! RSA private keys that came without their CRT members: the primes are recovered from `n`, `e` and
+//! `d`.
 //!
-//! RFC 7518 §6.3.2 lets a JWK carry `d` alone. The method is that of NIST SP 800-56B appendix C.1 with fixed bases in
-//! place of random ones. It runs once, when a key is loaded by its owner, so its timing tells nobody anything; the
-//! result is checked by aws-lc like any other key.
+//! RFC 7518 §6.3.2 lets a JWK carry `d` alone. The method is that of NIST SP 800-56B appendix C.1
+//! with fixed bases in place of random ones. It runs once, when a key is loaded by its owner, so
+//! its timing tells nobody anything; the result is checked by aws-lc like any other key.
 
 use super::{KeyError, MAX_RSA_BITS};
 use num_bigint::BigUint;
@@ -74,7 +75,8 @@ fn factor(n: &BigUint, k: &BigUint) -> Option<(BigUint, BigUint)> {
             }
             x = square;
         }
-        // base^k is not 1, so k is no multiple of λ(n): d belongs to another key, and no other base can help.
+        // base^k is not 1, so k is no multiple of λ(n): d belongs to another key, and no other base
+        // can help.
         return None;
     }
     None

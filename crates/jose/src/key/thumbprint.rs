@@ -1,6 +1,7 @@
 //! RFC 7638 thumbprints: SHA-256 over the required members in lexicographic order, base64url.
 //!
-//! It is the `kid` of every key made here: the same key always gets the same name, wherever it is imported.
+//! It is the `kid` of every key made here: the same key always gets the same name, wherever it is
+//! imported.
 
 use super::PublicKey;
 use crate::base64url::encode;

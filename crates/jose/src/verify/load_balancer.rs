@@ -1,10 +1,13 @@
-//! `LoadBalancerToken`: what an Application Load Balancer of AWS puts into `x-amzn-oidc-data`, taken apart.
+//! `LoadBalancerToken`: what an Application Load Balancer of AWS puts into `x-amzn-oidc-data`,
+//! taken apart.
 //!
-//! It is a compact JWS in all but two things: its parts are padded with `=`, which RFC 7515 §2 forbids, and the signature is over
-//! the padded text; and of its header `signer`, `client`, `iss` and `exp` have to be checked, so they are read. Every part
-//! has exactly the padding that belongs to it, so that there is still one text for each token. Nothing else takes this form:
-//! `Unverified::parse` refuses it. Source: Elastic Load Balancing, "Authenticate users using an Application Load Balancer".
-//! Called by `countersign-verifier` for issuers that are described so, whose `tests/suite/load_balancer.rs` pins it.
+//! It is a compact JWS in all but two things: its parts are padded with `=`, which RFC 7515 §2
+//! forbids, and the signature is over the padded text; and of its header `signer`, `client`, `iss`
+//! and `exp` have to be checked, so they are read. Every part has exactly the padding that belongs
+//! to it, so that there is still one text for each token. Nothing else takes this form:
+//! `Unverified::parse` refuses it. Source: Elastic Load Balancing, "Authenticate users using an
+//! Application Load Balancer". Called by `countersign-verifier` for issuers that are described so,
+//! whose `tests/suite/load_balancer.rs` pins it.
 
 use super::{MAX_CLAIMS_DEPTH, MAX_TOKEN_BYTES, TokenError, TokenPart, Unverified};
 use crate::{
@@ -48,12 +51,14 @@ impl fmt::Debug for LoadBalancerHeader {
 }
 
 impl<'a> LoadBalancerToken<'a> {
-    /// Whether a text could be one: a signature of ES256 is of 64 bytes, so it always ends in padding, which no other token has.
+    /// Whether a text could be one: a signature of ES256 is of 64 bytes, so it always ends in
+    /// padding, which no other token has.
     pub fn is_padded(token: &str) -> bool {
         token.ends_with('=')
     }
 
-    /// Takes a token apart: exactly three parts of padded base64url, and a header with all that has to be checked.
+    /// Takes a token apart: exactly three parts of padded base64url, and a header with all that has
+    /// to be checked.
     ///
     /// # Errors
     ///

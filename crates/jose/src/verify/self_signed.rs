@@ -1,9 +1,11 @@
-//! `SelfSigned`: a token that the key in its own header verifies. It proves that its sender holds that key, and nothing else.
+//! `SelfSigned`: a token that the key in its own header verifies. It proves that its sender holds
+//! that key, and nothing else.
 //!
-//! Of the two ways to read a token this is the one where the key comes with it, so nothing in such a token may be believed
-//! for being signed; `Unverified` goes on ignoring `jwk`. The key is public (a private member or a shared secret is refused),
-//! of an algorithm that the caller names, and as strong as every other key here. RFC 7515 §4.1.3, RFC 9449 §4.2 and §4.3.
-//! Called by `countersign-verifier`, whose `tests/suite/dpop.rs` pins it.
+//! Of the two ways to read a token this is the one where the key comes with it, so nothing in such
+//! a token may be believed for being signed; `Unverified` goes on ignoring `jwk`. The key is public
+//! (a private member or a shared secret is refused), of an algorithm that the caller names, and as
+//! strong as every other key here. RFC 7515 §4.1.3, RFC 9449 §4.2 and §4.3. Called by
+//! `countersign-verifier`, whose `tests/suite/dpop.rs` pins it.
 
 use super::{MAX_CLAIMS_DEPTH, Signed, TokenError, TokenPart, Unverified};
 use crate::{
@@ -30,7 +32,8 @@ impl fmt::Debug for SelfSigned {
 }
 
 impl SelfSigned {
-    /// Proves a token of exactly this `typ`, of one of these algorithms, and not longer than `max_bytes`.
+    /// Proves a token of exactly this `typ`, of one of these algorithms, and not longer than
+    /// `max_bytes`.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
-//! Attacks on the claims of a properly signed token: values of the wrong type, numbers no clock has, one name twice,
-//! and audiences that only look alike. RFC 7519 §4.1; CVE-2026-25537 (`exp` as a string), CVE-2024-5798 (audience).
+//! Attacks on the claims of a properly signed token: values of the wrong type, numbers no clock
+//! has, one name twice, and audiences that only look alike. RFC 7519 §4.1; CVE-2026-25537 (`exp` as
+//! a string), CVE-2024-5798 (audience).
 
 use super::{
     forge::{hs256_key, with_claims},

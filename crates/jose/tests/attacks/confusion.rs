@@ -1,6 +1,8 @@
-//! Algorithm confusion: a token that names another algorithm than its key is for. The algorithm comes from the key.
+//! Algorithm confusion: a token that names another algorithm than its key is for. The algorithm
+//! comes from the key.
 //!
-//! RFC 8725 §2.1 and §3.1; CVE-2026-22817 (a key without `alg` verified HS256 under the public key's own text).
+//! RFC 8725 §2.1 and §3.1; CVE-2026-22817 (a key without `alg` verified HS256 under the public
+//! key's own text).
 
 use super::verify;
 use countersign_jose::{
@@ -9,7 +11,8 @@ use countersign_jose::{
 };
 use std::sync::LazyLock;
 
-/// A signing and a verifying key for each algorithm; the algorithms of one kind of key share the key.
+/// A signing and a verifying key for each algorithm; the algorithms of one kind of key share the
+/// key.
 static KEYS: LazyLock<Vec<(SigningKey, VerifyingKey)>> = LazyLock::new(|| {
     let rsa = PrivateKey::generate(Algorithm::RS256, KeySize::Rsa2048).unwrap();
     let ed25519 = PrivateKey::generate(Algorithm::EdDSA, KeySize::default()).unwrap();
@@ -58,7 +61,8 @@ fn refuses_a_token_whose_alg_differs_from_the_key_for_every_pair_of_algorithms()
 
 #[test]
 fn refuses_a_signature_of_another_algorithm_under_the_name_of_the_right_one() {
-    // The same key, the right name in the header, but signed with a sister algorithm: PS256 as RS256, HS512 as HS256.
+    // The same key, the right name in the header, but signed with a sister algorithm: PS256 as
+    // RS256, HS512 as HS256.
     for (signing, _) in KEYS.iter() {
         for (_, verifying) in KEYS.iter() {
             let (made_with, alg) = (signing.algorithm(), verifying.algorithm());
@@ -110,7 +114,8 @@ fn refuses_an_hs256_token_made_with_the_public_key_as_the_secret() {
                 assert_eq!(verify(&token, verifying), refused);
                 let set = KeySet::parse(jwk.as_bytes(), None).unwrap();
                 assert_eq!(set.verify(Unverified::parse(&token).unwrap()), refused);
-                // A key without `alg` is bound to its usual algorithm when it is loaded, never to the token's.
+                // A key without `alg` is bound to its usual algorithm when it is loaded, never to
+                // the token's.
                 for assumed in [None, Some(hs)] {
                     let key = Jwk::parse(without_alg.as_bytes()).unwrap().verifying_key(assumed).unwrap();
                     assert_eq!(verify(&token, &key).unwrap_err().code(), "token_algorithm_mismatch");

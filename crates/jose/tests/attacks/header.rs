@@ -1,7 +1,8 @@
-//! Attacks on the header: `none`, extensions, keys that the token brings along, twice the same member, wrong types.
+//! Attacks on the header: `none`, extensions, keys that the token brings along, twice the same
+//! member, wrong types.
 //!
-//! RFC 7515 §4, RFC 8725 §3.1 and §3.10; CVE-2018-0114 and CVE-2026-27962 (`jwk`), CVE-2026-35042 (`crit`),
-//! CVE-2025-59420 (`b64`).
+//! RFC 7515 §4, RFC 8725 §3.1 and §3.10; CVE-2018-0114 and CVE-2026-27962 (`jwk`), CVE-2026-35042
+//! (`crit`), CVE-2025-59420 (`b64`).
 
 use super::{
     forge::{Es256, SECRET, hs256, hs256_key, input, with_claims, with_header},

@@ -1,7 +1,8 @@
-//! Attacks on keys: weak, malformed, of another purpose, off the curve, or put together from two keys.
+//! Attacks on keys: weak, malformed, of another purpose, off the curve, or put together from two
+//! keys.
 //!
-//! RFC 7517 §4, RFC 7518 §6, RFC 8037 §2, RFC 8725 §3.4 (invalid curve points). Keys made by openssl, and RSA under
-//! 2048 bits, are in `keys.rs`.
+//! RFC 7517 §4, RFC 7518 §6, RFC 8037 §2, RFC 8725 §3.4 (invalid curve points). Keys made by
+//! openssl, and RSA under 2048 bits, are in `keys.rs`.
 
 use countersign_jose::{
     Algorithm, Curve, Jwk, KeyError, KeySize, MAX_RSA_BITS, PrivateKey, PublicJwk, PublicKey, SigningKey,

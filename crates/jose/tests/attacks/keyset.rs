@@ -1,7 +1,8 @@
-//! Attacks on key selection: names that clash, tokens without a name, bad keys among good ones, sets without an end.
+//! Attacks on key selection: names that clash, tokens without a name, bad keys among good ones,
+//! sets without an end.
 //!
-//! RFC 7517 §5; CVE-2026-31837 and CVE-2025-64527 (sets that cannot be read). A set that is not one fails as a whole;
-//! a key that is not one is skipped with its reason.
+//! RFC 7517 §5; CVE-2026-31837 and CVE-2025-64527 (sets that cannot be read). A set that is not one
+//! fails as a whole; a key that is not one is skipped with its reason.
 
 use super::forge::{Es256, SECRET, hs256, input};
 use countersign_jose::{
@@ -142,7 +143,8 @@ fn takes_a_set_of_as_many_keys_as_the_limit_and_refuses_a_larger_one_whole() {
 
 #[test]
 fn does_not_look_at_the_private_members_of_a_key_it_verifies_with() {
-    // A private RSA key without CRT members would cost seconds to complete; this one could not even be completed.
+    // A private RSA key without CRT members would cost seconds to complete; this one could not even
+    // be completed.
     let key = PrivateKey::generate(Algorithm::RS256, KeySize::default()).unwrap().public_key();
     let PublicKey::Rsa { n, .. } = key else { unreachable!() };
     let n = encode(&n);

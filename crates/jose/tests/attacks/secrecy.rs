@@ -1,7 +1,9 @@
-//! What must never leave: private members in a published key, key or token text in `Debug` or in an error.
+//! What must never leave: private members in a published key, key or token text in `Debug` or in an
+//! error.
 //!
-//! "Mixing up Public and Private Keys" (Böck): `d`, `p`, `q`, `dp`, `dq`, `qi` and `k` in a JWKS. Here the published
-//! type has no such members; these tests pin the exact set for every kind of key.
+//! "Mixing up Public and Private Keys" (Böck): `d`, `p`, `q`, `dp`, `dq`, `qi` and `k` in a JWKS.
+//! Here the published type has no such members; these tests pin the exact set for every kind of
+//! key.
 
 use super::{
     forge::{SECRET, hs256, hs256_key, input, with_claims, with_header},
@@ -64,7 +66,8 @@ fn debug_of_a_private_key_shows_its_kind_alone() {
     for algorithm in ASYMMETRIC {
         let key = PrivateKey::generate(algorithm, KeySize::default()).unwrap();
         let der = key.to_pkcs8_der().unwrap();
-        // Any eight bytes of the DER would be a leak; the front is the same for every key of its kind.
+        // Any eight bytes of the DER would be a leak; the front is the same for every key of its
+        // kind.
         let secrets: Vec<Vec<u8>> = der[32..].chunks_exact(8).map(<[u8]>::to_vec).collect();
         assert_silent(&key, &secrets, "PrivateKey");
         assert_silent(&SigningKey::new(&key, algorithm).unwrap(), &secrets, "SigningKey");

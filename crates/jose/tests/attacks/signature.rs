@@ -1,7 +1,9 @@
-//! Attacks on the signature: absent, cut, lengthened, zero, in another encoding, or the other of two that fit.
+//! Attacks on the signature: absent, cut, lengthened, zero, in another encoding, or the other of
+//! two that fit.
 //!
-//! ECDSA with r = s = 0 is CVE-2022-21449. RFC 7518 §3.4 fixes the width of R‖S. ECDSA signatures with a high s are
-//! accepted, as JOSE asks for no low s: a revocation must go by `jti`, never by a hash of the token.
+//! ECDSA with r = s = 0 is CVE-2022-21449. RFC 7518 §3.4 fixes the width of R‖S. ECDSA signatures
+//! with a high s are accepted, as JOSE asks for no low s: a revocation must go by `jti`, never by a
+//! hash of the token.
 
 use super::{
     forge::{Es256, hs256_key, input, with_claims},

@@ -1,5 +1,5 @@
-//! Attacks on the text of a token: parts missing or added, a second spelling of the same bytes, other serializations,
-//! and length. RFC 7515 §2 and §7.1, RFC 7516 §7.1.
+//! Attacks on the text of a token: parts missing or added, a second spelling of the same bytes,
+//! other serializations, and length. RFC 7515 §2 and §7.1, RFC 7516 §7.1.
 
 use super::{
     forge::{SECRET, hs256, hs256_key, input, with_claims, with_header},

@@ -83,7 +83,8 @@ fn moduli_that_anybody_factors_are_refused() {
     assert_eq!(weakness(&rsa(close_to_a_power(2048, 2)), Algorithm::RS256), Some(Weakness::SmallFactor(2)));
     // A Mersenne prime: no factor at all, and so the private exponent is a matter of one inversion.
     assert_eq!(weakness(&rsa(close_to_a_power(2203, 1)), Algorithm::RS256), Some(Weakness::PowerOfTwo));
-    // Squares of what has no small factor: the product of a number with itself, and with its neighbour.
+    // Squares of what has no small factor: the product of a number with itself, and with its
+    // neighbour.
     let PublicKey::Rsa { n, .. } =
         PrivateKey::generate(Algorithm::RS256, KeySize::Rsa2048).unwrap().public_key()
     else {

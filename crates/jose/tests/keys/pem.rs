@@ -1,4 +1,5 @@
-//! PEM as openssl writes it and as it travels: each format, line ends, one-line variables, text around the block.
+//! PEM as openssl writes it and as it travels: each format, line ends, one-line variables, text
+//! around the block.
 
 use super::{
     assert_pair,

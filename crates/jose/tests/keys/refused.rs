@@ -1,4 +1,5 @@
-//! Key files that are refused: encrypted, cut, of a kind that signs no JWT, weak, or with halves that do not match.
+//! Key files that are refused: encrypted, cut, of a kind that signs no JWT, weak, or with halves
+//! that do not match.
 
 use super::{
     openssl::{KINDS, OpenSsl},

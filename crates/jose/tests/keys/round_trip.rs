@@ -1,4 +1,5 @@
-//! Out and in again: the PKCS#8 that is sealed at rest, the SPKI that is published, and the one name of a key.
+//! Out and in again: the PKCS#8 that is sealed at rest, the SPKI that is published, and the one
+//! name of a key.
 
 use super::{
     assert_pair,
@@ -29,7 +30,8 @@ fn a_key_made_here_survives_pkcs8_and_openssl_reads_it() {
         assert_eq!(back.public_key(), key.public_key());
         assert_eq!(back.to_pkcs8_der().unwrap(), der);
         assert_pair(&back, &key.public_key(), "own PKCS#8");
-        // `-check` also proves the parts of the key consistent, where openssl has a check for its kind.
+        // `-check` also proves the parts of the key consistent, where openssl has a check for its
+        // kind.
         let check = if matches!(key.public_key(), PublicKey::Ed25519 { .. }) { "" } else { "-check" };
         openssl.run_with(&format!("pkey -inform DER -noout {check}"), &der);
         let public = openssl.run_with("pkey -inform DER -pubout", &der);
@@ -59,7 +61,8 @@ fn a_key_made_by_openssl_keeps_its_pkcs8_bytes_or_their_meaning() {
         let theirs = openssl.run("pkcs8 -topk8 -nocrypt -in key.pem -outform DER");
         let key = PrivateKey::from_pkcs8_der(&theirs).unwrap();
         let ours = key.to_pkcs8_der().unwrap();
-        // An EC key is written without its point, which follows from the scalar; openssl can do the same.
+        // An EC key is written without its point, which follows from the scalar; openssl can do the
+        // same.
         if name.starts_with('p') {
             openssl.run("ec -in key.pem -no_public -out short.pem");
             let theirs = openssl.run("pkcs8 -topk8 -nocrypt -in short.pem -outform DER");

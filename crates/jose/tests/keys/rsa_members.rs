@@ -1,7 +1,8 @@
-//! Private RSA keys as JWKs: with all CRT members, with none (the primes are recovered), and with wrong ones.
+//! Private RSA keys as JWKs: with all CRT members, with none (the primes are recovered), and with
+//! wrong ones.
 //!
-//! RFC 7518 §6.3.2. A wrong member would make signatures that give the key away (Boneh, DeMillo, Lipton), so loading
-//! must notice it.
+//! RFC 7518 §6.3.2. A wrong member would make signatures that give the key away (Boneh, DeMillo,
+//! Lipton), so loading must notice it.
 
 use super::{assert_pair, openssl::OpenSsl};
 use countersign_jose::{Jwk, KeyError, PrivateKey, base64url::encode};
@@ -12,7 +13,8 @@ use serde_json::{Map, Value};
 
 const NAMES: [&str; 8] = ["n", "e", "d", "p", "q", "dp", "dq", "qi"];
 
-/// The members of a fresh openssl key, in the order of [`NAMES`], and the key as read from its PEM text.
+/// The members of a fresh openssl key, in the order of [`NAMES`], and the key as read from its PEM
+/// text.
 fn fresh(test: &str, bits: u32) -> ([BigUint; 8], PrivateKey) {
     let openssl = OpenSsl::new(test);
     let text = openssl.genpkey(&format!("RSA -pkeyopt rsa_keygen_bits:{bits}"), "key.pem");
@@ -50,7 +52,8 @@ fn recovers_the_primes_of_a_key_that_came_without_them() {
         let full = load(jwk(&members)).unwrap();
         let bare = load(jwk(&members[..3])).unwrap();
         assert_eq!(full.to_pkcs8_der().unwrap(), key.to_pkcs8_der().unwrap());
-        // openssl puts the larger prime first, as the recovery does, so even the bytes are the same.
+        // openssl puts the larger prime first, as the recovery does, so even the bytes are the
+        // same.
         let (p, q) = (&members[3], &members[4]);
         if p > q {
             assert_eq!(bare.to_pkcs8_der().unwrap(), key.to_pkcs8_der().unwrap());

@@ -15,8 +15,8 @@ static KEYS: LazyLock<(SigningKey, VerifyingKey)> = LazyLock::new(|| {
     (signing, VerifyingKey::symmetric(&secret, Algorithm::HS256, None).expect("a verifying key"))
 });
 
-/// Any bytes as the claims of a properly signed token: the payload comes back as it was, and the policy accepts
-/// nothing that a naive reader would refuse.
+/// Any bytes as the claims of a properly signed token: the payload comes back as it was, and the
+/// policy accepts nothing that a naive reader would refuse.
 pub fn claims(data: &[u8]) {
     let (signing, verifying) = &*KEYS;
     let header = Header { alg: Algorithm::HS256, kid: None, typ: None }.encode();
@@ -41,7 +41,8 @@ pub fn claims(data: &[u8]) {
     }
     if let Ok(verified) = signed.check(&loose, now) {
         let claims: Value = verified.claims().expect("JSON claims");
-        // Every registered claim has its type now, so the naive reading is the whole truth for the strict policy.
+        // Every registered claim has its type now, so the naive reading is the whole truth for the
+        // strict policy.
         assert_eq!(strict.is_ok(), holds(&claims) && claims["exp"].as_i64().is_some(), "{claims}");
     }
 }

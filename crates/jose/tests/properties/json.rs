@@ -1,5 +1,5 @@
-//! `json::Object` against serde_json: it accepts exactly the objects serde_json accepts that are free of duplicates and
-//! not too deep, and reads the same values from them.
+//! `json::Object` against serde_json: it accepts exactly the objects serde_json accepts that are
+//! free of duplicates and not too deep, and reads the same values from them.
 
 use countersign_jose::json::{JsonError, Object};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};

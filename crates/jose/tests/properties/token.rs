@@ -1,4 +1,5 @@
-//! Tokens and headers: nobody without the key gets anything accepted, and what is accepted says what it seems to say.
+//! Tokens and headers: nobody without the key gets anything accepted, and what is accepted says
+//! what it seems to say.
 
 use countersign_jose::{
     Algorithm, KeySet, MAX_TOKEN_BYTES, PrivateKey, SymmetricKey, Unverified, VerifyingKey,

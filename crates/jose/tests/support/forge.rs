@@ -1,7 +1,8 @@
-//! Tokens that the crate's own signer cannot make: any header, any payload, any text, properly signed all the same.
+//! Tokens that the crate's own signer cannot make: any header, any payload, any text, properly
+//! signed all the same.
 //!
-//! A refusal only means something when the signature was right, so the attacks are signed here with aws-lc directly.
-//! Included by `attacks.rs`.
+//! A refusal only means something when the signature was right, so the attacks are signed here with
+//! aws-lc directly. Included by `attacks.rs`.
 
 use aws_lc_rs::{
     hmac,

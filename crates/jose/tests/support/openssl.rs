@@ -1,6 +1,7 @@
 //! Keys made by the openssl command at test time, each in a folder that belongs to one test.
 //!
-//! No private key is kept in the repository, and the files are what users have. A missing openssl fails the test.
+//! No private key is kept in the repository, and the files are what users have. A missing openssl
+//! fails the test.
 
 use std::{
     fs,

@@ -43,7 +43,8 @@ fn subject(kid: &str) -> String {
     tbs.subject().common_name().unwrap().unwrap().value().into_owned()
 }
 
-/// Signatures are checked by openssl in `tests/e2e/test_certificates.py`; here, that the outer algorithm is the inner.
+/// Signatures are checked by openssl in `tests/e2e/test_certificates.py`; here, that the outer
+/// algorithm is the inner.
 #[test]
 fn every_asymmetric_algorithm_has_a_certificate_of_its_own_key() {
     for algorithm in ASYMMETRIC {

@@ -1,8 +1,9 @@
 //! `KmsDataKeys`: data keys under one KMS key (`GenerateDataKey`, `Decrypt`).
 //!
-//! The encryption context names the purpose, so that nothing else that was encrypted under the same key opens as a data key, and
-//! so that a key policy can allow this use alone. `Decrypt` names the key the configuration names, never the one that a document
-//! names: anyone who can write to the store must not choose the key. The clear form is wiped when it is dropped.
+//! The encryption context names the purpose, so that nothing else that was encrypted under the same
+//! key opens as a data key, and so that a key policy can allow this use alone. `Decrypt` names the
+//! key the configuration names, never the one that a document names: anyone who can write to the
+//! store must not choose the key. The clear form is wiped when it is dropped.
 
 use super::{Kms, errors::classified};
 use crate::{DataKeyService, ServiceError, WrappedKey};

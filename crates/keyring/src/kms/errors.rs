@@ -1,7 +1,8 @@
-//! What KMS and the way to it say, as decisions: try again later, let the operator look at the key or the permissions, or give up.
+//! What KMS and the way to it say, as decisions: try again later, let the operator look at the key
+//! or the permissions, or give up.
 //!
-//! By the error codes of the KMS API reference ("Common errors" and each operation's). A code that is not known counts as a key
-//! that cannot be used, with its message.
+//! By the error codes of the KMS API reference ("Common errors" and each operation's). A code that
+//! is not known counts as a key that cannot be used, with its message.
 
 use crate::ServiceError;
 use aws_sdk_kms::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};

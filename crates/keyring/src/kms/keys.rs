@@ -1,10 +1,11 @@
 //! Keys that KMS keeps: `CreateKey`, `ReplicateKey`, `GetPublicKey`, `Sign`, `ScheduleKeyDeletion`.
 //!
-//! RSA and ECDSA sign a `DIGEST` that is made here, so that no payload leaves the process and none is too long; KMS takes Ed25519
-//! as `RAW` alone, at most 4096 bytes. ECDSA comes back as DER and leaves as R‖S. `CreateKey` is not idempotent: a key that turns
-//! out not to be needed is scheduled for deletion, and every key is tagged with issuer and ring, so that none is left unmentioned.
-//! A ring with `replicas` has multi-Region keys, each with its replicas before anybody learns of it; a process in one of those
-//! regions signs with the replica there.
+//! RSA and ECDSA sign a `DIGEST` that is made here, so that no payload leaves the process and none
+//! is too long; KMS takes Ed25519 as `RAW` alone, at most 4096 bytes. ECDSA comes back as DER and
+//! leaves as R‖S. `CreateKey` is not idempotent: a key that turns out not to be needed is scheduled
+//! for deletion, and every key is tagged with issuer and ring, so that none is left unmentioned. A
+//! ring with `replicas` has multi-Region keys, each with its replicas before anybody learns of it;
+//! a process in one of those regions signs with the replica there.
 
 use super::{Kms, TURN, errors::classified, in_region, is_multi_region};
 use crate::{KeyService, RemoteKey, RingName, ServiceError, ecdsa};

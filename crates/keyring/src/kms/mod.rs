@@ -1,4 +1,5 @@
-//! AWS KMS: keys that sign and never leave it (`keys`), and a key that the sealing key is kept under (`data_keys`).
+//! AWS KMS: keys that sign and never leave it (`keys`), and a key that the sealing key is kept
+//! under (`data_keys`).
 //!
 //! One client for both, made when it is first needed and shared by every clone of [`Kms`], with the
 //! credentials, region and retries of `countersign-aws`. Nothing waits forever: each call has a
@@ -18,13 +19,15 @@ use countersign_aws::{Named, SdkConfig, Service};
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{OnceCell, Semaphore};
 
-/// How many signatures are asked for at once. At 20 ms each that is more than the 1000 a second that an account may have.
+/// How many signatures are asked for at once. At 20 ms each that is more than the 1000 a second
+/// that an account may have.
 pub const IN_FLIGHT: usize = 64;
 /// How long a signature waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
 /// How long one attempt at a call may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// How long a call may take with all its attempts: with `TURN`, less than the ten seconds a request has.
+/// How long a call may take with all its attempts: with `TURN`, less than the ten seconds a request
+/// has.
 const CALL: Duration = Duration::from_secs(6);
 
 /// The KMS of one account and region, with replicas of its keys in others where that is asked for.

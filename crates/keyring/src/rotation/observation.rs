@@ -1,9 +1,12 @@
-//! What was seen at the public address of the keys: for each `kid` since when it has been there without a break.
+//! What was seen at the public address of the keys: for each `kid` since when it has been there
+//! without a break.
 //!
-//! A look that finds the document without the key ends its time; so does a gap between two looks that is too long to know what was
-//! there in between, or a clock that was set back. Clocks of those who look may differ by the allowed skew: that ends nothing, and is
-//! added to the time a key has to be seen. A look that failed says nothing. Kept in the keyring's document, so that
-//! anyone who can only write to the store cannot make a key count as seen; `keys_sequence` leaves them out.
+//! A look that finds the document without the key ends its time; so does a gap between two looks
+//! that is too long to know what was there in between, or a clock that was set back. Clocks of
+//! those who look may differ by the allowed skew: that ends nothing, and is added to the time a key
+//! has to be seen. A look that failed says nothing. Kept in the keyring's document, so that anyone
+//! who can only write to the store cannot make a key count as seen; `keys_sequence` leaves them
+//! out.
 
 use countersign_jose::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,8 +51,8 @@ impl Look {
 }
 
 impl Observations {
-    /// What is known after a look. Only `known` keys are remembered. The look before may have been on another clock,
-    /// up to `skew` ahead.
+    /// What is known after a look. Only `known` keys are remembered. The look before may have been
+    /// on another clock, up to `skew` ahead.
     #[must_use]
     pub fn with_look(
         &self,
@@ -60,7 +63,8 @@ impl Observations {
     ) -> Self {
         let seen = |kid: &String| {
             let before = self.keys.get(kid).filter(|before| before.lasts(longest_gap, skew, look.ended));
-            // Counted from the end of the first look to the beginning of the last one, which proves the least.
+            // Counted from the end of the first look to the beginning of the last one, which proves
+            // the least.
             let first = Sighting { first_seen: look.ended, last_seen: look.began };
             let sighting = before.map_or(first, |before| Sighting {
                 first_seen: before.first_seen,

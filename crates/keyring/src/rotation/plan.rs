@@ -1,9 +1,9 @@
 //! The plan of a ring: its next steps, when each can happen, and what it waits for.
 //!
-//! A pure function, asked by the rotator and by people. A retired key goes at the later of two times: what
-//! the policies under which it signed need (`KeyRecord::needed_until`), and today's `keep_retired`, so that no
-//! later change of the configuration removes a key whose tokens live. Pinned by tests/rotation.rs and
-//! tests/simulation.rs.
+//! A pure function, asked by the rotator and by people. A retired key goes at the later of two
+//! times: what the policies under which it signed need (`KeyRecord::needed_until`), and today's
+//! `keep_retired`, so that no later change of the configuration removes a key whose tokens live.
+//! Pinned by tests/rotation.rs and tests/simulation.rs.
 
 use super::{Distribution, Observations, RotationPolicy};
 use crate::{KeyRecord, KeyState, Ring};
@@ -39,7 +39,8 @@ pub enum Obstacle {
     /// The key has not been seen at the public address, or not lately.
     #[error("the key has not been seen at the public address")]
     NotSeen,
-    /// It is said that the key could be given to its consumers from a time on that has not come yet.
+    /// It is said that the key could be given to its consumers from a time on that has not come
+    /// yet.
     #[error(
         "the key is said to have been given out at a time that has not come yet; `countersign keys correct-times` sets that right"
     )]
@@ -79,14 +80,16 @@ impl Ring {
         steps
     }
 
-    /// The key whose turn is next: the oldest that was published and never signed, else the oldest that is prepared.
+    /// The key whose turn is next: the oldest that was published and never signed, else the oldest
+    /// that is prepared.
     pub fn successor(&self) -> Option<&KeyRecord> {
         let waiting = |state| self.keys().iter().find(|key| key.state == state && key.activated_at.is_none());
         waiting(KeyState::Published).or_else(|| waiting(KeyState::Prepared))
     }
 
-    /// When a key may become active: after it was seen for as long as the slowest consumer needs. Of a key that is given by hand
-    /// nothing is ever seen, so that time begins when it could be given. Where that is said to be in the future, nobody knows.
+    /// When a key may become active: after it was seen for as long as the slowest consumer needs.
+    /// Of a key that is given by hand nothing is ever seen, so that time begins when it could be
+    /// given. Where that is said to be in the future, nobody knows.
     pub fn known_at(
         &self,
         kid: &str,
@@ -117,7 +120,8 @@ impl Ring {
             return planned(step, now);
         };
         let rotate_every = policy.rotate_every?;
-        // Where it is said to sign since a time that has not come, its successor may as well come now.
+        // Where it is said to sign since a time that has not come, its successor may as well come
+        // now.
         let since = Self::signs_since(active, policy.skew, now);
         let due = since.map_or(now, |since| since.plus(rotate_every));
         let publish_at = since.map_or(now, |_| due.minus(policy.lead()));

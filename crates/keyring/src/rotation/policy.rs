@@ -1,4 +1,5 @@
-//! `RotationPolicy`: how often a ring gets a new key, and the times that must fit together for nobody to notice.
+//! `RotationPolicy`: how often a ring gets a new key, and the times that must fit together for
+//! nobody to notice.
 
 use humantime::format_duration as words;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use std::time::Duration;
 pub enum Distribution {
     /// They read the public JWKS, where it can be seen what they read.
     Published,
-    /// Somebody gives them each key, and nothing can be seen of it. Shared secrets are never published, whatever their ring says.
+    /// Somebody gives them each key, and nothing can be seen of it. Shared secrets are never
+    /// published, whatever their ring says.
     ByHand,
 }
 
@@ -19,14 +21,16 @@ pub struct RotationPolicy {
     pub distribution: Distribution,
     /// How long a key signs before the next one takes over; `None` for rotation by hand.
     pub rotate_every: Option<Duration>,
-    /// How long a key must have been seen in public before it may sign: the longest time any consumer goes on with keys it has
-    /// read, and any cache in between. Where keys are given by hand, how long after it was made all consumers have it.
+    /// How long a key must have been seen in public before it may sign: the longest time any
+    /// consumer goes on with keys it has read, and any cache in between. Where keys are given by
+    /// hand, how long after it was made all consumers have it.
     pub propagation: Duration,
     /// The longest lifetime of a token this ring signs.
     pub longest_token: Duration,
     /// How far the clocks of issuer and verifiers may differ.
     pub skew: Duration,
-    /// How long an instance that cannot read the store may go on signing with a key that others have retired.
+    /// How long an instance that cannot read the store may go on signing with a key that others
+    /// have retired.
     pub signer_lag: Duration,
     /// How long a key stays published after it has stopped signing.
     pub keep_retired: Duration,
@@ -89,7 +93,8 @@ pub enum PolicyError {
     },
 }
 
-/// An Application Load Balancer forwards nothing when a JWKS has more keys (ELB user guide, "Verify JWTs").
+/// An Application Load Balancer forwards nothing when a JWKS has more keys (ELB user guide, "Verify
+/// JWTs").
 const MAX_PUBLISHED: u64 = 10;
 
 impl RotationPolicy {
@@ -98,8 +103,8 @@ impl RotationPolicy {
         self.longest_token.saturating_add(self.skew).saturating_add(self.signer_lag)
     }
 
-    /// How long before its turn the next key is published: it must be seen for `propagation`, after somebody has looked, and a
-    /// few looks may fail.
+    /// How long before its turn the next key is published: it must be seen for `propagation`, after
+    /// somebody has looked, and a few looks may fail.
     pub fn lead(&self) -> Duration {
         self.propagation
             .saturating_add(self.skew)

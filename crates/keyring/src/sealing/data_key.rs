@@ -1,9 +1,11 @@
-//! Data keys: sealing keys that are kept in the keyring, each encrypted under a key that never leaves its service.
+//! Data keys: sealing keys that are kept in the keyring, each encrypted under a key that never
+//! leaves its service.
 //!
-//! Envelope encryption: the service makes 256 random bits and gives them in clear and encrypted; the encrypted form
-//! is kept with the keys and changed in the same compare-and-set, and the clear one in memory alone. A data key that
-//! the service opens must have the fingerprint it is filed under. The newest one that the service holds seals and
-//! authenticates; older ones stay as long as a record names them, and the newest four in any case.
+//! Envelope encryption: the service makes 256 random bits and gives them in clear and encrypted;
+//! the encrypted form is kept with the keys and changed in the same compare-and-set, and the clear
+//! one in memory alone. A data key that the service opens must have the fingerprint it is filed
+//! under. The newest one that the service holds seals and authenticates; older ones stay as long as
+//! a record names them, and the newest four in any case.
 
 use super::{SealError, SealingKey};
 use crate::{KeyringError, ServiceError};
@@ -13,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 use zeroize::Zeroizing;
 
-/// How many of the newest data keys are kept, whether or not a record names them: a process may be about to use one.
+/// How many of the newest data keys are kept, whether or not a record names them: a process may be
+/// about to use one.
 const KEPT: usize = 4;
 
 /// A service that encrypts data keys under one key of its own.
@@ -25,7 +28,8 @@ pub trait DataKeyService: Debug + Send + Sync {
     }
     /// Makes a data key: 256 random bits, in clear and encrypted.
     async fn generate(&self) -> Result<(Zeroizing<Vec<u8>>, WrappedKey), ServiceError>;
-    /// Opens one that was made before. [`ServiceError::OtherKey`] if it is under another key than this service's.
+    /// Opens one that was made before. [`ServiceError::OtherKey`] if it is under another key than
+    /// this service's.
     async fn unwrap(&self, wrapped: &WrappedKey) -> Result<Zeroizing<Vec<u8>>, ServiceError>;
 }
 

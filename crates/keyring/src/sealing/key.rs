@@ -21,7 +21,8 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 const KEY_BYTES: usize = 32;
-/// The longest text that is looked at, which is longer than any key's, and what it decodes to at most.
+/// The longest text that is looked at, which is longer than any key's, and what it decodes to at
+/// most.
 const MAX_TEXT: usize = 64;
 const MAX_DECODED: usize = 48;
 /// What the key that authenticates is derived for, and nothing else is.
@@ -125,7 +126,8 @@ impl SealingKey {
         Self::from_bytes(bytes.get(..length).unwrap_or_default())
     }
 
-    /// Makes a new sealing key and returns its text form too, to be written where only the owner can read it.
+    /// Makes a new sealing key and returns its text form too, to be written where only the owner
+    /// can read it.
     pub fn generate() -> Result<(Self, Zeroizing<String>), SealError> {
         let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
         rand::fill(bytes.as_mut()).map_err(|_| SealError::Crypto)?;

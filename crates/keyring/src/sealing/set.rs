@@ -1,9 +1,11 @@
-//! `Sealing`: the sealing keys of a process. One encrypts and authenticates what is new, all of them open.
+//! `Sealing`: the sealing keys of a process. One encrypts and authenticates what is new, all of
+//! them open.
 //!
-//! So a sealing key is changed without a stop: first every process can open with the new one, then it seals, then
-//! what is there is sealed again (`StoredKeyring::reseal`), and the old one goes. A data key that is kept in the
-//! keyring ([`DataKeyService`]) is fetched when the document or a record names it and then held: its service is
-//! not asked again. A key that is named and not held is an error where it is needed, never a silent gap.
+//! So a sealing key is changed without a stop: first every process can open with the new one, then
+//! it seals, then what is there is sealed again (`StoredKeyring::reseal`), and the old one goes. A
+//! data key that is kept in the keyring ([`DataKeyService`]) is fetched when the document or a
+//! record names it and then held: its service is not asked again. A key that is named and not held
+//! is an error where it is needed, never a silent gap.
 
 use super::{DataKeyRecord, DataKeyService, MadeDataKey, SealError, SealedKey, SealingKey};
 use crate::{Keyring, KeyringError, PrivateHalf, ServiceError, document::Envelope};
@@ -84,7 +86,8 @@ impl Sealing {
         Self::of(Source::Key(key))
     }
 
-    /// A data key of the keyring under a key of `service`; made when something is sealed and none exists.
+    /// A data key of the keyring under a key of `service`; made when something is sealed and none
+    /// exists.
     pub fn wrapped(service: Arc<dyn DataKeyService>) -> Self {
         Self::of(Source::Wrapped(service))
     }
@@ -159,8 +162,9 @@ impl Sealing {
         self.ids().into_iter().chain(services).collect::<Vec<_>>().join(", ")
     }
 
-    /// The key that authenticates a document: held, or a data key that goes with it. A data key is taken only if
-    /// a configured service opens it and it has the fingerprint that the document names.
+    /// The key that authenticates a document: held, or a data key that goes with it. A data key is
+    /// taken only if a configured service opens it and it has the fingerprint that the document
+    /// names.
     pub(crate) async fn authenticating(&self, envelope: &Envelope) -> Result<Sealer, KeyringError> {
         let needed = &envelope.sealing_key;
         let record = envelope.data_key.clone().filter(|record| record.id == *needed);
@@ -186,8 +190,8 @@ impl Sealing {
         Ok(self.held())
     }
 
-    /// The key that authenticates what is new: the one that seals, or while a data key has sealed nothing here yet, one of
-    /// those it has.
+    /// The key that authenticates what is new: the one that seals, or while a data key has sealed
+    /// nothing here yet, one of those it has.
     pub(crate) fn tagging(&self) -> Option<Arc<SealingKey>> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.current.clone().or_else(|| held.own.iter().find_map(|id| held.keys.get(id)).cloned())
@@ -219,9 +223,10 @@ impl Sealing {
         Err(KeyringError::DataKey { id, under, why: ServiceError::OtherKey })
     }
 
-    /// What new keys are sealed with and the document is authenticated by: the newest data key of the service, or a
-    /// new one, which `made` keeps for the next attempt. Of several processes that make the first one at once, all
-    /// come to use the same, because it is in the keyring that the first of them writes.
+    /// What new keys are sealed with and the document is authenticated by: the newest data key of
+    /// the service, or a new one, which `made` keeps for the next attempt. Of several processes
+    /// that make the first one at once, all come to use the same, because it is in the keyring that
+    /// the first of them writes.
     pub(crate) async fn sealer(
         &self,
         keyring: &Keyring,
@@ -249,7 +254,8 @@ impl Sealing {
         matches!(self.seals, Source::Wrapped(_))
     }
 
-    /// A new data key to seal with from now on. `None` where the sealing key is not one that is made here.
+    /// A new data key to seal with from now on. `None` where the sealing key is not one that is
+    /// made here.
     pub(crate) async fn renewed(
         &self,
         made: &mut Option<MadeDataKey>,
@@ -269,8 +275,8 @@ impl Sealing {
         Ok(Sealer { key: Arc::clone(&made.key), record: Some(made.record.clone()) })
     }
 
-    /// What authenticates a change that needs no key material: what seals if it is at hand, else what authenticated
-    /// the document before. No service is asked.
+    /// What authenticates a change that needs no key material: what seals if it is at hand, else
+    /// what authenticated the document before. No service is asked.
     pub(crate) fn at_hand(&self, keyring: &Keyring, before: &Sealer) -> Sealer {
         if let Source::Key(key) = &self.seals {
             return Sealer { key: Arc::clone(key), record: None };

@@ -90,8 +90,9 @@ pub(crate) enum SealWith {
 }
 
 impl StoredKeyring {
-    /// Applies a pure change of states by compare-and-set, again on the newer document when somebody else was first.
-    /// Marks of revocation are absorbed on the way. Opens no private key and asks no service.
+    /// Applies a pure change of states by compare-and-set, again on the newer document when
+    /// somebody else was first. Marks of revocation are absorbed on the way. Opens no private key
+    /// and asks no service.
     pub(crate) async fn change_states(
         &self,
         now: Timestamp,
@@ -113,8 +114,9 @@ impl StoredKeyring {
         Err(KeyringError::Contended)
     }
 
-    /// Applies a pure change that adds or seals keys by compare-and-set, again on the newer document when somebody
-    /// else was first. A key that the change needs is made once, however often it is tried.
+    /// Applies a pure change that adds or seals keys by compare-and-set, again on the newer
+    /// document when somebody else was first. A key that the change needs is made once, however
+    /// often it is tried.
     pub(crate) async fn add_keys(
         &self,
         seal_with: SealWith,
@@ -130,8 +132,8 @@ impl StoredKeyring {
             Written::Unknown => false,
         });
         if let (Some(name), Some(service)) = (unused.and_then(Material::remote_name), self.service()) {
-            // Another process made the key that was needed, or none could. What cannot be discarded is the
-            // service's to report; the change is what it is.
+            // Another process made the key that was needed, or none could. What cannot be discarded
+            // is the service's to report; the change is what it is.
             let _ = service.discard(name).await;
         }
         outcome

@@ -12,7 +12,8 @@ use crate::{
 use countersign_store::{Store, Version};
 use std::{collections::BTreeSet, fmt, sync::PoisonError};
 
-/// A keyring whose tag was not checked, because the sealing key is not at hand: good for counting, and nothing else.
+/// A keyring whose tag was not checked, because the sealing key is not at hand: good for counting,
+/// and nothing else.
 #[derive(Debug)]
 pub struct UnverifiedKeyring {
     /// The fingerprint of the sealing key that is said to authenticate it.
@@ -68,8 +69,8 @@ impl StoredKeyring {
         Ok(Some(UnverifiedKeyring { sealing_key: envelope.sealing_key, keyring }))
     }
 
-    /// The keyring as it is stored, an empty one when none exists. It is authentic, and not older than what this
-    /// process has seen.
+    /// The keyring as it is stored, an empty one when none exists. It is authentic, and not older
+    /// than what this process has seen.
     pub async fn read(&self) -> Result<Keyring, KeyringError> {
         Ok(self.find().await?.keyring)
     }
@@ -95,9 +96,11 @@ impl StoredKeyring {
         LoadedKeyring::open(&found.keyring, found.version, &found.marked, &opening, self.service())
     }
 
-    /// The document, verified and compared with what this process has seen, and what is marked of it.
+    /// The document, verified and compared with what this process has seen, and what is marked of
+    /// it.
     ///
-    /// The marks are read first: one that is gone by then has been absorbed into what is read after it.
+    /// The marks are read first: one that is gone by then has been absorbed into what is read after
+    /// it.
     pub(crate) async fn find(&self) -> Result<Found, KeyringError> {
         let marks = self.look_at_marks().await;
         let mut found = self.find_document().await?;
@@ -125,7 +128,8 @@ impl StoredKeyring {
         Ok(Found { keyring, version: Some(document.version), sealer: Some(sealer), marked: BTreeSet::new() })
     }
 
-    /// What the bytes of a document say, if they are authentic. The same bytes as before are not verified twice.
+    /// What the bytes of a document say, if they are authentic. The same bytes as before are not
+    /// verified twice.
     async fn verified(&self, bytes: Vec<u8>) -> Result<Verified, KeyringError> {
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = last().as_ref().filter(|last| last.bytes == bytes) {

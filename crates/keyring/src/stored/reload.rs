@@ -13,8 +13,8 @@ use std::{sync::PoisonError, time::Duration};
 pub struct Reloaded {
     /// The keys to use from now on, where they are others than those at hand.
     pub keys: Option<LoadedKeyring>,
-    /// Why the keyring cannot be used as it is in the store. The keys at hand stay in use, without those that are
-    /// marked as revoked.
+    /// Why the keyring cannot be used as it is in the store. The keys at hand stay in use, without
+    /// those that are marked as revoked.
     pub problem: Option<KeyringError>,
     /// The document of marks is damaged. Marks that were seen before still count.
     pub marks_damaged: bool,
@@ -27,8 +27,8 @@ impl StoredKeyring {
         self.open(found).await
     }
 
-    /// The keyring opened anew, to mint tokens that need its keys for as long as `needs` says, if it is not the one
-    /// at hand any more. An error leaves the keys at hand in use.
+    /// The keyring opened anew, to mint tokens that need its keys for as long as `needs` says, if
+    /// it is not the one at hand any more. An error leaves the keys at hand in use.
     pub async fn reload(&self, known: &LoadedKeyring, needs: &Needs, now: Timestamp) -> Reloaded {
         let outcome = match self.newer_than(known, needs, now).await {
             Ok(keys) => (keys, None),
@@ -37,8 +37,9 @@ impl StoredKeyring {
         self.without_revoked_keys(known, outcome).await
     }
 
-    /// The same for a server that has served `known`, which was read at `last_read`, and whose clock
-    /// may differ from those of others by `skew`. Where the store went back, what is returned is the keys of both, and the problem says in which way.
+    /// The same for a server that has served `known`, which was read at `last_read`, and whose
+    /// clock may differ from those of others by `skew`. Where the store went back, what is returned
+    /// is the keys of both, and the problem says in which way.
     pub async fn reload_since(
         &self,
         known: &LoadedKeyring,
@@ -108,9 +109,9 @@ impl StoredKeyring {
         self.open(found).await.map(Some)
     }
 
-    /// The document once it has absorbed the marks, as far as that can be written, and says of every active key for
-    /// how long it is needed. Another process may activate another key in between, so what is returned is what was
-    /// looked at.
+    /// The document once it has absorbed the marks, as far as that can be written, and says of
+    /// every active key for how long it is needed. Another process may activate another key in
+    /// between, so what is returned is what was looked at.
     async fn find_with_needs(&self, needs: &Needs, now: Timestamp) -> Result<Found, KeyringError> {
         for _ in 0..ATTEMPTS {
             let mut found = self.find().await?;
@@ -125,7 +126,8 @@ impl StoredKeyring {
         Err(KeyringError::Contended)
     }
 
-    /// Takes the marks of revocation over into the keyring, from where nobody without the sealing key removes them.
+    /// Takes the marks of revocation over into the keyring, from where nobody without the sealing
+    /// key removes them.
     pub async fn absorb(&self, now: Timestamp) -> Result<Change, KeyringError> {
         self.change_states(now, |_| Ok(None)).await
     }

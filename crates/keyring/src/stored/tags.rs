@@ -1,8 +1,10 @@
-//! Tags for documents of other crates: the same key that authenticates the keyring, under labels of their own.
+//! Tags for documents of other crates: the same key that authenticates the keyring, under labels of
+//! their own.
 //!
-//! Anyone who can write to the store and has no sealing key cannot make a document that is believed. A document that a
-//! data key authenticates is read as long as the keyring has that key. Called by the crate `grants`; pinned by its
-//! suite `refresh::conformance` and by tests/forgery.rs.
+//! Anyone who can write to the store and has no sealing key cannot make a document that is
+//! believed. A document that a data key authenticates is read as long as the keyring has that key.
+//! Called by the crate `grants`; pinned by its suite `refresh::conformance` and by
+//! tests/forgery.rs.
 
 use super::StoredKeyring;
 use crate::{KeyringError, SealingKey, sealing::Parts};
@@ -22,8 +24,8 @@ pub struct DocumentTag {
 }
 
 impl StoredKeyring {
-    /// The tag over a document. `label` says what kind of document it is: the tag of one kind says nothing about
-    /// another.
+    /// The tag over a document. `label` says what kind of document it is: the tag of one kind says
+    /// nothing about another.
     ///
     /// # Errors
     ///
@@ -41,7 +43,8 @@ impl StoredKeyring {
     ///
     /// # Errors
     ///
-    /// If it cannot be told now: the sealing key is in the keyring, and store or service do not answer.
+    /// If it cannot be told now: the sealing key is in the keyring, and store or service do not
+    /// answer.
     pub async fn authenticates(
         &self,
         label: &str,
@@ -54,14 +57,15 @@ impl StoredKeyring {
         Ok(key.authenticates(&Parts::new(label, format, key.id(), content), &shown))
     }
 
-    /// The tag over a text that lives for minutes and is in no document, such as a nonce, by the key that seals; `None` if none is
-    /// at hand.
+    /// The tag over a text that lives for minutes and is in no document, such as a nonce, by the
+    /// key that seals; `None` if none is at hand.
     pub fn tag_at_hand(&self, label: &str, content: &[u8]) -> Option<Vec<u8>> {
         let key = self.sealing().tagging()?;
         Some(key.authenticate(&Parts::new(label, 0, key.id(), content)).as_ref().to_vec())
     }
 
-    /// Whether that is the beginning of such a tag, of 16 bytes at least, by any of the keys at hand; in constant time for each.
+    /// Whether that is the beginning of such a tag, of 16 bytes at least, by any of the keys at
+    /// hand; in constant time for each.
     pub fn authenticates_at_hand(&self, label: &str, content: &[u8], tag: &[u8]) -> bool {
         let keys = self.sealing().ids().into_iter().filter_map(|id| self.sealing().holding(&id));
         let mut keys =

@@ -1,5 +1,6 @@
-//! AWS KMS over the wire: MiniStack's KMS behind a relay that writes down what is asked and spoils answers, and for what
-//! MiniStack has not (wrong signatures, slowness that can be counted) a stand-in that answers by hand.
+//! AWS KMS over the wire: MiniStack's KMS behind a relay that writes down what is asked and spoils
+//! answers, and for what MiniStack has not (wrong signatures, slowness that can be counted) a
+//! stand-in that answers by hand.
 
 #![expect(
     clippy::unwrap_used,

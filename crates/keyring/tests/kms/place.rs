@@ -22,8 +22,8 @@ use std::{sync::Arc, time::Duration};
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 pub(crate) const ISSUER: &str = "https://issuer.example";
 
-/// As the program has it, at another address, with shorter pauses, and with timeouts that are longer than anything takes
-/// on a busy machine.
+/// As the program has it, at another address, with shorter pauses, and with timeouts that are
+/// longer than anything takes on a busy machine.
 pub(crate) fn config(url: &str) -> SdkConfig {
     config_within(url, Duration::from_secs(60), Duration::from_secs(240))
 }

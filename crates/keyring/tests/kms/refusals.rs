@@ -72,8 +72,8 @@ async fn what_is_no_signature_of_the_key_is_never_released() {
     token(remote.as_ref(), "{}").await.unwrap();
 }
 
-/// OpenSSL signs what KMS is asked for. An emulator of KMS is known whose salts have another length than RFC 7518
-/// section 3.5 says: that of the hash.
+/// OpenSSL signs what KMS is asked for. An emulator of KMS is known whose salts have another length
+/// than RFC 7518 section 3.5 says: that of the hash.
 #[tokio::test]
 async fn an_rsa_signature_with_another_salt_or_padding_is_never_released() {
     let folder = tempfile::tempdir().unwrap();
@@ -233,7 +233,8 @@ async fn no_more_signatures_are_asked_for_at_once_than_may_be_and_who_waits_too_
     assert!(stand_in.most_at_once() <= 3, "{}", stand_in.most_at_once());
     assert_eq!(stand_in.asked(), 40);
 
-    // Nobody is answered: three are on their way, the fourth waits for its turn and is told that there is no turn left.
+    // Nobody is answered: three are on their way, the fourth waits for its turn and is told that
+    // there is no turn left.
     let all = stand_in.gate.available_permits();
     let held = Arc::clone(&stand_in.gate).acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
     let waiting: Vec<_> = (0..3).map(|_| ask()).collect();

@@ -1,4 +1,5 @@
-//! Rings whose keys are in KMS: made once, rotated, certified, revoked, imported; and no KMS key that nobody mentions.
+//! Rings whose keys are in KMS: made once, rotated, certified, revoked, imported; and no KMS key
+//! that nobody mentions.
 
 use crate::place::{ISSUER, NOW, Place, keyring, ring, spec, store, token};
 use countersign_jose::{Algorithm, KeySize};
@@ -13,7 +14,8 @@ fn names(keyring: &Keyring) -> BTreeSet<String> {
     keys.map(|key| key.remote_name().unwrap().to_owned()).collect()
 }
 
-/// The keys of the answers to CreateKey are found by their tags: everything of this test's KMS that is not about to be deleted.
+/// The keys of the answers to CreateKey are found by their tags: everything of this test's KMS that
+/// is not about to be deleted.
 async fn alive(place: &Place, names: &BTreeSet<String>) -> BTreeSet<String> {
     let mut alive = BTreeSet::new();
     for name in names {
@@ -124,7 +126,8 @@ async fn starting_asks_nothing_of_kms() {
 async fn a_key_that_cannot_be_used_in_the_end_is_given_up() {
     let (place, store) = (Place::new().await, store());
     let keyring = keyring(&store, place.service());
-    // Its certificate cannot be signed: the first answers pass (CreateKey, GetPublicKey), then there is no KMS.
+    // Its certificate cannot be signed: the first answers pass (CreateKey, GetPublicKey), then
+    // there is no KMS.
     let spoiled = Spoiled { inner: place.service() };
     let spoiled =
         StoredKeyring::new(Arc::clone(&store), Sealing::new(Arc::new(SealingKey::generate().unwrap().0)))

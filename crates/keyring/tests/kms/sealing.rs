@@ -1,4 +1,5 @@
-//! A sealing key that KMS keeps: what is asked, that it opens for its purpose alone, and what goes wrong.
+//! A sealing key that KMS keeps: what is asked, that it opens for its purpose alone, and what goes
+//! wrong.
 
 use crate::place::{ISSUER, NOW, Place, bytes, config, store};
 use aws_sdk_kms::primitives::Blob;

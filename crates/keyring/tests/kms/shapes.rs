@@ -1,4 +1,5 @@
-//! What is asked of KMS, byte for byte, for every kind of key it has; and that what comes back is a token.
+//! What is asked of KMS, byte for byte, for every kind of key it has; and that what comes back is a
+//! token.
 
 use crate::place::{ISSUER, Place, asked, bytes, input, signer, token};
 use countersign_jose::{Algorithm, KeySize};
@@ -77,8 +78,8 @@ async fn a_new_key_says_whose_it_is_and_is_known_by_its_arn() {
 
 #[tokio::test]
 async fn ecdsa_signatures_of_every_length_come_back_at_fixed_width() {
-    // Of some hundred signatures, several have an r or s that is a byte or more shorter than its curve, and half of all have
-    // a zero in front.
+    // Of some hundred signatures, several have an r or s that is a byte or more shorter than its
+    // curve, and half of all have a zero in front.
     let place = Place::new().await;
     let remote = place.signer(Algorithm::ES256).await;
     for n in 0..300 {

@@ -1,4 +1,5 @@
-//! A stand-in for KMS that answers by hand: HTTP/1.1, one answer for each request, as late as the test says.
+//! A stand-in for KMS that answers by hand: HTTP/1.1, one answer for each request, as late as the
+//! test says.
 
 use std::{
     net::Ipv4Addr,

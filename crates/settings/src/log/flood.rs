@@ -1,4 +1,5 @@
-//! Refusals of callers that have not proved who they are: a few are logged one by one, the others are counted.
+//! Refusals of callers that have not proved who they are: a few are logged one by one, the others
+//! are counted.
 //!
 //! Anybody on the network can be refused as often as it likes, so what is logged of it has a bound
 //! of its own: each cause a few times a second, and one record a second that sums up the rest by
@@ -255,7 +256,8 @@ mod tests {
     }
 
     proptest! {
-        /// However many addresses, codes and seconds: nothing is lost from the sums, and memory has a bound.
+        /// However many addresses, codes and seconds: nothing is lost from the sums, and memory has
+        /// a bound.
         #[test]
         fn every_refusal_is_logged_or_counted(
             events in proptest::collection::vec((0_u8..100, 0_u16..500, 0_u64..400), 1..2_000)

@@ -1,7 +1,8 @@
 //! One JSON object a line: timestamp, level, the event's fields as they were given, target.
 //!
-//! There is one for every token, so a line is written once, straight into a buffer that each thread keeps, and handed over
-//! from there. Readers of the lines rely on their form (`tests/e2e/test_observability.py`).
+//! There is one for every token, so a line is written once, straight into a buffer that each thread
+//! keeps, and handed over from there. Readers of the lines rely on their form
+//! (`tests/e2e/test_observability.py`).
 
 use super::Sink;
 use std::{
@@ -116,7 +117,8 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// RFC 8259 section 7: quotation mark, reverse solidus and control characters; everything else is left as it is.
+/// RFC 8259 section 7: quotation mark, reverse solidus and control characters; everything else is
+/// left as it is.
 fn escape(line: &mut Vec<u8>, text: &str) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
@@ -148,7 +150,8 @@ fn escape(line: &mut Vec<u8>, text: &str) {
     line.extend_from_slice(rest);
 }
 
-/// RFC 3339 in UTC with microseconds. The part up to the second is kept by each thread, for as long as the second lasts.
+/// RFC 3339 in UTC with microseconds. The part up to the second is kept by each thread, for as long
+/// as the second lasts.
 fn timestamp(line: &mut Vec<u8>, (seconds, micros): (u64, u32)) {
     thread_local! {
         static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
@@ -166,8 +169,8 @@ fn timestamp(line: &mut Vec<u8>, (seconds, micros): (u64, u32)) {
     line.push(b'Z');
 }
 
-/// `2026-01-31T12:34:56`. The Gregorian calendar repeats itself every 400 years of 146,097 days; counted from 1 March, the leap day
-/// is the last of a year.
+/// `2026-01-31T12:34:56`. The Gregorian calendar repeats itself every 400 years of 146,097 days;
+/// counted from 1 March, the leap day is the last of a year.
 fn date_and_time(seconds: u64) -> [u8; 19] {
     let days = seconds / 86_400 + 719_468;
     let day_of_era = days % 146_097;

@@ -200,7 +200,8 @@ impl Queue {
         let mut state = self.lock();
         if state.lines.is_empty() {
             state.wake_at = 1;
-            // The code that wakes the thread has said so, and so a wake-up without reason is not taken for one.
+            // The code that wakes the thread has said so, and so a wake-up without reason is not
+            // taken for one.
             let sleeps = |state: &mut State| state.wake_at != AWAKE;
             state = match patience {
                 Some(patience) => {
@@ -260,7 +261,8 @@ mod tests {
     /// As long as a test waits for what must happen; a machine may be busy.
     const LONG: Duration = Duration::from_secs(30);
 
-    /// A reader that takes what is written only when the test says how many bytes, or which error there is.
+    /// A reader that takes what is written only when the test says how many bytes, or which error
+    /// there is.
     struct Gate {
         allowed: Receiver<io::Result<usize>>,
         written: Sender<Vec<u8>>,
@@ -357,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_batch_grows_for_a_while_but_not_until_the_queue_is_full_and_not_at_the_end() {
-        // Nothing but its size, or somebody who waits for the end, wakes a thread that lingers for an hour.
+        // Nothing but its size, or somebody who waits for the end, wakes a thread that lingers for
+        // an hour.
         let log = run(Queue { linger: Duration::from_secs(3600), ..Queue::new(100) });
         for _ in 0..100 {
             log.allow(100);

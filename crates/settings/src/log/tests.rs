@@ -1,4 +1,5 @@
-//! Levels of the log: a bad one is repeated with what may be written instead, a misspelt one is never taken for a target.
+//! Levels of the log: a bad one is repeated with what may be written instead, a misspelt one is
+//! never taken for a target.
 
 use super::*;
 

@@ -66,7 +66,8 @@ pub(super) async fn a_version_belongs_to_one_key(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// The same bytes under the same key, made, replaced, deleted and left to expire: never the same version.
+/// The same bytes under the same key, made, replaced, deleted and left to expire: never the same
+/// version.
 pub(super) async fn a_version_is_never_used_again(bench: &Bench) -> Outcome {
     let name = key("k");
     let mut seen = HashSet::new();

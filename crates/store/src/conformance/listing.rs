@@ -20,7 +20,8 @@ pub(super) async fn lists_live_keys_in_byte_order(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// `_` and `%` are wildcards in SQL, `.` and `*` in patterns, and upper case is equal in some collations.
+/// `_` and `%` are wildcards in SQL, `.` and `*` in patterns, and upper case is equal in some
+/// collations.
 pub(super) async fn a_prefix_is_plain_text(bench: &Bench) -> Outcome {
     for name in ["a_b", "axb", "a.b", "a", "A_b", "a_", "ab", "~~~", "z~", "z~~"] {
         bench.create(&key(name), b"x").await?;

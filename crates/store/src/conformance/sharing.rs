@@ -1,4 +1,5 @@
-//! Several openings of one store, each with its own connections as processes would have them, are one store.
+//! Several openings of one store, each with its own connections as processes would have them, are
+//! one store.
 
 use std::sync::Arc;
 

@@ -1,9 +1,10 @@
 //! `DynamoDbConfig`: which table, in which region, at which endpoint; taken from a URL.
 //!
-//! `dynamodb://TABLE?region=…&endpoint=…`. What the URL leaves open comes from where every AWS tool finds it. Credentials
-//! come from there alone: a URL that has any is refused, and nothing of it is repeated. What an endpoint is asked
-//! carries documents, so only one on this machine may be asked in plain text. Table names are checked as AWS does
-//! (Amazon DynamoDB developer guide, "Supported data types and naming rules").
+//! `dynamodb://TABLE?region=…&endpoint=…`. What the URL leaves open comes from where every AWS tool
+//! finds it. Credentials come from there alone: a URL that has any is refused, and nothing of it is
+//! repeated. What an endpoint is asked carries documents, so only one on this machine may be asked
+//! in plain text. Table names are checked as AWS does (Amazon DynamoDB developer guide, "Supported
+//! data types and naming rules").
 
 use std::{fmt, time::Duration};
 
@@ -19,7 +20,8 @@ pub struct DynamoDbConfig {
     pub(super) table: String,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
-    /// Credentials, time-outs and retries; `None`: those of this process. The region and endpoint of a URL go before.
+    /// Credentials, time-outs and retries; `None`: those of this process. The region and endpoint
+    /// of a URL go before.
     pub aws: Option<SdkConfig>,
     /// How many requests this process has under way at most; the others wait for their turn.
     pub in_flight: usize,
@@ -43,7 +45,8 @@ impl DynamoDbConfig {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that may be secret.
+    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that
+    /// may be secret.
     pub fn parse(url: &StoreUrl) -> Result<Self, StoreError> {
         let place = format!("the DynamoDB store {url}");
         let refuse =

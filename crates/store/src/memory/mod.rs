@@ -1,7 +1,8 @@
 //! The memory engine: documents in a map, gone with the process.
 //!
-//! For tests and trials. It is the contract in its plainest form: one lock around every operation, so read it
-//! first when another engine's statements look odd. Opened by `memory:`; each opening is a store of its own.
+//! For tests and trials. It is the contract in its plainest form: one lock around every operation,
+//! so read it first when another engine's statements look odd. Opened by `memory:`; each opening is
+//! a store of its own.
 
 use std::{
     collections::BTreeMap,

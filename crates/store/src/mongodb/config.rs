@@ -1,10 +1,12 @@
-//! `MongoConfig`: which servers, as whom, how protected, and how long to wait; taken from a URL as MongoDB's drivers have it.
+//! `MongoConfig`: which servers, as whom, how protected, and how long to wait; taken from a URL as
+//! MongoDB's drivers have it.
 //!
-//! `mongodb://USER:PASSWORD@HOST:PORT,…/DATABASE?…` and `mongodb+srv://…`; see docs/stores.md for the options. Stricter
-//! than the drivers: connections that leave this machine are encrypted unless the URL says `tls=false`, a certificate is
-//! always proven, and a URL that asks for writes or reads the store cannot be built on is refused, not overridden. An
-//! option that is not known is refused too, and not repeated: it may be half a password. Nothing is looked up or
-//! connected to here; the driver gets the URL without what is ours.
+//! `mongodb://USER:PASSWORD@HOST:PORT,…/DATABASE?…` and `mongodb+srv://…`; see docs/stores.md for
+//! the options. Stricter than the drivers: connections that leave this machine are encrypted unless
+//! the URL says `tls=false`, a certificate is always proven, and a URL that asks for writes or
+//! reads the store cannot be built on is refused, not overridden. An option that is not known is
+//! refused too, and not repeated: it may be half a password. Nothing is looked up or connected to
+//! here; the driver gets the URL without what is ours.
 
 use std::{
     collections::BTreeSet,
@@ -34,7 +36,8 @@ pub struct MongoConfig {
     pub connect_timeout: Duration,
     /// How long a server that takes writes is looked for. URL: `serverSelectionTimeoutMS`.
     pub selection_timeout: Duration,
-    /// How long the server may work on one command. Looking for a server and this, and it is given up on this side.
+    /// How long the server may work on one command. Looking for a server and this, and it is given
+    /// up on this side.
     pub operation_timeout: Duration,
     /// How many connections to one server this process has at most, beside those that watch it.
     pub connections: u32,
@@ -54,7 +57,8 @@ pub(super) enum Protection {
 /// What a read of one document is sure of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reads {
-    /// Every write that was acknowledged before is seen, whatever server thinks that it is the primary.
+    /// Every write that was acknowledged before is seen, whatever server thinks that it is the
+    /// primary.
     Linearizable,
     /// The same, as long as no server is wrong about that.
     Majority,
@@ -76,7 +80,8 @@ impl MongoConfig {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that may be secret.
+    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that
+    /// may be secret.
     pub fn parse(url: &StoreUrl, base_dir: &Path) -> Result<Self, StoreError> {
         let place = format!("the MongoDB store {url}");
         Parser { place: &place }.parse(url, base_dir)
@@ -303,7 +308,8 @@ impl Parser<'_> {
     }
 }
 
-/// Whether a host with its port is reached without leaving this machine. A socket's path is percent-encoded.
+/// Whether a host with its port is reached without leaving this machine. A socket's path is
+/// percent-encoded.
 fn is_this_machine(host: &str) -> bool {
     if host.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f")) {
         return true;

@@ -1,8 +1,10 @@
-//! Collections of other programs, read and never written: what `countersign keys import --mongodb` takes keys from.
+//! Collections of other programs, read and never written: what `countersign keys import --mongodb`
+//! takes keys from.
 //!
-//! Documents come as JSON texts with strings, truth values, numbers, arrays and objects as they are. An ObjectId is
-//! `{"$oid": …}`, and what else JSON has not (dates, bytes) becomes `{"$bson": TYPE}`: nothing that could be taken for the
-//! text of a key. The number of documents and their size are capped. Documents are asked for and nothing else.
+//! Documents come as JSON texts with strings, truth values, numbers, arrays and objects as they
+//! are. An ObjectId is `{"$oid": …}`, and what else JSON has not (dates, bytes) becomes
+//! `{"$bson": TYPE}`: nothing that could be taken for the text of a key. The number of documents
+//! and their size are capped. Documents are asked for and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -27,11 +29,13 @@ pub struct ForeignLimits {
     pub bytes: usize,
 }
 
-/// The documents of a collection as JSON, in the order of their `_id`. They may be secret: wipe them.
+/// The documents of a collection as JSON, in the order of their `_id`. They may be secret: wipe
+/// them.
 ///
 /// # Errors
 ///
-/// As [`open_existing`](crate::open_existing); `Misconfigured` when there is more than `limits` allow.
+/// As [`open_existing`](crate::open_existing); `Misconfigured` when there is more than `limits`
+/// allow.
 pub async fn read_foreign_collection(
     config: MongoConfig,
     collection: &str,
@@ -71,7 +75,8 @@ pub async fn read_foreign_collection(
     Ok(texts)
 }
 
-/// By hand but for the texts, because a `serde_json::Value` would leave copies of a key behind that nobody wipes.
+/// By hand but for the texts, because a `serde_json::Value` would leave copies of a key behind that
+/// nobody wipes.
 fn object(out: &mut Vec<u8>, document: &Document) -> serde_json::Result<()> {
     out.push(b'{');
     for (index, (name, value)) in document.iter().enumerate() {

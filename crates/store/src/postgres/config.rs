@@ -1,9 +1,11 @@
-//! `PostgresConfig`: which server, as whom, how protected, and how long to wait; taken from a URL as libpq has it.
+//! `PostgresConfig`: which server, as whom, how protected, and how long to wait; taken from a URL
+//! as libpq has it.
 //!
-//! `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`; see docs/stores.md for the options. Stricter than libpq
-//! where that would be unsafe: a connection that leaves this machine is encrypted and the server's name proven
-//! unless the URL says otherwise in so many words, and modes that fall back to plain text, or take a certificate of
-//! any name, are refused. An option that is not known is refused too, and not repeated: it may be half a password.
+//! `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`; see docs/stores.md for the options.
+//! Stricter than libpq where that would be unsafe: a connection that leaves this machine is
+//! encrypted and the server's name proven unless the URL says otherwise in so many words, and modes
+//! that fall back to plain text, or take a certificate of any name, are refused. An option that is
+//! not known is refused too, and not repeated: it may be half a password.
 
 use std::{
     fmt,
@@ -32,12 +34,13 @@ pub struct PostgresConfig {
     pub(super) tls: TlsMode,
     pub(super) root_certificate: Option<PathBuf>,
     pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
-    /// How long making a connection may take: the way there, TLS, logging in. URL: `connect_timeout`, in seconds.
+    /// How long making a connection may take: the way there, TLS, logging in. URL:
+    /// `connect_timeout`, in seconds.
     pub connect_timeout: Duration,
     /// How long an operation waits for one of [`connections`](Self::connections) to be free.
     pub acquire_timeout: Duration,
-    /// How long one statement may take. The server gives it up then; when the server does not even say so, this side
-    /// does a second later.
+    /// How long one statement may take. The server gives it up then; when the server does not even
+    /// say so, this side does a second later.
     pub statement_timeout: Duration,
     /// How many connections this process has open at most; idle ones are closed after a minute.
     pub connections: usize,
@@ -61,7 +64,8 @@ pub enum TlsMode {
     Off,
     /// Against listening only: a man in the middle can be the server (`sslmode=require`).
     Unverified,
-    /// The certificate is trusted and names the host (`sslmode=verify-full`). For hosts that are not this machine.
+    /// The certificate is trusted and names the host (`sslmode=verify-full`). For hosts that are
+    /// not this machine.
     Verified,
 }
 
@@ -78,7 +82,8 @@ impl PostgresConfig {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that may be secret.
+    /// [`StoreError::Misconfigured`] when the URL does not hold together; it repeats nothing that
+    /// may be secret.
     pub fn parse(url: &StoreUrl, base_dir: &Path) -> Result<Self, StoreError> {
         let place = format!("the Postgres store {url}");
         Parser { place: &place }.parse(url, base_dir)

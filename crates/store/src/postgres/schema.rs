@@ -1,10 +1,12 @@
-//! The shape of the database: a schema of our own with one table of documents, and a mark that says whose it is.
+//! The shape of the database: a schema of our own with one table of documents, and a mark that says
+//! whose it is.
 //!
-//! A schema is taken as ours if it carries the mark, made ours if nothing in it is in the way, and refused without a
-//! change otherwise; so is one of a newer version, because an old program would not know what it breaks. Many
-//! processes may start at once: one makes the tables, under an advisory lock, and the others find them. Where they
-//! are there already nothing is written, so a user who may not make tables can use them. Adding a version: append a
-//! step to `prepare`, raise [`VERSION`].
+//! A schema is taken as ours if it carries the mark, made ours if nothing in it is in the way, and
+//! refused without a change otherwise; so is one of a newer version, because an old program would
+//! not know what it breaks. Many processes may start at once: one makes the tables, under an
+//! advisory lock, and the others find them. Where they are there already nothing is written, so a
+//! user who may not make tables can use them. Adding a version: append a step to `prepare`, raise
+//! [`VERSION`].
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -29,8 +31,9 @@ const CREATE: &str = "
     INSERT INTO countersign_store (version) VALUES (1);
 ";
 
-/// Reads the catalog's tables and does not ask `to_regclass`: that one answers from the connection's memory, which may
-/// not have heard yet of what was made while this connection waited for the lock.
+/// Reads the catalog's tables and does not ask `to_regclass`: that one answers from the
+/// connection's memory, which may not have heard yet of what was made while this connection waited
+/// for the lock.
 const INSPECT: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1), \
      count(*) FILTER (WHERE relname = 'countersign_store') > 0, count(*) FILTER (WHERE relname = 'documents') > 0 \
      FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = $1";
@@ -92,7 +95,8 @@ async fn inspect(place: &str, schema: &str, connection: &mut PgConnection) -> Re
             Ok(Owner::Nobody { exists })
         };
     }
-    // By its full name: one that may not look into the schema is told so, and not that there is no table.
+    // By its full name: one that may not look into the schema is told so, and not that there is no
+    // table.
     let mark = format!("SELECT max(version) FROM \"{schema}\".countersign_store");
     let version: Option<i32> = sqlx::query_scalar(AssertSqlSafe(mark)).fetch_one(connection).await?;
     match version {

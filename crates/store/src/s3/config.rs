@@ -107,7 +107,8 @@ impl S3Config {
 }
 
 impl S3Config {
-    /// Whether an object can be in both places. Only endpoints that both name tell buckets of one name apart.
+    /// Whether an object can be in both places. Only endpoints that both name tell buckets of one
+    /// name apart.
     pub fn overlaps(&self, other: &Self) -> bool {
         let elsewhere = matches!((&self.endpoint, &other.endpoint), (Some(one), Some(other)) if one != other);
         !elsewhere

@@ -260,12 +260,14 @@ impl Bucket {
         }
     }
 
-    /// Writes an object that is served in place of what is there: whatever that is, or only if `condition` still holds. Returns
-    /// whether it was written. A service that knows no such conditions takes the place of what is there.
+    /// Writes an object that is served in place of what is there: whatever that is, or only if
+    /// `condition` still holds. Returns whether it was written. A service that knows no such
+    /// conditions takes the place of what is there.
     ///
     /// # Errors
     ///
-    /// Whatever S3 and the network meet. Where an answer was lost, a condition may have ceased to hold by this write itself.
+    /// Whatever S3 and the network meet. Where an answer was lost, a condition may have ceased to
+    /// hold by this write itself.
     pub async fn replace(
         &self,
         name: &str,

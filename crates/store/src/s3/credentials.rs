@@ -1,8 +1,9 @@
 //! Who asks S3: the credentials that every AWS client of this process and machine would use.
 //!
-//! The object store's client takes credentials through a trait of its own; this is `countersign_aws`'s chain behind it, with all
-//! that is promised there: good ones go on while others cannot be had, a chain that fails is left alone for a while, and what S3
-//! refuses is given up. Called by `connect`.
+//! The object store's client takes credentials through a trait of its own; this is
+//! `countersign_aws`'s chain behind it, with all that is promised there: good ones go on while
+//! others cannot be had, a chain that fails is left alone for a while, and what S3 refuses is given
+//! up. Called by `connect`.
 
 use std::{
     fmt,

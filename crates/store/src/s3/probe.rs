@@ -1,11 +1,14 @@
-//! The probe: whether this service does what the store rests on, tried with a throw-away object before it is trusted.
+//! The probe: whether this service does what the store rests on, tried with a throw-away object
+//! before it is trusted.
 //!
-//! Some services that speak S3 take `If-None-Match` and `If-Match` and ignore them, without a word; others look at them
-//! too early, so that of several writers at once more than one wins. Both lose keys. So a name is made by several at once,
-//! made again, changed by several at once, changed from a state that is gone, and read. One that wins by luck is possible where
-//! the window is small; one that ignores conditions never passes.
+//! Some services that speak S3 take `If-None-Match` and `If-Match` and ignore them, without a word;
+//! others look at them too early, so that of several writers at once more than one wins. Both lose
+//! keys. So a name is made by several at once, made again, changed by several at once, changed from
+//! a state that is gone, and read. One that wins by luck is possible where the window is small; one
+//! that ignores conditions never passes.
 //!
-//! The object has a random name, so that any number of processes may do this at once, and is removed.
+//! The object has a random name, so that any number of processes may do this at once, and is
+//! removed.
 
 use std::sync::Arc;
 
@@ -36,7 +39,8 @@ pub(super) async fn probe(bucket: &Arc<Bucket>) -> Result<(), StoreError> {
         let removed = bucket.remove(&probe.name).await;
         match (outcome, removed) {
             (Err(StoreError::Unavailable { .. }), _) if tries < TRIES => {}
-            // It stays behind and is in nobody's way; whether objects can be removed is told by a refusal alone.
+            // It stays behind and is in nobody's way; whether objects can be removed is told by a
+            // refusal alone.
             (Ok(()), Err(StoreError::Unavailable { .. })) => return Ok(()),
             (Ok(()), removed) => return removed,
             (outcome, _) => return outcome,

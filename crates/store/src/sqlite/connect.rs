@@ -1,5 +1,5 @@
-//! From a path to connections: makes the file, waits for other processes that are opening it, checks what is
-//! inside.
+//! From a path to connections: makes the file, waits for other processes that are opening it,
+//! checks what is inside.
 //!
 //! A file is only ever created or left alone: nothing here truncates, renames or removes one. This
 //! code never opens an existing file itself, because closing any descriptor of a file drops all
@@ -123,8 +123,9 @@ fn prepare_file(path: &Path, missing: Missing) -> Result<(), StoreError> {
     }
 }
 
-/// Whether the database at `path` has no log beside it. So it is once every program has closed it, and for a copy that was made
-/// with SQLite; a plain copy of a file that is in use looks the same, and lacks what its log had.
+/// Whether the database at `path` has no log beside it. So it is once every program has closed it,
+/// and for a copy that was made with SQLite; a plain copy of a file that is in use looks the same,
+/// and lacks what its log had.
 pub(super) fn is_without_log(path: &Path) -> bool {
     path.is_file() && !wal(path).exists()
 }

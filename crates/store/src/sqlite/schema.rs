@@ -1,8 +1,9 @@
 //! The shape of the file: one table, an owner's mark and a version number.
 //!
-//! A database is taken as ours if it carries our `application_id`, made ours if it is empty, and refused
-//! without a change otherwise. A file made by a newer version is refused too: an old program would not know
-//! what it breaks. Adding a version: append a step to `prepare`, raise [`VERSION`].
+//! A database is taken as ours if it carries our `application_id`, made ours if it is empty, and
+//! refused without a change otherwise. A file made by a newer version is refused too: an old
+//! program would not know what it breaks. Adding a version: append a step to `prepare`, raise
+//! [`VERSION`].
 
 use std::path::Path;
 
@@ -48,7 +49,8 @@ enum Owner {
     Us,
 }
 
-/// Checks the database, switches it to WAL and gives an empty one its tables. Done again, it does nothing.
+/// Checks the database, switches it to WAL and gives an empty one its tables. Done again, it does
+/// nothing.
 pub(super) async fn prepare(path: &Path, connection: &mut SqliteConnection) -> Result<(), Problem> {
     let owner = inspect(path, connection).await?; // before the first change: the next statement is one
     let (mode,): (String,) = sqlx::query_as("PRAGMA journal_mode = WAL").fetch_one(&mut *connection).await?;

@@ -55,8 +55,8 @@ async fn what_is_throttled_for_ever_is_unavailable_and_says_so() {
     assert_eq!(store.get(&k).await, Ok(None), "and is used again when it lets through");
 }
 
-/// A global table with strong consistency refuses a write that meets another region's. Once the other is done, its version
-/// decides.
+/// A global table with strong consistency refuses a write that meets another region's. Once the
+/// other is done, its version decides.
 #[tokio::test]
 async fn a_write_that_meets_one_of_another_region_is_tried_again_and_judged_by_what_that_one_left() {
     const MET: &str = "ReplicatedWriteConflictException";

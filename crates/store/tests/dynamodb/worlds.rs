@@ -1,4 +1,5 @@
-//! Tables that are not there, items of others, identities without rights; and what errors must not show.
+//! Tables that are not there, items of others, identities without rights; and what errors must not
+//! show.
 
 use std::collections::HashMap;
 

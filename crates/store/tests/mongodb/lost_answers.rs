@@ -86,8 +86,8 @@ async fn reads_whose_answers_are_lost_are_asked_again() {
 async fn callers_that_hang_up_while_all_connections_are_busy_block_nobody() {
     for crowd in [0, 8, 16, 28, 200] {
         let database = Database::new().await;
-        // In all forty seconds: far more than an answer takes on a busy machine, and far less than two
-        // hundred turns of half a second.
+        // In all forty seconds: far more than an answer takes on a busy machine, and far less than
+        // two hundred turns of half a second.
         let mut config = world::config(&database.url("&serverSelectionTimeoutMS=5000"));
         config.operation_timeout = Duration::from_secs(35);
         let clock = Arc::new(countersign_store::SystemClock);

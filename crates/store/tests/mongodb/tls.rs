@@ -11,7 +11,8 @@ use crate::{
     world::{self, is},
 };
 
-/// An authority (`ca.pem`) and a certificate with its key (`server.pem`) for `localhost`, not for 127.0.0.1.
+/// An authority (`ca.pem`) and a certificate with its key (`server.pem`) for `localhost`, not for
+/// 127.0.0.1.
 fn certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let done = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();

@@ -23,7 +23,8 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// A new database on the stand-in, which is the primary of a replica set and does what a test wants.
+    /// A new database on the stand-in, which is the primary of a replica set and does what a test
+    /// wants.
     pub(crate) async fn new() -> Self {
         Self::on(countersign_testbed::mongo().port()).await
     }

@@ -1,4 +1,5 @@
-//! A relay between store and server that cuts the connection when the question has arrived and before the answer does.
+//! A relay between store and server that cuts the connection when the question has arrived and
+//! before the answer does.
 
 use std::{
     sync::{
@@ -16,8 +17,8 @@ use tokio::{
 
 use crate::{cluster, cluster::PASSWORD, key};
 
-/// A port behind which the server is. Once `swallow` is set, the next answer is waited for, dropped, and all
-/// connections cut.
+/// A port behind which the server is. Once `swallow` is set, the next answer is waited for,
+/// dropped, and all connections cut.
 async fn relay(server: u16) -> (u16, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -55,7 +56,8 @@ async fn a_put_whose_answer_is_lost_is_unavailable_and_cannot_be_done_twice() {
     let url = format!("postgres://tester:{PASSWORD}@127.0.0.1:{port}/{}", database.name);
     let store = cluster::open(&url).await.unwrap();
     let k = key("k");
-    // Once with each kind of statement prepared on the connection, so that the one answer to come is the commit's.
+    // Once with each kind of statement prepared on the connection, so that the one answer to come
+    // is the commit's.
     let first = store.put(&k, b"first", Expect::Absent, None).await.unwrap();
     let second = store.put(&k, b"second", Expect::Version(first), None).await.unwrap();
 
@@ -81,7 +83,8 @@ async fn a_put_whose_answer_is_lost_is_unavailable_and_cannot_be_done_twice() {
     swallow.store(true, Ordering::SeqCst);
     let lost = store.put(&k, b"new", Expect::Absent, None).await.unwrap_err();
     assert_eq!(lost.code(), "store_unavailable");
-    // Here the lost answer may have been an earlier one than the commit's: then the same again does it.
+    // Here the lost answer may have been an earlier one than the commit's: then the same again does
+    // it.
     let again = store.put(&k, b"new", Expect::Absent, None).await;
     assert!(matches!(again, Ok(_) | Err(StoreError::Conflict { .. })), "{again:?}");
     assert_eq!(store.get(&k).await.unwrap().unwrap().bytes, b"new");

@@ -1,5 +1,6 @@
-//! The Postgres engine on a real server: the contract of every store (`contract`), servers and databases that are not
-//! as they should be (`worlds`), answers that get lost (`lost_answers`), many processes and crashes (`processes`).
+//! The Postgres engine on a real server: the contract of every store (`contract`), servers and
+//! databases that are not as they should be (`worlds`), answers that get lost (`lost_answers`),
+//! many processes and crashes (`processes`).
 #![cfg(unix)]
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Connections over TLS: encrypted when asked for, and the server's name proven unless the URL waives that.
+//! Connections over TLS: encrypted when asked for, and the server's name proven unless the URL
+//! waives that.
 
 use countersign_store::{StoreError, TlsMode};
 

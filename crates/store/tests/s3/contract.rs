@@ -10,7 +10,8 @@ use countersign_testbed::{Relay, S3, s3};
 
 use crate::{clock, config, get_raw, key, open, put_raw};
 
-/// versitygw keeps an object as a file of its name: none has another below it, or a part of more than 255 bytes.
+/// versitygw keeps an object as a file of its name: none has another below it, or a part of more
+/// than 255 bytes.
 const NOT_AS_FILES: [&str; 3] =
     ["keys_are_compared_byte_by_byte", "holds_the_longest_key", "lists_live_keys_in_byte_order"];
 

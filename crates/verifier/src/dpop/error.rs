@@ -1,4 +1,5 @@
-//! Why a proof proves nothing. For the client: a proof holds no secret, and its sender has to know what to mend.
+//! Why a proof proves nothing. For the client: a proof holds no secret, and its sender has to know
+//! what to mend.
 
 use super::proof::AHEAD;
 use countersign_jose::{SelfSignedError, Timestamp, json::JsonError};

@@ -1,7 +1,9 @@
-//! Nonces (RFC 9449 §8): the server's time with a tag over it, so that nothing has to be remembered of them.
+//! Nonces (RFC 9449 §8): the server's time with a tag over it, so that nothing has to be remembered
+//! of them.
 //!
-//! A proof with a nonce was made after the nonce was, whatever the client's clock shows. One nonce may be in many proofs; each
-//! proof is taken once by its `jti`. Servers that share the key take each other's.
+//! A proof with a nonce was made after the nonce was, whatever the client's clock shows. One nonce
+//! may be in many proofs; each proof is taken once by its `jti`. Servers that share the key take
+//! each other's.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac, rand};
 use countersign_jose::{Timestamp, base64url};
@@ -22,7 +24,8 @@ pub trait NonceAuthenticator: Send + Sync + fmt::Debug {
     /// The tag over a content, of which the beginning counts; `None` where none can be made now.
     fn tag(&self, content: &[u8]) -> Option<Vec<u8>>;
 
-    /// Whether that is the beginning of the tag over this content, by any key that is at hand; in constant time.
+    /// Whether that is the beginning of the tag over this content, by any key that is at hand; in
+    /// constant time.
     fn authenticates(&self, content: &[u8], tag: &[u8]) -> bool;
 }
 

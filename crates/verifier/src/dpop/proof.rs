@@ -18,7 +18,8 @@ pub const MAX_PROOF_BYTES: usize = 8 * 1024;
 pub const MAX_JTI_BYTES: usize = 256;
 /// The longest that the time a client gives may be ago, whatever is configured.
 pub const MAX_WINDOW: Duration = Duration::from_secs(600);
-/// How far a client's clock may be ahead. What is of the future would have to be remembered for longer.
+/// How far a client's clock may be ahead. What is of the future would have to be remembered for
+/// longer.
 pub const AHEAD: Duration = Duration::from_secs(10);
 /// What proofs may be signed with: every algorithm with a public key.
 pub const ALGORITHMS: [Algorithm; 11] = [
@@ -64,8 +65,8 @@ pub struct ProofRules<'a> {
     pub urls: &'a [HttpUri],
     /// The access token that is shown with it.
     pub access_token: Option<&'a str>,
-    /// How long ago a proof may have been made by the client's clock, where no nonce tells the time; `AHEAD` at most in the
-    /// future.
+    /// How long ago a proof may have been made by the client's clock, where no nonce tells the
+    /// time; `AHEAD` at most in the future.
     pub window: Duration,
     /// What authenticates nonces.
     pub nonces: &'a dyn NonceAuthenticator,
@@ -104,7 +105,8 @@ impl Proven {
         self.until
     }
 
-    /// The same with the longest window: a name that is kept until then is known still when the window has grown.
+    /// The same with the longest window: a name that is kept until then is known still when the
+    /// window has grown.
     pub fn until_at_most(&self) -> Timestamp {
         if self.by_clock { ends(self.made, MAX_WINDOW) } else { self.until }
     }
@@ -167,7 +169,8 @@ impl ProofRules<'_> {
         Ok(Proven { jkt: signed.key().thumbprint(), jti: jti.into_owned(), made, until, by_clock })
     }
 
-    /// When the proof was made, by the nonce in it, else by its own time; and for how long it is taken.
+    /// When the proof was made, by the nonce in it, else by its own time; and for how long it is
+    /// taken.
     fn made(
         &self,
         claims: &Object<'_>,

@@ -1,8 +1,10 @@
-//! `Replays`: the proofs that one process has taken, until nobody would take them any more. Bounded: a key can have as much as is
-//! left free, so one has half at most, and some is always left for others; where nothing is, no proof is taken.
+//! `Replays`: the proofs that one process has taken, until nobody would take them any more.
+//! Bounded: a key can have as much as is left free, so one has half at most, and some is always
+//! left for others; where nothing is, no proof is taken.
 //!
-//! A proof is kept under the second in which it was made, which follows from the proof alone, so that there is one place to look
-//! and what has ended goes in one piece. What was forgotten is refused even if the clock then goes back or the window grows.
+//! A proof is kept under the second in which it was made, which follows from the proof alone, so
+//! that there is one place to look and what has ended goes in one piece. What was forgotten is
+//! refused even if the clock then goes back or the window grows.
 
 use super::proof::Proven;
 use countersign_jose::Timestamp;
@@ -74,7 +76,8 @@ impl Replays {
         taken.forget(now.unix_seconds());
         let until = proof.until().unix_seconds();
         let made = proof.made().unix_seconds();
-        // What a nonce tells ends at one time; what a clock tells, at another when the window has changed.
+        // What a nonce tells ends at one time; what a clock tells, at another when the window has
+        // changed.
         if until < taken.forgotten || proof.is_by_clock() && made <= taken.latest {
             return Err(ReplayError::Replayed);
         }

@@ -1,7 +1,9 @@
-//! `HttpUri`: the URL of a request without query and fragment, in the one form that equal URLs have.
+//! `HttpUri`: the URL of a request without query and fragment, in the one form that equal URLs
+//! have.
 //!
-//! Normalised as RFC 9449 §4.3 asks: by syntax and by scheme (RFC 3986 §6.2.2 and §6.2.3): casing of scheme, host and escapes,
-//! escapes of what needs none, dot segments, the default port, an empty path. A slash at the end counts, and so does a doubled one.
+//! Normalised as RFC 9449 §4.3 asks: by syntax and by scheme (RFC 3986 §6.2.2 and §6.2.3): casing
+//! of scheme, host and escapes, escapes of what needs none, dot segments, the default port, an
+//! empty path. A slash at the end counts, and so does a doubled one.
 
 use std::fmt;
 use url::Url;

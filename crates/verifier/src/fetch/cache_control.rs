@@ -1,8 +1,9 @@
-//! How long an answer says it may be kept, `Cache-Control` and `Age` (RFC 9111 §4.2, §5.1, §5.2.2), and when it was made, `Date`
-//! (RFC 9110 §6.6.1).
+//! How long an answer says it may be kept, `Cache-Control` and `Age` (RFC 9111 §4.2, §5.1, §5.2.2),
+//! and when it was made, `Date` (RFC 9110 §6.6.1).
 //!
-//! Hostile and broken values cannot do harm: the caller clamps the result between a floor and a ceiling, a number too
-//! large to hold counts as the largest, and what is not a number counts as zero (RFC 9111 §4.2.1 suggests "stale").
+//! Hostile and broken values cannot do harm: the caller clamps the result between a floor and a
+//! ceiling, a number too large to hold counts as the largest, and what is not a number counts as
+//! zero (RFC 9111 §4.2.1 suggests "stale").
 
 use countersign_jose::Timestamp;
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap};
@@ -13,11 +14,13 @@ use std::time::{Duration, UNIX_EPOCH};
 pub struct Stated {
     /// `Content-Type`, if it is text and not longer than one can be.
     pub content_type: Option<String>,
-    /// The longest time that any cache may keep it, shared or not (`max-age`, `s-maxage`); `None` if nothing is said of it.
+    /// The longest time that any cache may keep it, shared or not (`max-age`, `s-maxage`); `None`
+    /// if nothing is said of it.
     pub kept_for: Option<Duration>,
     /// How long a cache on the way has kept it (`Age`).
     pub age: Duration,
-    /// When it was made, by the clock of who made it (`Date`); a cache may say the time at which it passed it on.
+    /// When it was made, by the clock of who made it (`Date`); a cache may say the time at which it
+    /// passed it on.
     pub date: Option<Timestamp>,
 }
 

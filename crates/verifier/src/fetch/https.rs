@@ -1,9 +1,11 @@
-//! `HttpsFetch`: key documents over hyper and rustls (aws-lc-rs), certificates checked against the system's roots.
+//! `HttpsFetch`: key documents over hyper and rustls (aws-lc-rs), certificates checked against the
+//! system's roots.
 //!
-//! Guarantees: one GET, no redirect followed, no cookie sent, and no credential but what the operator gave for this one address
-//! (`key_server`); the body is streamed and dropped as soon
-//! as it exceeds the cap, whatever `Content-Length` said; one time limit for the connection and one for everything,
-//! so a server that drips a byte a second is cut off too. The content type changes nothing.
+//! Guarantees: one GET, no redirect followed, no cookie sent, and no credential but what the
+//! operator gave for this one address (`key_server`); the body is streamed and dropped as soon as
+//! it exceeds the cap, whatever `Content-Length` said; one time limit for the connection and one
+//! for everything, so a server that drips a byte a second is cut off too. The content type changes
+//! nothing.
 
 use super::{
     Fetch, FetchError, Fetched, HttpsClient, KeyServer, Lookups, Stated, cache_control,
@@ -55,8 +57,8 @@ struct Clients<R = Lookups> {
     elsewhere: HttpsClient<Empty<Bytes>, Resolver<R>>,
 }
 
-/// Fetches key documents over the network. The system's roots are read with the first request, so that a start which
-/// finds all keys in snapshots does not pay for them.
+/// Fetches key documents over the network. The system's roots are read with the first request, so
+/// that a start which finds all keys in snapshots does not pay for them.
 pub struct HttpsFetch {
     clients: OnceCell<Clients>,
     lookups: Lookups,
@@ -171,7 +173,8 @@ impl Fetch for HttpsFetch {
         let limit = self.limits.total_time;
         let asking = async {
             match &self.server {
-                // The list of revoked tokens may be at another server, which these authorities say nothing of.
+                // The list of revoked tokens may be at another server, which these authorities say
+                // nothing of.
                 Some((server, keys)) if url.is_at_server_of(keys) => {
                     self.request_at(url, server.clone(), keys).await
                 }
@@ -294,7 +297,8 @@ mod tests {
             assert_eq!(refused, Err(FetchError::JwksUri(KeyUrlError::Local)), "{here:?}");
         }
         assert!(listener.accept().is_err(), "nothing was connected to");
-        // The control: what the operator has configured may be here, and is connected to. It hangs up.
+        // The control: what the operator has configured may be here, and is connected to. It hangs
+        // up.
         listener.set_nonblocking(false).unwrap();
         let hangs_up = std::thread::spawn(move || listener.accept().is_ok());
         let reached = fetched(&["127.0.0.1"], &configured).await;

@@ -1,9 +1,11 @@
-//! How one issuer's keys are asked for where the address alone is not enough: authorities of its own that vouch for the
-//! server, and a bearer token that it wants to see. The API server of a Kubernetes cluster needs both.
+//! How one issuer's keys are asked for where the address alone is not enough: authorities of its
+//! own that vouch for the server, and a bearer token that it wants to see. The API server of a
+//! Kubernetes cluster needs both.
 //!
-//! Both are read again for each request, because such files are renewed. The token is sent to the one address of the
-//! configuration and to no other, and occurs in no error. The authorities stand in place of the system's, so that nobody else
-//! can vouch for the server. Pinned by `tests/suite/key_server.rs`.
+//! Both are read again for each request, because such files are renewed. The token is sent to the
+//! one address of the configuration and to no other, and occurs in no error. The authorities stand
+//! in place of the system's, so that nobody else can vouch for the server. Pinned by
+//! `tests/suite/key_server.rs`.
 
 use rustls::{RootCertStore, pki_types::CertificateDer};
 use std::{fmt, sync::Arc};
@@ -14,13 +16,15 @@ const MAX_TOKEN: usize = 16 * 1024;
 /// The longest text with certificates, and the most certificates in it.
 const MAX_AUTHORITIES: (usize, usize) = (64 * 1024, 32);
 
-/// A text that is read again each time. The error says where it is and why it cannot be read, and nothing of it.
+/// A text that is read again each time. The error says where it is and why it cannot be read, and
+/// nothing of it.
 pub type Reread = Arc<dyn Fn() -> Result<Zeroizing<String>, String> + Send + Sync>;
 
 /// What is needed to ask a server for keys.
 #[derive(Clone, Default)]
 pub struct KeyServer {
-    /// The certificates, as PEM, of the authorities that vouch for it, in place of the system's. Only over https.
+    /// The certificates, as PEM, of the authorities that vouch for it, in place of the system's.
+    /// Only over https.
     pub authorities: Option<Reread>,
     /// What is sent to it as `Authorization: Bearer`.
     pub bearer: Option<Reread>,

@@ -1,8 +1,9 @@
-//! The addresses of a host, from the system's resolver: for everything that is asked over the network.
+//! The addresses of a host, from the system's resolver: for everything that is asked over the
+//! network.
 //!
-//! A look-up occupies a thread until the system gives up on it, long after everybody who has asked for it. So the place
-//! that it takes is given back by the thread, and not by who asks: a resolver that hangs holds no more threads than there
-//! are places.
+//! A look-up occupies a thread until the system gives up on it, long after everybody who has asked
+//! for it. So the place that it takes is given back by the thread, and not by who asks: a resolver
+//! that hangs holds no more threads than there are places.
 
 use hyper_util::client::legacy::connect::dns::Name;
 use std::{

@@ -1,8 +1,9 @@
-//! `Fetch`: how key documents are asked for. The real one is [`HttpsFetch`]; unit tests on virtual time use a fake.
+//! `Fetch`: how key documents are asked for. The real one is [`HttpsFetch`]; unit tests on virtual
+//! time use a fake.
 //!
-//! An implementation returns the body and how long the answer says it may be kept, and nothing else: the content type
-//! is not trusted for anything, and a redirect is an error. Errors say what kind of failure it was, so that an
-//! operator can act on it.
+//! An implementation returns the body and how long the answer says it may be kept, and nothing
+//! else: the content type is not trusted for anything, and a redirect is an error. Errors say what
+//! kind of failure it was, so that an operator can act on it.
 
 mod cache_control;
 mod https;
@@ -31,8 +32,9 @@ pub trait Fetch: Send + Sync + Debug {
     /// The document at `url`, in one piece and within limits of size and time. Follows no redirect.
     async fn fetch(&self, url: &KeyUrl) -> Result<Fetched, FetchError>;
 
-    /// How long [`Fetch::fetch`] takes at most while the process runs; it is ended then, and 30 s is the most that counts. An
-    /// error that comes later by more than a second is one of a process that stood still, and the address is asked again.
+    /// How long [`Fetch::fetch`] takes at most while the process runs; it is ended then, and 30 s
+    /// is the most that counts. An error that comes later by more than a second is one of a process
+    /// that stood still, and the address is asked again.
     fn limit(&self) -> Duration {
         standstill::LONGEST_FETCH
     }
@@ -43,9 +45,11 @@ pub trait Fetch: Send + Sync + Debug {
 pub struct Fetched {
     /// The bytes.
     pub body: Bytes,
-    /// How long the answer says it stays fresh (RFC 9111 §4.2: `max-age` less `Age`); `None` if it does not say.
+    /// How long the answer says it stays fresh (RFC 9111 §4.2: `max-age` less `Age`); `None` if it
+    /// does not say.
     pub fresh_for: Option<Duration>,
-    /// What else the answer says of itself. Nothing here believes it; it is for who looks whether a document is served as it should be.
+    /// What else the answer says of itself. Nothing here believes it; it is for who looks whether a
+    /// document is served as it should be.
     pub stated: Stated,
 }
 
@@ -91,12 +95,14 @@ pub enum FetchError {
     /// The discovery document has no `jwks_uri`, or one keys may not be fetched from.
     #[error("the discovery document's jwks_uri cannot be used: {0}")]
     JwksUri(KeyUrlError),
-    /// Keys of other names are being asked for, or were and are not there, as many as may be in a while.
+    /// Keys of other names are being asked for, or were and are not there, as many as may be in a
+    /// while.
     #[error(
         "as many unknown `kid`s were asked for lately as may be; those of good tokens are asked for again soon"
     )]
     ManyUnknownKids,
-    /// The fetch ended without a result: the runtime is shutting down, or the implementation panicked.
+    /// The fetch ended without a result: the runtime is shutting down, or the implementation
+    /// panicked.
     #[error("the fetch was interrupted")]
     Interrupted,
 }

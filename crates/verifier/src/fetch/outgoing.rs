@@ -1,10 +1,11 @@
-//! The one client for what is asked over the network: hyper and rustls (aws-lc-rs), certificates checked against the system's
-//! roots.
+//! The one client for what is asked over the network: hyper and rustls (aws-lc-rs), certificates
+//! checked against the system's roots.
 //!
-//! No redirect is followed, no proxy used, no cookie kept. A name that hangs in the system's resolver holds a bounded number of
-//! threads ([`Lookups`]). Nothing is kept open between two requests: what is asked here is asked every few minutes or once for a
-//! login, and no connection outlives a frozen Lambda. Keys are fetched with it (`https`), providers asked (`grants`), events handed
-//! on (`webhooks`).
+//! No redirect is followed, no proxy used, no cookie kept. A name that hangs in the system's
+//! resolver holds a bounded number of threads ([`Lookups`]). Nothing is kept open between two
+//! requests: what is asked here is asked every few minutes or once for a login, and no connection
+//! outlives a frozen Lambda. Keys are fetched with it (`https`), providers asked (`grants`), events
+//! handed on (`webhooks`).
 
 use super::lookups::Lookups;
 use hyper::body::Body;
@@ -22,8 +23,8 @@ use tower_service::Service;
 /// A client whose requests have bodies of this kind.
 pub type HttpsClient<B, R = Lookups> = Client<HttpsConnector<HttpConnector<R>>, B>;
 
-/// A client for https, and http where the caller's addresses say so, that gives up on a TCP connection after `connect_time`. Reads
-/// the system's roots, which takes a while.
+/// A client for https, and http where the caller's addresses say so, that gives up on a TCP
+/// connection after `connect_time`. Reads the system's roots, which takes a while.
 ///
 /// # Errors
 ///

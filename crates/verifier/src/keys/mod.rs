@@ -1,9 +1,11 @@
-//! `LoadedKeys`: the parsed keys of one issuer at one moment. They verify this issuer's tokens and no other's.
+//! `LoadedKeys`: the parsed keys of one issuer at one moment. They verify this issuer's tokens and
+//! no other's.
 //!
-//! A document is parsed once, as a whole, into a new value: a refresh replaces the keys and never adds to them. One
-//! bad key is skipped and the good ones kept. Keys whose algorithm the issuer may not use do not count as usable; a
-//! well-formed document without a usable key withdraws all that were known, and says so (`are_usable`).
-//! Called by `verifier`; made by `remote` and, for inline sources, at start.
+//! A document is parsed once, as a whole, into a new value: a refresh replaces the keys and never
+//! adds to them. One bad key is skipped and the good ones kept. Keys whose algorithm the issuer may
+//! not use do not count as usable; a well-formed document without a usable key withdraws all that
+//! were known, and says so (`are_usable`). Called by `verifier`; made by `remote` and, for inline
+//! sources, at start.
 
 mod x509;
 
@@ -35,7 +37,8 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Whether `body` is to be read as a JWK Set. Only that has an array `keys`: a certificate named so is a string.
+    /// Whether `body` is to be read as a JWK Set. Only that has an array `keys`: a certificate
+    /// named so is a string.
     fn is_jwks(self, body: &[u8]) -> Result<bool, FetchError> {
         match self {
             Self::Jwks => Ok(true),
@@ -58,14 +61,16 @@ pub(crate) struct LoadedKeys {
     usable: bool,
     /// Names what the keys were made from: same bytes, same fingerprint.
     fingerprint: [u8; 32],
-    /// When a key's certificate is valid, by `kid`; no key has an empty one, which stands for a key without a name.
+    /// When a key's certificate is valid, by `kid`; no key has an empty one, which stands for a key
+    /// without a name.
     certificates: HashMap<String, Validity>,
     /// The `issuer` members of a shared key set (Entra), by `kid`.
     owners: HashMap<String, Vec<String>>,
 }
 
-/// The public key of a PEM text: a public key, the public half of a private one, or that of a certificate. For code that has to know
-/// what kind of key it is; whether a certificate is valid now is for the verifier to say.
+/// The public key of a PEM text: a public key, the public half of a private one, or that of a
+/// certificate. For code that has to know what kind of key it is; whether a certificate is valid
+/// now is for the verifier to say.
 ///
 /// # Errors
 ///
@@ -106,8 +111,8 @@ impl LoadedKeys {
         }
     }
 
-    /// The one key of a PEM text, for every token of its issuer: a public key, the public half of a private one, or that
-    /// of a certificate, whose dates count.
+    /// The one key of a PEM text, for every token of its issuer: a public key, the public half of a
+    /// private one, or that of a certificate, whose dates count.
     pub(crate) fn of_pem(text: &str, algorithm: Algorithm) -> Result<Self, KeyError> {
         let (public, validity) = x509::public_key(text)?;
         let mut keys = Self::only(VerifyingKey::new(&public, algorithm, None)?);
@@ -122,8 +127,8 @@ impl LoadedKeys {
         Self::parse(if is_map { Format::X509Map } else { Format::Jwks }, text.as_bytes(), allowed)
     }
 
-    /// Reads a key document. One that is well-formed but holds no key for these algorithms is not an
-    /// error: its issuer has withdrawn them all ([`LoadedKeys::are_usable`]).
+    /// Reads a key document. One that is well-formed but holds no key for these algorithms is not
+    /// an error: its issuer has withdrawn them all ([`LoadedKeys::are_usable`]).
     pub(crate) fn parse(format: Format, body: &[u8], allowed: &[Algorithm]) -> Result<Self, FetchError> {
         if format == Format::Pem {
             return Self::of_fetched_pem(body, allowed);
@@ -181,7 +186,8 @@ impl LoadedKeys {
         self.usable
     }
 
-    /// Which keys were passed over and why, or are for other algorithms, each behind a semicolon; empty where none is.
+    /// Which keys were passed over and why, or are for other algorithms, each behind a semicolon;
+    /// empty where none is.
     pub(crate) fn skipped_in_words(&self, allowed: &[Algorithm]) -> String {
         let Keys::Set(set) = &self.keys else { return String::new() };
         let one = |Skipped { kid, why }: &Skipped| match kid {
@@ -279,7 +285,8 @@ fn owners_of(body: &[u8]) -> HashMap<String, Vec<String>> {
     owners
 }
 
-/// Whether a token's `kid` could be the name of a key that is not known yet, and so be worth a look.
+/// Whether a token's `kid` could be the name of a key that is not known yet, and so be worth a
+/// look.
 pub(crate) fn may_be_new(token: &Unverified<'_>, why: &VerifyError) -> bool {
     matches!(why, VerifyError::Token(TokenError::NoKey | TokenError::KeyUnusable(_)))
         && token.unverified_kid().is_some_and(|kid| check_kid(kid).is_ok())

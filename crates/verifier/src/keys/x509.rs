@@ -62,8 +62,9 @@ const TRUSTED: &str = "TRUSTED CERTIFICATE";
 /// What a certificate is called in PEM.
 const LABELS: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", TRUSTED];
 
-/// The public key of a PEM text, and the dates of the certificate it came in, if it came in one. The text is an operator's, who
-/// has it from a file or a variable, so text around the one certificate is passed over as around a key.
+/// The public key of a PEM text, and the dates of the certificate it came in, if it came in one.
+/// The text is an operator's, who has it from a file or a variable, so text around the one
+/// certificate is passed over as around a key.
 pub(crate) fn public_key(text: &str) -> Result<(PublicKey, Option<Validity>), KeyError> {
     match PublicKey::from_pem(text) {
         Ok(key) => Ok((key, None)),
@@ -86,7 +87,8 @@ pub(crate) fn public_key(text: &str) -> Result<(PublicKey, Option<Validity>), Ke
     }
 }
 
-/// The key in the one certificate of a PEM text that has nothing else in it, and the certificate's dates.
+/// The key in the one certificate of a PEM text that has nothing else in it, and the certificate's
+/// dates.
 fn certificate_key(text: &str) -> Result<(PublicKey, Validity), KeyError> {
     // Text around the block would be taken for something else by another reader.
     let text = text.trim_start_matches('\u{feff}').trim();

@@ -1,10 +1,11 @@
 //! `Flight`: one piece of work that many wait for and nobody owns.
 //!
-//! It runs as a task of the runtime, so it goes on when the caller who started it is cancelled. Waiters learn only that
-//! it has ended, by its sender being dropped: that also happens when the task panics or the runtime shuts down, so
-//! nobody waits forever. The result is left where the work put it. Those who could do without it wait together, from
-//! when the first of them has come: work that was begun in the background may have been frozen with the process since.
-//! So do those who have nothing else to do, each kind by itself.
+//! It runs as a task of the runtime, so it goes on when the caller who started it is cancelled.
+//! Waiters learn only that it has ended, by its sender being dropped: that also happens when the
+//! task panics or the runtime shuts down, so nobody waits forever. The result is left where the
+//! work put it. Those who could do without it wait together, from when the first of them has come:
+//! work that was begun in the background may have been frozen with the process since. So do those
+//! who have nothing else to do, each kind by itself.
 
 use std::{
     future::Future,
@@ -13,7 +14,8 @@ use std::{
 };
 use tokio::{sync::watch, time::Instant};
 
-/// So long after the common wait was over, another one begins: work takes no longer, unless the process stood still.
+/// So long after the common wait was over, another one begins: work takes no longer, unless the
+/// process stood still.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Work in progress, or its end.
@@ -49,7 +51,8 @@ impl Flight {
         while self.landing.changed().await.is_ok() {}
     }
 
-    /// Waits for the end of the work, but not until later than `patience` after somebody began to wait so.
+    /// Waits for the end of the work, but not until later than `patience` after somebody began to
+    /// wait so.
     pub(crate) async fn landed_within(self, patience: Duration) {
         let until = self.patience.until(patience);
         self.landed_until(until).await;

@@ -21,8 +21,8 @@ pub(crate) struct Subject {
     pub(crate) format: Format,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) policy: RefreshPolicy,
-    /// Whether the address need not exist: an issuer has names that it may not use. One where nothing is, is not asked again
-    /// for [`MISSING_FOR`].
+    /// Whether the address need not exist: an issuer has names that it may not use. One where
+    /// nothing is, is not asked again for [`MISSING_FOR`].
     pub(crate) may_be_missing: bool,
 }
 
@@ -101,8 +101,8 @@ impl State {
         elapsed(*at, now).is_none_or(|since| since >= pause)
     }
 
-    /// Whether the issuer failed lately. What failed longer ago says nothing of it: a function that was frozen meanwhile has
-    /// not asked since.
+    /// Whether the issuer failed lately. What failed longer ago says nothing of it: a function that
+    /// was frozen meanwhile has not asked since.
     pub(super) fn is_down(&self, now: Timestamp, policy: &RefreshPolicy) -> bool {
         let lately = policy.longest_pause.saturating_mul(2);
         let at = self.last_failure.as_ref().map(|(_, at)| *at);

@@ -1,15 +1,17 @@
 //! `RemoteKeys`: the current keys of one issuer, fetched once for everybody who waits for them.
 //!
-//! Guarantees: one fetch at a time, in a task of its own, so that a caller who goes away neither cancels nor spoils it;
-//! no lock is held over I/O, and fresh keys are read without one; a refresh replaces the keys. Fresh keys are used at
-//! once and renewed in the background from three quarters of their life on, while in use. Expired keys wait for the
-//! fetch, but only for `PATIENCE`: if it fails or takes longer they are used for a bounded time. A well-formed answer
-//! without a usable key withdraws all keys at once. Failures pause the asking, ever longer while keys are at hand; what
-//! failed while the process stood still is asked again and is no failure (`fetch::standstill`).
-//! A token with an unknown `kid`, or a signature that does not verify, may cause one fetch per window, for which only
-//! such tokens wait. If the latest fetch failed, nobody knows whether there are newer keys, and that is what they are told.
-//! There is no clock here: `now` comes with each call, and a clock set back by over a minute counts as expiry.
-//! Pinned by `tests/suite`: `remote_keys`, `hostile_servers` and `flood`.
+//! Guarantees: one fetch at a time, in a task of its own, so that a caller who goes away neither
+//! cancels nor spoils it; no lock is held over I/O, and fresh keys are read without one; a refresh
+//! replaces the keys. Fresh keys are used at once and renewed in the background from three quarters
+//! of their life on, while in use. Expired keys wait for the fetch, but only for `PATIENCE`: if it
+//! fails or takes longer they are used for a bounded time. A well-formed answer without a usable
+//! key withdraws all keys at once. Failures pause the asking, ever longer while keys are at hand;
+//! what failed while the process stood still is asked again and is no failure
+//! (`fetch::standstill`). A token with an unknown `kid`, or a signature that does not verify, may
+//! cause one fetch per window, for which only such tokens wait. If the latest fetch failed, nobody
+//! knows whether there are newer keys, and that is what they are told. There is no clock here:
+//! `now` comes with each call, and a clock set back by over a minute counts as expiry. Pinned by
+//! `tests/suite`: `remote_keys`, `hostile_servers` and `flood`.
 
 mod flight;
 mod held;
@@ -40,8 +42,9 @@ use std::{
 
 /// How long a discovered `jwks_uri` is believed. It is dropped at once when it fails.
 const DISCOVERY_LIFE: Duration = Duration::from_secs(3600);
-/// How long a caller waits for newer keys while stale ones could be used: a healthy issuer answers in this time, so that a
-/// removed key is not used once more after a quiet hour, and a frozen one holds nobody up.
+/// How long a caller waits for newer keys while stale ones could be used: a healthy issuer answers
+/// in this time, so that a removed key is not used once more after a quiet hour, and a frozen one
+/// holds nobody up.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Why keys are not to be had, behind the address that was asked.
@@ -108,9 +111,10 @@ impl RemoteKeys {
         }
     }
 
-    /// Other keys than `seen`, with which a token could not be verified, if there are any or the window allows to ask. It is
-    /// one window for unknown names and bad signatures, so that no mixture of them causes more.
-    /// An error if the issuer did not answer when it was asked last, so that there may be others.
+    /// Other keys than `seen`, with which a token could not be verified, if there are any or the
+    /// window allows to ask. It is one window for unknown names and bad signatures, so that no
+    /// mixture of them causes more. An error if the issuer did not answer when it was asked last,
+    /// so that there may be others.
     pub(crate) async fn newer_than(
         &self,
         seen: &Arc<LoadedKeys>,
@@ -198,7 +202,8 @@ impl RemoteKeys {
 }
 
 impl Shared {
-    /// Nothing in the state can be left half-changed by a panic, so a poisoned lock is as good as any.
+    /// Nothing in the state can be left half-changed by a panic, so a poisoned lock is as good as
+    /// any.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -248,8 +253,9 @@ impl Shared {
         state.last_failure = None;
     }
 
-    /// The issuer is there and has no key for its tokens any more. Asked again after the shortest pause, because the next set
-    /// is on its way where somebody has taken the wrong step of a rotation.
+    /// The issuer is there and has no key for its tokens any more. Asked again after the shortest
+    /// pause, because the next set is on its way where somebody has taken the wrong step of a
+    /// rotation.
     fn withdrawn(&self, keys: &LoadedKeys, at: Timestamp) {
         let issuer = &*self.subject.issuer;
         let why = FetchError::NoUsableKey;

@@ -1,7 +1,8 @@
 //! `RefreshPolicy`: how long fetched keys are kept, and when they are asked for again.
 //!
-//! The defaults are chosen so that a removed key stops verifying within ten minutes, a new key is picked up at once
-//! and then at most every 30 s, and an issuer that is down for an hour is not noticed.
+//! The defaults are chosen so that a removed key stops verifying within ten minutes, a new key is
+//! picked up at once and then at most every 30 s, and an issuer that is down for an hour is not
+//! noticed.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct RefreshPolicy {
     /// Keys are kept at least this long, whatever the answer says.
     pub floor: Duration,
-    /// Keys are kept at most this long, whatever the answer says; 24 h is the most that can be asked for.
+    /// Keys are kept at most this long, whatever the answer says; 24 h is the most that can be
+    /// asked for.
     pub ceiling: Duration,
     /// How long keys are kept when the answer does not say.
     pub default: Duration,
@@ -28,7 +30,8 @@ pub struct RefreshPolicy {
 }
 
 impl Default for RefreshPolicy {
-    /// 60 s to 24 h, 10 minutes when not stated, 1 h stale, one fetch in 30 s for unknown `kid`s, pauses of 2 s to 60 s.
+    /// 60 s to 24 h, 10 minutes when not stated, 1 h stale, one fetch in 30 s for unknown `kid`s,
+    /// pauses of 2 s to 60 s.
     fn default() -> Self {
         Self {
             floor: Duration::from_secs(60),

@@ -1,9 +1,10 @@
 //! `RevocationList`: which tokens of an issuer are revoked, as the claims of a JWT of its own type.
 //!
-//! `tokens` names tokens and families of tokens, by what is in their `jti`; `before` names subjects and clients, with
-//! the time up to which their tokens are revoked (by `iat`). A name is the beginning of a SHA-256, so that the list,
-//! which anybody may read, tells nobody who was revoked. `sequence` counts the changes. Tokens are named by `jti` and not
-//! by their text, of which some signatures allow several.
+//! `tokens` names tokens and families of tokens, by what is in their `jti`; `before` names subjects
+//! and clients, with the time up to which their tokens are revoked (by `iat`). A name is the
+//! beginning of a SHA-256, so that the list, which anybody may read, tells nobody who was revoked.
+//! `sequence` counts the changes. Tokens are named by `jti` and not by their text, of which some
+//! signatures allow several.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use countersign_jose::{
@@ -20,7 +21,8 @@ use std::{
 
 /// The list's `typ`. No other token has it.
 pub const TYP: &str = "revoked+jwt";
-/// Where it is, below the issuer. That address is its audience too, so that nobody takes it for a token.
+/// Where it is, below the issuer. That address is its audience too, so that nobody takes it for a
+/// token.
 pub const WELL_KNOWN: &str = "/.well-known/revoked.jwt";
 
 const BYTES: usize = 12;
@@ -30,7 +32,8 @@ const BYTES: usize = 12;
 pub enum Revoked {
     /// A token, by its `jti`.
     Token,
-    /// Tokens whose `jti` begins with this, up to a full stop: those of one family of refresh tokens.
+    /// Tokens whose `jti` begins with this, up to a full stop: those of one family of refresh
+    /// tokens.
     Family,
     /// All tokens about somebody, up to a time.
     Subject,
@@ -160,8 +163,8 @@ impl RevocationList {
         format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer))
     }
 
-    /// Reads the claims of a list whose signature was verified. `None` if there is anything in it that cannot be read: what
-    /// is passed over could be what matters.
+    /// Reads the claims of a list whose signature was verified. `None` if there is anything in it
+    /// that cannot be read: what is passed over could be what matters.
     pub(crate) fn of(token: &Verified) -> Option<Self> {
         let claims = Object::parse(token.payload(), MAX_CLAIMS_DEPTH).ok()?;
         let sequence = claims.get("sequence")?.get().parse().ok()?;

@@ -1,7 +1,8 @@
-//! Tokens that are revoked before they expire: the signed list of their issuer, and how a verifier keeps up with it.
+//! Tokens that are revoked before they expire: the signed list of their issuer, and how a verifier
+//! keeps up with it.
 //!
-//! `list` is what such a list says and how it is written, `watch` fetches it. Both sides use `list`: the issuer renders
-//! what it has revoked, a verifier asks whether a token is among that.
+//! `list` is what such a list says and how it is written, `watch` fetches it. Both sides use
+//! `list`: the issuer renders what it has revoked, a verifier asks whether a token is among that.
 
 mod list;
 mod watch;

@@ -1,10 +1,11 @@
 //! `Watch`: the newest list of an issuer, fetched when it is asked for, by one for all who wait.
 //!
-//! A list that is older than `every` is asked for again before it is used, so that a revocation counts within that time
-//! as long as the issuer can be reached. One that cannot be fetched is used for `max_stale` longer, and then no token of
-//! the issuer is accepted: that is not known of any, and says so as missing keys do. A list is signed by a key of the
-//! issuer and has a type and an audience of its own. An older one than that at hand is not taken: by its time, and
-//! until the one at hand has expired by its number.
+//! A list that is older than `every` is asked for again before it is used, so that a revocation
+//! counts within that time as long as the issuer can be reached. One that cannot be fetched is used
+//! for `max_stale` longer, and then no token of the issuer is accepted: that is not known of any,
+//! and says so as missing keys do. A list is signed by a key of the issuer and has a type and an
+//! audience of its own. An older one than that at hand is not taken: by its time, and until the one
+//! at hand has expired by its number.
 
 use super::list::{RevocationList, TYP};
 use crate::{

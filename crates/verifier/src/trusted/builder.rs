@@ -1,6 +1,7 @@
 //! The description of a trusted issuer as it is typed. `check` turns it into a `TrustedIssuer`.
 //!
-//! A method that weakens a check starts with `dangerously_`; nothing weakens one without being called.
+//! A method that weakens a check starts with `dangerously_`; nothing weakens one without being
+//! called.
 
 use super::AudienceFallback;
 use crate::{fetch::KeyServer, remote::RefreshPolicy, revocation::RevocationSettings, source::KeySource};
@@ -77,7 +78,8 @@ impl TrustedIssuerBuilder {
         Self { any_issuer: true, ..Self::new(name) }
     }
 
-    /// Another exact `iss` the same issuer uses (Google writes its own with and without `https://`).
+    /// Another exact `iss` the same issuer uses (Google writes its own with and without
+    /// `https://`).
     pub fn also_known_as(mut self, iss: impl Into<String>) -> Self {
         let iss = iss.into();
         // One that has keys of its own keeps them.
@@ -87,14 +89,16 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Another exact `iss` of the same issuer, with an address of its own for the keys of those tokens (Cognito has two). They
-    /// are fetched when the first such token comes. Keys that replace the issuer's ([`keys`](Self::keys)) replace these too.
+    /// Another exact `iss` of the same issuer, with an address of its own for the keys of those
+    /// tokens (Cognito has two). They are fetched when the first such token comes. Keys that
+    /// replace the issuer's ([`keys`](Self::keys)) replace these too.
     pub fn also_issues_as(mut self, iss: impl Into<String>, keys: KeySource) -> Self {
         self.siblings.push((iss.into(), keys));
         self
     }
 
-    /// The `iss` of a load balancer's tokens: the issuer that its action names ([`Preset::AwsAlb`](crate::Preset::AwsAlb)).
+    /// The `iss` of a load balancer's tokens: the issuer that its action names
+    /// ([`Preset::AwsAlb`](crate::Preset::AwsAlb)).
     pub fn load_balancer_issuer(mut self, iss: impl Into<String>) -> Self {
         if let Some(balancer) = &mut self.load_balancer {
             balancer.iss = Some(iss.into());
@@ -102,12 +106,14 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Tokens in the form of an AWS load balancer, which its ARN selects in place of an `iss`. Audiences are client ids.
+    /// Tokens in the form of an AWS load balancer, which its ARN selects in place of an `iss`.
+    /// Audiences are client ids.
     pub(crate) fn of_load_balancer(arn: &str) -> Self {
         Self { load_balancer: Some(LoadBalancer { iss: None }), ..Self::new(arn.to_owned()) }
     }
 
-    /// Which tenant's name is in the issuer's, so that keys of a shared set that are another tenant's are not its keys.
+    /// Which tenant's name is in the issuer's, so that keys of a shared set that are another
+    /// tenant's are not its keys.
     pub(crate) fn only_tenant(mut self, tenant: &str) -> Self {
         self.tenant = Some(tenant.to_owned());
         self
@@ -128,8 +134,8 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// What the server of the keys wants, where they are at an address ([`KeySource::JwksUrl`], [`KeySource::X509Map`],
-    /// [`KeySource::KeyDocument`]).
+    /// What the server of the keys wants, where they are at an address ([`KeySource::JwksUrl`],
+    /// [`KeySource::X509Map`], [`KeySource::KeyDocument`]).
     pub fn key_server(mut self, server: KeyServer) -> Self {
         self.key_server = Some(server);
         self
@@ -147,7 +153,8 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Accepts tokens made for anyone. A token its holder gave to another service then opens this one too.
+    /// Accepts tokens made for anyone. A token its holder gave to another service then opens this
+    /// one too.
     pub fn dangerously_accept_any_audience(mut self) -> Self {
         self.any_audience = true;
         self
@@ -180,7 +187,8 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Requires a claim to have exactly this value. Replaces what a preset demanded of the same claim.
+    /// Requires a claim to have exactly this value. Replaces what a preset demanded of the same
+    /// claim.
     pub fn require_value(mut self, claim: impl Into<String>, value: Value) -> Self {
         let claim = claim.into();
         self.required.retain(|(name, _)| *name != claim);
@@ -206,8 +214,8 @@ impl TrustedIssuerBuilder {
         self
     }
 
-    /// Accepts `exp`, `nbf` and `iat` with a fraction of a second (RFC 7519 §2): `exp` and `iat` are
-    /// rounded down, `nbf` up.
+    /// Accepts `exp`, `nbf` and `iat` with a fraction of a second (RFC 7519 §2): `exp` and `iat`
+    /// are rounded down, `nbf` up.
     pub fn accept_fractional_dates(mut self) -> Self {
         self.fractional_dates = true;
         self

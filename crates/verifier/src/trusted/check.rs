@@ -1,7 +1,8 @@
 //! The checks that turn the description of an issuer into a `TrustedIssuer`.
 //!
-//! Strict: an issuer without audiences, algorithms or keys does not build, nothing may be given twice, and inline keys
-//! are parsed here, so that a mistake shows at start and not at the first token. Pinned by `tests/suite/trust.rs`.
+//! Strict: an issuer without audiences, algorithms or keys does not build, nothing may be given
+//! twice, and inline keys are parsed here, so that a mistake shows at start and not at the first
+//! token. Pinned by `tests/suite/trust.rs`.
 
 use super::{Identity, Source, TENANT_PLACEHOLDER, TrustError, TrustedIssuer, TrustedIssuerBuilder};
 use crate::{
@@ -72,7 +73,8 @@ impl TrustedIssuerBuilder {
         self.aliases.iter().chain(self.siblings.iter().map(|(iss, _)| iss))
     }
 
-    /// A load balancer signs with ES256 alone, for one issuer, and its tokens have neither `aud` nor what stands in for it.
+    /// A load balancer signs with ES256 alone, for one issuer, and its tokens have neither `aud`
+    /// nor what stands in for it.
     fn check_load_balancer(&self) -> Result<(), TrustError> {
         let Some(balancer) = &self.load_balancer else { return Ok(()) };
         let why = if balancer.iss.as_ref().is_none_or(String::is_empty) {
@@ -93,8 +95,8 @@ impl TrustedIssuerBuilder {
         Err(TrustError::LoadBalancer { issuer: self.name.clone(), why })
     }
 
-    /// What a server of keys wants is asked for where there is one: at an address of the configuration, and authorities of
-    /// its own where TLS is spoken.
+    /// What a server of keys wants is asked for where there is one: at an address of the
+    /// configuration, and authorities of its own where TLS is spoken.
     fn check_key_server(&self, source: &Source) -> Result<(), TrustError> {
         let Some(server) = &self.key_server else { return Ok(()) };
         let issuer = self.name.clone();
@@ -108,7 +110,8 @@ impl TrustedIssuerBuilder {
         server.check().map_err(|why| TrustError::KeyServerAccess { issuer, why })
     }
 
-    /// Where the issuer's list is. One is only asked of an issuer that signs with a key pair under one name.
+    /// Where the issuer's list is. One is only asked of an issuer that signs with a key pair under
+    /// one name.
     fn revocation_list(&self) -> Result<Option<(KeyUrl, RevocationSettings)>, TrustError> {
         let Some(settings) = &self.revocations else { return Ok(None) };
         let issuer = self.name.clone();
@@ -317,7 +320,8 @@ impl TrustedIssuerBuilder {
         required: &Required,
     ) -> Result<Identity, TrustError> {
         let mut policy = Policy::new().leeway(self.leeway);
-        // The verifier has selected the issuer by the same claim; stated here too, the policy holds by itself.
+        // The verifier has selected the issuer by the same claim; stated here too, the policy holds
+        // by itself.
         if let Some(iss) = &iss {
             policy = policy.issuer(iss);
         }

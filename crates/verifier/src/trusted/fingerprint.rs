@@ -1,9 +1,11 @@
-//! What stands for everything by which a token of an issuer is believed: who it is, its keys, and what its tokens must say.
+//! What stands for everything by which a token of an issuer is believed: who it is, its keys, and
+//! what its tokens must say.
 //!
-//! Two descriptions with one fingerprint believe the same tokens. Keys at an address are that address, so that an issuer may
-//! change its keys; keys in the configuration are those keys. How keys are fetched and how far clocks may differ is not in
-//! it. What was granted for a token is not to outlive this: families of refresh tokens in `countersign-grants` remember it, by a tag
-//! under a key, because a digest of a shared secret is not for a store.
+//! Two descriptions with one fingerprint believe the same tokens. Keys at an address are that
+//! address, so that an issuer may change its keys; keys in the configuration are those keys. How
+//! keys are fetched and how far clocks may differ is not in it. What was granted for a token is not
+//! to outlive this: families of refresh tokens in `countersign-grants` remember it, by a tag under
+//! a key, because a digest of a shared secret is not for a store.
 
 use super::TrustedIssuerBuilder;
 use crate::source::KeySource;
@@ -58,7 +60,8 @@ fn source(source: &KeySource) -> [String; 2] {
         KeySource::InlineJwks(text) => ("jwks", hash(text.as_bytes())),
         KeySource::InlinePem(text) => ("pem", hash(text.as_bytes())),
         KeySource::Keys(set) => {
-            // They were read elsewhere; of each its name, which is all that can be said of a shared secret.
+            // They were read elsewhere; of each its name, which is all that can be said of a shared
+            // secret.
             let named = set.keys().iter().map(|key| format!("{:?}", key.kid())).collect::<BTreeSet<_>>();
             ("keys", hash(format!("{named:?}").as_bytes()))
         }

@@ -1,8 +1,10 @@
-//! `TrustedIssuer`: whose tokens are accepted, by which keys and algorithms, and what they must say.
+//! `TrustedIssuer`: whose tokens are accepted, by which keys and algorithms, and what they must
+//! say.
 //!
-//! Made by [`TrustedIssuerBuilder`], which refuses every description that would trust more than its author meant: no
-//! audience, HMAC next to public keys, a multi-tenant issuer without its tenants. What weakens a check has a name that
-//! says so and is listed in [`TrustedIssuer::warnings`]. [`Preset`](crate::Preset)s fill the builder in.
+//! Made by [`TrustedIssuerBuilder`], which refuses every description that would trust more than its
+//! author meant: no audience, HMAC next to public keys, a multi-tenant issuer without its tenants.
+//! What weakens a check has a name that says so and is listed in [`TrustedIssuer::warnings`].
+//! [`Preset`](crate::Preset)s fill the builder in.
 
 mod builder;
 mod check;
@@ -35,7 +37,8 @@ pub struct TrustedIssuer {
     pub(crate) source: Source,
     /// Where the keys of identities are that have their own.
     pub(crate) own_sources: Vec<Source>,
-    /// The clients for which a load balancer's tokens may be, where it is one: `None` in it for any.
+    /// The clients for which a load balancer's tokens may be, where it is one: `None` in it for
+    /// any.
     pub(crate) load_balancer: Option<Clients>,
     /// What the server of the keys wants.
     pub(crate) key_server: Option<KeyServer>,
@@ -86,7 +89,8 @@ pub(crate) struct Identity {
 pub(crate) type Clients = Option<Vec<String>>;
 
 impl Identity {
-    /// Whether a key set's `issuer` member, in which the tenant may be a placeholder, means this identity.
+    /// Whether a key set's `issuer` member, in which the tenant may be a placeholder, means this
+    /// identity.
     pub(crate) fn owns_keys_of(&self, owner: &str) -> bool {
         match (&self.iss, &self.tenant) {
             (Some(iss), Some(tenant)) => owner.replace(TENANT_PLACEHOLDER, tenant) == *iss,
@@ -115,14 +119,15 @@ pub(crate) enum Source {
 }
 
 impl TrustedIssuer {
-    /// Describes the issuer whose tokens say exactly this `iss`. For a multi-tenant issuer it contains `{tenantid}`, and
-    /// [`TrustedIssuerBuilder::tenants`] lists whose tokens are meant.
+    /// Describes the issuer whose tokens say exactly this `iss`. For a multi-tenant issuer it
+    /// contains `{tenantid}`, and [`TrustedIssuerBuilder::tenants`] lists whose tokens are meant.
     pub fn builder(iss: impl Into<String>) -> TrustedIssuerBuilder {
         TrustedIssuerBuilder::new(iss.into())
     }
 
-    /// Describes keys whose tokens are accepted whatever their `iss` says, or without one. Only where a verifier trusts
-    /// nobody else, and only for replacing a system that never looked at `iss`. `name` appears in logs.
+    /// Describes keys whose tokens are accepted whatever their `iss` says, or without one. Only
+    /// where a verifier trusts nobody else, and only for replacing a system that never looked at
+    /// `iss`. `name` appears in logs.
     pub fn dangerously_of_any_issuer(name: impl Into<String>) -> TrustedIssuerBuilder {
         TrustedIssuerBuilder::of_any_issuer(name.into())
     }
@@ -142,9 +147,10 @@ impl TrustedIssuer {
         &self.warnings
     }
 
-    /// Stands for everything by which a token of it is believed: its names, its keys (or their address), and what its tokens
-    /// must say. Another description has another one. A SHA-256 in base64url, of shared secrets too: words can be tried on it, so it is
-    /// not for logs and stores.
+    /// Stands for everything by which a token of it is believed: its names, its keys (or their
+    /// address), and what its tokens must say. Another description has another one. A SHA-256 in
+    /// base64url, of shared secrets too: words can be tried on it, so it is not for logs and
+    /// stores.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

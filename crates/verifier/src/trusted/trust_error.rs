@@ -1,6 +1,7 @@
 //! Why a description of a trusted issuer, or a set of them, is refused before anything runs.
 //!
-//! Every message says what to do. Names and addresses are the operator's own configuration; secrets are never in it.
+//! Every message says what to do. Names and addresses are the operator's own configuration; secrets
+//! are never in it.
 
 use crate::source::KeyUrlError;
 use countersign_jose::{Algorithm, ClaimNameError, InexactNumber, KeyError};

@@ -1,4 +1,5 @@
-//! Puts trusted issuers together into a `Verifier`, and refuses sets in which a token's `iss` would not select one.
+//! Puts trusted issuers together into a `Verifier`, and refuses sets in which a token's `iss` would
+//! not select one.
 
 use super::{IssuerKeys, Trusted, TrustedKeys, Verifier};
 use crate::{
@@ -37,7 +38,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Fetches keys in another way than [`HttpsFetch`], except from servers that want something ([`KeyServer`](crate::KeyServer)).
+    /// Fetches keys in another way than [`HttpsFetch`], except from servers that want something
+    /// ([`KeyServer`](crate::KeyServer)).
     pub fn fetch(mut self, fetch: Arc<dyn Fetch>) -> Self {
         self.fetch = Some(fetch);
         self
@@ -49,7 +51,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Remembers up to so many verified tokens. Off by default; nothing is remembered past `exp` or a change of keys.
+    /// Remembers up to so many verified tokens. Off by default; nothing is remembered past `exp` or
+    /// a change of keys.
     pub fn cache_verified_tokens(mut self, entries: NonZeroUsize) -> Self {
         self.cached_tokens = Some(entries);
         self

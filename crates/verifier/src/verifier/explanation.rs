@@ -1,4 +1,5 @@
-//! `Explanation`: every check of a token with what it expected and found, and the outcome that `verify` would have.
+//! `Explanation`: every check of a token with what it expected and found, and the outcome that
+//! `verify` would have.
 //!
 //! Made by a listener to the same proof. What comes after a step that failed was not looked at and
 //! is listed as such; the claims, once they may be read, are all reported. Holds values of the
@@ -15,17 +16,17 @@ use countersign_jose::{Check, Policy, Signed, Timestamp, Verdict};
 /// What was looked at in a token, and whether it is to be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The checks in their order. None failed if and only if the outcome is `Ok`; else the first that failed is the
-    /// outcome's reason.
+    /// The checks in their order. None failed if and only if the outcome is `Ok`; else the first
+    /// that failed is the outcome's reason.
     pub checks: Vec<Check>,
     /// What [`Verifier::verify`] says of the token at the same instant.
     pub outcome: Result<Accepted, VerifyError>,
 }
 
 impl Verifier {
-    /// Proves a token as [`Verifier::verify`] does and reports every check. For people who hold the token and want to know
-    /// what is wrong with it; code that lets requests in calls `verify`. May fetch keys just as well, but neither looks
-    /// into the cache of verified tokens nor adds to it.
+    /// Proves a token as [`Verifier::verify`] does and reports every check. For people who hold the
+    /// token and want to know what is wrong with it; code that lets requests in calls `verify`. May
+    /// fetch keys just as well, but neither looks into the cache of verified tokens nor adds to it.
     pub async fn explain(&self, token: &str, now: Timestamp) -> Explanation {
         let mut record = Record { reached: None, steps: Vec::new(), claims: self.claims_of_anybody() };
         let outcome = self.prove(token, now, &mut record).await.map(|proof| proof.accepted);

@@ -1,8 +1,10 @@
-//! The steps that prove a token: form, issuer, algorithm, keys, the key's name, its certificate and owner, signature, claims.
+//! The steps that prove a token: form, issuer, algorithm, keys, the key's name, its certificate and
+//! owner, signature, claims.
 //!
-//! One way for `verify` and `explain`. A `Listener` is told how each step ended, with its words as a closure that only a
-//! listener who wants them calls: `Nobody` costs nothing. The first step that fails ends the proof. What a token says
-//! before its signature was proven selects an issuer and a key, and nothing else.
+//! One way for `verify` and `explain`. A `Listener` is told how each step ended, with its words as
+//! a closure that only a listener who wants them calls: `Nobody` costs nothing. The first step that
+//! fails ends the proof. What a token says before its signature was proven selects an issuer and a
+//! key, and nothing else.
 
 use super::{Accepted, IssuerKeys, Trusted, TrustedKeys, Verifier};
 use crate::{
@@ -321,8 +323,9 @@ impl Trusted {
         VerifyError::KeysUnavailable { issuer: self.issuer.name.clone(), asked, why }
     }
 
-    /// The keys to look for a token's key in: newer ones than those at hand, if it is not among these. If there may be newer
-    /// ones that cannot be had now, nobody can tell whose the token is.
+    /// The keys to look for a token's key in: newer ones than those at hand, if it is not among
+    /// these. If there may be newer ones that cannot be had now, nobody can tell whose the token
+    /// is.
     async fn keys_for(
         &self,
         identity: &Identity,

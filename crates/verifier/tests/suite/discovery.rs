@@ -1,4 +1,5 @@
-//! Keys by OpenID Connect discovery, from real servers on loopback and from a fake where the names must be https.
+//! Keys by OpenID Connect discovery, from real servers on loopback and from a fake where the names
+//! must be https.
 
 use crate::support::{
     FakeFetch, ISSUER, Reply, Server, Signer, at, claims_with, code, issuer, jwks, trusting, until,

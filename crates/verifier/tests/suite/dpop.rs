@@ -1,4 +1,5 @@
-//! DPoP proofs: RFC 9449's own examples, every fault with its error, URLs in all spellings, nonces, replays, and bindings.
+//! DPoP proofs: RFC 9449's own examples, every fault with its error, URLs in all spellings, nonces,
+//! replays, and bindings.
 
 use countersign_jose::{
     Algorithm, Header, KeySize, Policy, PublicJwk, SigningInput, SigningKey, Timestamp, Unverified, Verified,
@@ -196,7 +197,8 @@ fn doubled() -> String {
 
 #[test]
 fn a_weak_key_proves_nothing() {
-    // An RSA key of 1024 bits, and an Ed25519 point of small order under which one signature verifies every message.
+    // An RSA key of 1024 bits, and an Ed25519 point of small order under which one signature
+    // verifies every message.
     let rsa = json!({ "kty": "RSA", "e": "AQAB", "n": base64url::encode(&[0xc5; 128]) });
     let ed25519 =
         json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url::encode(&[&[1][..], &[0; 31]].concat()) });

@@ -43,7 +43,8 @@ async fn ten_thousand_random_kids_cost_one_fetch_per_window_and_good_tokens_do_n
     assert_eq!(code(&verifier.verify(&good, at(0)).await), "ok");
     let (_, alone) = verify_until(&verifier, &good, |done| done == 1000).await;
 
-    // From here on the key server answers when it is told to: a caller that waited for it would not get through before.
+    // From here on the key server answers when it is told to: a caller that waited for it would not
+    // get through before.
     let Reply::Bytes(bytes) = Reply::json(&jwks(&[&signer])) else { panic!() };
     let permits = Arc::new(Semaphore::new(0));
     server.on("/jwks", Reply::Held(Arc::clone(&permits), bytes));
@@ -126,7 +127,8 @@ async fn a_caller_who_leaves_neither_cancels_nor_spoils_the_fetch() {
     fetch.wait(Duration::from_secs(3));
     let verifier = on_fake(&fetch);
     let token = signer.good();
-    // The first caller, who started it, gives up after a second; the second one has been waiting meanwhile.
+    // The first caller, who started it, gives up after a second; the second one has been waiting
+    // meanwhile.
     let impatient = tokio::time::timeout(Duration::from_secs(1), verifier.verify(&token, at(0)));
     let (left, stayed) = tokio::join!(impatient, verifier.verify(&token, at(0)));
     assert!(left.is_err());

@@ -1,5 +1,5 @@
-//! Key servers that misbehave, on a real socket: every one of them fails closed, in bounded time and memory, and none
-//! takes good keys away that were there before.
+//! Key servers that misbehave, on a real socket: every one of them fails closed, in bounded time
+//! and memory, and none takes good keys away that were there before.
 
 use crate::support::{Reply, Server, Signer, at, claims, code, issuer, jwks, until};
 use countersign_jose::Algorithm;
@@ -192,7 +192,8 @@ async fn extremes_of_cache_control_stay_between_floor_and_ceiling() {
     ] {
         let server = Server::start().await;
         server.on("/jwks", Reply::new("200 OK", &[header], &jwks(&[&signer])));
-        // Three quarters into their life keys are renewed in the background; these instants avoid that, or are past it.
+        // Three quarters into their life keys are renewed in the background; these instants avoid
+        // that, or are past it.
         let fetches_at = fetches_at.map(|(when, hits)| (if when == 59 { 44 } else { when }, hits));
         let verifier = verifier(server.url("/jwks"));
         for (when, hits) in [(0, 1)].into_iter().chain(fetches_at) {

@@ -1,4 +1,5 @@
-//! `KeyDocument`: an address at which either form of a key document may be, told apart by the document.
+//! `KeyDocument`: an address at which either form of a key document may be, told apart by the
+//! document.
 
 use crate::support::{FakeFetch, Signer, at, certified, claims_with, code, issuer, jwks, today};
 use countersign_jose::Algorithm;

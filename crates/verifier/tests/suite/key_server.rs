@@ -1,5 +1,6 @@
-//! Key servers with authorities of their own: those vouch in place of the system's, and are read again for each request.
-//! What a bearer token does is in `tests/e2e/test_key_server.py`, with a server that looks at it.
+//! Key servers with authorities of their own: those vouch in place of the system's, and are read
+//! again for each request. What a bearer token does is in `tests/e2e/test_key_server.py`, with a
+//! server that looks at it.
 
 use crate::{
     support::{Signer, at, code, issuer, jwks, trusting},
@@ -40,7 +41,8 @@ async fn the_authorities_of_the_issuer_vouch_for_its_server_and_no_others_do() {
         let refused = asked(host, file).verify(&signer.good(), at(0)).await;
         assert!(format!("{refused:?}").contains("certificate"), "{refused:?}");
     }
-    // The system's do not vouch beside them, and what has gone since the start is an error of its own.
+    // The system's do not vouch beside them, and what has gone since the start is an error of its
+    // own.
     let verifier = asked("127.0.0.1", pem.clone());
     fs::rename(&pem, folder.path().join("moved.pem")).unwrap();
     let refused = verifier.verify(&signer.good(), at(0)).await;

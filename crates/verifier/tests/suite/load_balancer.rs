@@ -1,5 +1,5 @@
-//! Tokens of AWS load balancers (`x-amzn-oidc-data`): padded, for one signer, with a key at an address for each `kid`; and
-//! what nobody else's trust takes of that.
+//! Tokens of AWS load balancers (`x-amzn-oidc-data`): padded, for one signer, with a key at an
+//! address for each `kid`; and what nobody else's trust takes of that.
 
 use crate::support::{FakeFetch, Signer, at, code, explained, inline, issuer};
 use countersign_jose::{Algorithm, base64url};

@@ -1,7 +1,8 @@
-//! The verifier as its users meet it: through the public API, with key servers on loopback that behave and misbehave.
+//! The verifier as its users meet it: through the public API, with key servers on loopback that
+//! behave and misbehave.
 //!
-//! One binary, so that it links once. Servers listen on 127.0.0.1 and stop with their test. A fake fetch is used only
-//! where time is virtual or where a preset's address must not be asked.
+//! One binary, so that it links once. Servers listen on 127.0.0.1 and stop with their test. A fake
+//! fetch is used only where time is virtual or where a preset's address must not be asked.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
-//! Presets: tokens in each provider's own form are accepted, near misses are not, and only the documented address is
-//! asked. Addresses are those of the providers, so a fake fetch answers for them.
+//! Presets: tokens in each provider's own form are accepted, near misses are not, and only the
+//! documented address is asked. Addresses are those of the providers, so a fake fetch answers for
+//! them.
 
 use crate::support::{FakeFetch, Signer, at, certified, code, explained, today};
 use countersign_jose::{Algorithm, Timestamp};
@@ -162,7 +163,8 @@ async fn both_issuers_of_a_user_pool_are_its_own_each_with_the_keys_at_its_addre
     }
     let without = trusting(described(&[]).unwrap());
     assert_eq!(code(&without.verify(&token(replica, &signers[2].1), at(0)).await), "issuer_unknown");
-    // Keys of one's own are for all its names; a name given beside the preset has been in it ever since.
+    // Keys of one's own are for all its names; a name given beside the preset has been in it ever
+    // since.
     let inline = KeySource::InlineJwks(json!({ "keys": [signers[2].1.jwk()] }).to_string());
     let own = trusting(described(&[]).unwrap().keys(inline));
     for issuer in [original, updated] {
@@ -247,7 +249,8 @@ async fn entra_single_tenant() {
     provider.assert(claims.clone(), &misses).await;
     assert_eq!(provider.fetch.asked(), [well_known, keys.clone()]);
 
-    // Its document has keys of others too: one that is another tenant's verifies nothing of this one.
+    // Its document has keys of others too: one that is another tenant's verifies nothing of this
+    // one.
     let other = "11111111-2222-3333-4444-555555555555";
     let template = "https://login.microsoftonline.com/{tenantid}/v2.0";
     for (owner, expected) in [

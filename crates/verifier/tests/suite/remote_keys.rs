@@ -1,4 +1,5 @@
-//! The life of a fetched key set on virtual time: renewal, replacement, staleness, pauses after failures.
+//! The life of a fetched key set on virtual time: renewal, replacement, staleness, pauses after
+//! failures.
 
 use crate::support::{FakeFetch, Signer, at, code, issuer, jwks};
 use countersign_verifier::{Fault, FetchError, KeySource, RefreshPolicy, Verifier};

@@ -1,5 +1,6 @@
-//! What has gone wrong in systems like this one, as far as verification and key fetching go: one test for each line.
-//! Lines about caches, floods, removed keys and unreachable key sets are in `flood`, `remote_keys`, `hostile_servers`.
+//! What has gone wrong in systems like this one, as far as verification and key fetching go: one
+//! test for each line. Lines about caches, floods, removed keys and unreachable key sets are in
+//! `flood`, `remote_keys`, `hostile_servers`.
 
 use crate::support::{
     AUDIENCE, FakeFetch, ISSUER, Server, Signer, at, claims, claims_with, code, explained, inline, issuer,

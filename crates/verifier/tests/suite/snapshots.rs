@@ -1,4 +1,5 @@
-//! Snapshots: a cold start with a recent one makes no request, and nothing wrong in one is believed.
+//! Snapshots: a cold start with a recent one makes no request, and nothing wrong in one is
+//! believed.
 
 use crate::support::{FakeFetch, Signer, at, code, issuer, jwks};
 use countersign_verifier::{DirectorySnapshots, KeySource, Snapshots, Verifier};
@@ -65,7 +66,8 @@ async fn with_discovery_too_a_cold_start_makes_no_request() {
 async fn a_snapshot_is_no_younger_than_its_fetch() {
     let signer = Signer::new("k1");
     let (_parent, folder, _) = saved(&signer).await;
-    // Expired: the network is asked, and only if that fails are the old keys used, for their bounded time.
+    // Expired: the network is asked, and only if that fails are the old keys used, for their
+    // bounded time.
     for (when, expected) in [(600, "ok"), (4199, "ok"), (4200, "keys_unavailable")] {
         let fetch = Arc::new(FakeFetch::default());
         assert_eq!(

@@ -1,4 +1,5 @@
-//! A process that stands still with a fetch in the air, as a function does between its answers: what it finds when it runs on.
+//! A process that stands still with a fetch in the air, as a function does between its answers:
+//! what it finds when it runs on.
 //!
 //! Time is virtual: `advance` is what the process does not notice.
 
@@ -36,7 +37,8 @@ async fn a_fetch_that_ends_long_after_its_limit_is_no_failure_and_is_made_again(
     let verifier = renewing(&fetch, &old, &new, Duration::from_secs(3600)).await;
     fetch.wait(Duration::ZERO);
     advance(Duration::from_secs(600)).await;
-    // The issuer is well: the first caller waits for its answer, and a withdrawn key verifies nothing.
+    // The issuer is well: the first caller waits for its answer, and a withdrawn key verifies
+    // nothing.
     assert_eq!(code(&verifier.verify(&old.good(), at(606)).await), "token_no_key");
     assert_eq!(code(&verifier.verify(&new.good(), at(606)).await), "ok");
     let status = verifier.status(at(606)).remove(0);

@@ -1,7 +1,8 @@
-//! Key servers over TLS: a certificate that the system's roots vouch for is taken, any other is refused.
+//! Key servers over TLS: a certificate that the system's roots vouch for is taken, any other is
+//! refused.
 //!
-//! The server is openssl's own. The roots are those of a process, so the good case runs in a process of its own: this
-//! same test again, with `SSL_CERT_FILE` set.
+//! The server is openssl's own. The roots are those of a process, so the good case runs in a
+//! process of its own: this same test again, with `SSL_CERT_FILE` set.
 
 use crate::support::{Signer, at, code, issuer, jwks, trusting};
 use countersign_verifier::KeySource;

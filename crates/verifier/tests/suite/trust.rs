@@ -1,4 +1,5 @@
-//! Whom to trust for what: descriptions that are refused, and tokens that do not meet those that are accepted.
+//! Whom to trust for what: descriptions that are refused, and tokens that do not meet those that
+//! are accepted.
 
 use crate::support::{AUDIENCE, ISSUER, Signer, at, claims_with, code, inline, issuer, trusting};
 use countersign_jose::{Algorithm, Algorithm::ES256, Header, SigningInput, SigningKey, SymmetricKey};

@@ -1,6 +1,8 @@
-//! Keys that their issuer has taken back or exchanged, and a key server that hangs: what holds, and for how long.
+//! Keys that their issuer has taken back or exchanged, and a key server that hangs: what holds, and
+//! for how long.
 //!
-//! Withdrawn: a well-formed answer without a usable key. Anything else that is not a key set is an issuer that is down.
+//! Withdrawn: a well-formed answer without a usable key. Anything else that is not a key set is an
+//! issuer that is down.
 
 use crate::support::{FakeFetch, Signer, at, code, explained, issuer, jwks};
 use countersign_jose::Algorithm;
@@ -96,7 +98,8 @@ async fn a_restart_does_not_bring_withdrawn_keys_back() {
     fetch.on(URL, r#"{"keys":[]}"#, None);
     let running = start(&fetch);
     assert_eq!(code(&running.verify(&signer.good(), at(600)).await), "keys_unavailable");
-    // The issuer is down when the next one starts, and the keys of before would still be fresh enough.
+    // The issuer is down when the next one starts, and the keys of before would still be fresh
+    // enough.
     fetch.fail(URL);
     assert_eq!(code(&start(&fetch).verify(&signer.good(), at(601)).await), "keys_unavailable");
 }
@@ -150,7 +153,8 @@ async fn a_frozen_key_server_holds_nobody_up_while_stale_keys_are_allowed() {
     let verifier = verifier(&fetch);
     assert_eq!(code(&verifier.verify(&signer.good(), at(0)).await), "ok");
     fetch.wait(Duration::from_secs(20));
-    // The clock of tokio is virtual here: what is measured is what was waited for, and nothing else.
+    // The clock of tokio is virtual here: what is measured is what was waited for, and nothing
+    // else.
     let before = Instant::now();
     assert_eq!(code(&verifier.verify(&signer.good(), at(600)).await), "ok");
     assert!(before.elapsed() <= Duration::from_millis(250), "{:?}", before.elapsed());

@@ -1,5 +1,5 @@
-//! Uses an authority with the crates oauth2 and openidconnect, as their documentation says. Standard input has the
-//! settings as JSON, standard output what came of it.
+//! Uses an authority with the crates oauth2 and openidconnect, as their documentation says.
+//! Standard input has the settings as JSON, standard output what came of it.
 
 mod http;
 
@@ -41,7 +41,8 @@ fn text<'a>(settings: &'a Value, name: &str) -> Outcome<&'a str> {
 /// The client, with its secret in the header, in the body, or without one.
 fn client(settings: &Value) -> Outcome<Client> {
     let issuer = text(settings, "issuer")?;
-    // `revoke_token` demands `https`, on loopback too (RFC 7009 §2). What is sent below does not look at the scheme.
+    // `revoke_token` demands `https`, on loopback too (RFC 7009 §2). What is sent below does not
+    // look at the scheme.
     let revocation = format!("{}/revoke", issuer.replacen("http://", "https://", 1));
     let client = BasicClient::new(ClientId::new(text(settings, "client")?.to_owned()));
     let client = match settings["secret"].as_str() {

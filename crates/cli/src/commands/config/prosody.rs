@@ -1,9 +1,10 @@
-//! `countersign config prosody`: what to write into the configuration of a Jitsi's Prosody, so that it takes tokens of
-//! profile `jitsi`.
+//! `countersign config prosody`: what to write into the configuration of a Jitsi's Prosody, so that
+//! it takes tokens of profile `jitsi`.
 //!
-//! Everything that has to be the same on both sides comes from our configuration. A shared secret is not printed: Prosody
-//! reads it from where it is. Options of jitsi-meet's plugins mod_auth_token and mod_token_verification. Pinned by
-//! tests/e2e/test_jitsi.py, which starts a Prosody with it.
+//! Everything that has to be the same on both sides comes from our configuration. A shared secret
+//! is not printed: Prosody reads it from where it is. Options of jitsi-meet's plugins
+//! mod_auth_token and mod_token_verification. Pinned by tests/e2e/test_jitsi.py, which starts a
+//! Prosody with it.
 
 use super::Context;
 use crate::{
@@ -86,7 +87,8 @@ fn keys(config: &Config, jitsi: &crate::config::RawJitsiProfile, asap: bool) -> 
     Ok(vec!["signature_algorithm = \"HS256\"".to_owned(), format!("app_secret = {secret}")])
 }
 
-/// A text of Lua: JSON's escapes are Lua's but for `\u`, and control characters are in none of these.
+/// A text of Lua: JSON's escapes are Lua's but for `\u`, and control characters are in none of
+/// these.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,7 +1,9 @@
-//! `countersign keys accept-loss`: keys that running servers know and the store has lost are given up by name.
+//! `countersign keys accept-loss`: keys that running servers know and the store has lost are given
+//! up by name.
 //!
-//! The servers go on with what they know until somebody does this or restores the store, and their message has the command
-//! with the names and the number to give. Tokens that the lost keys signed are refused from then on.
+//! The servers go on with what they know until somebody does this or restores the store, and their
+//! message has the command with the names and the number to give. Tokens that the lost keys signed
+//! are refused from then on.
 
 use super::Context;
 use crate::{authority::Authority, failure::Outcome, output};

@@ -1,8 +1,10 @@
-//! `countersign keys adopt`: a keyring of a format that was not authenticated, shown and then taken over.
+//! `countersign keys adopt`: a keyring of a format that was not authenticated, shown and then taken
+//! over.
 //!
-//! Without a digest it changes nothing and shows every key; with the digest that was shown it takes over exactly
-//! that. A key that the operator does not know, or a revoked one that is shown as retired, was put there by somebody
-//! else: then the keyring is to be restored from a backup. Pinned by tests/e2e/test_adopt.py.
+//! Without a digest it changes nothing and shows every key; with the digest that was shown it takes
+//! over exactly that. A key that the operator does not know, or a revoked one that is shown as
+//! retired, was put there by somebody else: then the keyring is to be restored from a backup.
+//! Pinned by tests/e2e/test_adopt.py.
 
 use super::Context;
 use crate::{authority::Authority, failure::Outcome, output};

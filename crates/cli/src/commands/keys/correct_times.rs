@@ -1,7 +1,8 @@
-//! `countersign keys correct-times`: times of the keyring that lie in the future become now, and what followed from them.
+//! `countersign keys correct-times`: times of the keyring that lie in the future become now, and
+//! what followed from them.
 //!
-//! For a keyring that a machine wrote to whose clock was ahead. Nobody but a person can say whether that or the clock at hand is
-//! wrong, so no other command does it.
+//! For a keyring that a machine wrote to whose clock was ahead. Nobody but a person can say whether
+//! that or the clock at hand is wrong, so no other command does it.
 
 use super::Context;
 use crate::{authority::Authority, failure::Outcome, output};

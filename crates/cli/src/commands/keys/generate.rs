@@ -1,8 +1,9 @@
 //! `countersign keys generate --jaas`: a key for 8x8 JaaS, and how it comes to sign.
 //!
-//! 8x8 gives a key its name when its public half is uploaded, and a key cannot be in the keyring without one. So the
-//! private half waits in a file that its owner alone can read, until `countersign keys import` takes it over. Neither
-//! store nor keyring is touched, and no key is ever written over another. Pinned by tests/e2e/test_jaas_keys.py.
+//! 8x8 gives a key its name when its public half is uploaded, and a key cannot be in the keyring
+//! without one. So the private half waits in a file that its owner alone can read, until
+//! `countersign keys import` takes it over. Neither store nor keyring is touched, and no key is
+//! ever written over another. Pinned by tests/e2e/test_jaas_keys.py.
 
 use super::Context;
 use crate::{

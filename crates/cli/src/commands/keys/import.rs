@@ -1,10 +1,11 @@
-//! `countersign keys import`: private keys from a file, standard input, the environment or a MongoDB collection, and keys
-//! that stay in KMS.
+//! `countersign keys import`: private keys from a file, standard input, the environment or a
+//! MongoDB collection, and keys that stay in KMS.
 //!
-//! What they are read from is told apart here, and what they are written in by `key_texts`. All keys are read and checked
-//! before anything is written, and one change of the keyring brings all of them in or none. A collection is read and
-//! nothing else; its URL comes by reference, so that no password stands on a command line. Pinned by
-//! tests/e2e/test_keys_cli.py and test_keys_from_mongodb.py.
+//! What they are read from is told apart here, and what they are written in by `key_texts`. All
+//! keys are read and checked before anything is written, and one change of the keyring brings all
+//! of them in or none. A collection is read and nothing else; its URL comes by reference, so that
+//! no password stands on a command line. Pinned by tests/e2e/test_keys_cli.py and
+//! test_keys_from_mongodb.py.
 
 use super::{
     Context,
@@ -210,7 +211,8 @@ pub(super) async fn run(context: &Context<'_>, from: KeySource, into: Into) -> O
     Ok(())
 }
 
-/// A ring has key pairs or shared secrets. One among the other would come to verifiers in another way than the ring says, or not at all.
+/// A ring has key pairs or shared secrets. One among the other would come to verifiers in another
+/// way than the ring says, or not at all.
 fn refuse_another_kind(ring: &RingConfig, algorithm: Algorithm) -> Outcome {
     let (name, rings) = (&ring.spec.name, ring.spec.algorithm);
     let why = match (algorithm.is_symmetric(), rings.is_symmetric()) {
@@ -227,7 +229,8 @@ fn refuse_another_kind(ring: &RingConfig, algorithm: Algorithm) -> Outcome {
     Err(refused("ring_of_another_kind", why))
 }
 
-/// Tells of keys that are there already, under another name: they are one key, and who has one of them has both.
+/// Tells of keys that are there already, under another name: they are one key, and who has one of
+/// them has both.
 fn warn_of_twins(keyring: &Keyring, imported: &[ImportedKey]) {
     for key in imported {
         let (Some(public), Ok(kid)) = (key.public(), key.name()) else { continue };

@@ -1,7 +1,9 @@
-//! `countersign keys init`: the first keys of a new authority whose configuration was written by hand.
+//! `countersign keys init`: the first keys of a new authority whose configuration was written by
+//! hand.
 //!
-//! The way to say that there never were any: no other command makes a keyring, because a store that is lost, mistyped or not mounted
-//! looks just like a new one. Idempotent: of an authority that has its keys, nothing is changed.
+//! The way to say that there never were any: no other command makes a keyring, because a store that
+//! is lost, mistyped or not mounted looks just like a new one. Idempotent: of an authority that has
+//! its keys, nothing is changed.
 
 use super::Context;
 use crate::{

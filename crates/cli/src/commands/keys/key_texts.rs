@@ -1,9 +1,11 @@
 //! What private keys are written in: PEM, JWK, JWKS, and documents of a MongoDB collection.
 //!
-//! A document is a JWK with whatever else is kept beside it (`pem`, `_id`, `createdAt`, `__v`, …), or has `pem` alone. Several
-//! stand in an array, one behind the other (`mongoexport`, with `--jsonArray` or without; extended JSON in members that
-//! are not a key's is passed over), or as `keys` of a JWKS. Where a key is there twice, as JWK and as PEM, the two must be
-//! one key. A text with anything in it that is no private key is refused as a whole, and the message says which it is.
+//! A document is a JWK with whatever else is kept beside it (`pem`, `_id`, `createdAt`, `__v`, …),
+//! or has `pem` alone. Several stand in an array, one behind the other (`mongoexport`, with
+//! `--jsonArray` or without; extended JSON in members that are not a key's is passed over), or as
+//! `keys` of a JWKS. Where a key is there twice, as JWK and as PEM, the two must be one key. A text
+//! with anything in it that is no private key is refused as a whole, and the message says which it
+//! is.
 
 use crate::failure::{Failure, Outcome, refused};
 use countersign_jose::{

@@ -1,4 +1,5 @@
-//! `countersign keys list`: every key, its state, what happens next and when, and a picture of all of it in time.
+//! `countersign keys list`: every key, its state, what happens next and when, and a picture of all
+//! of it in time.
 
 use super::{Context, reached};
 use crate::{
@@ -186,8 +187,8 @@ fn rough(time: Duration) -> String {
     }
 }
 
-/// A line for each key from the first one's beginning to the last planned step: `·` unseen, `-` published, `#` signing,
-/// `=` retired, `|` now.
+/// A line for each key from the first one's beginning to the last planned step: `·` unseen, `-`
+/// published, `#` signing, `=` retired, `|` now.
 fn picture(
     name: &RingName,
     ring: &Ring,

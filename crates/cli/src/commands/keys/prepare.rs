@@ -1,8 +1,10 @@
-//! `countersign keys prepare`: the next key of a ring. Verifiers of a published ring see it later; those of a ring that is not published
-//! are given it from now on, and a shared secret is shown for that, once.
+//! `countersign keys prepare`: the next key of a ring. Verifiers of a published ring see it later;
+//! those of a ring that is not published are given it from now on, and a shared secret is shown for
+//! that, once.
 //!
-//! The secret is printed to standard output alone, as that of a client is, and nothing prints it again: what is stored is sealed. Of a
-//! key that waits already nothing is shown. Pinned by crates/keyring/tests/handed_out.rs and tests/e2e/test_rings_by_hand.py.
+//! The secret is printed to standard output alone, as that of a client is, and nothing prints it
+//! again: what is stored is sealed. Of a key that waits already nothing is shown. Pinned by
+//! crates/keyring/tests/handed_out.rs and tests/e2e/test_rings_by_hand.py.
 
 use super::{
     Context,

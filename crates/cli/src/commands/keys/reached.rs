@@ -1,10 +1,10 @@
 //! How verifiers come to a key, and what follows from that: who refuses its tokens and until when
 //! once it signs, and what is left to do when it is revoked.
 //!
-//! A key that is in no JWKS is never seen, and never withdrawn by anything that is done here. It waits
-//! as long as its ring says that giving it to its verifiers takes, and 8x8 has every key that has a
-//! name. Asked by all that tell of keys, so that all of them say the same. Pinned by the tests below,
-//! tests/e2e/test_keys_cli.py and tests/e2e/test_revoke.py.
+//! A key that is in no JWKS is never seen, and never withdrawn by anything that is done here. It
+//! waits as long as its ring says that giving it to its verifiers takes, and 8x8 has every key that
+//! has a name. Asked by all that tell of keys, so that all of them say the same. Pinned by the
+//! tests below, tests/e2e/test_keys_cli.py and tests/e2e/test_revoke.py.
 
 use crate::config::Config;
 use countersign_jose::{Algorithm, Timestamp};
@@ -23,7 +23,8 @@ pub(super) enum Reached {
 }
 
 impl Reached {
-    /// How they come to a key of this ring. A secret (HS256) is published nowhere, whatever its ring is.
+    /// How they come to a key of this ring. A secret (HS256) is published nowhere, whatever its
+    /// ring is.
     pub(super) fn of(config: &Config, ring: &RingName, algorithm: Option<Algorithm>) -> Self {
         if config.profiles.iter().any(|profile| profile.name() == "jaas" && profile.ring() == ring) {
             Self::Jaas
@@ -53,8 +54,8 @@ impl Reached {
         }
     }
 
-    /// Why a key that is in no JWKS does not sign yet, and what to do. `known_at` is when its verifiers have had the time that
-    /// they need, if it began.
+    /// Why a key that is in no JWKS does not sign yet, and what to do. `known_at` is when its
+    /// verifiers have had the time that they need, if it began.
     pub(super) fn not_yet(
         self,
         ring: &RingName,

@@ -1,4 +1,5 @@
-//! `countersign keys reseal`: every private key under the current sealing key, by one change. Twice is once.
+//! `countersign keys reseal`: every private key under the current sealing key, by one change. Twice
+//! is once.
 
 use super::Context;
 use crate::{

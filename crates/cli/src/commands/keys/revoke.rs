@@ -1,9 +1,11 @@
-//! `countersign keys revoke`: the emergency path. It says what was done, what could not be, and what is left to do.
+//! `countersign keys revoke`: the emergency path. It says what was done, what could not be, and
+//! what is left to do.
 //!
-//! A key is revoked when its mark is written or the keyring says so; the exit code is that and nothing else. The
-//! mark needs the store alone, so the command goes on without a sealing key. A successor is looked after last.
-//! What is left to do depends on how verifiers came to the key: by the public documents, or by hand.
-//! Pinned by crates/keyring/tests/revocation.rs and tests/e2e/test_revoke.py.
+//! A key is revoked when its mark is written or the keyring says so; the exit code is that and
+//! nothing else. The mark needs the store alone, so the command goes on without a sealing key. A
+//! successor is looked after last. What is left to do depends on how verifiers came to the key: by
+//! the public documents, or by hand. Pinned by crates/keyring/tests/revocation.rs and
+//! tests/e2e/test_revoke.py.
 
 use super::{
     Context,
@@ -102,8 +104,8 @@ pub(super) async fn run(context: &Context<'_>, kid: &str) -> Outcome {
     Ok(())
 }
 
-/// A name that no key has, as far as a keyring can be believed that does not open. Its mark is written all the same, because
-/// somebody who can write to the store may have taken the key out.
+/// A name that no key has, as far as a keyring can be believed that does not open. Its mark is
+/// written all the same, because somebody who can write to the store may have taken the key out.
 fn nobodys_name(kid: &str, others: &[String]) -> Failure {
     let has = if others.is_empty() { "none at all".to_owned() } else { others.join(", ") };
     let why = format!(

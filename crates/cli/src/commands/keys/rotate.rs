@@ -1,11 +1,11 @@
-//! `countersign keys rotate`: one turn of the rotation, and with `--publish` and `--check` all that a scheduler has to do for an issuer
-//! without a server.
+//! `countersign keys rotate`: one turn of the rotation, and with `--publish` and `--check` all that
+//! a scheduler has to do for an issuer without a server.
 //!
-//! Three steps, each taken whatever became of the one before, because a key that is missing in public has to
-//! be put there all the same: the turn, the documents, the look from outside. Each is idempotent and goes on
-//! where another was cut off, so that the next run mends what this one left. The exit code is that of the
-//! first step that failed. A key that signed and was not in public is no failure where the look at the end
-//! finds it there. Pinned by tests/e2e/test_scheduler.py.
+//! Three steps, each taken whatever became of the one before, because a key that is missing in
+//! public has to be put there all the same: the turn, the documents, the look from outside. Each is
+//! idempotent and goes on where another was cut off, so that the next run mends what this one left.
+//! The exit code is that of the first step that failed. A key that signed and was not in public is
+//! no failure where the look at the end finds it there. Pinned by tests/e2e/test_scheduler.py.
 
 use super::{Context, life::Opened};
 use crate::{

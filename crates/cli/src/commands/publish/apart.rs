@@ -1,7 +1,9 @@
-//! Keeps public documents and secrets apart: what is published is read by everybody, so no target is the store, in it or around it.
+//! Keeps public documents and secrets apart: what is published is read by everybody, so no target
+//! is the store, in it or around it.
 //!
-//! Told by what the configuration says, before anything is asked; and by the mark that a store leaves where it is, for stores of other
-//! configurations. Called by `publish` and `config check`. Pinned by tests/e2e/test_publish_apart.py.
+//! Told by what the configuration says, before anything is asked; and by the mark that a store
+//! leaves where it is, for stores of other configurations. Called by `publish` and `config check`.
+//! Pinned by tests/e2e/test_publish_apart.py.
 
 use super::target::{Target, bucket_url};
 use crate::{
@@ -85,7 +87,8 @@ pub(super) async fn refuse_store(target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Whether one of its files is a database of this program. What cannot be read is none to a web server, either.
+/// Whether one of its files is a database of this program. What cannot be read is none to a web
+/// server, either.
 fn has_database(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| {

@@ -1,10 +1,12 @@
-//! `countersign publish --check`: what the issuer's URL serves, compared with what `publish` puts there.
+//! `countersign publish --check`: what the issuer's URL serves, compared with what `publish` puts
+//! there.
 //!
-//! Every document is fetched as a verifier would and judged by itself: whether it can be had, what came
-//! instead of it, and then its `Content-Type` and how long caches keep it, because a key that caches keep for
-//! longer than the rotation reckons with goes on when nobody expects it. Each fault has a cause of its own, a
-//! stable name, and says what to do. What has just been written may be shown as it was before by a cache that
-//! is within its time. Pinned by the tests below and tests/e2e/test_publish_check.py.
+//! Every document is fetched as a verifier would and judged by itself: whether it can be had, what
+//! came instead of it, and then its `Content-Type` and how long caches keep it, because a key that
+//! caches keep for longer than the rotation reckons with goes on when nobody expects it. Each fault
+//! has a cause of its own, a stable name, and says what to do. What has just been written may be
+//! shown as it was before by a cache that is within its time. Pinned by the tests below and
+//! tests/e2e/test_publish_check.py.
 
 use super::{Written, older};
 use crate::{
@@ -316,7 +318,8 @@ fn header_fault(stated: &Stated, document: &Document, max_age: Duration) -> Opti
     }
 }
 
-/// Whether a type says what the document is. JSON is JSON: verifiers take a JWKS as `application/json`, which is what most web servers know.
+/// Whether a type says what the document is. JSON is JSON: verifiers take a JWKS as
+/// `application/json`, which is what most web servers know.
 fn is_type(found: &str, expected: &str) -> bool {
     let essence = found.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = |essence: &str| essence == "application/json" || essence.ends_with("+json");

@@ -1,7 +1,8 @@
 //! The caches of a CloudFront distribution, which are told what has changed and nothing else.
 //!
-//! The paths are those that browsers ask for, so the issuer's own. One invalidation has one reference, made here, which makes
-//! AWS's retries harmless; none is made where nothing has changed (Amazon CloudFront Developer Guide, "Invalidating files").
+//! The paths are those that browsers ask for, so the issuer's own. One invalidation has one
+//! reference, made here, which makes AWS's retries harmless; none is made where nothing has changed
+//! (Amazon CloudFront Developer Guide, "Invalidating files").
 
 #[cfg(feature = "cloudfront")]
 pub(super) use self::built_in::Distribution;
@@ -78,7 +79,8 @@ mod built_in {
             Ok(Self { id: id.to_owned(), client: Client::new(&aws), wait })
         }
 
-        /// Has `paths` forgotten: the id of the invalidation, or `None` where there is nothing to forget.
+        /// Has `paths` forgotten: the id of the invalidation, or `None` where there is nothing to
+        /// forget.
         pub(in super::super) async fn forget(&self, paths: Vec<String>) -> Outcome<Option<String>> {
             if paths.is_empty() {
                 return Ok(None);

@@ -1,12 +1,16 @@
-//! `countersign publish`: the public documents in a folder or a bucket, the same bytes that the server answers.
+//! `countersign publish`: the public documents in a folder or a bucket, the same bytes that the
+//! server answers.
 //!
-//! Keys are written before what refers to them, each document whole or not at all, and only where it differs, so that it can be
-//! run again after it was cut off, by two at once, or every minute. Documents of keys that are gone are removed last. What was
-//! changed, even by a run that failed on the way, is then taken out of CloudFront's caches if there is one; a mark in the
-//! bucket says so from before the first change until that is done, so that the next run sees to it if this one is cut off.
+//! Keys are written before what refers to them, each document whole or not at all, and only where
+//! it differs, so that it can be run again after it was cut off, by two at once, or every minute.
+//! Documents of keys that are gone are removed last. What was changed, even by a run that failed on
+//! the way, is then taken out of CloudFront's caches if there is one; a mark in the bucket says so
+//! from before the first change until that is done, so that the next run sees to it if this one is
+//! cut off.
 //!
-//! `target` is where documents go, `writing` puts them there, `older` compares keys, `cloudfront` is the caches, `check` the look
-//! from outside. Pinned by tests/e2e/test_publish.py and test_publish_bucket.py.
+//! `target` is where documents go, `writing` puts them there, `older` compares keys, `cloudfront`
+//! is the caches, `check` the look from outside. Pinned by tests/e2e/test_publish.py and
+//! test_publish_bucket.py.
 
 mod apart;
 mod check;
@@ -83,7 +87,8 @@ pub(super) async fn run(context: &Context<'_>, args: &PublishArgs) -> Outcome {
     Ok(())
 }
 
-/// Whether a target can be one, and is apart from the secrets of the configuration. Nobody is asked. `store` is the URL of its store.
+/// Whether a target can be one, and is apart from the secrets of the configuration. Nobody is
+/// asked. `store` is the URL of its store.
 pub(super) fn check_target(typed: &Path, config: &Config, store: &str) -> Outcome {
     Target::check(typed)?;
     apart::check(typed, config, store)
@@ -114,8 +119,8 @@ pub(super) struct Brought {
 }
 
 impl Site {
-    /// From what is typed. Nothing is asked for anything yet but who may ask; but where another run is at work in a folder, it is
-    /// waited for.
+    /// From what is typed. Nothing is asked for anything yet but who may ask; but where another run
+    /// is at work in a folder, it is waited for.
     pub(super) async fn connect(target: &Path, cloudfront: Option<&str>, wait: bool) -> Outcome<Self> {
         let target = Target::parse(target).await?;
         let caches = match cloudfront {
@@ -172,7 +177,8 @@ fn all(documents: &[(String, Document)]) -> impl Iterator<Item = String> {
     paths.chain([format!("{ASAP}*")])
 }
 
-/// What could not be written goes before what could not be forgotten, and neither is kept back: each says what to do.
+/// What could not be written goes before what could not be forgotten, and neither is kept back:
+/// each says what to do.
 fn both<T>(written: Outcome, forgotten: Outcome<T>) -> Outcome<T> {
     match (written, forgotten) {
         (Ok(()), forgotten) => forgotten,
@@ -199,7 +205,8 @@ impl Brought {
     }
 }
 
-/// Compares what the world is served with what it should be, after documents may have been brought there.
+/// Compares what the world is served with what it should be, after documents may have been brought
+/// there.
 pub(super) async fn check(issuer: &Issuer, brought: Option<&Brought>) -> Outcome<Report> {
     check::look(issuer, brought.map(|brought| brought.changes.written.as_slice()).unwrap_or_default()).await
 }

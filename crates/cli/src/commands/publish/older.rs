@@ -1,4 +1,5 @@
-//! Whether what is published is newer than what is to be published: then the store went back, or is another one.
+//! Whether what is published is newer than what is to be published: then the store went back, or is
+//! another one.
 //!
 //! Verifiers keep what they read, so keys that are taken away by mistake are missed for longer than
 //! the mistake lasts. The sequence in the JWKS counts the changes of the keyring; a JWKS without
@@ -52,7 +53,8 @@ pub(super) fn kids(jwks: &[u8]) -> Option<Vec<String>> {
     Some(Published::parse(jwks)?.keys.iter().filter_map(kid).collect())
 }
 
-/// How many changes of the keyring are behind the new document and the one that was found, where both say so.
+/// How many changes of the keyring are behind the new document and the one that was found, where
+/// both say so.
 pub(super) fn sequences(found: &[u8], new: &Document) -> Option<(u64, u64)> {
     let sequence =
         |bytes| Published::parse(bytes).map(|set| set.countersign_sequence).filter(|number| *number > 0);

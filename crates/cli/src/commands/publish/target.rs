@@ -1,8 +1,10 @@
-//! Where documents are published: a folder or a bucket, which show, take and give up one document at a time.
+//! Where documents are published: a folder or a bucket, which show, take and give up one document
+//! at a time.
 //!
-//! A bucket keeps `Content-Type` and `Cache-Control` beside the bytes, so there they count as much as bytes do; in a folder
-//! the web server decides. A bucket puts a document in place of exactly what was found; a folder is locked for as long as a
-//! run lasts. Documents that come and go with keys are told by their names, and no others are ever removed.
+//! A bucket keeps `Content-Type` and `Cache-Control` beside the bytes, so there they count as much
+//! as bytes do; in a folder the web server decides. A bucket puts a document in place of exactly
+//! what was found; a folder is locked for as long as a run lasts. Documents that come and go with
+//! keys are told by their names, and no others are ever removed.
 
 #[cfg(feature = "s3")]
 mod bucket;
@@ -15,7 +17,8 @@ use std::{fmt, path::Path};
 
 /// The folder of the PEM files, whose names come and go with the keys.
 pub(super) const ASAP: &str = "/asap/";
-/// What lies beside them while CloudFront has to be told of changes. It is there because what is there may be removed.
+/// What lies beside them while CloudFront has to be told of changes. It is there because what is
+/// there may be removed.
 const MARK: &str = "invalidation-due";
 
 /// What there is in the folder of the PEM files.
@@ -103,8 +106,9 @@ impl Target {
         !matches!(self, Self::Folder(_))
     }
 
-    /// Waits until no other run is at work in a folder that is there already, so that the keys which are read from now on are not
-    /// older than those that it published. Buckets know no locks.
+    /// Waits until no other run is at work in a folder that is there already, so that the keys
+    /// which are read from now on are not older than those that it published. Buckets know no
+    /// locks.
     pub(super) async fn wait_for_others(&self) -> Outcome {
         match self {
             Self::Folder(folder) => folder.lock_if_there().await,
@@ -131,7 +135,8 @@ impl Target {
         }
     }
 
-    /// Puts a document in place of `found`, whole or not at all. Returns `false` where something else is there by now.
+    /// Puts a document in place of `found`, whole or not at all. Returns `false` where something
+    /// else is there by now.
     pub(super) async fn write(
         &self,
         path: &str,
@@ -160,8 +165,9 @@ impl Target {
         Ok(OfKeys { paths, is_marked: names.iter().any(|name| name == MARK) })
     }
 
-    /// Leaves a mark until the caches are told of what is about to change ([`Target::unmark`]), so that another run does it
-    /// should this one be cut off. Returns whether there was one already. There are no caches in front of a folder.
+    /// Leaves a mark until the caches are told of what is about to change ([`Target::unmark`]), so
+    /// that another run does it should this one be cut off. Returns whether there was one already.
+    /// There are no caches in front of a folder.
     pub(super) async fn mark(&self) -> Outcome<bool> {
         match self {
             Self::Folder(_) => Ok(false),

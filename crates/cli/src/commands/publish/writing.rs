@@ -1,11 +1,13 @@
 //! Writes what differs, and nothing over what a run with newer keys has written meanwhile.
 //!
-//! Runs of different keyrings can be at work in a bucket at once: one that has loaded its keys, and one after `keys revoke`. So
-//! the JWKS goes first and takes the place of exactly the one that was compared; of two at once the slower one compares again. Before
-//! every other change it is looked at again, *after* what is there was read, and the change is made on the condition that this is
-//! still there. A run whose JWKS was replaced can therefore change nothing that the newer one has written, and ends. One thing
-//! is left: a PEM file that it was just making, which the newer one may not have seen; it takes that away again. In a folder
-//! a lock does all this before (`target`). Pinned by tests/e2e/test_publish_bucket.py (docs/decisions/0082).
+//! Runs of different keyrings can be at work in a bucket at once: one that has loaded its keys, and
+//! one after `keys revoke`. So the JWKS goes first and takes the place of exactly the one that was
+//! compared; of two at once the slower one compares again. Before every other change it is looked
+//! at again, *after* what is there was read, and the change is made on the condition that this is
+//! still there. A run whose JWKS was replaced can therefore change nothing that the newer one has
+//! written, and ends. One thing is left: a PEM file that it was just making, which the newer one
+//! may not have seen; it takes that away again. In a folder a lock does all this before (`target`).
+//! Pinned by tests/e2e/test_publish_bucket.py (docs/decisions/0082).
 
 use super::{
     Changes, NewerKeys, Written, both, older,
@@ -156,7 +158,8 @@ impl<'a> Run<'a> {
         away("published_meanwhile", why)
     }
 
-    /// PEM files that this run has made, of keys that are not in the JWKS which took the place of its own.
+    /// PEM files that this run has made, of keys that are not in the JWKS which took the place of
+    /// its own.
     async fn take_back(&self, jwks: &[u8]) -> Outcome {
         let Some(kids) = older::kids(jwks) else { return Ok(()) };
         let known: Vec<_> = kids.iter().map(|kid| asap_path(kid)).collect();
@@ -169,7 +172,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// PEM files of keys that are gone. They are listed before the JWKS is looked at: those of a newer run come after its JWKS.
+    /// PEM files of keys that are gone. They are listed before the JWKS is looked at: those of a
+    /// newer run come after its JWKS.
     async fn remove_gone(&mut self) -> Outcome {
         let there = self.target.of_keys().await?;
         self.owes_all |= self.caches == Caches::Present && there.is_marked && !self.is_marked;

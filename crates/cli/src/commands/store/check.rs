@@ -1,7 +1,9 @@
-//! `countersign store check`: reads every document, and opens every key with the sealing key of the configuration.
+//! `countersign store check`: reads every document, and opens every key with the sealing key of the
+//! configuration.
 //!
-//! Changes nothing. What is damaged ends it with exit code 1, and so does a store without a keyring, which is what is left of a
-//! copy that went wrong; a store that cannot be read is another matter and has the exit codes of every command.
+//! Changes nothing. What is damaged ends it with exit code 1, and so does a store without a
+//! keyring, which is what is left of a copy that went wrong; a store that cannot be read is another
+//! matter and has the exit codes of every command.
 
 use super::{super::Context, clock};
 use crate::{

@@ -1,9 +1,10 @@
 //! `countersign store copy`: every live document of one store into another, with its expiry.
 //!
-//! The target is empty, or has nothing that the source has not: then it is an earlier copy that was interrupted, and this
-//! one finishes it. Nothing is overwritten, and nothing is written before all of the target was looked at. At the end
-//! both are read again and compared, because somebody may have changed the source meanwhile. Documents get new
-//! versions; nobody remembers those across stores. Private keys stay sealed on the way.
+//! The target is empty, or has nothing that the source has not: then it is an earlier copy that was
+//! interrupted, and this one finishes it. Nothing is overwritten, and nothing is written before all
+//! of the target was looked at. At the end both are read again and compared, because somebody may
+//! have changed the source meanwhile. Documents get new versions; nobody remembers those across
+//! stores. Private keys stay sealed on the way.
 
 use super::{super::Context, clock, existing};
 use crate::{
@@ -146,7 +147,8 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    /// A store in which somebody else creates or replaces `k/1` at one of our looks at it, or which is gone from then on.
+    /// A store in which somebody else creates or replaces `k/1` at one of our looks at it, or which
+    /// is gone from then on.
     #[derive(Debug)]
     struct Busy {
         store: MemoryStore,
@@ -221,7 +223,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_source_that_changes_while_it_is_copied_is_noticed_at_the_end() {
-        // Looked at before the first write, to be copied, and to be compared: a change after either of the first two.
+        // Looked at before the first write, to be copied, and to be compared: a change after either
+        // of the first two.
         for (happens_at, code) in [(0, Ok(2)), (1, Err("store_changed"))] {
             let source = Busy::of(&["k/1", "k/2"], happens_at, Event::Change(b"changed")).await;
             let target = Busy::idle(&[]).await;

@@ -1,8 +1,8 @@
 //! `countersign store create`: makes a store that is not there yet.
 //!
-//! For a DynamoDB table, which nothing else makes: that needs rights a server should not have, and costs. The other engines
-//! get what they would get when they are first opened. Done again it says that the store is there. While it waits, it says
-//! for what on a terminal.
+//! For a DynamoDB table, which nothing else makes: that needs rights a server should not have, and
+//! costs. The other engines get what they would get when they are first opened. Done again it says
+//! that the store is there. While it waits, it says for what on a terminal.
 
 use super::{super::Context, clock};
 use crate::{failure::Outcome, output, stores};

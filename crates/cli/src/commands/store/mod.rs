@@ -17,8 +17,8 @@ pub(super) async fn run(context: &Context<'_>, command: &StoreCommand) -> Outcom
     }
 }
 
-/// The store at a URL of the command line, where relative paths begin in the current folder. It has to be there: a
-/// typing error must not make an empty one.
+/// The store at a URL of the command line, where relative paths begin in the current folder. It has
+/// to be there: a typing error must not make an empty one.
 async fn existing(context: &Context<'_>, typed: &str) -> Outcome<Arc<dyn Store>> {
     let folder = &context.environment.folder;
     let url = stores::url(typed, folder, context.environment).await?;

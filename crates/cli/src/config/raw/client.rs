@@ -17,35 +17,41 @@ pub(crate) struct RawClient {
     /// Audiences its tokens may have, compared exactly. The first one is the default.
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
-    /// The longest lifetime of its tokens, from `iat` to `exp`. Must be more than `tokens.backdate`.
+    /// The longest lifetime of its tokens, from `iat` to `exp`. Must be more than
+    /// `tokens.backdate`.
     #[serde(default = "one_hour")]
     pub(crate) max_lifetime: String,
-    /// Values it may put into the claims `scope` and `scp`, and scopes it may ask for at `/token`; `"*"` is any.
+    /// Values it may put into the claims `scope` and `scp`, and scopes it may ask for at `/token`;
+    /// `"*"` is any.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
     /// The grants it may use at `/token`: `client_credentials`,
     /// `urn:ietf:params:oauth:grant-type:jwt-bearer`,
     /// `urn:ietf:params:oauth:grant-type:token-exchange`, `refresh_token`. They mint tokens of
-    /// profile `access_token`, which must be in `profiles`; rules for meetings mint those of the profile that they name. All but the first need a rule
-    /// (`exchange`), `refresh_token` one that says `refresh = true`.
+    /// profile `access_token`, which must be in `profiles`; rules for meetings mint those of the
+    /// profile that they name. All but the first need a rule (`exchange`), `refresh_token` one that
+    /// says `refresh = true`.
     #[serde(default)]
     pub(crate) grants: Vec<String>,
     /// The scopes of its access tokens when it asks for none. Each must be in `scopes`.
     #[serde(default)]
     pub(crate) default_scope: Vec<String>,
-    /// Audiences of tokens that it may ask about at `/introspect`, compared exactly; `"*"` is any. For resource servers, which
-    /// need no grant.
+    /// Audiences of tokens that it may ask about at `/introspect`, compared exactly; `"*"` is any.
+    /// For resource servers, which need no grant.
     #[serde(default)]
     pub(crate) introspect: Vec<String>,
-    /// The keys it signs assertions with, to authenticate at `/token` without a secret (`private_key_jwt`, RFC 7523).
+    /// The keys it signs assertions with, to authenticate at `/token` without a secret
+    /// (`private_key_jwt`, RFC 7523).
     #[serde(default)]
     pub(crate) assertions: Option<RawAssertions>,
-    /// The tokens by which its platform says that somebody is this client, to authenticate at `/token` without a secret: GitHub
-    /// Actions, Kubernetes, AWS, another Countersign. Such a token must be made for this issuer. At most 16.
+    /// The tokens by which its platform says that somebody is this client, to authenticate at
+    /// `/token` without a secret: GitHub Actions, Kubernetes, AWS, another Countersign. Such a
+    /// token must be made for this issuer. At most 16.
     #[serde(default)]
     pub(crate) workloads: Vec<RawWorkload>,
-    /// Whether its id is all there is to show, as for a program that runs where its users are. Only for grants by rules that take
-    /// each token once (`exchange.once`), and `refresh_token`. Its requests are counted by address (`limits.per_address`).
+    /// Whether its id is all there is to show, as for a program that runs where its users are. Only
+    /// for grants by rules that take each token once (`exchange.once`), and `refresh_token`. Its
+    /// requests are counted by address (`limits.per_address`).
     #[serde(default)]
     pub(crate) public: bool,
     /// Whether it gets no token at `/token` without a DPoP proof (RFC 9449 section 5.2).
@@ -54,8 +60,8 @@ pub(crate) struct RawClient {
     /// Profiles it may use; `"*"` is any.
     #[serde(default = "jwt_only")]
     pub(crate) profiles: Vec<String>,
-    /// Kinds of uploads (`uploads`) that it may let somebody do, with profile `upload`. Its `audiences` are the origins of the pages
-    /// that send the files.
+    /// Kinds of uploads (`uploads`) that it may let somebody do, with profile `upload`. Its
+    /// `audiences` are the origins of the pages that send the files.
     #[serde(default)]
     pub(crate) uploads: Vec<String>,
     /// Claims it may set.
@@ -80,8 +86,8 @@ pub(crate) struct RawAssertions {
     pub(crate) jwks: Option<String>,
     /// Its one key: a PEM text, or `file:PATH`.
     pub(crate) pem: Option<String>,
-    /// The algorithms it signs with. Default: `RS256`, `PS256`, `ES256`, `EdDSA` and `Ed25519`; with `pem` it is
-    /// exactly one.
+    /// The algorithms it signs with. Default: `RS256`, `PS256`, `ES256`, `EdDSA` and `Ed25519`;
+    /// with `pem` it is exactly one.
     pub(crate) algorithms: Vec<String>,
 }
 
@@ -89,13 +95,15 @@ pub(crate) struct RawAssertions {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawWorkload {
-    /// Whose tokens they are, and what those must say. As in `trust`, but for this client alone. `claims` must identify one
-    /// workload: with preset `github-actions` `repository_id`, and `ref`, `environment` or `job_workflow_ref`; with `kubernetes`
-    /// `sub`, which is `system:serviceaccount:NAMESPACE:NAME`; with `aws-sts` `sub`, the ARN of a role; with `countersign` `sub`,
-    /// or `client_id`, which `sub` must be too then. `audiences` cannot be set.
+    /// Whose tokens they are, and what those must say. As in `trust`, but for this client alone.
+    /// `claims` must identify one workload: with preset `github-actions` `repository_id`, and
+    /// `ref`, `environment` or `job_workflow_ref`; with `kubernetes` `sub`, which is
+    /// `system:serviceaccount:NAMESPACE:NAME`; with `aws-sts` `sub`, the ARN of a role; with
+    /// `countersign` `sub`, or `client_id`, which `sub` must be too then. `audiences` cannot be
+    /// set.
     pub(crate) trust: RawTrust,
-    /// Whether each token is taken once, by its `jti`, whichever server it comes to. Default: if it has one, and not with preset
-    /// `kubernetes`, whose pods show one for as long as it lives.
+    /// Whether each token is taken once, by its `jti`, whichever server it comes to. Default: if it
+    /// has one, and not with preset `kubernetes`, whose pods show one for as long as it lives.
     #[serde(default)]
     pub(crate) once: Option<bool>,
 }
@@ -111,15 +119,18 @@ fn jwt_only() -> Vec<String> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawClaims {
-    /// Names of claims it may set in profile `jwt`, each at the top; `"*"` is any. A claim whose name begins with `/` is not minted,
-    /// because some verifiers would read it as a JSON Pointer.
+    /// Names of claims it may set in profile `jwt`, each at the top; `"*"` is any. A claim whose
+    /// name begins with `/` is not minted, because some verifiers would read it as a JSON Pointer.
     pub(crate) allow: Vec<String>,
-    /// Claims, or other members of `data`, that it may not set in any profile, even where `allow` or `jaas` has them. A name that begins
-    /// with `/` is a JSON Pointer, like `/realm_access/roles`.
+    /// Claims, or other members of `data`, that it may not set in any profile, even where `allow`
+    /// or `jaas` has them. A name that begins with `/` is a JSON Pointer, like
+    /// `/realm_access/roles`.
     pub(crate) deny: Vec<String>,
-    /// Claims, or other members of `data`, that all its tokens have, with their values. Each of its profiles must have such a member.
+    /// Claims, or other members of `data`, that all its tokens have, with their values. Each of its
+    /// profiles must have such a member.
     pub(crate) fixed: BTreeMap<String, serde_json::Value>,
-    /// A JSON Schema file (`file:PATH`) that `data` must satisfy, in every profile. Numbers are compared exactly: what a 64-bit
-    /// integer or a decimal of 15 digits cannot hold is refused. Needs a build with `--features full`.
+    /// A JSON Schema file (`file:PATH`) that `data` must satisfy, in every profile. Numbers are
+    /// compared exactly: what a 64-bit integer or a decimal of 15 digits cannot hold is refused.
+    /// Needs a build with `--features full`.
     pub(crate) schema: Option<String>,
 }

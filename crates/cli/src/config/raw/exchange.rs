@@ -12,27 +12,29 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawExchange {
-    /// What it is called in messages, the audit and `delegation.actors` of other rules. Default: its provider, or `own`.
+    /// What it is called in messages, the audit and `delegation.actors` of other rules. Default:
+    /// its provider, or `own`.
     #[serde(default)]
     pub(crate) name: Option<String>,
-    /// The clients that may show such tokens. Each must have the rule's grants in its entry. Left out in a rule that judges
-    /// actor tokens for others, which name it in `delegation.actors`; its `scopes` are the most that such an actor may have.
+    /// The clients that may show such tokens. Each must have the rule's grants in its entry. Left
+    /// out in a rule that judges actor tokens for others, which name it in `delegation.actors`; its
+    /// `scopes` are the most that such an actor may have.
     #[serde(default)]
     pub(crate) clients: Vec<String>,
     /// By which grants: `urn:ietf:params:oauth:grant-type:jwt-bearer`, which is the default, or
     /// `urn:ietf:params:oauth:grant-type:token-exchange`.
     #[serde(default = "jwt_bearer")]
     pub(crate) grants: Vec<String>,
-    /// `enforce`, or `audit` for a rule that is only tried: what it says of each token is in the audit, nothing is minted by
-    /// it, and the next rule decides.
+    /// `enforce`, or `audit` for a rule that is only tried: what it says of each token is in the
+    /// audit, nothing is minted by it, and the next rule decides.
     #[serde(default)]
     pub(crate) mode: RawMode,
     /// What stands in front of the subject, with a colon: 1 to 32 of `a-z 0-9 -`. So the subjects
     /// of two providers are never the same. Needed with every source but `own`.
     #[serde(default)]
     pub(crate) provider: Option<String>,
-    /// Whether other rules with its `provider`, which ask another place, have the same users, so that one subject is the same
-    /// user in all of them. Else `config check` refuses such rules.
+    /// Whether other rules with its `provider`, which ask another place, have the same users, so
+    /// that one subject is the same user in all of them. Else `config check` refuses such rules.
     #[serde(default)]
     pub(crate) shares_provider: bool,
     /// Whose tokens they are, and what those must say. As in `trust`, but for this rule alone: the
@@ -43,47 +45,53 @@ pub(crate) struct RawExchange {
     /// In place of `trust`: a provider whose opaque tokens, or authorization codes, the rule takes.
     #[serde(default)]
     pub(crate) upstream: Option<RawUpstream>,
-    /// Instead of `trust`: they are access tokens of this authority, minted by a grant. Subjects keep the names they have.
+    /// Instead of `trust`: they are access tokens of this authority, minted by a grant. Subjects
+    /// keep the names they have.
     #[serde(default)]
     pub(crate) own: Option<RawOwn>,
     /// What the token's claims must meet: an expression in CEL that is true or false, like
     /// `claims.org == 'acme' && claims.level >= 3`. See exchange.md.
     #[serde(default)]
     pub(crate) when: Option<String>,
-    /// The claims of what is minted, each an expression in CEL over the claims of the token, like `name = 'claims.name'`.
-    /// Types are kept; null leaves a claim out. Each must also be in `claims.allow` of the rule's clients.
+    /// The claims of what is minted, each an expression in CEL over the claims of the token, like
+    /// `name = 'claims.name'`. Types are kept; null leaves a claim out. Each must also be in
+    /// `claims.allow` of the rule's clients.
     #[serde(default)]
     pub(crate) claims: BTreeMap<String, String>,
-    /// Whether a client may have a token for somebody without an `actor_token`, in token exchange (RFC 8693 calls it
-    /// impersonation). Assertions (jwt-bearer) have no actors.
+    /// Whether a client may have a token for somebody without an `actor_token`, in token exchange
+    /// (RFC 8693 calls it impersonation). Assertions (jwt-bearer) have no actors.
     #[serde(default)]
     pub(crate) impersonate: bool,
     /// Who may act for whom such a token is about, by token exchange with an `actor_token`.
     #[serde(default)]
     pub(crate) delegation: Option<RawDelegation>,
-    /// Whether a client may show tokens that are bound to a key of somebody else (`cnf`), those that it was called with, by
-    /// token exchange. Default: it has to send a DPoP proof of that key. `trust.dpop` takes only tokens that are bound, each
-    /// with such a proof.
+    /// Whether a client may show tokens that are bound to a key of somebody else (`cnf`), those
+    /// that it was called with, by token exchange. Default: it has to send a DPoP proof of that
+    /// key. `trust.dpop` takes only tokens that are bound, each with such a proof.
     #[serde(default)]
     pub(crate) bound_to_others: bool,
-    /// Scopes that may be asked for with such a token, of those that the client may have; `"*"` is all of them.
+    /// Scopes that may be asked for with such a token, of those that the client may have; `"*"` is
+    /// all of them.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
     /// The longest lifetime of what is minted. It never lives longer than the token that was shown.
     #[serde(default)]
     pub(crate) max_lifetime: Option<String>,
-    /// The authorization servers of others for which it gives ID-JAGs, by which they let a client act for one of our users. Then
-    /// it gives no access tokens.
+    /// The authorization servers of others for which it gives ID-JAGs, by which they let a client
+    /// act for one of our users. Then it gives no access tokens.
     #[serde(default)]
     pub(crate) id_jags: Vec<RawIdJag>,
-    /// The meetings for which it gives tokens to the user whose token is shown. Then it gives no access tokens.
+    /// The meetings for which it gives tokens to the user whose token is shown. Then it gives no
+    /// access tokens.
     #[serde(default)]
     pub(crate) meeting: Option<RawMeeting>,
-    /// The uploads for which it gives tokens to the user whose token is shown. Then it gives no access tokens.
+    /// The uploads for which it gives tokens to the user whose token is shown. Then it gives no
+    /// access tokens.
     #[serde(default)]
     pub(crate) upload: Option<RawUploadRule>,
-    /// Whether each token of `trust` is taken once, by its `jti`, whichever server it comes to, which is the default. `false`: as
-    /// often as its holder likes. Has no meaning with other sources.
+    /// Whether each token of `trust` is taken once, by its `jti`, whichever server it comes to,
+    /// which is the default. `false`: as often as its holder likes. Has no meaning with other
+    /// sources.
     #[serde(default)]
     pub(crate) once: Option<bool>,
     /// Whether its clients get a refresh token with what is minted, as far as they have the grant
@@ -112,8 +120,8 @@ pub(crate) enum RawMode {
 pub(crate) struct RawOwn {
     /// For whom they were minted: one of these must be in `aud`.
     pub(crate) audiences: Vec<String>,
-    /// Clients whose own tokens, which they got for themselves (`client_credentials`), may be exchanged too, by name. Then whom
-    /// they call can act as them, within the rule.
+    /// Clients whose own tokens, which they got for themselves (`client_credentials`), may be
+    /// exchanged too, by name. Then whom they call can act as them, within the rule.
     #[serde(default)]
     pub(crate) clients: Vec<String>,
 }
@@ -137,8 +145,9 @@ fn three() -> usize {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawUploadRule {
-    /// Kinds of uploads (`uploads`). A request names one in its parameter `upload`, or none where there is one. The rule's clients must
-    /// have it among their `uploads`, and `upload` among their `profiles`.
+    /// Kinds of uploads (`uploads`). A request names one in its parameter `upload`, or none where
+    /// there is one. The rule's clients must have it among their `uploads`, and `upload` among
+    /// their `profiles`.
     pub(crate) to: Vec<String>,
 }
 
@@ -146,8 +155,8 @@ pub(crate) struct RawUploadRule {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawIdJag {
-    /// Its issuer. A request names it as `audience`; the client must have it among its `audiences`, and `id_jag` among its
-    /// `profiles`.
+    /// Its issuer. A request names it as `audience`; the client must have it among its `audiences`,
+    /// and `id_jag` among its `profiles`.
     pub(crate) audience: String,
     /// What it calls the client. Default: the client's `id`.
     #[serde(default)]

@@ -1,4 +1,5 @@
-//! The same program as an AWS Lambda function: one event at a time, answered by the routes of the server.
+//! The same program as an AWS Lambda function: one event at a time, answered by the routes of the
+//! server.
 //!
 //! Lambda freezes the process between events, so nothing runs in the background: the store is
 //! looked at before an answer when `store.refresh` has passed, time that was spent frozen counts
@@ -55,7 +56,8 @@ use tokio::sync::Mutex;
 const START: Duration = Duration::from_secs(8);
 /// How long an answer waits for a look at the store. API Gateway gives discovery and JWKS 1.5 s.
 const LOOK: Duration = Duration::from_secs(1);
-/// The address of a load balancer, which its events do not have, and of callers that nobody has told the address of.
+/// The address of a load balancer, which its events do not have, and of callers that nobody has
+/// told the address of.
 const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Answers events until Lambda ends the process.
@@ -200,7 +202,8 @@ impl AtWork {
             return refusal;
         }
         let address = event.address().unwrap_or(UNKNOWN);
-        // API Gateway names the address that asked it, which may be that of a proxy that is trusted to say for whom.
+        // API Gateway names the address that asked it, which may be that of a proxy that is trusted
+        // to say for whom.
         let address = peer::origin(address, request.headers(), &self.trusted_proxies).address;
         self.mint_or_tell(request, Peer(address)).await
     }

@@ -16,7 +16,8 @@ use countersign_issuer::Concern;
 use serde_json::value::RawValue;
 use std::{sync::Arc, time::Duration};
 
-/// How long the end of an event waits for the keys that it has changed. The next request takes them up otherwise.
+/// How long the end of an event waits for the keys that it has changed. The next request takes them
+/// up otherwise.
 const LOOK: Duration = Duration::from_secs(10);
 
 impl Function<'_> {

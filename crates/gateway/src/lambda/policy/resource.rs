@@ -1,7 +1,8 @@
 //! One rule as resources of IAM, and which paths two rules, or a Deny and a rule, have in common.
 //!
-//! In a rule, `Segment::Any` is one segment. As a resource it is `?*`, which takes slashes: `/a/{id}/c` becomes an Allow of
-//! `a/?*/c` and, since that has `a/x/y/c` in it too, a Deny of `a/?*/?*/c`. Such a Deny can hurt other rules.
+//! In a rule, `Segment::Any` is one segment. As a resource it is `?*`, which takes slashes:
+//! `/a/{id}/c` becomes an Allow of `a/?*/c` and, since that has `a/x/y/c` in it too, a Deny of
+//! `a/?*/?*/c`. Such a Deny can hurt other rules.
 
 use crate::{pattern::Segment, route::Route};
 use std::borrow::Cow;
@@ -21,8 +22,8 @@ impl<'r> Ruled<'r> {
         Some(Self { index, methods: &route.methods, segments: route.path.segments()?, admitted })
     }
 
-    /// Whether resources can have exactly this rule's paths. `/a/*/c/**` cannot: where the rest may have another `c`, no Deny
-    /// tells how much of the path the star has taken.
+    /// Whether resources can have exactly this rule's paths. `/a/*/c/**` cannot: where the rest may
+    /// have another `c`, no Deny tells how much of the path the star has taken.
     pub(super) fn can_be_said(&self) -> bool {
         let fixed = self.before_rest();
         fixed.len() == self.segments.len() || !self.is_counted()
@@ -36,7 +37,8 @@ impl<'r> Ruled<'r> {
         }
     }
 
-    /// Whether a star of it must not take slashes: unless it is followed by stars and the rest alone.
+    /// Whether a star of it must not take slashes: unless it is followed by stars and the rest
+    /// alone.
     fn is_counted(&self) -> bool {
         let fixed = self.before_rest();
         let open = fixed.len() < self.segments.len();
@@ -45,7 +47,8 @@ impl<'r> Ruled<'r> {
         closed.contains(&Segment::Any)
     }
 
-    /// What its resources have too much: for each star, the paths where it would have taken a slash.
+    /// What its resources have too much: for each star, the paths where it would have taken a
+    /// slash.
     pub(super) fn widened(&self) -> Vec<Denied<'r>> {
         if !self.is_counted() {
             return Vec::new();
@@ -78,7 +81,8 @@ pub(super) struct Denied<'r> {
     segments: Cow<'r, [Segment]>,
     /// The rule it is about.
     of: usize,
-    /// Whether it is the rule itself, which does not admit the caller, or what an Allow has too much.
+    /// Whether it is the rule itself, which does not admit the caller, or what an Allow has too
+    /// much.
     is_rule: bool,
 }
 
@@ -159,7 +163,8 @@ pub(super) fn overlaps(one: &Ruled<'_>, other: &Ruled<'_>) -> bool {
     share_methods(one.methods, other.methods) && meets(one.segments, other.segments, false)
 }
 
-/// Whether some path is matched by both; by the first as a resource, whose stars take any number of segments, if `wide`.
+/// Whether some path is matched by both; by the first as a resource, whose stars take any number of
+/// segments, if `wide`.
 pub(super) fn meets(one: &[Segment], rule: &[Segment], wide: bool) -> bool {
     match (one, rule) {
         ([], []) | ([], [Segment::Rest]) | ([Segment::Rest, ..], _) | (_, [Segment::Rest, ..]) => true,

@@ -1,10 +1,12 @@
 //! Expressions of rules: CEL (<https://cel.dev>) over the claims of a token that is believed.
 //!
-//! `claims` is the only variable. An expression is read once, when the rule is (`subset` says what may be in one), so that
-//! whatever is shown later it ends soon: its length, its depth and the values it looks at are capped, loops do not nest, and
-//! patterns are compiled at the start. Numbers are never rounded (`value`): an expression that only names a claim copies its
-//! text, and one that computes with a number that 64 bits do not hold exactly is refused. What is missing is refused with
-//! its name. Decision 0047; pinned by the tests here and by `tests/exchange_properties.rs`.
+//! `claims` is the only variable. An expression is read once, when the rule is (`subset` says what
+//! may be in one), so that whatever is shown later it ends soon: its length, its depth and the
+//! values it looks at are capped, loops do not nest, and patterns are compiled at the start.
+//! Numbers are never rounded (`value`): an expression that only names a claim copies its text, and
+//! one that computes with a number that 64 bits do not hold exactly is refused. What is missing is
+//! refused with its name. Decision 0047; pinned by the tests here and by
+//! `tests/exchange_properties.rs`.
 
 mod subset;
 mod value;
@@ -29,7 +31,8 @@ pub(super) use subset::{Node, conjuncts, node};
 pub const MAX_EXPRESSION: usize = 1024;
 /// The longest claims that an expression looks at, in bytes.
 const MAX_CLAIMS: usize = 16 * 1024;
-/// The stack of the thread that parses: the parser goes down a dozen levels of grammar for each bracket.
+/// The stack of the thread that parses: the parser goes down a dozen levels of grammar for each
+/// bracket.
 const STACK: usize = 32 * 1024 * 1024;
 
 /// The functions and operators of CEL; `subset` says which of them may be used.
@@ -106,7 +109,8 @@ impl Expression {
         if text.len() > MAX_EXPRESSION {
             return Err(ExpressionError::TooLong(text.len()));
         }
-        // What is nested too deeply overflows a smaller stack before it is refused, and does so again when it is dropped.
+        // What is nested too deeply overflows a smaller stack before it is refused, and does so
+        // again when it is dropped.
         thread::scope(|scope| {
             let reading = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || Self::read(text));
             let reading = reading.map_err(|why| ExpressionError::Thread(why.to_string()))?;
@@ -168,7 +172,8 @@ impl Expression {
         }
     }
 
-    /// Its value for these claims as JSON, at most `longest` bytes of it; `None` for null, which says nothing.
+    /// Its value for these claims as JSON, at most `longest` bytes of it; `None` for null, which
+    /// says nothing.
     pub(crate) fn json(
         &self,
         claims: &Object<'_>,

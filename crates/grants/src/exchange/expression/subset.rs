@@ -1,8 +1,9 @@
-//! What of CEL a rule may say: one variable, a list of functions, loops that do not nest, names and patterns as literals.
+//! What of CEL a rule may say: one variable, a list of functions, loops that do not nest, names and
+//! patterns as literals.
 //!
-//! A list of what is allowed and not of what is forbidden: what a later version of the crate adds is refused until it is
-//! thought about here. Inside a loop nothing is added up, so that what an expression makes is no larger than what it reads
-//! times what is written in it.
+//! A list of what is allowed and not of what is forbidden: what a later version of the crate adds
+//! is refused until it is thought about here. Inside a loop nothing is added up, so that what an
+//! expression makes is no larger than what it reads times what is written in it.
 
 use super::ExpressionError;
 use cel::{

@@ -1,7 +1,8 @@
 //! Claims as values of CEL, and such values as JSON: types kept, numbers exact or refused.
 //!
-//! A whole number is an integer of 64 bits, with or without a sign; any other number is a double if the double is written
-//! with the same decimal. What is neither is not rounded: an expression that would compute with it has no value.
+//! A whole number is an integer of 64 bits, with or without a sign; any other number is a double if
+//! the double is written with the same decimal. What is neither is not rounded: an expression that
+//! would compute with it has no value.
 
 use super::{EvaluationError, subset::Reads};
 use cel::{

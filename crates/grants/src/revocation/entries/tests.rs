@@ -1,4 +1,5 @@
-//! The document of revocations: its bounds, whose entries give way, and what a lost document leaves behind.
+//! The document of revocations: its bounds, whose entries give way, and what a lost document leaves
+//! behind.
 
 use super::*;
 
@@ -30,7 +31,8 @@ fn one_user_of_a_client_ends_nobody_elses_tokens_and_nobodys_families() {
         let whole = entries.whole(NOW);
         assert!(!whole.revokes_issued(Some("mallory"), Some("spa"), Some(NOW)), "access tokens alone");
     }
-    // A client that authenticates, without a subject that has many: its access tokens, and no family of it.
+    // A client that authenticates, without a subject that has many: its access tokens, and no
+    // family of it.
     let mut entries = Entries::default();
     for number in 0..=MOST_OF_CLIENT {
         let one = of_user(number, "backend", false, &format!("user{}", number / MOST_OF_SUBJECT));
@@ -211,7 +213,8 @@ fn a_document_that_is_older_gone_or_another_one_takes_nothing_back() {
     }
 }
 
-/// Reads and writes of one process run at once, and a read that began before a write may end after it.
+/// Reads and writes of one process run at once, and a read that began before a write may end after
+/// it.
 #[test]
 fn what_has_become_newer_while_it_was_read_was_not_taken_back() {
     let named = |id: &str| Entries { id: id.to_owned(), ..Entries::default() };
@@ -220,7 +223,8 @@ fn what_has_become_newer_while_it_was_read_was_not_taken_back() {
     let third = second.with(&token(3, "app"), HOUR, NOW).unwrap();
     let other = named("b").with(&token(4, "app"), HOUR, NOW).unwrap();
     let none = Entries::default();
-    // What was known when the read began, what came to be known meanwhile, what was read, and whether that is as it should be.
+    // What was known when the read began, what came to be known meanwhile, what was read, and
+    // whether that is as it should be.
     for (before, meanwhile, read, follows, count) in [
         (&none, &first, &none, true, 1),
         (&none, &second, &first, true, 2),
@@ -291,7 +295,8 @@ fn single_tokens_that_were_lost_become_one_entry_about_their_client_before_any_i
         assert!(list.revokes_issued(None, Some(&format!("c{document}")), Some(NOW)), "{document}");
     }
     assert!(list.tokens.contains(&RevokedName::of(Revoked::Token, &format!("t{}", 5 * MOST - 1))));
-    // What is about one thing is one entry, the wider of them, and none where the document says as much.
+    // What is about one thing is one entry, the wider of them, and none where the document says as
+    // much.
     let same = |hours: [u32; 3]| {
         replaced(3, move |document, number| {
             let before = NOW.plus(HOUR * hours[document]);

@@ -1,7 +1,8 @@
 //! Facebook: `debug_token` with the application's own token, then `me` with `appsecret_proof`.
 //!
-//! Both take tokens in their query. The id is the user's for this application alone. The proof is an HMAC of the token
-//! under the application's secret: the token of another application fails there once more.
+//! Both take tokens in their query. The id is the user's for this application alone. The proof is
+//! an HMAC of the token under the application's secret: the token of another application fails
+//! there once more.
 
 use super::refusal;
 use crate::upstream::{

@@ -1,7 +1,8 @@
-//! GitHub: `POST /applications/{client_id}/token` with the application's credentials, then `GET /user`.
+//! GitHub: `POST /applications/{client_id}/token` with the application's credentials, then
+//! `GET /user`.
 //!
-//! The first knows only tokens of this application: one of another, or a personal one, is not found. The subject is the
-//! number `id`; a `login` can be given up and taken by somebody else.
+//! The first knows only tokens of this application: one of another, or a personal one, is not
+//! found. The subject is the number `id`; a `login` can be given up and taken by somebody else.
 
 use super::{of_application, refusal};
 use crate::upstream::{

@@ -1,6 +1,8 @@
-//! Google: `tokeninfo`, whose `aud` and `azp` must be applications of ours, then OpenID Connect's userinfo.
+//! Google: `tokeninfo`, whose `aud` and `azp` must be applications of ours, then OpenID Connect's
+//! userinfo.
 //!
-//! `tokeninfo` takes the token in its query. Userinfo names no application, so it is never asked alone.
+//! `tokeninfo` takes the token in its query. Userinfo names no application, so it is never asked
+//! alone.
 
 use super::refusal;
 use crate::upstream::{

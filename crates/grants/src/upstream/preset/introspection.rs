@@ -1,8 +1,10 @@
-//! Any authorization server with token introspection (RFC 7662): what it says of a token is the profile.
+//! Any authorization server with token introspection (RFC 7662): what it says of a token is the
+//! profile.
 //!
-//! `active` must be `true`, nothing may say that it is another token than an access token, `client_id` one of our applications or `aud` one of our audiences (both, where the rule has
-//! both), `exp` ahead. Where there is a `scope`, nothing beyond it can be asked for, as with an access token that is a
-//! JWT.
+//! `active` must be `true`, nothing may say that it is another token than an access token,
+//! `client_id` one of our applications or `aud` one of our audiences (both, where the rule has
+//! both), `exp` ahead. Where there is a `scope`, nothing beyond it can be asked for, as with an
+//! access token that is a JWT.
 
 use super::of_application;
 use crate::upstream::{
@@ -29,7 +31,8 @@ pub(in crate::upstream) struct Introspection {
 }
 
 impl Introspection {
-    /// What the server says of a token, and what is thereby known of it. `redeemed` is what its token endpoint has said.
+    /// What the server says of a token, and what is thereby known of it. `redeemed` is what its
+    /// token endpoint has said.
     pub(in crate::upstream) async fn profile(
         &self,
         http: &Http,
@@ -79,7 +82,8 @@ impl Introspection {
     }
 }
 
-/// Refuses what the server says is not an access token: servers introspect refresh tokens too (RFC 7662 §2.1).
+/// Refuses what the server says is not an access token: servers introspect refresh tokens too (RFC
+/// 7662 §2.1).
 fn check_kind(members: &Members<'_>) -> Result<(), UpstreamError> {
     let said =
         |name| members.raw(name).map(|_| members.string(name).unwrap_or_default().to_ascii_lowercase());

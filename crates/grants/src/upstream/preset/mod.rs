@@ -1,4 +1,5 @@
-//! One file per provider: how it proves for which application a token was issued, and where the profile is.
+//! One file per provider: how it proves for which application a token was issued, and where the
+//! profile is.
 
 pub(super) mod facebook;
 pub(super) mod github;
@@ -22,7 +23,8 @@ pub(super) fn refusal(answer: &Answer) -> UpstreamError {
     }
 }
 
-/// What a refusal by a place says that knows the application by its credentials, and not the token by its bearer.
+/// What a refusal by a place says that knows the application by its credentials, and not the token
+/// by its bearer.
 pub(super) fn of_application(answer: &Answer) -> UpstreamError {
     match answer.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => answer.fails(Failure::Credentials),

@@ -1,7 +1,7 @@
 //! Any provider that answers a bearer with a profile (OpenID Connect's userinfo and the like).
 //!
-//! Such an answer says nothing about the application unless a member of it does: `binding` names members and the values
-//! they must have. Without one, only codes that we redeem are taken.
+//! Such an answer says nothing about the application unless a member of it does: `binding` names
+//! members and the values they must have. Without one, only codes that we redeem are taken.
 
 use super::refusal;
 use crate::upstream::{

@@ -1,7 +1,9 @@
-//! X: `GET /2/users/me` with a user's token (OAuth 2.0 with PKCE), which has the scopes `tweet.read` and `users.read`.
+//! X: `GET /2/users/me` with a user's token (OAuth 2.0 with PKCE), which has the scopes
+//! `tweet.read` and `users.read`.
 //!
-//! No address of X says for which application a token was issued. A token that is shown is therefore worth nothing
-//! unless the rule gives that up by name; a code that we have redeemed is bound. The profile is the member `data`.
+//! No address of X says for which application a token was issued. A token that is shown is
+//! therefore worth nothing unless the rule gives that up by name; a code that we have redeemed is
+//! bound. The profile is the member `data`.
 
 use super::refusal;
 use crate::upstream::{

@@ -1,7 +1,9 @@
-//! How long things take: answers to requests, operations of the store, signatures. Histograms with one set of buckets.
+//! How long things take: answers to requests, operations of the store, signatures. Histograms with
+//! one set of buckets.
 //!
-//! A route is a pattern of a closed list, whatever path was asked for, and a status is its class, so that no caller makes a
-//! series. Histograms of routes are there once such an answer was given; those of the store and of signatures from the start.
+//! A route is a pattern of a closed list, whatever path was asked for, and a status is its class,
+//! so that no caller makes a series. Histograms of routes are there once such an answer was given;
+//! those of the store and of signatures from the start.
 
 use crate::IssuerUrl;
 use countersign_jose::Algorithm;

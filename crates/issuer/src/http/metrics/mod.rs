@@ -1,8 +1,9 @@
 //! What the issuer counts and measures, in the OpenMetrics text format that Prometheus reads.
 //!
-//! Labels come from closed lists of our own and from the names of rings in the configuration and the keyring, never from a
-//! request, so their number is bounded. What is counted is there from the start, at 0. Times are in `latency`, keys in
-//! `rings`. Every series is in docs/metrics.md, which tests/e2e/test_metrics.py compares with a running server.
+//! Labels come from closed lists of our own and from the names of rings in the configuration and
+//! the keyring, never from a request, so their number is bounded. What is counted is there from the
+//! start, at 0. Times are in `latency`, keys in `rings`. Every series is in docs/metrics.md, which
+//! tests/e2e/test_metrics.py compares with a running server.
 
 mod latency;
 mod rings;
@@ -163,7 +164,8 @@ impl Metrics {
         self.signatures.took(algorithm, took);
     }
 
-    /// Notes which keys were seen in the JWKS as the world sees it. Of keys that are not `known` nothing is remembered.
+    /// Notes which keys were seen in the JWKS as the world sees it. Of keys that are not `known`
+    /// nothing is remembered.
     pub(crate) fn saw(&self, seen: &BTreeSet<String>, at: Timestamp, known: impl Fn(&str) -> bool) {
         self.seen.note(seen, at, known);
     }

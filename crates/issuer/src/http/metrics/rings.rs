@@ -1,4 +1,5 @@
-//! What `/metrics` shows of the keys, ring by ring: a pure function of the keyring, the plans, what was seen, and the time.
+//! What `/metrics` shows of the keys, ring by ring: a pure function of the keyring, the plans, what
+//! was seen, and the time.
 //!
 //! Made anew for each answer, so that a ring or a step that is no more leaves no series behind.
 
@@ -19,7 +20,8 @@ use std::{
 pub struct RingPlan {
     /// The times of its rotation.
     pub policy: RotationPolicy,
-    /// Whether keys are made for it here. Where they are brought in, nobody waits for one to be made.
+    /// Whether keys are made for it here. Where they are brought in, nobody waits for one to be
+    /// made.
     pub makes_keys: bool,
 }
 

@@ -1,4 +1,5 @@
-//! A key with a self-signed certificate, made by the openssl command at test time, as key servers have them.
+//! A key with a self-signed certificate, made by the openssl command at test time, as key servers
+//! have them.
 
 use super::Signer;
 use countersign_jose::{Algorithm, PrivateKey, SigningKey, Timestamp};

@@ -118,8 +118,8 @@ pub(crate) fn code(outcome: &Result<Accepted, VerifyError>) -> &'static str {
     outcome.as_ref().map_or_else(VerifyError::code, |_| "ok")
 }
 
-/// The explanation of a token, found to agree with `verify` and with itself: the same outcome, no failed check if that is
-/// good, and else its reason as the first failed one.
+/// The explanation of a token, found to agree with `verify` and with itself: the same outcome, no
+/// failed check if that is good, and else its reason as the first failed one.
 pub(crate) async fn explained(verifier: &Verifier, token: &str, now: Timestamp) -> Explanation {
     let verified = verifier.verify(token, now).await;
     let explanation = verifier.explain(token, now).await;

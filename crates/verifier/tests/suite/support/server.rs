@@ -1,4 +1,5 @@
-//! A key server on loopback that replies exactly as told, well or badly, and counts who asked for what.
+//! A key server on loopback that replies exactly as told, well or badly, and counts who asked for
+//! what.
 
 use std::{
     collections::HashMap,
@@ -105,7 +106,8 @@ impl Server {
         self.scene.lock().unwrap().hits.get(path).copied().unwrap_or(0)
     }
 
-    /// Waits until `path` was asked for so often. What is fetched in the background comes when it comes.
+    /// Waits until `path` was asked for so often. What is fetched in the background comes when it
+    /// comes.
     pub(crate) async fn is_asked(&self, path: &str, times: usize) {
         super::until(path, || self.hits(path) >= times).await;
     }

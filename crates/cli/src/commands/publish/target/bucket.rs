@@ -1,7 +1,9 @@
-//! A bucket that is served itself or by a CDN: objects that bring their `Content-Type` and `Cache-Control` along.
+//! A bucket that is served itself or by a CDN: objects that bring their `Content-Type` and
+//! `Cache-Control` along.
 //!
-//! An object takes the place of exactly what was found there (`If-Match`, `If-None-Match: *`), so that of two runs at once the
-//! slower one notices. A service that knows no such conditions is written to all the same.
+//! An object takes the place of exactly what was found there (`If-Match`, `If-None-Match: *`), so
+//! that of two runs at once the slower one notices. A service that knows no such conditions is
+//! written to all the same.
 
 use super::{ASAP, Found, MARK};
 use crate::failure::Outcome;

@@ -1,8 +1,8 @@
 //! A folder that a web server serves: files that anyone may read.
 //!
-//! One run at a time: each holds a lock on the folder of the JWKS until it ends, which leaves no file behind for the world to see.
-//! The kernel takes a lock back from a process that was killed. Where the file system has no locks, or the folder cannot
-//! be opened, runs go on without.
+//! One run at a time: each holds a lock on the folder of the JWKS until it ends, which leaves no
+//! file behind for the world to see. The kernel takes a lock back from a process that was killed.
+//! Where the file system has no locks, or the folder cannot be opened, runs go on without.
 
 use super::{ASAP, Found};
 use crate::failure::{Failure, Outcome, away, unwritable};
@@ -47,8 +47,8 @@ impl Folder {
         self.file(JWKS_PATH).parent().unwrap_or(&self.path).to_owned()
     }
 
-    /// Waits until no other run is at work there, if there is anything yet. What this run reads afterwards is newer than what
-    /// the other wrote.
+    /// Waits until no other run is at work there, if there is anything yet. What this run reads
+    /// afterwards is newer than what the other wrote.
     pub(super) async fn lock_if_there(&self) -> Outcome {
         match self.locked().is_dir() {
             true => self.lock_within(LONGEST).await,
