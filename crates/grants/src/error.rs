@@ -267,3 +267,78 @@ impl IntoResponse for TokenError {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{seen::SeenError, upstream::UpstreamError};
+    use countersign_store::StoreError;
+    use countersign_verifier::{FetchError, VerifyError};
+
+    const INSIDE: &str = "10.0.0.7:5432, folder /var/lib, os error 111";
+
+    fn store() -> StoreError {
+        StoreError::Unavailable { place: INSIDE.to_owned(), reason: INSIDE.to_owned() }
+    }
+
+    fn seen() -> SeenError {
+        store().into()
+    }
+
+    /// Each is recorded with what was said of it; a caller may be anybody.
+    #[test]
+    fn what_is_wrong_inside_is_for_the_audit_alone() {
+        let why = FetchError::Connection(INSIDE.to_owned());
+        let keys = || VerifyError::KeysUnavailable {
+            issuer: "theirs".into(),
+            asked: "https://keys.theirs/".into(),
+            why: why.clone(),
+        };
+        let of_exchange = || {
+            [
+                ExchangeError::Refused(keys()),
+                ExchangeError::Seen(seen()),
+                ExchangeError::Revocations(store().into()),
+                ExchangeError::Family(RefreshError::Store(store())),
+            ]
+        };
+        let of_actor = of_exchange().map(|why| ExchangeError::Actor(Box::new(why)));
+        let all = of_exchange()
+            .into_iter()
+            .chain(of_actor)
+            .flat_map(|why| [TokenError::Assertion(why.clone()), TokenError::SubjectToken(why)]);
+        let all = all.chain([
+            TokenError::Client(AssertionError::Refused(keys())),
+            TokenError::Client(AssertionError::Seen(seen())),
+            TokenError::Revocations(store().into()),
+            TokenError::Revocations(RevocationsError::Keyring(INSIDE.to_owned())),
+            TokenError::Refresh(RefreshError::Store(store())),
+            TokenError::Refresh(RefreshError::Keyring(INSIDE.to_owned())),
+            TokenError::Dpop(DpopError::Seen(seen())),
+        ]);
+        let mut count = 0;
+        for why in all {
+            let (status, error) = why.own().unwrap();
+            assert_eq!((status.as_u16(), error), (503, "temporarily_unavailable"), "{why:?}");
+            assert!(why.to_string().contains(INSIDE), "the audit has it: {why}");
+            let told = why.description();
+            assert!(!told.contains("10.0.0.7") && !told.contains("theirs"), "{told}");
+            assert!(told.contains("the log has the reason under the request id"), "{told}");
+            count += 1;
+        }
+        assert_eq!(count, 23);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_request_is_told() {
+        for why in [
+            TokenError::SubjectToken(ExchangeError::When),
+            TokenError::Assertion(ExchangeError::Actor(Box::new(ExchangeError::NoJti))),
+            TokenError::SubjectToken(ExchangeError::Upstream(UpstreamError::Refused)),
+            TokenError::Refresh(RefreshError::Ended),
+            TokenError::UnsupportedTokenType,
+        ] {
+            assert_eq!(why.description(), why.to_string());
+        }
+    }
+}

@@ -269,6 +269,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_shows_neither_credentials_nor_claims() {
+        let body =
+            r#"{"data":{"sub":"alice"},"client_id":"app","client_secret":"cssec_secret","profile":"jwt"}"#;
+        let shown = format!("{:?}", SignRequest::parse(body.as_bytes(), 4).unwrap());
+        assert!(shown.contains("jwt") && !shown.contains("secret") && !shown.contains("alice"), "{shown}");
+    }
+
+    #[test]
     fn what_is_nested_in_a_body_is_checked_as_strictly_as_the_body() {
         let parse = |body: &str| SignRequest::parse(body.as_bytes(), 4).map(|_| ());
         let json = |why| Err(RequestError::Json(why));

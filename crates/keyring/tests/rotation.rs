@@ -405,6 +405,24 @@ async fn a_longer_need_is_noted_before_the_keys_are_handed_out_and_never_shorten
 }
 
 #[tokio::test]
+async fn how_long_a_token_lives_at_most_is_known_while_a_key_is_there_that_signed_for_so_long() {
+    let keyring = keyring();
+    let old = advance(&keyring, NOW).await[0].kid.clone();
+    let longest = async || keyring.read().await.unwrap().longest_signed();
+    assert_eq!(longest().await, policy().least_keep_retired());
+    keyring.load_to_mint(&needs(DAY * 7), NOW).await.unwrap();
+    assert_eq!(longest().await, DAY * 7);
+    // Neither a shorter policy nor another key ends what was signed.
+    let loaded = keyring.load_to_mint(&needs(HOUR), NOW).await.unwrap();
+    assert_eq!((loaded.records().longest_signed(), longest().await), (DAY * 7, DAY * 7));
+    let next = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
+    keyring.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
+    assert_eq!(longest().await, DAY * 7);
+    keyring.remove(&old, HOUR, NOW.plus(DAY * 7)).await.unwrap();
+    assert_eq!(longest().await, policy().least_keep_retired());
+}
+
+#[tokio::test]
 async fn when_a_key_first_signed_is_kept_and_its_turn_counts_from_the_last_time() {
     let keyring = keyring();
     let first = advance(&keyring, NOW).await[0].kid.clone();

@@ -335,3 +335,38 @@ fn subject(token: &Verified) -> Result<String, ExchangeError> {
 fn text(token: &Verified) -> String {
     String::from_utf8_lossy(token.payload()).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Tokens;
+
+    #[test]
+    fn what_is_shown_is_not_in_what_is_printed_of_it() {
+        let code = PresentedKind::Code { verifier: "the-verifier", redirect_uri: "https://app.example/" };
+        let tokens = Tokens {
+            subject: Presented { token: "the-code", kind: code, issuer: None },
+            actor: Some(Presented::jwt("the-actor")),
+        };
+        let single = SingleUse {
+            by: "github".to_owned(),
+            jti: name_of_code("the-code"),
+            until: Timestamp::from_unix_seconds(0),
+        };
+        let shown = Shown {
+            subject: "alice".to_owned(),
+            trust: "github".to_owned(),
+            claims: "the-claims".to_owned(),
+            scopes: None,
+            ends: None,
+            token: None,
+            single: Some(single.clone()),
+        };
+        let printed = format!("{tokens:?} {single:?} {shown:?}");
+        assert!(printed.contains("Code") && printed.contains("github"), "{printed}");
+        for secret in ["the-code", "the-verifier", "the-actor", "the-claims", "alice"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+        assert_ne!(name_of_code("the-code"), name_of_code("another"));
+    }
+}

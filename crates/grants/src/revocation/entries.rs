@@ -146,6 +146,12 @@ impl Known {
         (together, if follows { Followed::Yes } else { Followed::No { forgotten } })
     }
 
+    /// Whether nothing was lost.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.lost.is_empty()
+    }
+
     /// Makes what was lost so small that the list with it can be read: the same entry once, single
     /// tokens as one entry about their subject or client, then without those that matter for the
     /// shortest time. How many of these there were.

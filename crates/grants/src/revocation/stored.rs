@@ -245,3 +245,6 @@ fn name() -> Result<Key, StoreError> {
     };
     Key::parse(NAME).map_err(misnamed)
 }
+
+#[cfg(test)]
+mod tests;

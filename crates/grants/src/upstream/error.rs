@@ -155,3 +155,23 @@ impl UpstreamError {
         matches!(self, Self::Limited(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_network_said_is_for_the_audit_alone() {
+        let unavailable = |why| UpstreamError::Unavailable { endpoint: Endpoint::Profile, why, wait: None };
+        let why = unavailable(Failure::Connection("10.0.0.7: os error 111".to_owned()));
+        assert!(why.to_string().contains("10.0.0.7"), "{why}");
+        let told = why.description();
+        assert!(told.contains("its profile_url could not be reached; the log has the reason"), "{told}");
+        assert!(!told.contains("10.0.0.7") && !told.contains("111"), "{told}");
+        for why in
+            [unavailable(Failure::Credentials), unavailable(Failure::Status(500)), UpstreamError::Refused]
+        {
+            assert_eq!(why.description(), why.to_string());
+        }
+    }
+}
