@@ -54,11 +54,11 @@ impl Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remembered<'e> {
     /// For those of one method and path.
-    ForOne,
+    Request,
     /// For all of this route, which stands for several methods or paths.
-    ForRoute(&'e str),
+    Route(&'e str),
     /// For all routes of the authorizer.
-    ForAll,
+    Everything,
 }
 
 /// What an answer says: a policy for the caller, or yes or no.
@@ -216,9 +216,9 @@ impl<'a> Event<'a> {
             || is_source(text(&self.raw_path))
             || is_source(http.and_then(|http| text(&http.path)));
         match route {
-            _ if one_method && one_path => Remembered::ForOne,
-            Some(route) => Remembered::ForRoute(route),
-            None => Remembered::ForAll,
+            _ if one_method && one_path => Remembered::Request,
+            Some(route) => Remembered::Route(route),
+            None => Remembered::Everything,
         }
     }
 
@@ -460,22 +460,22 @@ mod tests {
 
     #[test]
     fn an_answer_is_for_one_request_only_if_the_identity_sources_name_its_method_and_path() {
-        use Remembered::{ForAll, ForOne, ForRoute};
+        use Remembered::{Everything, Request, Route};
         for (route, sources, expected) in [
-            ("GET /orders/7", &["Bearer t", "GET /orders/7"][..], ForOne),
-            ("GET /orders/7", &["Bearer t"], ForAll),
-            ("GET /orders/7", &["Bearer t", "GET"], ForAll),
-            ("GET /orders/7", &["Bearer t", "/test/orders/7"], ForAll),
-            ("GET /orders/7", &["Bearer t", "GET", "/test/orders/7"], ForOne),
-            ("GET /orders/{id}", &["Bearer t", "GET /orders/{id}"], ForRoute("GET /orders/{id}")),
-            ("GET /orders/{id}", &["Bearer t", "GET /orders/{id}", "/test/orders/7"], ForOne),
-            ("ANY /orders/7", &["Bearer t", "ANY /orders/7"], ForRoute("ANY /orders/7")),
-            ("ANY /orders/7", &["Bearer t", "ANY /orders/7", "GET"], ForOne),
-            ("ANY /{proxy+}", &["Bearer t", "ANY /{proxy+}"], ForRoute("ANY /{proxy+}")),
-            ("GET /{proxy+}", &["Bearer t", "GET /{proxy+}", "GET"], ForRoute("GET /{proxy+}")),
-            ("ANY /{proxy+}", &["Bearer t", "GET", "/test/orders/7"], ForOne),
-            ("$default", &["Bearer t", "$default"], ForRoute("$default")),
-            ("$default", &["Bearer t", "$default", "GET", "/test/orders/7"], ForOne),
+            ("GET /orders/7", &["Bearer t", "GET /orders/7"][..], Request),
+            ("GET /orders/7", &["Bearer t"], Everything),
+            ("GET /orders/7", &["Bearer t", "GET"], Everything),
+            ("GET /orders/7", &["Bearer t", "/test/orders/7"], Everything),
+            ("GET /orders/7", &["Bearer t", "GET", "/test/orders/7"], Request),
+            ("GET /orders/{id}", &["Bearer t", "GET /orders/{id}"], Route("GET /orders/{id}")),
+            ("GET /orders/{id}", &["Bearer t", "GET /orders/{id}", "/test/orders/7"], Request),
+            ("ANY /orders/7", &["Bearer t", "ANY /orders/7"], Route("ANY /orders/7")),
+            ("ANY /orders/7", &["Bearer t", "ANY /orders/7", "GET"], Request),
+            ("ANY /{proxy+}", &["Bearer t", "ANY /{proxy+}"], Route("ANY /{proxy+}")),
+            ("GET /{proxy+}", &["Bearer t", "GET /{proxy+}", "GET"], Route("GET /{proxy+}")),
+            ("ANY /{proxy+}", &["Bearer t", "GET", "/test/orders/7"], Request),
+            ("$default", &["Bearer t", "$default"], Route("$default")),
+            ("$default", &["Bearer t", "$default", "GET", "/test/orders/7"], Request),
         ] {
             let event = json!({
                 "type": "REQUEST", "version": "2.0", "routeKey": route, "rawPath": "/test/orders/7", "identitySource": sources,
@@ -487,6 +487,6 @@ mod tests {
         }
         let none =
             Event::parse(br#"{"routeKey":"$default","identitySource":null}"#).unwrap_or_else(|_| panic!());
-        assert_eq!(none.remembered(), ForAll);
+        assert_eq!(none.remembered(), Everything);
     }
 }

@@ -283,16 +283,16 @@ impl Authorizer {
             return;
         }
         match event.remembered() {
-            Remembered::ForOne => {}
+            Remembered::Request => {}
             _ if !self.remembered_for_others.is_first() => {}
-            Remembered::ForRoute(route) => tracing::warn!(
+            Remembered::Route(route) => tracing::warn!(
                 route,
                 "route rules are configured, and the identity source $context.routeKey does not tell the requests of this route \
                  apart: with caching, a yes to one of its methods and paths opens all others to the same token; answer with \
                  policies (gate.http_api_response = \"policy\", and no simple responses in the authorizer), or add \
                  $context.httpMethod and $context.path to the identity sources"
             ),
-            Remembered::ForAll => tracing::warn!(
+            Remembered::Everything => tracing::warn!(
                 "route rules are configured, but neither $context.routeKey nor $context.httpMethod with $context.path is an \
                  identity source of this HTTP API's authorizer: with caching, a yes on one route opens all others to the same \
                  token; answer with policies (gate.http_api_response = \"policy\", and no simple responses in the authorizer), or \
