@@ -1,7 +1,7 @@
 //! Until when a family that was ended is in the list: as long as any access token of it may live,
 //! whatever the configuration says by now and whenever the keys came to sign for so long.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
 #[expect(dead_code, reason = "each of the test files uses a part of it")]
 mod support;
