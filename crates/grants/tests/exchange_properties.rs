@@ -5,7 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
-#[expect(dead_code, reason = "each of the test files uses a part of it")]
 mod support;
 
 use axum::http::StatusCode;
