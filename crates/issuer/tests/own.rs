@@ -1,7 +1,7 @@
 //! Which tokens are the issuer's own: to be let in by, to be taken back, and to be kept from
 //! others.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
 
 #[expect(dead_code, reason = "each of the test files uses a part of it")]
 mod support;

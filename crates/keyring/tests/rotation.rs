@@ -418,7 +418,7 @@ async fn how_long_a_token_lives_at_most_is_known_while_a_key_is_there_that_signe
     let next = keyring.prepare(&spec(), Distribution::Published, NOW).await.unwrap().kid;
     keyring.activate(&next, &policy(), Force::Yes, NOW).await.unwrap();
     assert_eq!(longest().await, DAY * 7);
-    keyring.remove(&old, HOUR, NOW.plus(DAY * 7)).await.unwrap();
+    keyring.remove(&old, HOUR, Duration::ZERO, NOW.plus(DAY * 7)).await.unwrap();
     assert_eq!(longest().await, policy().least_keep_retired());
 }
 
