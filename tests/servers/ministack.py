@@ -43,7 +43,8 @@ wait "$pid"
 class Client:
     """What the tests know of a MiniStack on a port of this machine, however it was started."""
 
-    key_id, secret = KEY_ID, SECRET
+    # It reads an account out of a key id that looks like one of AWS.
+    key_id, secret = "test", SECRET
 
     def __init__(self, port):
         self.port, self.clients, self.buckets = port, {}, 0
