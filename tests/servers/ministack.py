@@ -78,9 +78,9 @@ class Client:
         return self.clients[service]
 
     def bucket(self):
-        """The name of a new bucket."""
+        """The name of a new bucket, which no other server here has: a form of one may be sent to another."""
         self.buckets += 1
-        name = f"bucket-{self.buckets}"
+        name = f"bucket-{self.port}-{self.buckets}"
         self.client("s3").create_bucket(Bucket=name)
         return name
 
