@@ -112,6 +112,8 @@ def test_what_the_wrong_store_showed_is_gone_when_the_newest_one_is_back_exactly
     only_in_the_old_one = json.loads(world.done("keys", "prepare", "--json"))["kid"]
     world.done("keys", "publish", only_in_the_old_one)
     copy(file, world.folder / "older.db")
+    # A server that has never seen it would take what comes back for news.
+    until(lambda: only_in_the_old_one in shown(), "it is published", within=60)
     world.done("keys", "remove", only_in_the_old_one)
     until(lambda: shown() == {kid(sign(issuer))}, "it is gone", within=60)
     known = shown()
