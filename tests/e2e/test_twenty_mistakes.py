@@ -141,7 +141,7 @@ MISTAKES = [
             env={"COUNTERSIGN_STORE_URL": "sqlite:x"}),
     Mistake("14", 78, OWN, "there is no such setting", "the environment variable COUNTERSIGN_RINGS_DEFAULT_ALGORITHM", "write two underscores: COUNTERSIGN_RINGS__DEFAULT__ALGORITHM",
             env={"COUNTERSIGN_RINGS_DEFAULT_ALGORITHM": "ES256"}),
-    Mistake("14", 78, OWN, "that is none either: unknown field `uri`", "the environment variable COUNTERSIGN_STORE_URI", "did you mean `url`?", env={"COUNTERSIGN_STORE_URI": "memory:"}),
+    Mistake("14", 78, OWN, "which does not exist either: unknown field `uri`", "the environment variable COUNTERSIGN_STORE_URI", "did you mean `url`?", env={"COUNTERSIGN_STORE_URI": "memory:"}),
     Mistake("14", 78, OWN, "there is no such setting", "the environment variable COUNTERSIGN_LISTEN", "for server.listen write COUNTERSIGN_SERVER__LISTEN",
             env={"COUNTERSIGN_LISTEN": "127.0.0.1:8080"}),
     Mistake("14", 78, CHECK, "unknown field `listen`", "line 1, column 1", "`listen` is a setting of [server]", before=configured(lambda text: 'listen = "127.0.0.1:8080"\n' + text)),

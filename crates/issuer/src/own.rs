@@ -23,7 +23,7 @@ pub enum OwnToken {
 
 impl Issuer {
     /// A token of this issuer's that is valid now. Keys that are published sign what verifiers may
-    /// see; a token of another is none of these.
+    /// see; one of another issuer is not among them.
     pub fn own(&self, token: &str, now: Timestamp) -> Option<Verified> {
         let token = Unverified::parse(token).ok()?;
         let jwk = self.published_key(&token)?;

@@ -142,7 +142,7 @@ impl Sink for Unreached {
 }
 
 /// At most 200 bytes of a text, fit for a terminal: control characters and those that turn the
-/// writing direction or can not be seen are escaped as in JSON, and an ellipsis stands where it was
+/// writing direction or cannot be seen are escaped as in JSON, and an ellipsis stands where it was
 /// cut.
 pub fn excerpt(text: &str) -> String {
     let mut shown = String::new();

@@ -433,11 +433,11 @@ mod tests {
                 "write two underscores: COUNTERSIGN_RINGS__DEFAULT__ALGORITHM",
             ),
             ("COUNTERSIGN_LIMITS_BODY_BYTES", "x", "write two underscores: COUNTERSIGN_LIMITS__BODY_BYTES"),
-            // No underscore makes a setting of what is none.
+            // No number of underscores makes this a setting.
             (
                 "COUNTERSIGN_STORE_URI",
                 "x",
-                "would be store.uri, and that is none either: unknown field `uri`; did you mean `url`?",
+                "would be store.uri, which does not exist either: unknown field `uri`; did you mean `url`?",
             ),
             ("COUNTERSIGN_STORES_URL", "x", "unknown field `stores_url`"),
             // A setting of a table, written without it.

@@ -45,7 +45,7 @@ pub(crate) fn variable<T: DeserializeOwned>(
     let name = format!("{first}__{rest}");
     let why = misfit::<T>(table, &name, value)?;
     Some(format!(
-        "there is no such setting; {PREFIX}{name}, with two underscores, would be {}, and that is none either: {}",
+        "there is no such setting; {PREFIX}{name}, with two underscores, would be {}, which does not exist either: {}",
         dots(&name),
         told(&why.error)
     ))

@@ -61,7 +61,7 @@ pub enum Instead {
         "what stands between its BEGIN and END lines is not base64, or the two lines name different things"
     )]
     Body,
-    /// A whole block of PEM whose label is none of those that are known.
+    /// A whole block of PEM whose label is not a known one.
     #[error(
         "it is PEM of something else than a key: its BEGIN line names neither PRIVATE KEY nor PUBLIC KEY"
     )]

@@ -87,8 +87,8 @@ pub(super) async fn refuse_store(target: &Target) -> Outcome {
     Ok(())
 }
 
-/// Whether one of its files is a database of this program. What cannot be read is none to a web
-/// server, either.
+/// Whether one of its files is a database of this program. What cannot be read is not served by a
+/// web server.
 fn has_database(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| {
