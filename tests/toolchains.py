@@ -208,19 +208,57 @@ def mongo_java_server():
     return [program, "-Xmx256m", *more, "mongo.Serve"]
 
 
+def dex():
+    """An OpenID provider."""
+    return go(TESTS / "peers/dex", "github.com/dexidp/dex/cmd/dex", cgo=True)
+
+
+def verifiers_in_go():
+    """The libraries that verify tokens."""
+    return go(TESTS / "interop/go")
+
+
+def oauth_client_in_go():
+    """A client that asks with its secret."""
+    return go(TESTS / "e2e/go")
+
+
+def refreshing_client_in_go():
+    """A client that refreshes its token."""
+    return go(TESTS / "e2e/go", "./refresh")
+
+
+def oauth_clients_in_rust():
+    """Clients of two libraries."""
+    return rust(TESTS / "e2e/rust", "oauth-clients")
+
+
+def actionlint():
+    """The linter of GitHub's workflows."""
+    return go(TESTS / "e2e/actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
+
+
+def ingress_nginx():
+    """The folder of the controller's template and of what renders it."""
+    return go_inside(TESTS / "servers/ingress-nginx", "k8s.io/ingress-nginx", "rootfs/etc/nginx/template/nginx.tmpl")
+
+
 #: Servers that tests in Rust run against too; name → what makes the command that starts one.
 SERVERS = {"versitygw": versitygw, "mongo-java-server": mongo_java_server}
+#: What tests in Python run besides; building one with Maven builds all of Java.
+OTHERS = [dex, verifiers_in_go, oauth_client_in_go, refreshing_client_in_go, oauth_clients_in_rust, actionlint, ingress_nginx]
 
 
 def main(names):
-    """For a name the command that starts the server, a line for each word; without one all of them are built.
+    """For a name the command that starts the server, a line for each word; without one everything is built.
 
-    Exit code 3 where one cannot be built here, and with all of them only where `CI` is set.
+    Exit code 3 where one cannot be built here, and without a name only where `CI` is set.
     """
     code = 0
-    for name in names or SERVERS:
+    wanted = {name: SERVERS[name] for name in names} if names else SERVERS | {one.__name__: one for one in OTHERS}
+    for name, make in wanted.items():
         try:
-            command = SERVERS[name]()
+            command = make()
         except Missing as why:
             print(f"NOT TESTED: {name}, because {why}" if not names else why, file=sys.stderr)
             code = 3 if names or os.environ.get("CI") else code

@@ -36,7 +36,7 @@ def test_it_notices_an_entry_that_takes_too_much(binary, tmp_path):
 
 def test_the_linter_of_workflows_finds_nothing(tmp_path):
     try:
-        actionlint = toolchains.go(HERE / "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
+        actionlint = toolchains.actionlint()
     except toolchains.Missing as why:
         return toolchains.not_tested("actionlint", why)
 

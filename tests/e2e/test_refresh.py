@@ -363,7 +363,7 @@ def test_authlib_refreshes_by_itself(server):
 
 def test_x_oauth2_of_go_refreshes_by_itself(server):
     try:
-        program = toolchains.go(HERE / "go", "./refresh")
+        program = toolchains.refreshing_client_in_go()
     except toolchains.Missing as why:
         return toolchains.not_tested("golang.org/x/oauth2", why)
     token = begin(server, scope="read")["refresh_token"]

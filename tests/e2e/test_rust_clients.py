@@ -26,7 +26,7 @@ MORE = GRANTED + AUDIENCES + 'scopes = ["read"]\nintrospect = ["api://default"]\
 
 @pytest.fixture(scope="module")
 def program():
-    return toolchains.rust(HERE / "rust", "oauth-clients")
+    return toolchains.oauth_clients_in_rust()
 
 
 @pytest.fixture(scope="module")

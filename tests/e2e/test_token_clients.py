@@ -144,7 +144,7 @@ def test_authlib_authenticates_with_an_assertion(server):
 
 def test_x_oauth2_of_go_authenticates_with_a_secret(server):
     try:
-        program = toolchains.go(HERE / "go")
+        program = toolchains.oauth_client_in_go()
     except toolchains.Missing as why:
         return toolchains.not_tested("golang.org/x/oauth2", why)
     for style in ("header", "params"):

@@ -91,7 +91,7 @@ class Program:
 STARTS = {
     "Python": Python,
     "Node": lambda: Program(["node", HERE / "node" / "verdicts.mjs"]),
-    "Go": lambda: Program([toolchains.go(HERE / "go")]),
+    "Go": lambda: Program([toolchains.verifiers_in_go()]),
     "Java": lambda: Program([*toolchains.java("verifiers"), "verifiers.Main"]),
 }
 

@@ -9,12 +9,9 @@ location, and the headers on both sides.
 
 import re
 import subprocess
-from pathlib import Path
 
 import toolchains
 
-FOLDER, MODULE = Path(__file__).parent / "ingress-nginx", "k8s.io/ingress-nginx"
-TEMPLATE = "rootfs/etc/nginx/template/nginx.tmpl"
 #: What is taken out, by the first word of a directive or block. Those of the second line are numbers or paths of the machine.
 DROPPED = re.compile(
     r"\w+_by_lua_block|lua_\w+|more_\w+|stream|http2|ssl_\w+|load_module"
@@ -26,14 +23,9 @@ OWN = "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\neven
 PATHS = "".join(f"{name}_temp_path temp_{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 
 
-def program():
-    """The folder of the program that renders and of the template."""
-    return toolchains.go_inside(FOLDER, MODULE, TEMPLATE)
-
-
 def rendered(manifests, port):
     """The controller's configuration, as it is."""
-    made = program()
+    made = toolchains.ingress_nginx()
     done = subprocess.run(
         [made / "program", manifests, made / "nginx.tmpl", str(port)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
