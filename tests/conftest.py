@@ -14,6 +14,9 @@ import toolchains
 from authority import authorities
 from servers.ministack import MiniStack
 from servers.versitygw import VersityGW
+from told_at_the_end import pytest_terminal_summary, told
+
+__all__ = ["pytest_terminal_summary", "told"]
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,14 @@
 
 Their tokens are exchanged for ours, of services and of users who logged in there, while their keys
 change; and our tokens are accepted by node-oidc-provider as assertions of a client. Dex of this
-version takes assertions of nobody. Keycloak and Hydra: tests/peers.
+version takes assertions of nobody. Before the gate they are in gate/test_foreign_issuers.py.
+Keycloak and Hydra: tests/peers.
 """
 
 import json
 
 import jwt
 import pytest
-import toolchains
 from e2e import wire
 from e2e.program import CONFIG, SECRET, client, free_port, until
 from e2e.test_jwt_bearer import ENTRY, GRANT as JWT_BEARER, minted, rule
@@ -190,38 +190,10 @@ def test_our_tokens_authenticate_a_client_there(world):
 # Dex
 
 
-@pytest.fixture(scope="module")
-def program():
-    """Dex, or why it cannot be had."""
-    try:
-        return toolchains.go(of_dex.FOLDER, of_dex.PACKAGE, cgo=True)
-    except toolchains.Missing as why:
-        return why
-
-
-def without(program):
-    """Not skipped in silence: pytest shows it at the end of every run."""
-    missing = isinstance(program, toolchains.Missing)
-    if missing:
-        toolchains.not_tested("Dex as a foreign issuer", program)
-    return missing
-
-
 @pytest.fixture
-def dex(program, tmp_path):
-    """One with an hour between two keys, and a server that takes its ID tokens for our application."""
-    started = []
-
-    def start(keys="1h"):
-        one = of_dex.Dex(program, tmp_path, keys)
-        started.append(one)
-        return one
-
-    try:
+def dex(tmp_path):
+    with of_dex.several(tmp_path) as start:
         yield start
-    finally:
-        for one in started:
-            one.stop()
 
 
 def taking(authority, dex):
@@ -233,10 +205,10 @@ def taking(authority, dex):
     )
 
 
-def test_id_tokens_of_dex_are_exchanged_for_ours(program, dex, authority):
-    if without(program):
+def test_id_tokens_of_dex_are_exchanged_for_ours(dex, authority):
+    if not (program := of_dex.program()):
         return
-    provider = dex()
+    provider = dex(program)
     server = taking(authority, provider)
     token = provider.id_token()
     theirs = json.loads(wire.claims(token))
@@ -247,10 +219,10 @@ def test_id_tokens_of_dex_are_exchanged_for_ours(program, dex, authority):
     refused(assert_with(server, provider.id_token("another")), 400, "invalid_grant")
 
 
-def test_while_dex_rotates_new_tokens_are_taken_and_when_its_keys_are_lost_old_ones_are_not(program, dex, authority):
-    if without(program):
+def test_while_dex_rotates_new_tokens_are_taken_and_when_its_keys_are_lost_old_ones_are_not(dex, authority):
+    if not (program := of_dex.program()):
         return
-    provider = dex("1s")
+    provider = dex(program, "1s")
     server, later = taking(authority, provider), taking(authority, provider)
     old, known = provider.id_token(), provider.kids()
     for each in (server, later):

@@ -377,8 +377,8 @@ def test_nobody_but_the_proxy_may_ask_the_gate(guarded):
 
 def test_a_gate_behind_traefik_answers_what_traefik_asks(lasting_authority):
     """Traefik takes too long to build for each run: tests/peers/traefik.py puts it through all of the above. Here the request is
-    replayed that its middleware sends, as its source has it (pkg/middlewares/auth/forward.go): GET without a body, all of the
-    client's headers but those for one hop, then X-Forwarded-* of its own."""
+    replayed that its middleware sends there: GET without a body, all of the client's headers but those for one hop, then
+    X-Forwarded-* of its own."""
     gate = start_gate("traefik", lasting_authority)
     tokens = Tokens(gate)
 

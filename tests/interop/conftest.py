@@ -27,9 +27,6 @@ CLAIMS = r'''
 '''.strip().replace("\n", "")
 
 
-TOLD = pytest.StashKey[list]()
-
-
 @dataclass
 class Case:
     """An authority of one algorithm, and tokens by what should become of them."""
@@ -55,18 +52,6 @@ def make_case(algorithm, start):
 def cases(lasting_authority):
     """Algorithm → case. All of them live until the end."""
     return {algorithm: make_case(algorithm, lasting_authority) for algorithm in ASYMMETRIC}
-
-
-@pytest.fixture(scope="session")
-def told(pytestconfig):
-    """Lines for the end of the run, whether it passes or not."""
-    return pytestconfig.stash.setdefault(TOLD, [])
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if lines := config.stash.get(TOLD, []):
-        terminalreporter.section("what verifiers say")
-        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture(scope="session")

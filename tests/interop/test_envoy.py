@@ -57,4 +57,4 @@ def test_takes_no_bad_token(proxy, taken, mixed_with_certificates, told):
         for what, token in mixed_with_certificates.bad_tokens(algorithm).items():
             said = proxy.verdict("certificates", token)
             assert said and re.search(REFUSALS[what], said), (algorithm, what, said)
-    told.append(f"every one of {len(REFUSALS)} bad tokens: refused by Envoy's jwt_authn")
+    told(f"every one of {len(REFUSALS)} bad tokens: refused by Envoy's jwt_authn")

@@ -143,7 +143,7 @@ def test_every_library_refuses(what, judges, refusals, told):
             assert verdict.error, f"{library} takes {algorithm}: {what}"
             assert re.search(REFUSALS[library][BAD[what]], verdict.error), (library, algorithm, verdict.error)
     left_out = f"; not here: {', '.join(missing)}" if missing else ""
-    told.append(f"{what}: refused by {len(judges.libraries)} of {len(LANGUAGE)} libraries{left_out}")
+    told(f"{what}: refused by {len(judges.libraries)} of {len(LANGUAGE)} libraries{left_out}")
 
 
 #: Take a PSS signature whatever the length of its salt; RFC 7518 section 3.5 says that of the hash.
@@ -164,21 +164,28 @@ def test_a_salt_of_another_length_is_noticed(algorithm, judges, mixed):
             assert verdict or re.search(REFUSALS[library]["key"], verdict.error), (library, verdict.error)
 
 
-@pytest.fixture(scope="module")
-def turned(judges, lasting_authority):
+#: An RSA key and an EC key: libraries have code of its own for each kind.
+TURNED = ("RS256", "ES256")
+RS256_ALONE = {"Spring Security (JWK Set)"}
+
+
+@pytest.fixture(scope="module", params=TURNED)
+def turned(request, judges, lasting_authority):
     """What libraries say of tokens of two keys before a rotation, after it, and after the first was revoked.
 
     (when, library, key, whether the verifier had read its keys before the rotation) → verdict.
     """
-    ours, found = lasting_authority(configuration("RS256") + '\n[store]\nrefresh = "100ms"\n'), {}
+    algorithm, found = request.param, {}
+    ours = lasting_authority(configuration(algorithm) + '\n[store]\nrefresh = "100ms"\n')
+    knowing = [library for library in judges.libraries if SUPPORT[library][algorithm] is True]
     first = ours.sign({"sub": "alice"})
     tokens = {"first": first}
 
     def ask(when):
-        for library in judges.libraries:
+        for library in knowing:
             for key, token in tokens.items():
-                for kept in (None, "turned") if library in FETCHING else (None,):
-                    verdict = judges.verdict(library, token, ours.issuer, AUDIENCE, "RS256", kept)
+                for kept in (None, f"turned {algorithm}") if library in FETCHING else (None,):
+                    verdict = judges.verdict(library, token, ours.issuer, AUDIENCE, algorithm, kept)
                     found[when, library, key, bool(kept)] = verdict
 
     ask("before")
@@ -210,6 +217,8 @@ def test_goes_along_with_a_rotation_and_a_revocation(library, judges, turned):
     if judges.lacks(library):
         return
     seen = {(when, key): turned[when, library, key, False] for when, name, key, kept in turned if name == library}
+    if library in RS256_ALONE and not seen:
+        return
     taken = {name: bool(verdict) for name, verdict in seen.items()}
     assert taken == {
         ("before", "first"): True, ("rotated", "first"): True, ("rotated", "second"): True,
@@ -226,6 +235,8 @@ AT_ONCE = [library for library in FETCHING if library not in ("PyJWT", "jose", "
 @pytest.mark.parametrize("library", AT_ONCE)
 def test_a_verifier_that_has_read_keys_before_a_rotation_finds_the_new_one(library, judges, turned):
     if judges.lacks(library):
+        return
+    if library in RS256_ALONE and ("rotated", library, "first", True) not in turned:
         return
     for when, key in (("rotated", "first"), ("rotated", "second"), ("revoked", "second")):
         assert turned[when, library, key, True].error is None, (when, key)
@@ -275,7 +286,7 @@ def test_what_is_known_of_each_library_is_what_it_says(judges, verdicts, told):
     }
     rows = [row | seen.get(name, {}) for name, row in known.items()]
     new = "".join(",".join(row) + "\n" for row in [rows[0], *map(dict.values, rows)])
-    told.append(markdown(new))
+    told(markdown(new))
     assert table == new, f"{TABLE} should be\n{new}"
 
 

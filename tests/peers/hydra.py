@@ -32,6 +32,7 @@ from peers.told import (
     ours,
     rule,
     signer,
+    tried_here,
     with_another_signature,
 )
 from servers.held import holding
@@ -202,4 +203,4 @@ def check(table, server, hydra):
 
 
 if __name__ == "__main__":
-    main()
+    tried_here(main)

@@ -15,6 +15,7 @@ import subprocess
 import tarfile
 
 import httpx
+import toolchains
 from authority import until
 from e2e.program import client, free_port
 from e2e.test_jwt_bearer import GRANT as JWT_BEARER
@@ -32,6 +33,7 @@ from peers.told import (
     ours,
     rule,
     signer,
+    tried_here,
     with_another_signature,
 )
 from servers.held import holding
@@ -44,6 +46,8 @@ SECRET, PASSWORD, SUBJECT = "a-secret-of-the-application", "alices-password", "a
 def distribution():
     """Where it is unpacked."""
     place = TOOLS / f"keycloak-{VERSION}"
+    if not all(map(shutil.which, ("java", "mvn"))):
+        raise toolchains.Missing("there is no JDK with Maven on this machine")
     if not place.exists():
         print(f"fetching {ARTIFACT} through Maven", flush=True)
         with folder() as new:
@@ -247,4 +251,4 @@ def check(table, server, keycloak):
 
 
 if __name__ == "__main__":
-    main()
+    tried_here(main)

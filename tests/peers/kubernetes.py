@@ -14,7 +14,6 @@ import ipaddress
 import json
 import ssl
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,11 +27,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from libraries import ASYMMETRIC
-from peers.told import Folders, Table, binary, folder
+from peers.told import Folders, Table, binary, folder, takes, tried_here
 from rings import Rings, new_key
 
 #: Those that an administrator may switch on. RS256 alone is its default.
-KNOWN = [algorithm for algorithm in ASYMMETRIC if algorithm not in ("EdDSA", "Ed25519")]
+KNOWN = takes("Kubernetes")
 
 
 def certificate(name, key, by=None, by_key=None, more=()):
@@ -150,10 +149,7 @@ def published(ours):
 
 
 def main():
-    try:
-        program = toolchains.go(Path(__file__).with_name("kubernetes"), quick=True)
-    except toolchains.Missing as why:
-        sys.exit(f"not tried: {why}")
+    program = toolchains.go(Path(__file__).with_name("kubernetes"), quick=True)
     table = Table("Kubernetes' authenticator (k8s.io/apiserver v0.37.2)")
     with folder() as root, https(root) as (server, ca), authorities(binary(), Folders(root)) as start:
         keys = {algorithm: new_key(algorithm, f"key-{algorithm}") for algorithm in ASYMMETRIC}
@@ -168,4 +164,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    tried_here(main)

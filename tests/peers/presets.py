@@ -11,7 +11,7 @@ import json
 import urllib.error
 import urllib.request
 
-from peers.told import Table
+from peers.told import Table, tried_here
 
 TENANT = "organizations"
 #: Preset → what the preset has: the issuer, where its discovery document is, where the keys are, algorithms.
@@ -79,4 +79,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    tried_here(main)

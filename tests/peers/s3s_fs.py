@@ -17,7 +17,7 @@ from e2e.program import free_port
 from e2e.static_site import is_open
 from e2e.test_uploads import CASES, CREDENTIALS
 from e2e.uploading import configuration, destination, envelope, post, uploader
-from peers.told import TOOLS, Folders, Table, binary, folder
+from peers.told import TOOLS, Folders, Table, binary, folder, tried_here
 from authority import authorities
 from servers.held import holding
 
@@ -89,4 +89,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    tried_here(main)

@@ -5,6 +5,7 @@ They are run by hand (README.md), because the servers are too slow to build or t
 test run. Everything listens on 127.0.0.1.
 """
 
+import csv
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jwt
+import toolchains
 from authority import authorities
 from e2e import wire
 from e2e.program import SECRET, client
@@ -23,6 +25,27 @@ from e2e.test_token_exchange import GRANT as EXCHANGE, ROUTES, TYPE
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 BOTH = ENTRY.replace("grants = [", f'grants = ["{EXCHANGE}", ')
 TOOLS = Path(os.environ.get("TESTBED_TOOLS") or Path(__file__).parents[2] / ".tools")
+
+
+#: The exit code of a script whose server cannot be had on this machine.
+NOT_TRIED = 3
+ALGORITHMS = Path(__file__).parents[2] / "crates/consumers/algorithms.csv"
+
+
+def tried_here(main):
+    """Runs a script."""
+    try:
+        main()
+    except toolchains.Missing as why:
+        print(f"NOT TRIED: {why}", file=sys.stderr)
+        sys.exit(NOT_TRIED)
+
+
+def takes(consumer):
+    """The algorithms that the documentation says a consumer takes, because its script saw it."""
+    [row] = [row for row in csv.DictReader(ALGORITHMS.read_text().splitlines()) if row["consumer"] == consumer]
+    assert row["known from"] == "peers", row
+    return [algorithm for algorithm, known in row.items() if known == "yes"]
 
 
 class Table:

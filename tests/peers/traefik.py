@@ -13,13 +13,12 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import toolchains
 from authority import authorities
 from gate import proxies, test_proxies
-from peers.told import Folders, Table, binary, folder
+from peers.told import Folders, Table, binary, folder, tried_here
 
 FOLDER, PACKAGE, VERSION = Path(__file__).with_suffix(""), "github.com/traefik/traefik/v3/cmd/traefik", "3.7.13"
 #: go.mod of ours replaces it by a folder, so go.sum does not name it.
@@ -120,10 +119,7 @@ def tried(table, guarded):
 
 def main():
     with folder() as root:
-        try:
-            built = program(root)
-        except toolchains.Missing as why:
-            sys.exit(f"not tried: {why}")
+        built = program(root)
         proxies.COMMANDS["traefik"] = [str(built), "--configFile=traefik.yml"]
         table = Table(f"Traefik {VERSION}")
         with authorities(binary(), Folders(root)) as start, proxies.guarded("traefik", start, root) as one:
@@ -132,4 +128,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    tried_here(main)

@@ -5,15 +5,16 @@ start, and every `expiry.signingKeys` as its clock ticks, which is each half min
 """
 
 import subprocess
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import httpx
+import toolchains
 from authority import until
 from e2e.program import free_port
 from servers.held import holding
 
-FOLDER = Path(__file__).parents[1] / "peers/dex"
-PACKAGE = "github.com/dexidp/dex/cmd/dex"
 USER, PASSWORD, APP, SECRET = "alice", "alices-password", "our-app", "our-apps-secret"
 #: As it looks in its manual, but for the user: `mockPassword` is a connector of Dex's own for one.
 CONFIG = """
@@ -28,6 +29,40 @@ staticClients:
 - {id: our-app, name: Our application, secret: @SECRET@, redirectURIs: ["http://127.0.0.1:9/back"]}
 - {id: another, name: Another application, secret: @SECRET@, redirectURIs: ["http://127.0.0.1:9/back"]}
 """
+
+
+@cache
+def _built():
+    try:
+        return toolchains.dex()
+    except toolchains.Missing as why:
+        return why
+
+
+def program():
+    """Where it is; `None` where it cannot be had, which is not silent: pytest shows it at the end of every run."""
+    one = _built()
+    if not isinstance(one, toolchains.Missing):
+        return one
+    toolchains.not_tested("Dex as a foreign issuer", one)
+    return None
+
+
+@contextmanager
+def several(folder):
+    """A factory of them, which ends them all."""
+    started = []
+
+    def start(program, keys="1h"):
+        one = Dex(program, folder, keys)
+        started.append(one)
+        return one
+
+    try:
+        yield start
+    finally:
+        for one in started:
+            one.stop()
 
 
 class Dex:

@@ -1,9 +1,10 @@
 """A stand-in for a MongoDB server: its wire protocol (OP_MSG) in front of mongomock. It is a fake.
 
-No package of the machines these tests run on has a mongod. This shows that what the program sends is well formed, means
+No package of the machines these tests run on has a mongod. What can be shown on a server that somebody else wrote is
+shown on mongo-java-server, and by hand on FerretDB; this is for what neither has, and for a machine without Java. It shows that what the program sends is well formed, means
 what it should on the documents, and that answers, errors and their absence are understood, in mongomock's reading of the
 query language. It does NOT show what a real server does on its own: replication, elections, durability (write and read
-concerns are written down and taken for fulfilled), the removal of expired documents by a TTL index (it never removes one),
+concerns are written down and taken for fulfilled), the removal of expired documents by a TTL index (it never removes one, nor does any other server of these tests),
 rights of users, SCRAM, DNS for `mongodb+srv`, WiredTiger's conflicts between writers (one lock; every command is alone).
 
 It says that it is the primary of a replica set of one; with `standalone`, that it is not one, and refuses what such a server
