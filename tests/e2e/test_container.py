@@ -5,6 +5,7 @@ user and with what is writable that the Dockerfile and the compose file say. The
 our own, the compose file by the latter alone.
 """
 
+import base64
 import json
 import os
 import re
@@ -26,8 +27,12 @@ AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 CONTAINER = Path(__file__).parents[2] / "deploy" / "container"
 DOCKERFILE = (CONTAINER / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((CONTAINER / "compose.yaml").read_text(encoding="utf-8"))
-#: A root that nobody can write to, but for /data; and in it the user without any right.
+#: A root that nobody can write to, but for /data, and /dev/null, which every container has; and in it the user without any right.
 ENTER = """mount --bind "$1" "$1"
+mkdir -p "$1/dev"
+mount -t tmpfs -o mode=0755 tmpfs "$1/dev"
+touch "$1/dev/null"
+mount --bind /dev/null "$1/dev/null"
 mount -t tmpfs -o mode=0700,uid=65532,gid=65532 tmpfs "$1/data"
 mount -o remount,bind,ro "$1"
 exec setpriv --no-new-privs --bounding-set=-all,+setuid,+setgid,+sys_chroot \
@@ -195,6 +200,24 @@ def test_the_program_serves_and_the_health_check_tells_when_it_is_ready(rootfs, 
         if server.poll() is None:
             server.kill()
             server.wait()
+
+
+def test_variables_alone_are_a_configuration_with_the_lines_of_the_page(rootfs):
+    page = (CONTAINER.parents[1] / "docs" / "packages.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"test_container.py runs this -->\n```text\n(.*?)```", page, re.DOTALL)
+    said = dict(line.split("=", 1) for line in block.splitlines())
+    secrets = {"DATABASE_URL": "sqlite:/data/countersign.db", "SEALING_KEY": base64.b64encode(os.urandom(32)).decode()}
+
+    def made(environment):
+        code, output = asked(rootfs, *json.loads(one("ENTRYPOINT")), "keys", "init", environment=environment)
+        return code, output.splitlines()[-1]
+
+    code, output = made(variables() | said | secrets)
+    assert code == 0 and output.startswith("made key "), output
+    # A mount that is forgotten is an error, and nothing is made, whatever the other variables say.
+    named = {name: value for name, value in said.items() if name != "COUNTERSIGN_CONFIG"}
+    code, output = made(variables() | named | secrets)
+    assert code == 78 and "named by COUNTERSIGN_CONFIG, and nothing was made" in output, output
 
 
 # Compose.

@@ -6,11 +6,13 @@ package is a small one of this system in place of ours: what it does is tested e
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from e2e import own_machine
 
 ROOT = Path(__file__).parents[2]
 UNIT = "usr/lib/systemd/system/countersign.service"
@@ -131,6 +133,41 @@ def test_the_short_unit_of_the_page_says_nothing_that_the_packages_does_not(full
     assert set(shown.strip().splitlines()) <= set(packaged.splitlines())
     assert complaints(shown, tmp_path, full_binary) == []
     assert len(complaints(shown + "Colour=red\n", tmp_path, full_binary)) == 1
+
+
+def test_user_folder_and_keys_are_made_by_the_lines_of_the_page_before_the_first_start(binary):
+    [shown] = re.findall(r"test_debian.py runs this too -->\n```sh\n(.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
+    folder = "/var/lib/countersign"
+    configuration = (ROOT / "deploy/debian/countersign.toml").read_text()
+    said = own_machine.run(f"""{shown}
+say folder stat -c '%a %U %G' {folder}
+say files ls {folder}
+say keys as countersign countersign keys list --config /etc/countersign/countersign.toml
+say another as nobody cat {folder}/countersign.db
+""", binary, configuration)
+    assert said["folder"] == "700 countersign countersign" and {"countersign.db", "sealing.key"} <= set(said["files"].split())
+    assert "active" in said["keys"] and "exit code" not in said["keys"], said
+    assert "Permission denied" in said["another"], said
+
+
+def test_commands_run_with_the_user_and_the_variables_of_the_unit(package, tmp_path):
+    """By the line of the page and of the conffile. No systemd runs here: the line is taken apart, and `systemd-analyze` checks what it sets."""
+    run("dpkg-deb", "--extract", package, tmp_path)
+    unit, program = (tmp_path / UNIT).read_text(), tmp_path / "usr/bin/countersign"
+    page = (ROOT / "docs/packages.md").read_text().split("\n## Debian\n")[1].split("\n## ")[0]
+    shown = [
+        *re.findall(r"^alias as-countersign='(systemd-run .*)'$", page, re.MULTILINE),
+        *re.findall(r"^# +(systemd-run .*)$", (tmp_path / "etc/default/countersign").read_text(), re.MULTILINE),
+    ]
+    assert len(shown) == 2 and "runuser -u" not in page, shown
+    for words in map(shlex.split, shown):
+        properties = [value for option, value in zip(words, words[1:], strict=False) if option == "-p"]
+        command = words[words.index("/usr/bin/countersign"):]
+        assert {"User=countersign", "EnvironmentFile=-/etc/default/countersign"} <= set(properties) <= set(unit.splitlines())
+        assert command[1:3] == ["--config", "/etc/countersign/countersign.toml"] and set(command[1:3]) <= set(unit.split())
+        service = "\n".join(["[Service]", f"ExecStart={' '.join(command)}", *properties, ""])
+        assert complaints(service, tmp_path, program) == []
+        assert len(complaints(service.replace("EnvironmentFile=", "EnvironmentFiles="), tmp_path, program)) == 1
 
 
 def test_the_example_is_a_configuration_and_each_of_its_paths_is_the_package_s(package, full_world, tmp_path):

@@ -5,11 +5,13 @@ docs/meetings.md.
 """
 
 import json
+import re
 import time
 from pathlib import Path
 
 import jwt
 import pytest
+from e2e import wire
 from e2e.blocks import blocks, environment, run
 from e2e.program import CONFIG, client, free_port
 from e2e.test_exchange_explain import explain
@@ -53,7 +55,10 @@ RULES = [
     # The client may have a name and nothing else.
     rule('profile = "jaas"\nrooms = ["standup"]\n', "plain"),
 ]
+#: The kiosk of the page.
+[KIOSK] = re.findall(r"test_meetings.py runs this -->\n```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
 CLIENTS = [
+    client("kiosk", more='profiles = ["jaas"]\n' + KIOSK),
     client("meet", more=ENTRY), client("short", more=ENTRY),
     client("plain", more=ENTRY.replace(TABLE, '{ rooms = ["standup"], user = ["name"] }', 1)),
 ]
@@ -156,6 +161,22 @@ def test_a_rule_says_user_and_lifetime_and_a_client_bounds_both(server):
     assert set(user) == {"id", "name", "moderator"} and user["id"] != "login:alice", "it may not say who it is"
     shown = sign(exp=int(time.time()) + 120, **USER)
     assert ask(server, shown, room="standup").json()["expires_in"] <= 121, "not beyond the user's token"
+
+
+def test_a_client_with_a_fixed_room_leaves_it_out_or_sends_it_and_is_refused_with_another(server):
+    def sign(**data):
+        body = json.dumps({"profile": "jaas", "data": data}).encode()
+        return wire.ask(server.issuer, "POST", "/sign", basic("kiosk") | {"Content-Type": "application/json"}, body)
+
+    user = {"id": "kiosk", "name": "Lobby"}
+    for data in ({}, {"room": "lobby"}, {"room": "lobby", "user": user}):
+        answer = sign(**data)
+        assert answer.status == 200, answer
+        claims = jwt.decode(answer.json()["access_token"], options={"verify_signature": False})
+        assert claims["room"] == "lobby" and user.items() <= claims["context"]["user"].items()
+    for data in ({"room": "board"}, {"room": "*"}, {"user": user | {"name": "Eve"}}, {"user": {"name": "Lobby"}}):
+        answer = sign(**data)
+        assert answer.status == 403 and "another value of the fixed claim" in answer.json()["error_description"], answer
 
 
 def test_tokens_of_others_and_other_kinds_are_refused(server):

@@ -6,6 +6,7 @@ actionlint, Kubernetes' schemas, a shell.
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,9 @@ import kubernetes_validate
 import pytest
 import toolchains
 import yaml
-from e2e import clocks, wire
-from e2e.program import CONFIG, client
-from e2e.static_site import nginx
+from e2e import clocks, own_machine, wire
+from e2e.program import CONFIG, client, free_port
+from e2e.static_site import NGINX, nginx
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "deploy/scheduler"
@@ -246,12 +247,52 @@ def test_the_line_for_cron_speaks_only_where_something_is_wrong(scheduled):
     assert (done.stdout, done.stderr) == ("", ""), done
     scheduled.jwks.write_text(json.dumps(json.loads(scheduled.jwks.read_text()) | {"countersign_sequence": 1000}))
     done = run()
-    assert "newer" in done.stdout and "countersign: " in done.stdout, done
+    assert done.stdout.startswith("exit code 78: ") and "newer" in done.stdout and "countersign: " in done.stdout, done
+
+
+WEB_SERVER = """mkdir /var/lib/web
+ln -s /var/lib/countersign/site /var/lib/web/site
+cat >/var/lib/web/nginx.conf <<'NGINX'
+{nginx}NGINX
+chown -R www-data /var/lib/web
+as www-data nginx -c /var/lib/web/nginx.conf 2>/dev/null &
+until (: </dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.1; done
+"""
+
+
+def test_the_line_for_cron_publishes_where_a_web_server_reads_and_nobody_else_holds_its_lock(binary):
+    """In the folder as the package makes it, and after the lines of the page. The web server is nginx as www-data."""
+    [shown] = re.findall(r"test_scheduler.py runs this -->\n```sh\n(.*?)```", (ROOT / "docs/scheduler.md").read_text(), re.DOTALL)
+    line, port = (RECIPES / "crontab").read_text().splitlines()[-1].split(" ", 5)[5], free_port()
+    configuration = (ROOT / "deploy/debian/countersign.toml").read_text().replace("https://auth.example.com", f"http://127.0.0.1:{port}")
+    server = NGINX.replace("@LISTEN@", f"listen 127.0.0.1:{port};").replace("@FOLDER@", "/var/lib/web")
+    said = own_machine.run(f"""useradd --system --user-group --no-create-home --home-dir /var/lib/countersign countersign
+install -d -m 700 -o countersign -g countersign /var/lib/countersign
+as countersign countersign keys init --config /etc/countersign/countersign.toml
+{WEB_SERVER.format(nginx=server, port=port)}
+turn() {{ as countersign sh -c {shlex.quote(line)}; }}
+say closed turn
+{shown}
+say open turn
+say site as www-data ls /var/lib/countersign/site/.well-known
+for file in sealing.key countersign.db; do say $file as www-data cat /var/lib/countersign/$file; done
+say 'lock of another' as www-data flock -n /var/lib/countersign/rotate.lock true
+as countersign flock /var/lib/countersign/rotate.lock sleep infinity &
+until ! as countersign flock -n /var/lib/countersign/rotate.lock true; do sleep 0.1; done
+rm -r /var/lib/countersign/site
+say skipped turn
+say 'nothing published' ls /var/lib/countersign
+""", binary, configuration)
+    assert said["closed"].startswith("exit code 70: ") and "403" in said["closed"], said
+    assert said["open"] == "" and "jwks.json" in said["site"], said
+    for name in ("sealing.key", "countersign.db", "lock of another"):
+        assert "Permission denied" in said[name], said
+    assert said["skipped"] == "" and "site" not in said["nothing published"].split(), said
 
 
 def test_the_workflow_passes_its_linter(tmp_path):
     try:
-        actionlint = toolchains.go(Path(__file__).parent / "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
+        actionlint = toolchains.actionlint()
     except toolchains.Missing as why:
         return toolchains.not_tested("actionlint", why)
 

@@ -3,11 +3,17 @@
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
-from e2e import wire
+from e2e import dpop, wire
 from e2e.program import CONFIG, SECRET, client, private, until
+from e2e.test_jaas_webhooks import HOOK
+from e2e.test_jwt_bearer import ENTRY, rule
 from e2e.test_shutdown_and_limits import BODY, headers
+from e2e.uploading import destination, uploader
+
+ROOT = Path(__file__).parents[2]
 
 OTHER = "cssec_another-secret-that-only-these-tests-know-012345"
 #: Reloads are seen in the log; each test counts its own.
@@ -79,6 +85,42 @@ def test_a_reload_changes_limits_and_rates(world):
     server.reload(CONFIG + client("tests"))
     assert wire.get(server.issuer, "/" + "a" * 100).status == 404
     assert [server.sign(), server.sign()] == [200, 200]
+
+
+def test_the_page_names_every_setting_that_needs_a_restart_and_says_that_all_others_do_not():
+    page, source = ((ROOT / file).read_text() for file in ("docs/operations.md", "crates/cli/src/serve/running.rs"))
+    fixed = re.findall(r'\("([a-z_.]+)", ', source.split("Ok(Self([")[1].split("]))")[0])
+    first, second = page.split("| what has changed | what a reload does |\n|---|---|\n")[1].splitlines()[:2]
+    assert first.startswith("| every setting that is not named below")
+    assert "another value needs a restart" in second and len(fixed) > 3
+    assert re.findall(r"`([a-z_.]+)`", second.split(" | ")[0]) == fixed
+
+
+def test_a_reload_takes_over_exchange_refresh_dpop_webhooks_and_uploads(full_world):
+    worker = client("worker", more='grants = ["client_credentials"]\nprofiles = ["access_token"]\naudiences = ["a"]\n')
+    keys = 'access_key_id = "AKIAEXAMPLE"\nsecret_access_key = "env:BUCKET_SECRET"\n'
+    more = "".join([
+        "\n[dpop]\nrequire_nonce = true\n\n[refresh]\nidle = \"1h\"\n", HOOK, destination("photos", "photos-of-tests", None, more=keys),
+        uploader("web", "photos"), client("app", more=ENTRY), rule(),
+    ])
+    full_world.environment["BUCKET_SECRET"] = "x" * 40
+    full_world.file.parent.mkdir()
+    private(full_world.file.parent / "hook.secret", "whsec_" + "0123456789abcdef" * 3)
+    server, holder = Server(full_world, CONFIG + worker), dpop.Holder()
+
+    def seen():
+        post = lambda path, headers: wire.ask(server.issuer, "POST", path, {"Content-Type": "application/json"} | headers, b"{}")  # noqa: E731
+        bound = dpop.ask(server.issuer, [holder.proof(f"{server.issuer}/token")])
+        assertion = wire.ask(server.issuer, "POST", "/token", {"Content-Type": wire.FORM, "Authorization": wire.basic("app", SECRET)},
+                             b"grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=x").json()["error"]
+        return (post("/webhooks/jaas", {}).status, post("/uploads", {"Authorization": wire.basic("web", SECRET)}).status,
+                bound.json().get("error"), assertion)
+
+    assert seen() == (404, 404, None, "invalid_client")
+    server.reload(CONFIG + worker + more)
+    assert seen() == (401, 400, "use_dpop_nonce", "invalid_grant")
+    server.reload(CONFIG + worker)
+    assert seen() == (404, 404, None, "invalid_client")
 
 
 def test_a_reload_opens_and_closes_the_gate(world):
