@@ -28,6 +28,8 @@ PLUGINS = Path(__file__).parent / "prosody"
 PAGE = Path(__file__).parents[2] / "docs/jitsi.md"
 DOMAIN, MUC = "meet.example", "conference.meet.example"
 DOCUMENT = "/.well-known/jwks-rsa.json"
+#: Where Prosody has the secret, which our file shows to nobody else.
+ITS_OWN = "/etc/prosody/jitsi.secret"
 SHARED = "a-secret-that-prosody-has-too-0123456789"
 BOSH, SASL, STREAM = "http://jabber.org/protocol/httpbind", "urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:xbosh"
 CONFIG = 'issuer = "http://127.0.0.1:@PORT@"\n\n[server]\nlisten = "127.0.0.1:@PORT@"\n'
@@ -141,13 +143,18 @@ class House:
 
     def __init__(self, world, folder, profile=PROFILE, printed=(), variables=None):
         world.configure(CONFIG + profile + MEETS)
-        if 'secret = "file:' in profile:
-            private(world.file.parent / "prosody.secret", SHARED + "\n")
+        secret, its_own = world.file.parent / "prosody.secret", folder.with_suffix(".secret")
+        if "file:" in profile:
+            private(secret, SHARED + "\n")
+            private(its_own, SHARED + "\n")
+        if "shared-file:" in profile:
+            secret.chmod(0o640)
         self.issuer = world.serve(env=variables).printed["issuer"]
         until(lambda: wire.get(self.issuer, "/readyz").status == 200, "ready")
         self.settings = world.done("config", "prosody", *printed, env=variables)
         assert SHARED not in self.settings
-        self.prosody = Prosody(folder, self.settings, world.environment | (variables or {}))
+        settings = self.settings.replace(ITS_OWN, str(its_own))
+        self.prosody = Prosody(folder, settings, world.environment | (variables or {}))
 
     def sign(self, room="standup", **data):
         body = {"profile": "jitsi", "data": {"room": room, "user": {"id": "u1", "name": "Zoë"}} | data}
@@ -175,9 +182,10 @@ def house(full_world, tmp_path):
 @pytest.mark.parametrize("profile, printed, variables, says", [
     (PROFILE, (), None, "cache_keys_url"),
     (PROFILE, ("--asap",), None, "asap_key_server"),
-    (PROFILE + 'secret = "file:prosody.secret"\n', (), None, "io.lines("),
+    (PROFILE + 'secret = "file:prosody.secret"\n', (), None, f'io.lines("{ITS_OWN}")'),
+    (PROFILE + 'secret = "shared-file:prosody.secret"\n', (), None, "io.lines("),
     (PROFILE + 'secret = "env:APP_SECRET"\n', (), {"APP_SECRET": SHARED}, 'os.getenv("APP_SECRET")'),
-], ids=["all keys", "each key", "secret in a file", "secret in a variable"])
+], ids=["all keys", "each key", "secret in a file", "secret in a shared file", "secret in a variable"])
 def test_a_participant_comes_in_and_into_the_room_of_the_token_alone(house, profile, printed, variables, says):
     one = house(profile, printed, variables)
     assert says in one.settings

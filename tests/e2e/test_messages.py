@@ -16,6 +16,7 @@ TIMES = {
         "rings.default.propagation: 10s is shorter than 2h, for which aws-http-api goes on"),
     "what it would be": ('propagation = "10s"\nconsumers = ["aws-http-api"]', "leave it out (2h 5m then)"),
     "the slowest of them": ('propagation = "11m"\nconsumers = ["jitsi", "envoy"]', "11m is shorter than 6h, for which jitsi"),
+    "who goes by `max-age`": ('propagation = "4m"\nconsumers = ["kubernetes"]', "4m is shorter than 5m, for which kubernetes goes on"),
     "too often": ('rotate_every = "1h"\npropagation = "2h"', "rotate_every 1h is shorter than a key takes to become known, 2h "),
     "kept too short": ('keep_retired = "1h"', "keep_retired 1h is shorter than the longest token 1day, the skew"),
     "longer than the ring's": ('longest_token = "30m"', "may live 1h, longer than 30m"),
@@ -31,7 +32,7 @@ def test_times_that_break_a_verifier_do_not_start_and_are_told_in_words(world, n
 
 @pytest.mark.parametrize("lines", [
     'propagation = "2h"\nconsumers = ["aws-http-api", "envoy"]', 'propagation = "10s"\nconsumers = ["aws-rest-api", "jose"]',
-    'propagation = "10s"', 'propagation = "10s"\nconsumers = []',
+    'propagation = "10s"', 'propagation = "10s"\nconsumers = []', 'propagation = "5m"\nconsumers = ["kubernetes"]',
 ])
 def test_times_that_no_verifier_is_known_to_break_by_start_without_a_word(world, lines):
     world.configure(RING.format(lines) + client("tests"))

@@ -7,6 +7,7 @@ The clients are oauth4webapi, openid-client and Authlib; signed answers are veri
 import concurrent.futures
 import datetime
 import json
+import signal
 import sqlite3
 import time
 from urllib.parse import urlencode
@@ -358,6 +359,18 @@ def test_a_list_that_is_deleted_takes_nothing_back(authority):
     server.start()
     assert worth(server, token) == worth(server, later) == INACTIVE, "it was written again with what was known"
     assert "older than those that this process has read" in server.log
+
+
+def test_a_reload_takes_nothing_back_of_a_list_that_is_gone(authority):
+    server = authority(configuration(*CLIENTS, *RULES))
+    token = own_token(server)
+    revoked(revoke(server, token))
+    with sqlite3.connect(documents(server)) as database:
+        database.execute("DELETE FROM documents WHERE key = 'revocations'")
+    database.close()
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: "was read again and is in use" in server.log, "it is reloaded")
+    assert worth(server, token) == INACTIVE
 
 
 def test_while_the_store_cannot_be_written_nothing_is_said_to_be_revoked(authority):

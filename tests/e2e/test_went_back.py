@@ -125,6 +125,28 @@ def test_what_the_wrong_store_showed_is_gone_when_the_newest_one_is_back_exactly
     until(lambda: shown() == known, "what was served in between is not", within=60)
 
 
+def test_a_store_that_went_back_and_then_cannot_be_read_has_still_gone_back(world):
+    server, made = rotated(world, "200ms")
+    issuer = server.printed["issuer"]
+    restore(world, "older.db")
+
+    def standing():
+        return wire.get(issuer, "/readyz").body.decode()
+
+    until(lambda: "store_went_back" in standing(), "it is noticed", within=60)
+    known = {key["kid"] for key in jwks(issuer)["keys"]}
+    assert made in known
+    with contextlib.closing(sqlite3.connect(world.folder / "countersign" / "keys.db", timeout=20)) as database, database:
+        database.execute("UPDATE documents SET bytes = x'00' WHERE key = 'keyring'")
+    until(lambda: "cannot be read again" in world.log, "the store is looked at", within=60)
+    for _ in range(3):
+        assert "store_went_back" in standing()
+        assert {key["kid"] for key in jwks(issuer)["keys"]} == known
+    restore(world, "newest.db")
+    ready(issuer)
+    assert kid(sign(issuer)) == made
+
+
 def test_a_turn_of_the_rotation_that_meets_a_newer_jwks_in_public_ends_with_an_error(world):
     """A process that starts after the store went back knows nothing of what was there, and looks at what verifiers see."""
     server, made = rotated(world, "10s")

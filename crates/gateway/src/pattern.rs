@@ -116,6 +116,25 @@ impl PathPattern {
         }
     }
 
+    /// Whether it matches every path that `other` matches.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let (own, others) = match (&self.shape, &other.shape) {
+            (Shape::Connect, Shape::Connect) => return true,
+            (Shape::Segments(own), Shape::Segments(others)) => (own, others),
+            (Shape::Connect, Shape::Segments(_)) | (Shape::Segments(_), Shape::Connect) => return false,
+        };
+        let mut others = others.iter();
+        for segment in own {
+            match (segment, others.next()) {
+                (Segment::Rest, _) => return true,
+                (Segment::Any, Some(Segment::Any | Segment::Literal(_))) => {}
+                (Segment::Literal(literal), Some(Segment::Literal(other))) if literal == other => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
+
     /// The parts, where it is about paths.
     pub(crate) fn segments(&self) -> Option<&[Segment]> {
         match &self.shape {
@@ -137,6 +156,20 @@ mod tests {
 
     fn matches(pattern: &str, path: &str) -> bool {
         pattern.parse::<PathPattern>().unwrap().matches(&Target::parse(path).unwrap())
+    }
+
+    #[test]
+    fn a_pattern_covers_those_of_whose_paths_it_matches_each_one() {
+        let patterns =
+            ["/", "/a", "/b", "/*", "/a/b", "/a/*", "/*/b", "/*/*", "/a/**", "/a/*/**", "/**", "$connect"];
+        let paths = ["/", "/a", "/b", "/c", "/a/b", "/a/c", "/c/b", "/c/c", "/a/b/c", "/c/c/c", "$connect"];
+        for one in patterns {
+            for other in patterns {
+                let is_covered = paths.iter().all(|path| matches(one, path) || !matches(other, path));
+                let covers = one.parse::<PathPattern>().unwrap().covers(&other.parse().unwrap());
+                assert_eq!(covers, is_covered, "{one} {other}");
+            }
+        }
     }
 
     #[test]

@@ -78,6 +78,14 @@ impl Route {
         vec![rule(PathPattern::everything()), rule(PathPattern::connect())]
     }
 
+    /// Whether it decides every request that `later` is about, which stands behind it.
+    pub(crate) fn covers(&self, later: &Self) -> bool {
+        let has = |method: &String| self.methods.contains(method);
+        let methods =
+            self.methods.is_empty() || !later.methods.is_empty() && later.methods.iter().all(has);
+        methods && self.path.covers(&later.path)
+    }
+
     pub(crate) fn matches(&self, method: &str, target: &Target<'_>) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|m| m == method)) && self.path.matches(target)
     }

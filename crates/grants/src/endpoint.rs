@@ -143,6 +143,11 @@ impl TokenRoute {
         Self { grants, issuer, rates, seen, families, revocations, published, proofs, under_way }
     }
 
+    /// Takes over what the route of the configuration before this one has to remember.
+    pub fn follow(&self, before: &Self) {
+        self.revocations.follow(&before.revocations);
+    }
+
     /// Whether a request for this path is answered here.
     pub fn takes(&self, path: &str) -> bool {
         self.place(path).is_some()

@@ -5,8 +5,8 @@
 //! encoded header are looked up when the snapshot is made, so minting does not search.
 
 use crate::{
-    AuditLog, Clients, IssuerUrl, Judged, JwksCertificates, ProfileError, PublicDocuments, ShownToken,
-    ShownTokens, TokenEndpoint,
+    AuditLog, Clients, IssuerUrl, Judged, JwksCertificates, MintError, ProfileError, PublicDocuments,
+    ShownToken, ShownTokens, TokenEndpoint,
     audit::{AuditEvent, Immediate},
     documents,
     http::{Answers, Metrics, RateLimits, RingPlan, StoreTimes},
@@ -301,10 +301,11 @@ impl Issuer {
         self.keys.load().documents.clone()
     }
 
-    /// Profiles that have no key to sign with.
-    pub fn profiles_without_key(&self) -> Vec<&'static str> {
+    /// Profiles that have no key to sign with, and what each of them answers until it has one.
+    pub fn profiles_without_key(&self) -> Vec<(&'static str, MintError)> {
         let keys = self.keys.load();
-        self.settings.profiles.iter().map(|p| p.name()).filter(|name| keys.ready(name).is_none()).collect()
+        let names = self.settings.profiles.iter().map(|profile| profile.name());
+        names.filter(|name| keys.ready(name).is_none()).map(|name| (name, self.no_key(name))).collect()
     }
 
     pub(crate) fn audit_log(&self) -> &dyn AuditLog {

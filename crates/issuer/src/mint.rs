@@ -187,8 +187,8 @@ fn advice(profile: &str, ring: &str) -> String {
         );
     }
     format!(
-        "`countersign keys list` shows its keys, and `countersign keys prepare --ring {ring}` or `keys import --ring {ring}` \
-         brings in one that signs at once"
+        "`countersign keys list` shows its keys, and `countersign keys prepare --ring {ring}` (with `--show-secret` for a ring of \
+         secrets) or `keys import --ring {ring}` brings in one that signs at once"
     )
 }
 

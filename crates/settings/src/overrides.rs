@@ -102,7 +102,12 @@ impl Misfit {
 
     /// What is wrong, with the key and without the value.
     pub(crate) fn told(&self) -> String {
-        let why = told(&self.error);
+        let mut why = told(&self.error);
+        if why == LIST_OF_TABLES {
+            let parts = self.shown.split('.').map(|part| part.split('[').next().unwrap_or_default());
+            let table = parts.collect::<Vec<_>>().join(".");
+            why = format!("expected a list; write [[{}]] on a line above what is in it", cut(&table));
+        }
         // A key that is unknown is named by the message itself; where it is, is not.
         let shown = if why.starts_with("unknown field ") {
             self.shown.rsplit_once('.').map_or("", |(table, _)| table)
@@ -147,6 +152,9 @@ pub(crate) fn is_missing(why: &Error) -> bool {
     why.message().starts_with("missing field `")
 }
 
+/// What the key of the list is has to be said by who knows it.
+const LIST_OF_TABLES: &str = "expected a list of tables";
+
 /// What is wrong and what to write, with the value left out: a secret may stand there by mistake.
 /// It may hold the words behind it too.
 pub(crate) fn told(why: &Error) -> String {
@@ -180,7 +188,7 @@ fn expectation(found: &str, expected: &str) -> String {
         }
         "a string" if is("sequence") => "expected a string and found a list".to_owned(),
         "a string" if is("map") => "expected a string and found a table".to_owned(),
-        "a sequence" if is("map") => "expected a list; write two brackets, as in [[clients]]".to_owned(),
+        "a sequence" if is("map") => LIST_OF_TABLES.to_owned(),
         "a sequence" if is("string") => "expected a list; write [\"a\", \"b\"]".to_owned(),
         _ if expected.starts_with("struct ") => {
             "expected a table, with a value for each of its parts".to_owned()

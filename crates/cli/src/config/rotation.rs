@@ -55,9 +55,10 @@ pub(super) fn policy(
         return Err(at(&key("rotate_every"), why));
     }
     let slowest = consumers.iter().map(|consumer| consumer.key_cache).max().unwrap_or_default();
+    let max_age = duration("jwks.max_age", &raw.jwks.max_age)?;
     let usual = match reach {
         Reach::Published if ring.algorithm.is_symmetric() => slowest,
-        Reach::Published => slowest.saturating_add(duration("jwks.max_age", &raw.jwks.max_age)?),
+        Reach::Published => slowest.saturating_add(max_age),
         Reach::ByHand => slowest,
         Reach::Jaas => Duration::ZERO,
     };
@@ -66,7 +67,8 @@ pub(super) fn policy(
     let is_fetched = matches!(reach, Reach::Published) && !ring.algorithm.is_symmetric();
     let propagation = given("propagation", &ring.propagation)?;
     if let Some(propagation) = propagation.filter(|_| is_fetched) {
-        check_propagation(&key("propagation"), propagation, usual, consumers, warnings)?;
+        let caches = Caches { consumers, max_age, usual };
+        check_propagation(&key("propagation"), propagation, caches, warnings)?;
     }
     let mut policy = RotationPolicy {
         distribution: match reach {
@@ -121,32 +123,46 @@ fn not_by_itself(name: &str, ring: &RawRing, reach: Reach) -> Option<String> {
     }
 }
 
+/// For how long consumers go on with the keys that they have read.
+struct Caches<'a> {
+    consumers: &'a [&'a Consumer],
+    /// What the answer with the keys says, which is all that some go by.
+    max_age: Duration,
+    /// All of it.
+    usual: Duration,
+}
+
+impl Caches<'_> {
+    fn of(&self, consumer: &Consumer) -> Duration {
+        if consumer.key_cache.is_zero() { self.max_age } else { consumer.key_cache }
+    }
+}
+
 /// A key that signs before a consumer reads the keys again is refused by it. Where it is only
 /// assumed how long that is, the operator may know better, and is told. One that asks for a key it
 /// does not know misses nothing.
 fn check_propagation(
     key: &str,
     propagation: Duration,
-    usual: Duration,
-    consumers: &[&Consumer],
+    caches: Caches<'_>,
     warnings: &mut Vec<String>,
 ) -> Outcome {
-    let late = consumers.iter().filter(|consumer| {
+    let late = caches.consumers.iter().filter(|consumer| {
         // Who says `other` says how long those take.
-        !consumer.refetches_unknown_kid && consumer.key_cache > propagation && consumer.name != "other"
+        !consumer.refetches_unknown_kid && caches.of(consumer) > propagation && consumer.name != "other"
     });
-    let Some(slowest) = late.max_by_key(|c| (c.certainty == Certainty::Documented, c.key_cache)) else {
+    let Some(slowest) = late.max_by_key(|c| (c.certainty == Certainty::Documented, caches.of(c))) else {
         return Ok(());
     };
     let what = format!(
         "{} is shorter than {}, for which {}",
         words(propagation),
-        words(slowest.key_cache),
+        words(caches.of(slowest)),
         slowest.name
     );
     let advice = format!(
         "leave it out ({} then), or take {} out of `consumers` if nobody verifies with it",
-        words(usual),
+        words(caches.usual),
         slowest.name
     );
     match slowest.certainty {

@@ -52,6 +52,13 @@ impl Endpoints {
         Self { routes, token, webhook, resource }
     }
 
+    /// Takes over what those of the configuration before have to remember.
+    pub(super) fn follow(&self, before: &Self) {
+        if let (Some(token), Some(before)) = (&self.token, &before.token) {
+            token.follow(before);
+        }
+    }
+
     pub(super) async fn answer(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
         if let Some(resource) = self.resource.as_ref().filter(|resource| resource.is_at(request.uri().path()))
         {

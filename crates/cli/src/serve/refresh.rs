@@ -104,7 +104,12 @@ impl Refresh {
                 Err(why) => tracing::error!("no key can be made in place of the revoked one: {why}"),
             }
         }
-        let went_back = matches!(problem, Some(KeyringError::WentBack(_)));
+        // Until it is read again, what is wrong with it now is no sign that it came forward.
+        let went_back = match &problem {
+            Some(KeyringError::WentBack(_)) => true,
+            Some(_) => served.is_some(),
+            None => false,
+        };
         issuer.store_went_back(went_back);
         if let Some(keys) = keys {
             let before = served.as_ref().unwrap_or(trusted);

@@ -133,12 +133,8 @@ pub(super) fn build(
 }
 
 pub(super) fn report_profiles_without_key(issuer: &Issuer) {
-    for profile in issuer.profiles_without_key() {
-        tracing::warn!(
-            profile,
-            "{}",
-            hints::carry("this profile has no key to sign with; bring one in with `countersign keys import`")
-        );
+    for (profile, why) in issuer.profiles_without_key() {
+        tracing::warn!(profile, "{}", hints::carry(&why.to_string()));
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn http(limits: &Limits) -> http1::Builder {
 impl Site {
     /// Takes over what the site before it has to remember.
     pub(super) fn follow(&mut self, before: &Self) {
+        self.endpoints.follow(&before.endpoints);
         if let (GateDoor::Open(gate), Some(before)) = (&mut self.gate, before.gate.route()) {
             gate.forward_auth.follow(&before.forward_auth);
         }

@@ -134,6 +134,7 @@ pub fn resolve(
     let mut routes = routes
         .map(|(i, raw)| route(raw, &format!("gate.routes[{i}]"), &names))
         .collect::<Result<Vec<_>, _>>()?;
+    warnings.extend(idle(&routes));
     if routes.is_empty() {
         routes = Route::any_token();
     }
@@ -147,6 +148,20 @@ pub fn resolve(
         resource,
         identity_headers: identity_headers(&gate.identity_headers)?,
         warnings,
+    })
+}
+
+/// Warnings about rules that decide nothing, because one before them decides all that they are
+/// about. What a rule asks of tokens does not choose among rules, which is easily overlooked.
+fn idle(routes: &[Route]) -> impl Iterator<Item = String> {
+    routes.iter().enumerate().filter_map(|(index, later)| {
+        let mut before = routes.iter().enumerate().take(index);
+        let (before, route) = before.find(|(_, route)| route.covers(later))?;
+        let (one, other) = (&route.path, &later.path);
+        Some(format!(
+            "gate.routes[{index}] ({other}) decides nothing: gate.routes[{before}] ({one}) stands before it and matches each of its \
+             requests; the first rule whose method and path match decides, and `issuers`, scopes and `claims` do not choose among rules"
+        ))
     })
 }
 

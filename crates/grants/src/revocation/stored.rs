@@ -93,6 +93,12 @@ impl Revocations {
         Self { issuer: Some(issuer), ..self }
     }
 
+    /// Takes over what `before` has read, so that what the store has lost since stays revoked.
+    pub(crate) fn follow(&self, before: &Self) {
+        let known = before.lock().clone();
+        *self.lock() = known;
+    }
+
     /// The longest that an access token lives which is alive: by this configuration, or by another
     /// one under which a key in use has signed, for what that has minted outlives it.
     pub(crate) fn longest(&self) -> Duration {

@@ -2,7 +2,7 @@
 //! it takes tokens of profile `jitsi`.
 //!
 //! Everything that has to be the same on both sides comes from our configuration. A shared secret
-//! is not printed: Prosody reads it from where it is. Options of jitsi-meet's plugins
+//! is not printed: Prosody reads it from a file or a variable. Options of jitsi-meet's plugins
 //! mod_auth_token and mod_token_verification. Pinned by tests/e2e/test_jitsi.py, which starts a
 //! Prosody with it.
 
@@ -79,9 +79,10 @@ fn keys(config: &Config, jitsi: &crate::config::RawJitsiProfile, asap: bool) -> 
     }
     let secret = match secret.parse() {
         Ok(SecretRef::Env(name)) => format!("os.getenv({})", quoted(&name)),
-        Ok(SecretRef::File(path) | SecretRef::SharedFile(path)) => {
+        Ok(SecretRef::SharedFile(path)) => {
             format!("io.lines({})()", quoted(&config.folder.join(path).display().to_string()))
         }
+        // What only our user may read is not for Prosody's.
         _ => "io.lines(\"/etc/prosody/jitsi.secret\")() -- the same secret, in a file that Prosody alone can read".to_owned(),
     };
     Ok(vec!["signature_algorithm = \"HS256\"".to_owned(), format!("app_secret = {secret}")])

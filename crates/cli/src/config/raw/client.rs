@@ -96,11 +96,12 @@ pub(crate) struct RawAssertions {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawWorkload {
     /// Whose tokens they are, and what those must say. As in `trust`, but for this client alone.
-    /// `claims` must identify one workload: with preset `github-actions` `repository_id`, and
-    /// `ref`, `environment` or `job_workflow_ref`; with `kubernetes` `sub`, which is
-    /// `system:serviceaccount:NAMESPACE:NAME`; with `aws-sts` `sub`, the ARN of a role; with
-    /// `countersign` `sub`, or `client_id`, which `sub` must be too then. `audiences` cannot be
-    /// set.
+    /// `claims` must identify one workload: with preset `github-actions` `repository_id` or
+    /// `job_workflow_ref`, which `ref` and `environment` narrow; with `kubernetes` `sub`, which is
+    /// `system:serviceaccount:NAMESPACE:NAME`, or both names as `/kubernetes.io/namespace` and
+    /// `/kubernetes.io/serviceaccount/name`, or `/kubernetes.io/serviceaccount/uid`; with `aws-sts`
+    /// `sub`, the ARN of a role; with `countersign` `sub`, or `client_id`, which `sub` must be too
+    /// then. `audiences` cannot be set.
     pub(crate) trust: RawTrust,
     /// Whether each token is taken once, by its `jti`, whichever server it comes to. Default: if it
     /// has one, and not with preset `kubernetes`, whose pods show one for as long as it lives.
