@@ -81,8 +81,7 @@ impl Route {
     /// Whether it decides every request that `later` is about, which stands behind it.
     pub(crate) fn covers(&self, later: &Self) -> bool {
         let has = |method: &String| self.methods.contains(method);
-        let methods =
-            self.methods.is_empty() || !later.methods.is_empty() && later.methods.iter().all(has);
+        let methods = self.methods.is_empty() || !later.methods.is_empty() && later.methods.iter().all(has);
         methods && self.path.covers(&later.path)
     }
 
