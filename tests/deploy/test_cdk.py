@@ -186,6 +186,10 @@ def test_documents_are_published_to_s3_and_served_by_cloudfront(aws, deployed, r
     assert answer.status_code == 200 and answer.headers["cache-control"].startswith("public, max-age="), answer.headers
     served = httpx.get(f"{deployed['HttpIssuer']}/.well-known/jwks.json", timeout=60).json()
     assert {key["kid"] for key in answer.json()["keys"]} == {key["kid"] for key in served["keys"]}
+    # What the function answers is not looked for in the bucket, which has none of it. The CloudFront
+    # of this emulator reaches no API: 502.
+    for path in ("/.well-known/revoked.jwt", "/.well-known/oauth-protected-resource/v1", "/token"):
+        assert httpx.get(f"{aws.url}{path}", headers=https, timeout=60).status_code == 502, path
     # On AWS CloudFront is the issuer's address; here its name leads nowhere, so that the issuer is the API's.
     assert httpx.get(f"{aws.url}/{deployed['Bucket']}/.well-known/jwks.json", timeout=60).status_code == 403, "the bucket is private"
 

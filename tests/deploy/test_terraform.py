@@ -13,17 +13,20 @@ import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
+import boto3
 import httpx
 import jwt
 import pytest
+from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import rsa
 from deploy.terraform import REPOSITORY, Deployment, Terraform, copy, lines_of, loosen
 from e2e.program import SECRET, secret_hash, until
-from servers.ministack import TOOLS, MiniStack
+from servers.ministack import REGION, TOOLS, MiniStack
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -170,6 +173,25 @@ def test_each_module_is_valid_and_its_own_tests_pass(terraform):
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(tried, MODULES))
+
+
+#: What uses a key, or lets somebody use it without a change of its policy.
+USES_OF_A_KEY = [
+    "Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext", "Sign", "GenerateMac", "DeriveSharedSecret", "CreateGrant", "ReplicateKey", "ImportKeyMaterial",
+]
+
+
+def test_no_wildcard_in_a_policy_is_a_use_of_a_key_and_nobody_may_grant_one():
+    """Policies of keys and of roles. What a key policy gives to whom is in modules/keys/tests."""
+    files = [*REPOSITORY.glob("deploy/terraform/modules/*/*.tf"), *REPOSITORY.glob("examples/*/*.tf")]
+    found = [(path, action) for path in files for action in re.findall(r'"kms:([A-Za-z*?]+)"', path.read_text(encoding="utf-8"))]
+    assert len({action for _, action in found}) > 10, "the policies were read"
+    for path, action in found:
+        uses = [use for use in USES_OF_A_KEY if fnmatchcase(use.lower(), action.lower())]
+        assert uses == ([action] if uses else []) and "CreateGrant" not in uses, f"{path}: kms:{action} is {', '.join(uses)}"
+    keys = {path.relative_to(REPOSITORY) for path in files if re.search(r'resource "aws_kms_(replica_|external_)?key', path.read_text())}
+    assert keys == {Path("deploy/terraform/modules/keys/sealing.tf")}, "a key whose policy no test reads"
 
 
 def test_the_tables_of_the_readme_files_are_those_of_the_variables(tmp_path):
@@ -384,10 +406,17 @@ def test_a_static_issuer_is_what_cloudfront_serves_and_its_tokens_open_the_api_t
             assert asked(f"{api}/user", bad).status_code == 401
         return kid(user)
 
-    # Somebody who may read the configuration and all of the table, but not use the sealing key, signs nothing.
-    with bystander(aws, ["ssm:*", "dynamodb:*", "kms:Describe*", "kms:Get*", "kms:List*"]) as credentials:
+    # Somebody who may read the configuration and all of the table, but not use the sealing key, signs
+    # nothing; and by the key's policy nobody grants himself the use of it, whatever IAM allows.
+    readings = ["kms:Describe*", "kms:Get*", "kms:List*"]
+    with bystander(aws, ["ssm:*", "dynamodb:*", *readings, "kms:CreateGrant"]) as credentials:
         done = ran("sign", "--audience", "api://orders", "--claims", "{}", **credentials)
         assert done.returncode == 78 and "KMS refuses access" in done.stderr and not done.stdout, done
+        own = {name.lower(): value for name, value in credentials.items()}
+        kms = boto3.client("kms", endpoint_url=aws.url, region_name=REGION, **own)
+        key = kms.describe_key(KeyId="alias/cs-static")["KeyMetadata"]["Arn"]
+        with pytest.raises(ClientError, match="AccessDenied"):
+            kms.create_grant(KeyId=key, GranteePrincipal="arn:aws:iam::000000000000:user/bystander", Operations=["Decrypt"])
 
     # The schedule, which nobody here invokes, brings the next key to CloudFront.
     countersign("keys", "prepare")

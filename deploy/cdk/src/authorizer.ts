@@ -4,13 +4,13 @@
  * Each API may invoke it for its own authorizer and nothing else. What an answer is remembered by
  * holds the token itself and everything else the answer may depend on (docs/api-gateway.md).
  */
-import { Duration, RemovalPolicy } from "aws-cdk-lib";
+import { Duration, Lazy, RemovalPolicy } from "aws-cdk-lib";
 import { IdentitySource, IAuthorizer, RequestAuthorizer } from "aws-cdk-lib/aws-apigateway";
 import { IHttpRouteAuthorizer, IWebSocketRouteAuthorizer } from "aws-cdk-lib/aws-apigatewayv2";
 import {
   HttpLambdaAuthorizer, HttpLambdaResponseType, WebSocketLambdaAuthorizer,
 } from "aws-cdk-lib/aws-apigatewayv2-authorizers";
-import { Alarm } from "aws-cdk-lib/aws-cloudwatch";
+import { Alarm, CfnAlarm } from "aws-cdk-lib/aws-cloudwatch";
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
 import { Architecture, Function } from "aws-cdk-lib/aws-lambda";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
@@ -44,6 +44,12 @@ export interface CountersignAuthorizerProps {
   readonly ttl?: Duration;
   /** Who is told when it fails. */
   readonly alarmTopic?: ITopic;
+  /**
+   * How many errors of the function within five minutes raise the alarm. At REST and WebSocket APIs
+   * each token that is refused is one, and anybody can send those. @default 1 where it is for HTTP
+   * APIs alone (`forHttpApi`), otherwise 100
+   */
+  readonly errorsThreshold?: number;
   /** @default 256 MB */
   readonly memorySize?: number;
   /** @default three months */
@@ -69,11 +75,20 @@ const WEB_SOCKET: Record<WebSocketCredential, string> = {
   authorization: "route.request.header.Authorization",
 };
 
+/** Errors within five minutes that refused tokens alone do not reach on a quiet day. */
+const MANY = 100;
+
 export class CountersignAuthorizer extends Construct {
   public readonly handler: Function;
-  /** An event could not be answered: API Gateway answers 500. */
+  /**
+   * The function's errors: it ended without an answer, or could not have the keys of an issuer, and
+   * API Gateway answers 500. At REST and WebSocket APIs also each token that is refused, because
+   * there a refusal is the error `Unauthorized`, which becomes 401.
+   */
   public readonly errors: Alarm;
   private readonly ttl: Duration;
+  /** The kinds of API that it is for, as far as they came from here. */
+  private readonly apis = new Set<"rest" | "http" | "websocket">();
 
   constructor(scope: Construct, id: string, props: CountersignAuthorizerProps) {
     super(scope, id);
@@ -93,11 +108,19 @@ export class CountersignAuthorizer extends Construct {
       timeout: Duration.seconds(10),
     });
     this.errors = new Alarm(this, "ErrorsAlarm", {
-      alarmDescription: "Countersign: the authorizer failed",
+      alarmDescription:
+        "Countersign: the authorizer ended without an answer, or could not have the keys of an issuer. " +
+        "At REST and WebSocket APIs tokens that are refused count too. See its log.",
       evaluationPeriods: 1,
       metric: this.handler.metricErrors({ period: Duration.minutes(5) }),
-      threshold: 1,
+      threshold: props.errorsThreshold ?? MANY,
     });
+    if (props.errorsThreshold === undefined) {
+      // Which APIs it is for is known when all of them have asked.
+      (this.errors.node.defaultChild as CfnAlarm).threshold = Lazy.number({
+        produce: () => (this.apis.size === 1 && this.apis.has("http") ? 1 : MANY),
+      });
+    }
     if (props.alarmTopic) this.errors.addAlarmAction(new SnsAction(props.alarmTopic));
   }
 
@@ -106,6 +129,7 @@ export class CountersignAuthorizer extends Construct {
    * all it has to be remembered by.
    */
   forRestApi(id: string, options: RememberOptions = {}): IAuthorizer {
+    this.apis.add("rest");
     const more = [IdentitySource.context("httpMethod"), IdentitySource.context("path")];
     return new RequestAuthorizer(this, id, {
       handler: this.handler,
@@ -119,6 +143,7 @@ export class CountersignAuthorizer extends Construct {
    * be remembered for every path of a route like `/{proxy+}`.
    */
   forHttpApi(id: string, options: RememberOptions = {}): IHttpRouteAuthorizer {
+    this.apis.add("http");
     const more = ["$context.httpMethod", "$context.path"];
     return new HttpLambdaAuthorizer(id, this.handler, {
       identitySource: ["$request.header.Authorization", ...(options.perPath ? more : [])],
@@ -129,6 +154,7 @@ export class CountersignAuthorizer extends Construct {
 
   /** For the route `$connect` of one WebSocket API. Nothing is remembered there. */
   forWebSocketApi(id: string, credential: WebSocketCredential = "query"): IWebSocketRouteAuthorizer {
+    this.apis.add("websocket");
     return new WebSocketLambdaAuthorizer(id, this.handler, { identitySource: [WEB_SOCKET[credential]] });
   }
 }

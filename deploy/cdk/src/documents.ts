@@ -1,7 +1,8 @@
 /**
  * The public documents in a bucket behind CloudFront: discovery and keys are there however cold or
  * broken the function is. CloudFront hands every other path on to the API, so that the issuer has
- * one address.
+ * one address: also the list of what is revoked, which is signed anew all the time and is no
+ * document of the bucket.
  */
 import { ArnFormat, RemovalPolicy, Stack } from "aws-cdk-lib";
 import {
@@ -15,7 +16,9 @@ import { Construct } from "constructs";
 import { Address, emulator } from "./address";
 
 /** The paths of documents that `countersign publish` writes. */
-const PATHS = [".well-known/*", "public-keys", "asap/*"];
+const PUBLISHED = [".well-known/*", "public-keys", "asap/*"];
+/** What the first of them would take along, although the function alone has it. */
+const ANSWERED = [".well-known/revoked.jwt", ".well-known/oauth-protected-resource*"];
 
 export interface Documents {
   readonly bucket: Bucket;
@@ -41,17 +44,22 @@ export function documents(scope: Construct, address: Address, removalPolicy: Rem
     responseHeadersPolicy: ResponseHeadersPolicy.CORS_ALLOW_ALL_ORIGINS,
     viewerProtocolPolicy: ViewerProtocolPolicy.HTTPS_ONLY,
   };
+  const answered: BehaviorOptions = {
+    origin: apiOrigin(scope, address),
+    allowedMethods: AllowedMethods.ALLOW_ALL,
+    cachePolicy: CachePolicy.CACHING_DISABLED,
+    originRequestPolicy: OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
+    viewerProtocolPolicy: ViewerProtocolPolicy.HTTPS_ONLY,
+  };
   const distribution = new Distribution(scope, "Distribution", {
     comment: "Countersign: the issuer and its public documents",
     httpVersion: HttpVersion.HTTP2_AND_3,
-    defaultBehavior: {
-      origin: apiOrigin(scope, address),
-      allowedMethods: AllowedMethods.ALLOW_ALL,
-      cachePolicy: CachePolicy.CACHING_DISABLED,
-      originRequestPolicy: OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
-      viewerProtocolPolicy: ViewerProtocolPolicy.HTTPS_ONLY,
-    },
-    additionalBehaviors: Object.fromEntries(PATHS.map((path) => [path, published])),
+    defaultBehavior: answered,
+    // CloudFront takes the first that fits a path.
+    additionalBehaviors: Object.fromEntries([
+      ...ANSWERED.map((path) => [path, answered]),
+      ...PUBLISHED.map((path) => [path, published]),
+    ]),
   });
   return { bucket, distribution, url: `https://${distribution.distributionDomainName}` };
 }

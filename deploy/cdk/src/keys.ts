@@ -12,7 +12,11 @@ import { IKey, Key } from "aws-cdk-lib/aws-kms";
 import { Construct } from "constructs";
 
 const PURPOSE = { StringEquals: { "kms:EncryptionContext:purpose": "countersign-sealing" } };
-/** What an administrator does with a key, and never decrypting or making data keys. */
+/**
+ * What an administrator does with a key, and never decrypting or making data keys. Changes are
+ * named one by one: `kms:Create*` would be `kms:CreateGrant` too, which lets anybody decrypt
+ * without a change of the policy.
+ */
 const ADMINISTRATION = [
   "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:Describe*", "kms:DisableKey",
   "kms:DisableKeyRotation", "kms:EnableKey", "kms:EnableKeyRotation", "kms:Get*", "kms:List*",

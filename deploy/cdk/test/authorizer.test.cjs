@@ -72,6 +72,34 @@ test("it may write its log and nothing else", () => {
   assert.deepEqual(may, ["logs:CreateLogStream", "logs:PutLogEvents"]);
 });
 
+test("refusals that anybody can cause do not raise the alarm at once", () => {
+  const alarm = (used, props) => {
+    const { template } = stack((one) => {
+      const gate = new CountersignAuthorizer(one, "Gate", { code, ...props });
+      if (used.includes("rest")) {
+        new RestApi(one, "Rest").root.addMethod("GET", new MockIntegration(), { authorizer: gate.forRestApi("Rest") });
+      }
+      if (used.includes("http")) {
+        new HttpApi(one, "Http").addRoutes({
+          path: "/{proxy+}", integration: new HttpUrlIntegration("Orders", "https://orders.example.com"), authorizer: gate.forHttpApi("Http"),
+        });
+      }
+      if (used.includes("websocket")) {
+        const integration = new WebSocketMockIntegration("Mock");
+        new WebSocketApi(one, "Socket", { connectRouteOptions: { integration, authorizer: gate.forWebSocketApi("Socket") } });
+      }
+    });
+    const [{ Properties }] = Object.values(template.findResources("AWS::CloudWatch::Alarm"));
+    assert.match(Properties.AlarmDescription, /refused/);
+    return Properties.Threshold;
+  };
+  // There a refusal is the function's error "Unauthorized".
+  for (const used of [["rest"], ["websocket"], ["rest", "http"], ["http", "websocket"], []]) assert.equal(alarm(used), 100, used);
+  assert.equal(alarm(["http"]), 1, "where each error is one of ours");
+  assert.equal(alarm(["rest"], { errorsThreshold: 5 }), 5);
+  assert.equal(alarm(["http"], { errorsThreshold: 20 }), 20);
+});
+
 test("it takes the variables of the authorizer that it replaces, and no secrets", () => {
   const environment = { JWT_ISSUER_JWKS_URI: "https://auth.example.com/jwks", JWT_AUTHORIZED_AUDIENCES: "api://orders" };
   guarded({ environment }).hasResourceProperties("AWS::Lambda::Function", { Environment: { Variables: environment } });

@@ -17,6 +17,13 @@ const issuer = (props = {}, context) =>
 const variables = (template, description) =>
   Object.values(template.findResources("AWS::Lambda::Function"))
     .find((one) => one.Properties.Description === description).Properties.Environment.Variables;
+/** What uses a key, or lets somebody use it without a change of its policy. */
+const USES_OF_A_KEY = [
+  "Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair",
+  "GenerateDataKeyPairWithoutPlaintext", "Sign", "GenerateMac", "DeriveSharedSecret", "CreateGrant", "ReplicateKey", "ImportKeyMaterial",
+].map((one) => `kms:${one}`);
+/** Whether IAM takes an action of a policy for this one: with wildcards, in upper or lower case. */
+const takes = (action, one) => new RegExp(`^${action.replaceAll("?", ".").replaceAll("*", ".*")}$`, "i").test(one);
 const HANDLER = "Countersign: the issuer";
 const ROTATION = "Countersign: the rotation of the issuer's keys";
 
@@ -92,12 +99,21 @@ test("the sealing key is opened by the two roles and administered by the account
   const { template } = issuer();
   const [key] = Object.values(template.findResources("AWS::KMS::Key"));
   const [root, ...roles] = key.Properties.KeyPolicy.Statement;
-  assert.ok(!actions(root).some((one) => /Decrypt|GenerateDataKey|Encrypt|kms:\*|CreateGrant/.test(one)), root);
+  const administered = actions(root).flatMap((one) => USES_OF_A_KEY.filter((use) => takes(one, use)).map((use) => `${one} is ${use}`));
+  assert.deepEqual(administered, [], "who administers it can neither use it nor let anybody use it, but by a change of its policy");
   assert.deepEqual(roles.map(actions), [["kms:Decrypt"], ["kms:Decrypt", "kms:GenerateDataKey"]]);
   const purpose = { StringEquals: { "kms:EncryptionContext:purpose": "countersign-sealing" } };
   assert.deepEqual(roles.map((one) => one.Condition), [purpose, purpose]);
   const identity = statements(template, "IssuerHandlerRole").filter((one) => actions(one)[0] === "kms:Decrypt");
   assert.deepEqual(identity.map((one) => one.Condition), [purpose]);
+});
+
+test("no role may grant a key, by its name or by a wildcard", () => {
+  const { template } = issuer({ settings: { rings: { default: { signer: "kms", kms_replicas: ["us-east-2"] } } }, documents: true });
+  const policies = Object.values(template.findResources("AWS::IAM::Policy")).flatMap((one) => one.Properties.PolicyDocument.Statement);
+  const keys = Object.values(template.findResources("AWS::KMS::Key")).flatMap((one) => one.Properties.KeyPolicy.Statement);
+  assert.ok(policies.length > 5 && keys.length > 2);
+  assert.deepEqual([...policies, ...keys].flatMap(actions).filter((one) => takes(one, "kms:CreateGrant")), []);
 });
 
 test("only the rotation makes the first keys, and only the deployment and the schedule invoke it", () => {
@@ -231,6 +247,34 @@ test("documents are private in their bucket, and CloudFront is the issuer's addr
   assert.ok(said.includes(distribution), said);
   assert.ok(JSON.stringify(variables(template, ROTATION).COUNTERSIGN_PUBLISH__TARGET).includes("s3://"));
   assert.equal(variables(template, HANDLER).COUNTERSIGN_PUBLISH__TARGET, undefined);
+});
+
+test("CloudFront asks the API for what publish does not write, and keeps none of it", () => {
+  for (const entry of ["http-api", "rest-api"]) {
+    const { template } = issuer({ documents: true, entry });
+    const [{ Properties: { DistributionConfig: config } }] = Object.values(template.findResources("AWS::CloudFront::Distribution"));
+    const bucket = config.Origins.find((one) => one.S3OriginConfig).Id;
+    assert.equal(config.Origins.length, 2);
+    // The first behavior that fits a path is the one, and `*` stands for slashes too.
+    const behavior = (path) =>
+      config.CacheBehaviors.find((one) => takes(one.PathPattern.replace(/^\/?/, "/"), path)) ?? config.DefaultCacheBehavior;
+    const published = [
+      "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json",
+      "/.well-known/jwks-rsa.json", "/.well-known/x509.json", "/public-keys", "/asap/1f.pem",
+    ];
+    for (const path of published) assert.equal(behavior(path).TargetOriginId, bucket, path);
+    const answered = [
+      "/.well-known/revoked.jwt", "/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/v1",
+      "/auth/.well-known/revoked.jwt", "/token", "/sign", "/revoke", "/introspect", "/authorize", "/readyz",
+    ];
+    for (const path of answered) {
+      const found = behavior(path);
+      assert.notEqual(found.TargetOriginId, bucket, path);
+      // AWS's CachingDisabled, and AllViewerExceptHostHeader, without which API Gateway says 403.
+      assert.equal(found.CachePolicyId, "4135ea2d-6df8-44a3-9df3-4b5a84be39ad", path);
+      assert.equal(found.OriginRequestPolicyId, "b689b0a8-53d0-40ab-baf2-68738e2966ac", path);
+    }
+  }
 });
 
 test("an emulator is given by the context, and nothing else changes the addresses", () => {

@@ -1,14 +1,18 @@
-# The key that seals the private keys. Its policy, and not IAM's alone, says who may use it: an administrator of the account can
-# change the policy, which CloudTrail shows, but cannot use the key by being an administrator.
+# The key that seals the private keys. Its policy, and not IAM's alone, says who may use it: an
+# administrator of the account can change the policy, which CloudTrail shows, but can neither use
+# the key nor grant its use by being an administrator.
 
 data "aws_iam_policy_document" "sealing_key" {
   count = var.sealing_key_arn == null ? 1 : 0
 
+  # Each change by its name: `kms:Create*` would be `kms:CreateGrant` too, by which anybody who has
+  # it in IAM lets himself decrypt while this policy stays as it is.
   statement {
     sid = "Administer"
     actions = [
-      "kms:CancelKeyDeletion", "kms:Create*", "kms:Delete*", "kms:Describe*", "kms:Disable*", "kms:Enable*", "kms:Get*", "kms:List*",
-      "kms:Put*", "kms:Revoke*", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:Update*",
+      "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:Describe*", "kms:DisableKey", "kms:DisableKeyRotation",
+      "kms:EnableKey", "kms:EnableKeyRotation", "kms:Get*", "kms:List*", "kms:PutKeyPolicy", "kms:RevokeGrant", "kms:ScheduleKeyDeletion",
+      "kms:TagResource", "kms:UntagResource", "kms:UpdateAlias", "kms:UpdateKeyDescription",
     ]
     resources = ["*"]
     principals {

@@ -92,18 +92,32 @@ run "the_sealing_key_is_for_the_issuer_alone" {
 
   assert {
     condition = alltrue([
-      for s in data.aws_iam_policy_document.sealing_key[0].statement : length(s.condition) == 1
-      if contains(s.actions, "kms:Decrypt") || contains(s.actions, "kms:GenerateDataKey")
+      for s in data.aws_iam_policy_document.sealing_key[0].statement :
+      length(s.condition) == 1 && length(setsubtract(s.actions, ["kms:Decrypt", "kms:GenerateDataKey"])) == 0
+      if s.sid != "Administer"
     ])
-    error_message = "it is used with its purpose alone"
+    error_message = "it is used with its purpose alone, and who uses it may do nothing else with it"
   }
   assert {
     condition = alltrue([
       for s in data.aws_iam_policy_document.sealing_key[0].statement :
-      length(setintersection(s.actions, ["kms:*", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncrypt*", "kms:CreateGrant"])) == 0
-      if s.sid == "Administer"
+      (s.sid == "Administer") == strcontains(jsonencode(s.principals), ":root") && try(length(s.not_actions), 0) == 0
     ])
-    error_message = "who administers the key cannot use it"
+    error_message = "the account administers it, and what is allowed is named"
+  }
+  # As IAM reads actions: with wildcards, in upper or lower case.
+  assert {
+    condition = length([
+      for pair in setproduct(
+        flatten([for s in data.aws_iam_policy_document.sealing_key[0].statement : s.actions if s.sid == "Administer"]),
+        [
+          "kms:Decrypt", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
+          "kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext", "kms:Sign", "kms:GenerateMac", "kms:DeriveSharedSecret",
+          "kms:CreateGrant", "kms:ReplicateKey", "kms:ImportKeyMaterial",
+        ]
+      ) : pair if can(regex("^${replace(replace(lower(pair[0]), "?", "."), "*", ".*")}$", lower(pair[1])))
+    ]) == 0
+    error_message = "who administers the key can neither use it nor let anybody use it, but by a change of its policy"
   }
   assert {
     condition     = aws_kms_key.sealing[0].enable_key_rotation
