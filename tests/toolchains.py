@@ -250,12 +250,16 @@ OTHERS = [dex, verifiers_in_go, oauth_client_in_go, refreshing_client_in_go, oau
 
 
 def main(names):
-    """For a name the command that starts the server, a line for each word; without one everything is built.
+    """For a name the command that starts the server, a line for each word; without one everything is built,
+    and with `--servers` what has a name.
 
     Exit code 3 where one cannot be built here, and without a name only where `CI` is set.
     """
-    code = 0
-    wanted = {name: SERVERS[name] for name in names} if names else SERVERS | {one.__name__: one for one in OTHERS}
+    code, wanted = 0, SERVERS | {one.__name__: one for one in OTHERS}
+    if names == ["--servers"]:
+        names, wanted = [], SERVERS
+    elif names:
+        wanted = {name: SERVERS[name] for name in names}
     for name, make in wanted.items():
         try:
             command = make()

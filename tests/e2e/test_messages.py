@@ -17,6 +17,8 @@ TIMES = {
     "what it would be": ('propagation = "10s"\nconsumers = ["aws-http-api"]', "leave it out (2h 5m then)"),
     "the slowest of them": ('propagation = "11m"\nconsumers = ["jitsi", "envoy"]', "11m is shorter than 6h, for which jitsi"),
     "who goes by `max-age`": ('propagation = "4m"\nconsumers = ["kubernetes"]', "4m is shorter than 5m, for which kubernetes goes on"),
+    "who goes by a longer `max-age`": (
+        'propagation = "7h"\nconsumers = ["jitsi"]\n[jwks]\nmax_age = "12h"', "7h is shorter than 12h, for which jitsi goes on"),
     "too often": ('rotate_every = "1h"\npropagation = "2h"', "rotate_every 1h is shorter than a key takes to become known, 2h "),
     "kept too short": ('keep_retired = "1h"', "keep_retired 1h is shorter than the longest token 1day, the skew"),
     "longer than the ring's": ('longest_token = "30m"', "may live 1h, longer than 30m"),

@@ -255,7 +255,7 @@ ln -s /var/lib/countersign/site /var/lib/web/site
 cat >/var/lib/web/nginx.conf <<'NGINX'
 {nginx}NGINX
 chown -R www-data /var/lib/web
-as www-data nginx -c /var/lib/web/nginx.conf 2>/dev/null &
+as www-data nginx -c /var/lib/web/nginx.conf &
 until (: </dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.1; done
 """
 

@@ -26,6 +26,8 @@ pub struct Consumer {
     pub certainty: Certainty,
     /// Whether it reads the keys again when it meets a `kid` that it does not know.
     pub refetches_unknown_kid: bool,
+    /// Whether it goes on with them for the `max-age` they came with, where that is longer.
+    pub follows_max_age: bool,
 }
 
 /// How sure a time is.
@@ -46,11 +48,13 @@ const fn documented(
     key_cache: Duration,
     refetches_unknown_kid: bool,
 ) -> Consumer {
-    Consumer { name, title, key_cache, certainty: Certainty::Documented, refetches_unknown_kid }
+    let certainty = Certainty::Documented;
+    Consumer { name, title, key_cache, certainty, refetches_unknown_kid, follows_max_age: false }
 }
 
 const fn assumed(name: &'static str, title: &'static str, key_cache: Duration) -> Consumer {
-    Consumer { name, title, key_cache, certainty: Certainty::Assumed, refetches_unknown_kid: false }
+    let certainty = Certainty::Assumed;
+    Consumer { name, title, key_cache, certainty, refetches_unknown_kid: false, follows_max_age: false }
 }
 
 /// Every consumer that is known.
@@ -70,7 +74,7 @@ pub const CONSUMERS: [Consumer; 15] = [
     documented("envoy", "Envoy jwt_authn", MINUTE.saturating_mul(10), false),
     // jitsi-meet, token/util.lib.lua: reads again after max-age, after six hours where none is
     // sent; not on an unknown kid.
-    documented("jitsi", "Jitsi Prosody, cache_keys_url", HOUR.saturating_mul(6), false),
+    documented("jitsi", "Jitsi Prosody, cache_keys_url", HOUR.saturating_mul(6), false).and_max_age(),
     // This project, crate `verifier`, RefreshPolicy: 10 minutes unless the answer says otherwise.
     documented("countersign", "Countersign's verifier and gate", MINUTE.saturating_mul(10), true),
     // jose, createRemoteJWKSet: cacheMaxAge of 10 minutes.
@@ -81,7 +85,8 @@ pub const CONSUMERS: [Consumer; 15] = [
     documented("aws-jwt-verify", "aws-jwt-verify", Duration::ZERO, true),
     // k8s.io/apiserver, plugin/pkg/authenticator/token/oidc: keeps keys for the max-age of the
     // answer, during which a new key is refused and a revoked one accepted.
-    documented("kubernetes", "Kubernetes API server, structured authentication", Duration::ZERO, false),
+    documented("kubernetes", "Kubernetes API server, structured authentication", Duration::ZERO, false)
+        .and_max_age(),
     assumed("other", "any other verifier", HOUR.saturating_mul(24)),
 ];
 
@@ -93,6 +98,15 @@ pub struct UnknownConsumer {
 }
 
 impl Consumer {
+    const fn and_max_age(self) -> Self {
+        Self { follows_max_age: true, ..self }
+    }
+
+    /// For how long it goes on with keys that came with this `max-age`, as far as it is known.
+    pub fn keeps(&self, max_age: Duration) -> Duration {
+        if self.follows_max_age { self.key_cache.max(max_age) } else { self.key_cache }
+    }
+
     /// The consumer of this name.
     pub fn named(name: &str) -> Result<&'static Self, UnknownConsumer> {
         static ROWS: [Consumer; CONSUMERS.len()] = CONSUMERS;

@@ -144,7 +144,7 @@ impl TokenRoute {
     }
 
     /// Takes over what the route of the configuration before this one has to remember.
-    pub fn follow(&self, before: &Self) {
+    pub fn follow(&mut self, before: &Self) {
         self.revocations.follow(&before.revocations);
     }
 

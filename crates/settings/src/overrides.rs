@@ -106,7 +106,10 @@ impl Misfit {
         if why == LIST_OF_TABLES {
             let parts = self.shown.split('.').map(|part| part.split('[').next().unwrap_or_default());
             let table = parts.collect::<Vec<_>>().join(".");
-            why = format!("expected a list; write [[{}]] on a line above what is in it", cut(&table));
+            why = format!(
+                "expected a list; write [[{}]] on a line above what is in it, or [\"a\", \"b\"] where it is one of texts",
+                cut(&table)
+            );
         }
         // A key that is unknown is named by the message itself; where it is, is not.
         let shown = if why.starts_with("unknown field ") {
@@ -152,7 +155,7 @@ pub(crate) fn is_missing(why: &Error) -> bool {
     why.message().starts_with("missing field `")
 }
 
-/// What the key of the list is has to be said by who knows it.
+/// A table where a list stands; which one is said by who knows its key.
 const LIST_OF_TABLES: &str = "expected a list of tables";
 
 /// What is wrong and what to write, with the value left out: a secret may stand there by mistake.

@@ -126,16 +126,10 @@ fn not_by_itself(name: &str, ring: &RawRing, reach: Reach) -> Option<String> {
 /// For how long consumers go on with the keys that they have read.
 struct Caches<'a> {
     consumers: &'a [&'a Consumer],
-    /// What the answer with the keys says, which is all that some go by.
+    /// What the answer with the keys says, by which some go.
     max_age: Duration,
     /// All of it.
     usual: Duration,
-}
-
-impl Caches<'_> {
-    fn of(&self, consumer: &Consumer) -> Duration {
-        if consumer.key_cache.is_zero() { self.max_age } else { consumer.key_cache }
-    }
 }
 
 /// A key that signs before a consumer reads the keys again is refused by it. Where it is only
@@ -149,15 +143,18 @@ fn check_propagation(
 ) -> Outcome {
     let late = caches.consumers.iter().filter(|consumer| {
         // Who says `other` says how long those take.
-        !consumer.refetches_unknown_kid && caches.of(consumer) > propagation && consumer.name != "other"
+        !consumer.refetches_unknown_kid
+            && consumer.keeps(caches.max_age) > propagation
+            && consumer.name != "other"
     });
-    let Some(slowest) = late.max_by_key(|c| (c.certainty == Certainty::Documented, caches.of(c))) else {
+    let Some(slowest) = late.max_by_key(|c| (c.certainty == Certainty::Documented, c.keeps(caches.max_age)))
+    else {
         return Ok(());
     };
     let what = format!(
         "{} is shorter than {}, for which {}",
         words(propagation),
-        words(caches.of(slowest)),
+        words(slowest.keeps(caches.max_age)),
         slowest.name
     );
     let advice = format!(

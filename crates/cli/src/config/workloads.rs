@@ -258,7 +258,7 @@ fn of_github(claims: &Claims<'_>) -> Result<(), String> {
     if claims.has("sub") {
         return Err(
             "the text of `sub` is made of names and changes its form (repo:OWNER@ID/NAME@ID:… since \
-                    2026-07-15); match repository_id, and ref, environment or job_workflow_ref"
+                    2026-07-15); match repository_id or job_workflow_ref, and ref or environment"
                 .to_owned(),
         );
     }

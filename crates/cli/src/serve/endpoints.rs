@@ -53,8 +53,9 @@ impl Endpoints {
     }
 
     /// Takes over what those of the configuration before have to remember.
-    pub(super) fn follow(&self, before: &Self) {
-        if let (Some(token), Some(before)) = (&self.token, &before.token) {
+    pub(super) fn follow(&mut self, before: &Self) {
+        // Before the first request nobody else has the route.
+        if let (Some(token), Some(before)) = (self.token.as_mut().and_then(Arc::get_mut), &before.token) {
             token.follow(before);
         }
     }

@@ -104,7 +104,7 @@ impl Refresh {
                 Err(why) => tracing::error!("no key can be made in place of the revoked one: {why}"),
             }
         }
-        // Until it is read again, what is wrong with it now is no sign that it came forward.
+        // Another error does not mean that the store has recovered.
         let went_back = match &problem {
             Some(KeyringError::WentBack(_)) => true,
             Some(_) => served.is_some(),

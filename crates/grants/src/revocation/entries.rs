@@ -85,7 +85,7 @@ pub(super) struct Entries {
 }
 
 /// What a process remembers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Known {
     /// The document that was read last.
     base: Entries,

@@ -94,9 +94,8 @@ impl Revocations {
     }
 
     /// Takes over what `before` has read, so that what the store has lost since stays revoked.
-    pub(crate) fn follow(&self, before: &Self) {
-        let known = before.lock().clone();
-        *self.lock() = known;
+    pub(crate) fn follow(&mut self, before: &Self) {
+        self.known = Arc::clone(&before.known);
     }
 
     /// The longest that an access token lives which is alive: by this configuration, or by another

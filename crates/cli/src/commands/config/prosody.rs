@@ -82,7 +82,7 @@ fn keys(config: &Config, jitsi: &crate::config::RawJitsiProfile, asap: bool) -> 
         Ok(SecretRef::SharedFile(path)) => {
             format!("io.lines({})()", quoted(&config.folder.join(path).display().to_string()))
         }
-        // What only our user may read is not for Prosody's.
+        // Prosody's user cannot read a private file of ours.
         _ => "io.lines(\"/etc/prosody/jitsi.secret\")() -- the same secret, in a file that Prosody alone can read".to_owned(),
     };
     Ok(vec!["signature_algorithm = \"HS256\"".to_owned(), format!("app_secret = {secret}")])

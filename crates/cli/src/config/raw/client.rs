@@ -96,8 +96,9 @@ pub(crate) struct RawAssertions {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawWorkload {
     /// Whose tokens they are, and what those must say. As in `trust`, but for this client alone.
-    /// `claims` must identify one workload: with preset `github-actions` `repository_id` or
-    /// `job_workflow_ref`, which `ref` and `environment` narrow; with `kubernetes` `sub`, which is
+    /// `claims` must say which workload it is: with preset `github-actions` `repository_id`, or
+    /// `job_workflow_ref`, which each of the owner's repositories shows that calls that workflow;
+    /// `ref` and `environment` narrow both. With `kubernetes` `sub`, which is
     /// `system:serviceaccount:NAMESPACE:NAME`, or both names as `/kubernetes.io/namespace` and
     /// `/kubernetes.io/serviceaccount/name`, or `/kubernetes.io/serviceaccount/uid`; with `aws-sts`
     /// `sub`, the ARN of a role; with `countersign` `sub`, or `client_id`, which `sub` must be too
