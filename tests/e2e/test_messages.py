@@ -17,8 +17,6 @@ TIMES = {
     "what it would be": ('propagation = "10s"\nconsumers = ["aws-http-api"]', "leave it out (2h 5m then)"),
     "the slowest of them": ('propagation = "11m"\nconsumers = ["jitsi", "envoy"]', "11m is shorter than 6h, for which jitsi"),
     "who goes by `max-age`": ('propagation = "4m"\nconsumers = ["kubernetes"]', "4m is shorter than 5m, for which kubernetes goes on"),
-    "who goes by a longer `max-age`": (
-        'propagation = "7h"\nconsumers = ["jitsi"]\n[jwks]\nmax_age = "12h"', "7h is shorter than 12h, for which jitsi goes on"),
     "too often": ('rotate_every = "1h"\npropagation = "2h"', "rotate_every 1h is shorter than a key takes to become known, 2h "),
     "kept too short": ('keep_retired = "1h"', "keep_retired 1h is shorter than the longest token 1day, the skew"),
     "longer than the ring's": ('longest_token = "30m"', "may live 1h, longer than 30m"),
@@ -30,6 +28,15 @@ def test_times_that_break_a_verifier_do_not_start_and_are_told_in_words(world, n
     lines, says = TIMES[name]
     world.configure(RING.format(lines) + client("tests"))
     world.fails(78, says, "config", "check")
+
+
+def test_a_max_age_that_is_longer_than_the_time_of_who_goes_by_it_counts(world):
+    for max_age, consumer, code in [("12h", "jitsi", 78), ("7h", "jitsi", 0), ("12h", "envoy", 0)]:
+        ring = RING.format(f'propagation = "7h"\nconsumers = ["{consumer}"]')
+        world.configure(f'{ring}\n[jwks]\nmax_age = "{max_age}"\n')
+        done = world.run("config", "check")
+        assert done.returncode == code, (max_age, consumer, done)
+        assert code == 0 or "7h is shorter than 12h, for which jitsi goes on" in done.stderr, done
 
 
 @pytest.mark.parametrize("lines", [
