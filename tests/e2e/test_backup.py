@@ -31,3 +31,12 @@ def test_a_backup_of_each_day_has_its_own_name_and_is_good(world):
     world.done("keys", "prepare")
     day(2)
     assert {file.name for file in world.folder.glob("copy-*.db")} == {"copy-2027-03-01.db", "copy-2027-03-02.db"}
+
+
+def test_a_copy_is_one_file(world):
+    """Nothing stays behind where somebody takes it away, nor is there anything in a log that a plain copy would miss."""
+    world.configure(CONFIG + client("tests"))
+    world.serve()
+    for number in range(8):
+        world.done("store", "copy", "sqlite:countersign/countersign.db", f"sqlite:copy-{number}.db")
+    assert sorted(file.name for file in world.folder.glob("copy-*")) == [f"copy-{number}.db" for number in range(8)]

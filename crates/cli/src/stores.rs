@@ -135,6 +135,10 @@ impl Store for TimedStore {
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
         self.timed(StoreOperation::List, self.store.list(prefix)).await
     }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
 }
 
 #[cfg(test)]

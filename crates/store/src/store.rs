@@ -67,4 +67,8 @@ pub trait Store: Send + Sync + Debug {
     /// no key can start with matches nothing. For people and clean-up, not for hot paths: engines
     /// may read everything, and the answer need not be one moment's picture.
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError>;
+
+    /// Leaves the store as somebody may take it away: where it is a file, all of it is in that one
+    /// unless others have it open. Nothing may be asked afterwards.
+    async fn close(&self) {}
 }

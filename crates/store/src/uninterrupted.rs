@@ -160,6 +160,10 @@ impl<E: Engine + 'static> Store for Uninterrupted<E> {
         let list = |engine: Arc<E>| async move { engine.list(&prefix).await };
         self.run(&self.permits.reads, Afterwards::Nothing, list).await
     }
+
+    async fn close(&self) {
+        self.engine.close().await;
+    }
 }
 
 #[cfg(test)]

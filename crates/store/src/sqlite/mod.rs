@@ -221,6 +221,12 @@ impl Store for SqliteEngine {
             .map(|(key,)| Key::parse(key).map_err(|reason| error::foreign_key(&self.path, reason)))
             .collect()
     }
+
+    /// The last to close takes the log over into the file, which readers cannot.
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
 }
 
 #[cfg(test)]

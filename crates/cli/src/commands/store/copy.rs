@@ -41,7 +41,10 @@ pub(super) async fn run(context: &Context<'_>, from: &str, to: &str) -> Outcome 
     let target = countersign_store::open(&target_url, &context.environment.folder, clock()?)
         .await
         .map_err(|why| Failure::from(why).about("TO"))?;
-    let Counts { copied, already_there, verified } = transfer(source.as_ref(), target.as_ref()).await?;
+    let counts = transfer(source.as_ref(), target.as_ref()).await;
+    // People take the file away, and what is in a log beside it would stay behind.
+    target.close().await;
+    let Counts { copied, already_there, verified } = counts?;
     if context.json {
         let body =
             serde_json::json!({ "copied": copied, "already_there": already_there, "verified": verified });
