@@ -255,7 +255,7 @@ def main(names):
 
     Exit code 3 where one cannot be built here, and without a name only where `CI` is set.
     """
-    code, wanted = 0, SERVERS | {one.__name__: one for one in OTHERS}
+    code, wanted = 0, SERVERS | {one.__name__.replace("_", " "): one for one in OTHERS}
     if names == ["--servers"]:
         names, wanted = [], SERVERS
     elif names:
