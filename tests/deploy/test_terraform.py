@@ -407,7 +407,7 @@ def test_a_static_issuer_is_what_cloudfront_serves_and_its_tokens_open_the_api_t
         return kid(user)
 
     # Somebody who may read the configuration and all of the table, but not use the sealing key, signs
-    # nothing; and by the key's policy nobody grants himself the use of it, whatever IAM allows.
+    # nothing; and the key's policy lets nobody grant themselves its use, whatever IAM allows.
     readings = ["kms:Describe*", "kms:Get*", "kms:List*"]
     with bystander(aws, ["ssm:*", "dynamodb:*", *readings, "kms:CreateGrant"]) as credentials:
         done = ran("sign", "--audience", "api://orders", "--claims", "{}", **credentials)

@@ -2,7 +2,7 @@
 
 Their tokens are exchanged for ours, of services and of users who logged in there, while their keys
 change; and our tokens are accepted by node-oidc-provider as assertions of a client. Dex of this
-version takes assertions of nobody. Before the gate they are in gate/test_foreign_issuers.py.
+version takes assertions of nobody. As trusts of the gate they are in gate/test_foreign_issuers.py.
 Keycloak and Hydra: tests/peers.
 """
 

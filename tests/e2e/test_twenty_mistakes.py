@@ -125,9 +125,9 @@ MISTAKES = [
     Mistake("9", 78, CHECK, '"300" has no unit', "jwks.max_age", "write 300s", before=configured('\n[jwks]\nmax_age = "300"\n')),
     Mistake("9", 78, OWN, '"300" has no unit', "the environment variable COUNTERSIGN_JWKS__MAX_AGE", "write 300s",
             env={"COUNTERSIGN_JWKS__MAX_AGE": "300"}),
-    Mistake("10", 78, CHECK, "expected a list", "line 9, column 1: clients", "write [[clients]] on a line above",
+    Mistake("10", 78, CHECK, "expected a list", "line 9, column 1: clients", "write [[clients]] on the line above",
             before=configured(lambda text: text.replace("[[clients]]", "[clients]"))),
-    Mistake("10", 78, CHECK, "expected a list", "clients[0].workloads", "write [[clients.workloads]] on a line above",
+    Mistake("10", 78, CHECK, "expected a list", "clients[0].workloads", "write [[clients.workloads]] on the line above",
             before=configured('\n[clients.workloads.trust]\npreset = "github-actions"\n')),
     # 11 is taken, below.
     Mistake("12", 78, CHECK, "it is UTF-16, as Windows PowerShell", "w/wrong.toml", "save it as UTF-8", before=bytes_of("issuer = ''".encode("utf-16"))),

@@ -1,7 +1,7 @@
-"""Issuers that nobody here wrote as trusts of the gate, as real processes: Dex (Go) and node-oidc-provider (npm).
+"""Foreign issuers as trusts of the gate, as real processes: Dex (Go) and node-oidc-provider (npm).
 
-One authorizer goes on while their keys change. A user pool of Cognito is in test_cognito.py; what the token
-service makes of the same issuers is in e2e/test_foreign_issuers.py.
+One authorizer keeps running while their keys change. A user pool of Cognito is in test_cognito.py;
+the token service with the same issuers is in e2e/test_foreign_issuers.py.
 """
 
 import json

@@ -25,15 +25,13 @@ from e2e.test_token_exchange import GRANT as EXCHANGE, ROUTES, TYPE
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 BOTH = ENTRY.replace("grants = [", f'grants = ["{EXCHANGE}", ')
 TOOLS = Path(os.environ.get("TESTBED_TOOLS") or Path(__file__).parents[2] / ".tools")
-
-
 #: The exit code of a script whose server cannot be had on this machine.
 NOT_TRIED = 3
 ALGORITHMS = Path(__file__).parents[2] / "crates/consumers/algorithms.csv"
 
 
 def tried_here(main):
-    """Runs a script."""
+    """Runs a script; the exit code is `NOT_TRIED` where its server cannot be had here."""
     try:
         main()
     except toolchains.Missing as why:

@@ -1,11 +1,14 @@
 """A stand-in for a MongoDB server: its wire protocol (OP_MSG) in front of mongomock. It is a fake.
 
-No package of the machines these tests run on has a mongod. What can be shown on a server that somebody else wrote is
-shown on mongo-java-server, and by hand on FerretDB; this is for what neither has, and for a machine without Java. It shows that what the program sends is well formed, means
-what it should on the documents, and that answers, errors and their absence are understood, in mongomock's reading of the
-query language. It does NOT show what a real server does on its own: replication, elections, durability (write and read
-concerns are written down and taken for fulfilled), the removal of expired documents by a TTL index (it never removes one, nor does any other server of these tests),
-rights of users, SCRAM, DNS for `mongodb+srv`, WiredTiger's conflicts between writers (one lock; every command is alone).
+No package of the machines these tests run on has a mongod. Whatever can be shown on a server that
+others wrote is shown on mongo-java-server, and on FerretDB by hand; this fake is for what neither
+has, and for machines without Java. It shows that what the program sends is well formed, means what
+it should on the documents, and that answers, errors and their absence are understood, in
+mongomock's reading of the query language. It does NOT show what a real server does on its own:
+replication, elections, durability (write and read concerns are written down and taken for
+fulfilled), the removal of expired documents by a TTL index (no server of these tests removes one),
+rights of users, SCRAM, DNS for `mongodb+srv`, WiredTiger's conflicts between writers (one lock;
+every command is alone).
 
 It says that it is the primary of a replica set of one; with `standalone`, that it is not one, and refuses what such a server
 refuses. Retried writes (`lsid`, `txnNumber`) get the first answer again. With `aws` (key id to secret) it wants

@@ -26,7 +26,7 @@ pub struct Consumer {
     pub certainty: Certainty,
     /// Whether it reads the keys again when it meets a `kid` that it does not know.
     pub refetches_unknown_kid: bool,
-    /// Whether it goes on with them for the `max-age` they came with, where that is longer.
+    /// Whether it keeps keys for the `max-age` of the response when that is longer than `key_cache`.
     pub follows_max_age: bool,
 }
 
@@ -102,7 +102,7 @@ impl Consumer {
         Self { follows_max_age: true, ..self }
     }
 
-    /// For how long it goes on with keys that came with this `max-age`, as far as it is known.
+    /// How long it uses keys that came with this `max-age`, as far as is known.
     pub fn keeps(&self, max_age: Duration) -> Duration {
         if self.follows_max_age { self.key_cache.max(max_age) } else { self.key_cache }
     }

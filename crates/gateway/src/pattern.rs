@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_covers_those_of_whose_paths_it_matches_each_one() {
+    fn a_pattern_covers_another_when_it_matches_all_of_its_paths() {
         let patterns =
             ["/", "/a", "/b", "/*", "/a/b", "/a/*", "/*/b", "/*/*", "/a/**", "/a/*/**", "/**", "$connect"];
         let paths = ["/", "/a", "/b", "/c", "/a/b", "/a/c", "/c/b", "/c/c", "/a/b/c", "/c/c/c", "$connect"];

@@ -78,7 +78,7 @@ impl Route {
         vec![rule(PathPattern::everything()), rule(PathPattern::connect())]
     }
 
-    /// Whether it decides every request that `later` is about, which stands behind it.
+    /// Whether it matches every request that `later` matches.
     pub(crate) fn covers(&self, later: &Self) -> bool {
         let has = |method: &String| self.methods.contains(method);
         let methods = self.methods.is_empty() || !later.methods.is_empty() && later.methods.iter().all(has);

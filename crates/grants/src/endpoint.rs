@@ -143,7 +143,7 @@ impl TokenRoute {
         Self { grants, issuer, rates, seen, families, revocations, published, proofs, under_way }
     }
 
-    /// Takes over what the route of the configuration before this one has to remember.
+    /// Takes over the state that the route of the previous configuration keeps in memory.
     pub fn follow(&mut self, before: &Self) {
         self.revocations.follow(&before.revocations);
     }

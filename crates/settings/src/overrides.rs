@@ -107,7 +107,7 @@ impl Misfit {
             let parts = self.shown.split('.').map(|part| part.split('[').next().unwrap_or_default());
             let table = parts.collect::<Vec<_>>().join(".");
             why = format!(
-                "expected a list; write [[{}]] on a line above what is in it, or [\"a\", \"b\"] where it is one of texts",
+                "expected a list; write [[{}]] on the line above its settings, or [\"a\", \"b\"] for a list of strings",
                 cut(&table)
             );
         }
@@ -155,7 +155,7 @@ pub(crate) fn is_missing(why: &Error) -> bool {
     why.message().starts_with("missing field `")
 }
 
-/// A table where a list stands; which one is said by who knows its key.
+/// A table was found where a list is expected. `Misfit::told`, which knows the key, replaces it.
 const LIST_OF_TABLES: &str = "expected a list of tables";
 
 /// What is wrong and what to write, with the value left out: a secret may stand there by mistake.

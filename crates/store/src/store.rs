@@ -68,7 +68,7 @@ pub trait Store: Send + Sync + Debug {
     /// may read everything, and the answer need not be one moment's picture.
     async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreError>;
 
-    /// Leaves the store as somebody may take it away: where it is a file, all of it is in that one
-    /// unless others have it open. Nothing may be asked afterwards.
+    /// Closes the store; no operation may follow. A store that is a file is then complete in that
+    /// one file, unless another process has it open.
     async fn close(&self) {}
 }

@@ -1,8 +1,7 @@
 /**
  * The public documents in a bucket behind CloudFront: discovery and keys are there however cold or
- * broken the function is. CloudFront hands every other path on to the API, so that the issuer has
- * one address: also the list of what is revoked, which is signed anew all the time and is no
- * document of the bucket.
+ * broken the function is. CloudFront sends every other path to the API, so that the issuer has one
+ * address. The revocation list is among those: it is signed on request and is not in the bucket.
  */
 import { ArnFormat, RemovalPolicy, Stack } from "aws-cdk-lib";
 import {
@@ -17,7 +16,7 @@ import { Address, emulator } from "./address";
 
 /** The paths of documents that `countersign publish` writes. */
 const PUBLISHED = [".well-known/*", "public-keys", "asap/*"];
-/** What the first of them would take along, although the function alone has it. */
+/** Paths under `.well-known/*` that only the function can answer. */
 const ANSWERED = [".well-known/revoked.jwt", ".well-known/oauth-protected-resource*"];
 
 export interface Documents {
@@ -55,7 +54,7 @@ export function documents(scope: Construct, address: Address, removalPolicy: Rem
     comment: "Countersign: the issuer and its public documents",
     httpVersion: HttpVersion.HTTP2_AND_3,
     defaultBehavior: answered,
-    // CloudFront takes the first that fits a path.
+    // CloudFront uses the first behavior whose pattern matches the path.
     additionalBehaviors: Object.fromEntries([
       ...ANSWERED.map((path) => [path, answered]),
       ...PUBLISHED.map((path) => [path, published]),

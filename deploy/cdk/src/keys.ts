@@ -13,9 +13,9 @@ import { Construct } from "constructs";
 
 const PURPOSE = { StringEquals: { "kms:EncryptionContext:purpose": "countersign-sealing" } };
 /**
- * What an administrator does with a key, and never decrypting or making data keys. Changes are
- * named one by one: `kms:Create*` would be `kms:CreateGrant` too, which lets anybody decrypt
- * without a change of the policy.
+ * What an administrator does with a key; never decrypting or making data keys. Actions are named
+ * one by one: `kms:Create*` includes `kms:CreateGrant`, with which anyone who has it in IAM can
+ * grant themselves Decrypt without changing the policy.
  */
 const ADMINISTRATION = [
   "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:Describe*", "kms:DisableKey",

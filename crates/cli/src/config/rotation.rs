@@ -123,12 +123,12 @@ fn not_by_itself(name: &str, ring: &RawRing, reach: Reach) -> Option<String> {
     }
 }
 
-/// For how long consumers go on with the keys that they have read.
+/// How long consumers use keys that they have read.
 struct Caches<'a> {
     consumers: &'a [&'a Consumer],
-    /// What the answer with the keys says, by which some go.
+    /// `jwks.max_age`, which some consumers obey.
     max_age: Duration,
-    /// All of it.
+    /// The propagation that follows from the consumers where none is configured.
     usual: Duration,
 }
 

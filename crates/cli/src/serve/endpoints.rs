@@ -52,9 +52,9 @@ impl Endpoints {
         Self { routes, token, webhook, resource }
     }
 
-    /// Takes over what those of the configuration before have to remember.
+    /// Takes over the state that the endpoints of the previous configuration keep in memory.
     pub(super) fn follow(&mut self, before: &Self) {
-        // Before the first request nobody else has the route.
+        // Nothing else holds the route before its first request.
         if let (Some(token), Some(before)) = (self.token.as_mut().and_then(Arc::get_mut), &before.token) {
             token.follow(before);
         }

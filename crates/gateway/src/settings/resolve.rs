@@ -134,7 +134,7 @@ pub fn resolve(
     let mut routes = routes
         .map(|(i, raw)| route(raw, &format!("gate.routes[{i}]"), &names))
         .collect::<Result<Vec<_>, _>>()?;
-    warnings.extend(idle(&routes));
+    warnings.extend(unreachable(&routes));
     if routes.is_empty() {
         routes = Route::any_token();
     }
@@ -151,16 +151,16 @@ pub fn resolve(
     })
 }
 
-/// Warnings about rules that decide nothing, because one before them decides all that they are
-/// about. What a rule asks of tokens does not choose among rules, which is easily overlooked.
-fn idle(routes: &[Route]) -> impl Iterator<Item = String> {
+/// Warnings about rules that are never used, because an earlier rule matches all of their requests.
+/// What a rule requires of tokens does not select it, which is easily overlooked.
+fn unreachable(routes: &[Route]) -> impl Iterator<Item = String> {
     routes.iter().enumerate().filter_map(|(index, later)| {
-        let mut before = routes.iter().enumerate().take(index);
-        let (before, route) = before.find(|(_, route)| route.covers(later))?;
-        let (one, other) = (&route.path, &later.path);
+        let mut earlier = routes.iter().enumerate().take(index);
+        let (first, route) = earlier.find(|(_, route)| route.covers(later))?;
         Some(format!(
-            "gate.routes[{index}] ({other}) decides nothing: gate.routes[{before}] ({one}) stands before it and matches each of its \
-             requests; the first rule whose method and path match decides, and `issuers`, scopes and `claims` do not choose among rules"
+            "gate.routes[{index}] ({}) is never used: gate.routes[{first}] ({}) comes first and matches all of its requests, and \
+             `issuers`, scopes and `claims` do not select a rule; move the narrower rule up, or merge the two",
+            later.path, route.path
         ))
     })
 }

@@ -93,7 +93,7 @@ impl Revocations {
         Self { issuer: Some(issuer), ..self }
     }
 
-    /// Takes over what `before` has read, so that what the store has lost since stays revoked.
+    /// Shares what `before` has read, so that revocations that the store has lost since still count.
     pub(crate) fn follow(&mut self, before: &Self) {
         self.known = Arc::clone(&before.known);
     }

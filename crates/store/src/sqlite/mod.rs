@@ -222,7 +222,8 @@ impl Store for SqliteEngine {
             .collect()
     }
 
-    /// The last to close takes the log over into the file, which readers cannot.
+    /// Closing the last connection moves the write-ahead log into the file, which read-only
+    /// connections cannot do; so the writer is the last.
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;

@@ -5,8 +5,8 @@
 data "aws_iam_policy_document" "sealing_key" {
   count = var.sealing_key_arn == null ? 1 : 0
 
-  # Each change by its name: `kms:Create*` would be `kms:CreateGrant` too, by which anybody who has
-  # it in IAM lets himself decrypt while this policy stays as it is.
+  # Each action by its name: `kms:Create*` includes `kms:CreateGrant`, with which anyone who has it
+  # in IAM can grant themselves Decrypt without changing this policy.
   statement {
     sid = "Administer"
     actions = [

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context<'_>, from: &str, to: &str) -> Outcome 
         .await
         .map_err(|why| Failure::from(why).about("TO"))?;
     let counts = transfer(source.as_ref(), target.as_ref()).await;
-    // People take the file away, and what is in a log beside it would stay behind.
+    // An SQLite file is moved without its write-ahead log, so nothing may be left in the log.
     target.close().await;
     let Counts { copied, already_there, verified } = counts?;
     if context.json {
