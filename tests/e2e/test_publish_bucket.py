@@ -317,6 +317,46 @@ def test_what_keeps_cloudfront_from_being_told_is_told_in_one_line(site, minista
     assert publish(site, "--cloudfront", distribution)["invalidation"] is None
 
 
+#: What CloudFront answers, request by request (`None`: what it would), and what becomes of it: how often it is asked, the exit code, the words.
+ANSWERS = {
+    "away for a moment": ([(503, "ServiceUnavailable"), (500, ""), None], 3, 0, None),
+    "away": ([(503, "ServiceUnavailable")] * 9, 4, 70, "it cannot be asked: it answers ServiceUnavailable"),
+    "asked too often": ([(400, "Throttling"), (429, ""), None], 3, 0, None),
+    "too many at work": ([(400, "TooManyInvalidationsInProgress")] * 9, 1, 70, "it refuses (TooManyInvalidationsInProgress)"),
+    "may not": ([(403, "AccessDenied")] * 9, 1, 78, "allow cloudfront:CreateInvalidation"),
+    "another page": ([(200, "")] * 9, 1, 70, "it refuses (the answer is not the documented one)"),
+}
+
+
+@pytest.mark.parametrize("answers, asked, code, says", ANSWERS.values(), ids=ANSWERS)
+def test_cloudfront_is_asked_again_where_that_may_help(site, distribution, relay, answers, asked, code, says):
+    site.environment |= {"AWS_ENDPOINT_URL": relay.url}
+    left = iter(answers)
+
+    def spoil(method, path):
+        if path.startswith("/2020-05-31/") and (answer := next(left)):
+            return answer[0], f"<ErrorResponse><Error><Code>{answer[1]}</Code></Error></ErrorResponse>".replace("<Code></Code>", "").encode()
+
+    relay.spoil = spoil
+    done = site.run("publish", site.target, "--cloudfront", distribution)
+    assert done.returncode == code and (says is None or says in done.stderr), done
+    assert len([path for _, path, _ in relay.asked if path.startswith("/2020-05-31/")]) == asked, relay.asked
+
+
+def test_an_invalidation_whose_answer_is_lost_is_asked_for_under_the_same_reference(site, distribution, relay):
+    site.environment |= {"AWS_ENDPOINT_URL": relay.url}
+    bodies = []
+
+    def done(method, path, body, status):
+        if path.startswith("/2020-05-31/"):
+            bodies.append(body)
+            return "away" if len(bodies) < 3 else None
+
+    relay.done = done
+    assert publish(site, "--cloudfront", distribution)["invalidation"]
+    assert len(bodies) == 3 and len(set(bodies)) == 1 and b"<CallerReference>countersign-" in bodies[0], bodies
+
+
 def test_what_could_not_be_written_hides_nothing_of_what_cloudfront_was_not_told(site, s3_relay):
     denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
     s3_relay.spoil = lambda method, path: denied if method == "PUT" and path.endswith("/public-keys") else None

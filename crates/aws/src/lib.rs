@@ -6,14 +6,19 @@
 //! operation has a time-out, and what AWS says may be tried again (throttling, 5xx, a broken
 //! connection) is tried again with exponential back-off and jitter, a bounded number of times.
 //!
-//! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines, KMS and
-//! CloudFront use it; `secrets` (a feature) reads what configurations refer to, and `credentials`
-//! (another) holds the credentials of the chain for those that sign with them themselves.
+//! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines and KMS use
+//! it. `secrets` (a feature) reads what configurations refer to, `cloudfront` (another) has paths
+//! taken out of caches, and `credentials` holds the credentials of the chain for those that sign
+//! with them themselves.
 
+#[cfg(feature = "cloudfront")]
+pub mod cloudfront;
 #[cfg(feature = "credentials")]
 pub mod credentials;
 mod endpoint;
 mod names;
+#[cfg(feature = "requests")]
+mod request;
 #[cfg(feature = "secrets")]
 pub mod secrets;
 

@@ -2,42 +2,17 @@
 //! Manager, an object of S3; and a parameter that is given a text.
 //!
 //! One signed request each (`GetParameter` with decryption, `GetSecretValue`, `GetObject`,
-//! `PutParameter`), under the same rules for region, endpoint, credentials and time as every other
-//! service. What may be asked again is asked again with growing pauses, and no redirect is
-//! followed. A text has at most 64 KiB (an object 1 MiB), and one that is binary is refused. No
-//! error holds anything of what was read.
-//!
-//! The clients of the SDK would bring hundreds of operations for these four (docs/decisions/0038).
-
-use std::{
-    error::Error,
-    hash::{BuildHasher, Hasher, RandomState},
-    time::{Duration, SystemTime},
-};
+//! `PutParameter`), as `request` makes them. A text has at most 64 KiB (an object 1 MiB), and one
+//! that is binary is refused. No error holds anything of what was read.
 
 use aws_config::SdkConfig;
-use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::{
-    http_request::{
-        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-        UriPathNormalizationMode, sign,
-    },
-    sign::v4,
-};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http::{Method, StatusCode};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
-    ATTEMPT, ATTEMPTS, BACKOFF, CONNECT, Named, OPERATION, Service, Unusable, configuration, dns_suffix,
-    is_bucket_name,
+    Named, OPERATION, Service, Unusable, configuration, dns_suffix, is_bucket_name,
+    request::{Answer, Call, Http, Pauses, Unanswered, code, is_denial, is_throttling},
 };
 
 /// The longest secret.
@@ -46,10 +21,6 @@ const MAX_SECRET: usize = 64 * 1024;
 const MAX_OBJECT: usize = 1024 * 1024;
 /// What JSON around a secret may add to it.
 const ENVELOPE: usize = 8 * 1024;
-/// The pause before a second attempt, at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The most of a foreign text that is shown, in characters.
-const LONGEST: usize = 300;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,12 +98,21 @@ impl Unreadable {
     }
 }
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+impl From<Unanswered> for Unreadable {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Unusable(why) => Self::Unusable(why),
+            Unanswered::NoCredentials(why) => Self::NoCredentials(why),
+            Unanswered::NotSigned(why) => Self::Refused(why),
+            Unanswered::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
 
 /// Reads. One for as many texts as are needed at a time.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    http: HttpsClient,
+    http: Http,
 }
 
 impl Reader {
@@ -142,16 +122,7 @@ impl Reader {
     ///
     /// [`Unreadable::Unavailable`] where there are no roots.
     pub fn new() -> Result<Self, Unreadable> {
-        let tls = rustls::ClientConfig::builder().with_native_roots();
-        let tls = tls.map_err(|why| Unreadable::Unavailable(format!("no certificate roots: {why}")))?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT));
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
-        let https = https.https_or_http().enable_http1().wrap_connector(tcp);
-        // Read once; no connection is worth keeping.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https);
-        Ok(Self { http: client })
+        Ok(Self { http: Http::new()? })
     }
 
     /// Reads one text.
@@ -160,9 +131,8 @@ impl Reader {
     ///
     /// [`Unreadable`]
     pub async fn read(&self, place: Place<'_>) -> Result<Zeroizing<String>, Unreadable> {
-        let limit = OPERATION;
-        let read = tokio::time::timeout(limit, self.read_in_attempts(place)).await;
-        read.unwrap_or_else(|_| Err(Unreadable::Unavailable(format!("no answer within {limit:?}"))))
+        let read = tokio::time::timeout(OPERATION, self.read_in_attempts(place)).await;
+        read.unwrap_or_else(|_| Err(Unanswered::late(OPERATION).into()))
     }
 
     /// Gives a parameter of Systems Manager a text, unless it has it already: each change is a
@@ -184,44 +154,29 @@ impl Reader {
     async fn read_in_attempts(&self, place: Place<'_>) -> Result<Zeroizing<String>, Unreadable> {
         let service = place.service();
         let config = configuration(service, Named { region: place.region(), endpoint: None }).await?;
-        let mut pause = FIRST_PAUSE;
-        let mut attempt = 1;
+        let mut pauses = Pauses::new();
         loop {
-            let outcome = tokio::time::timeout(ATTEMPT, self.attempt(place, &config)).await;
-            let outcome = outcome
-                .unwrap_or_else(|_| Err(Unreadable::Unavailable(format!("no answer within {ATTEMPT:?}"))));
-            match outcome {
-                Err(why) if why.may_pass() && attempt < ATTEMPTS => tokio::time::sleep(jittered(pause)).await,
-                outcome => return outcome,
+            let outcome = self.attempt(place, &config).await;
+            if !outcome.as_ref().is_err_and(Unreadable::may_pass) || !pauses.wait().await {
+                return outcome;
             }
-            attempt += 1;
-            pause = pause.saturating_mul(2).min(BACKOFF);
         }
     }
 
     async fn attempt(&self, place: Place<'_>, config: &SdkConfig) -> Result<Zeroizing<String>, Unreadable> {
-        let request = signed(place, config).await?;
-        let response = self.http.request(request).await.map_err(|why| unavailable(&why))?;
-        let status = response.status();
-        let kind = response.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
-        let kind = kind.map(str::to_owned);
         let most = place.longest() + ENVELOPE;
-        let body = Limited::new(response.into_body(), most).collect().await;
-        let body = match body {
-            Ok(body) => body.to_bytes(),
-            Err(why) if why.is::<http_body_util::LengthLimitError>() => {
-                return Err(Unreadable::TooLong(place.longest()));
-            }
-            Err(why) => return Err(unavailable(why.as_ref())),
+        let answer = self.http.ask(config, place.call(config)?, most).await?;
+        let Some(body) = answer.body.as_deref() else {
+            return Err(Unreadable::TooLong(place.longest()));
         };
-        if status != StatusCode::OK {
-            return Err(failure(place, status, kind.as_deref(), &body));
+        if answer.status != StatusCode::OK {
+            return Err(failure(place, &answer));
         }
         let text = match place {
             Place::Object { .. } => {
                 String::from_utf8(body.to_vec()).map(Zeroizing::new).map_err(|_| Unreadable::Binary)?
             }
-            Place::Parameter(_) | Place::Secret { .. } => value(place, &body)?,
+            Place::Parameter(_) | Place::Secret { .. } => value(place, body)?,
             Place::NewValue { text, .. } => Zeroizing::new(text.to_owned()),
         };
         if text.trim().is_empty() {
@@ -276,7 +231,7 @@ impl<'a> Place<'a> {
     }
 
     /// Operation and body of the JSON protocol.
-    fn call(self) -> Option<(&'static str, Value)> {
+    fn operation(self) -> Option<(&'static str, Value)> {
         match self {
             Self::Parameter(name) => {
                 Some(("AmazonSSM.GetParameter", serde_json::json!({ "Name": name, "WithDecryption": true })))
@@ -291,6 +246,26 @@ impl<'a> Place<'a> {
             }
             Self::Object { .. } => None,
         }
+    }
+
+    fn call(self, config: &SdkConfig) -> Result<Call, Unreadable> {
+        let url = self.url(config)?;
+        let region = config.region().ok_or(Unusable::NoRegion)?.as_ref().to_owned();
+        let service = self.signing_name();
+        Ok(match self.operation() {
+            Some((target, body)) => {
+                let headers = vec![("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
+                Call { method: Method::POST, url, headers, body: body.to_string().into(), service, region }
+            }
+            None => Call {
+                method: Method::GET,
+                url,
+                headers: Vec::new(),
+                body: Vec::new().into(),
+                service,
+                region,
+            },
+        })
     }
 
     fn url(self, config: &SdkConfig) -> Result<String, Unreadable> {
@@ -328,56 +303,6 @@ fn encoded(byte: u8) -> String {
     }
 }
 
-async fn signed(place: Place<'_>, config: &SdkConfig) -> Result<Request<Full<Bytes>>, Unreadable> {
-    let url = place.url(config)?;
-    let region = config.region().ok_or(Unusable::NoRegion)?.as_ref().to_owned();
-    let provider = config.credentials_provider();
-    let provider = provider.ok_or_else(|| Unreadable::NoCredentials("no provider".to_owned()))?;
-    let credentials = provider.provide_credentials().await;
-    let identity = credentials.map_err(|why| Unreadable::NoCredentials(causes(&why)))?.into();
-
-    let (method, body, mut headers) = match place.call() {
-        Some((target, body)) => {
-            let headers = vec![("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
-            (Method::POST, Bytes::from(body.to_string()), headers)
-        }
-        None => (Method::GET, Bytes::new(), Vec::new()),
-    };
-    let mut settings = SigningSettings::default();
-    if matches!(place, Place::Object { .. }) {
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-    }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a signature says when it was made, and is taken for minutes"
-    )]
-    let now = SystemTime::now();
-    let not_signed = |why: &dyn Error| Unreadable::Refused(why.to_string());
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&region)
-        .name(place.signing_name())
-        .time(now)
-        .settings(settings)
-        .build()
-        .map_err(|why| not_signed(&why))?
-        .into();
-    let signable =
-        SignableRequest::new(method.as_str(), &url, headers.iter().copied(), SignableBody::Bytes(&body));
-    let signature = signable.and_then(|signable| sign(signable, &parameters));
-    let (instructions, _) = signature.map_err(|why| not_signed(&why))?.into_parts();
-    headers.push(("user-agent", concat!("countersign/", env!("CARGO_PKG_VERSION"))));
-    let mut request = Request::builder().method(method).uri(&url);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let mut request = request.body(Full::new(body)).map_err(|why| not_signed(&why))?;
-    instructions.apply_to_request_http1x(&mut request);
-    Ok(request)
-}
-
 /// The text in an answer of the JSON protocol.
 fn value(place: Place<'_>, body: &[u8]) -> Result<Zeroizing<String>, Unreadable> {
     let not_understood = || Unreadable::Unavailable("the answer is not the documented one".to_owned());
@@ -405,15 +330,8 @@ fn value(place: Place<'_>, body: &[u8]) -> Result<Zeroizing<String>, Unreadable>
 }
 
 /// What a refusal means, by its code.
-fn failure(place: Place<'_>, status: StatusCode, kind: Option<&str>, body: &[u8]) -> Unreadable {
-    let text = String::from_utf8_lossy(body);
-    let json: Option<Value> = serde_json::from_str(&text).ok();
-    let of_json = |name: &str| json.as_ref()?.get(name)?.as_str().map(str::to_owned);
-    let of_xml = || Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned());
-    let code = kind.map(str::to_owned).or_else(|| of_json("__type")).or_else(of_xml).unwrap_or_default();
-    // `com.amazonaws.ssm#ParameterNotFound:http://…`
-    let code = code.rsplit_once('#').map_or(code.as_str(), |(_, code)| code);
-    let code: String = code.split(':').next().unwrap_or_default().chars().take(LONGEST).collect();
+fn failure(place: Place<'_>, answer: &Answer) -> Unreadable {
+    let (status, code) = (answer.status, code(answer));
     let shown = if code.is_empty() { status.to_string() } else { code.clone() };
     match code.as_str() {
         "ParameterNotFound" | "ParameterVersionNotFound" => Unreadable::Missing("the parameter"),
@@ -424,51 +342,12 @@ fn failure(place: Place<'_>, status: StatusCode, kind: Option<&str>, body: &[u8]
             Unreadable::Refused(format!("{shown}: the bucket is in another region"))
         }
         "InvalidRequestException" => Unreadable::Refused(format!("{shown}: the secret is being deleted")),
-        "ThrottlingException"
-        | "Throttling"
-        | "TooManyRequestsException"
-        | "RequestLimitExceeded"
-        | "SlowDown" => Unreadable::Throttled(shown),
-        "AccessDeniedException"
-        | "AccessDenied"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "InvalidClientTokenId"
-        | "ExpiredTokenException"
-        | "ExpiredToken"
-        | "SignatureDoesNotMatch"
-        | "InvalidAccessKeyId"
-        | "MissingAuthenticationTokenException"
-        | "DecryptionFailure"
-        | "InvalidKeyId" => Unreadable::Denied(shown, place.permission()),
-        _ if status == StatusCode::TOO_MANY_REQUESTS => Unreadable::Throttled(shown),
+        "DecryptionFailure" | "InvalidKeyId" => Unreadable::Denied(shown, place.permission()),
+        code if is_throttling(status, code) => Unreadable::Throttled(shown),
+        code if is_denial(status, code) => Unreadable::Denied(shown, place.permission()),
         _ if status.is_server_error() => Unreadable::Unavailable(shown),
-        _ if status == StatusCode::FORBIDDEN => Unreadable::Denied(shown, place.permission()),
         _ => Unreadable::Refused(shown),
     }
-}
-
-fn unavailable(why: &(dyn Error + 'static)) -> Unreadable {
-    Unreadable::Unavailable(causes(why))
-}
-
-/// An error with its causes: the outermost alone says only "client error".
-fn causes(why: &(dyn Error + 'static)) -> String {
-    let mut text = why.to_string();
-    let mut source = why.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text.chars().take(LONGEST).collect()
-}
-
-/// Between half and all of it. The standard library's hash keys are random, which is all that is
-/// asked for.
-fn jittered(pause: Duration) -> Duration {
-    let half = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX);
-    let less = RandomState::new().build_hasher().finish().checked_rem(half).unwrap_or_default();
-    pause.saturating_sub(Duration::from_millis(less))
 }
 
 #[cfg(test)]

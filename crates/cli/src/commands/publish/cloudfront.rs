@@ -34,16 +34,10 @@ pub(super) use self::left_out::Distribution;
 #[cfg(feature = "cloudfront")]
 mod built_in {
     use crate::failure::{Failure, Outcome, configuration, internal, usage};
-    use aws_sdk_cloudfront::{
-        Client,
-        error::{ProvideErrorMetadata, SdkError},
-        types::{InvalidationBatch, Paths},
-    };
-    use countersign_aws::{Named, Service, Unusable};
+    use countersign_aws::cloudfront::{Invalidations, NotInvalidated};
     use countersign_settings::duration::words;
     use countersign_store::{Clock, SystemClock};
     use std::{
-        fmt::Debug,
         hash::{BuildHasher, Hasher, RandomState},
         time::Duration,
     };
@@ -51,14 +45,12 @@ mod built_in {
     /// How long `--wait` waits. CloudFront takes a minute or two.
     const LONGEST: Duration = Duration::from_secs(600);
     const PAUSE: Duration = Duration::from_secs(5);
-    /// Where CloudFront's own API is, for those who have no region.
-    const REGION: &str = "us-east-1";
 
     /// A distribution, and whether to wait for it.
     #[derive(Debug)]
     pub(in super::super) struct Distribution {
         id: String,
-        client: Client,
+        invalidations: Invalidations,
         wait: bool,
     }
 
@@ -68,15 +60,8 @@ mod built_in {
             if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
                 return Err(usage("--cloudfront takes the id of a distribution, like E2QWRUHAPOMQZL"));
             }
-            let aws = match countersign_aws::configuration(Service::CloudFront, Named::default()).await {
-                Err(Unusable::NoRegion) => {
-                    let named = Named { region: Some(REGION), endpoint: None };
-                    countersign_aws::configuration(Service::CloudFront, named).await
-                }
-                found => found,
-            };
-            let aws = aws.map_err(configuration)?;
-            Ok(Self { id: id.to_owned(), client: Client::new(&aws), wait })
+            let invalidations = Invalidations::of(id).await.map_err(configuration)?;
+            Ok(Self { id: id.to_owned(), invalidations, wait })
         }
 
         /// Has `paths` forgotten: the id of the invalidation, or `None` where there is nothing to
@@ -96,17 +81,8 @@ mod built_in {
                  forget by themselves",
                 self.id
             );
-            let quantity = i32::try_from(paths.len()).unwrap_or(i32::MAX);
-            let batch =
-                Paths::builder().quantity(quantity).set_items(Some(paths)).build().and_then(|paths| {
-                    InvalidationBatch::builder().paths(paths).caller_reference(reference()).build()
-                });
-            let batch = batch.map_err(internal)?;
-            let ask = self.client.create_invalidation().distribution_id(&self.id).invalidation_batch(batch);
-            let made = ask.send().await.map_err(|why| self.failure(&why, &again, about))?;
-            let Some(made) = made.invalidation else {
-                return Err(internal(about("it does not say what it does".to_owned())));
-            };
+            let made = self.invalidations.create(&paths, &reference()).await;
+            let made = made.map_err(|why| self.failure(&why, &again, about))?;
             if self.wait {
                 self.wait_for(&made.id).await?;
             }
@@ -117,11 +93,9 @@ mod built_in {
             let about = |why: String| format!("the invalidation {invalidation} is under way, but: {why}");
             let look = async {
                 loop {
-                    let ask = self.client.get_invalidation().distribution_id(&self.id).id(invalidation);
-                    let found =
-                        ask.send().await.map_err(|why| self.failure(&why, "look at it again", about))?;
-                    if found.invalidation.is_some_and(|found| found.status.eq_ignore_ascii_case("completed"))
-                    {
+                    let found = self.invalidations.get(invalidation).await;
+                    let found = found.map_err(|why| self.failure(&why, "look at it again", about))?;
+                    if found.status.eq_ignore_ascii_case("completed") {
                         return Ok(());
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -132,46 +106,22 @@ mod built_in {
                 .unwrap_or_else(|_| Err(internal(about(format!("it is not done after {}", words(LONGEST))))))
         }
 
-        fn failure<E, R>(
-            &self,
-            why: &SdkError<E, R>,
-            remedy: &str,
-            about: impl Fn(String) -> String,
-        ) -> Failure
-        where
-            E: ProvideErrorMetadata + std::error::Error + 'static,
-            R: Debug,
-        {
-            let code = why.code().unwrap_or_default();
-            match (why, code) {
-                (_, "NoSuchDistribution") => configuration(about(format!(
+        fn failure(&self, why: &NotInvalidated, remedy: &str, about: impl Fn(String) -> String) -> Failure {
+            match why {
+                NotInvalidated::NoDistribution => configuration(about(format!(
                     "there is no distribution {}; correct --cloudfront, then {remedy}",
                     self.id
                 ))),
-                (_, "AccessDenied" | "AccessDeniedException") => configuration(about(format!(
+                NotInvalidated::Denied(_) => configuration(about(format!(
                     "this role may not invalidate; allow cloudfront:CreateInvalidation (and GetInvalidation for --wait), \
                      then {remedy}"
                 ))),
-                (SdkError::ServiceError(_), "") => internal(about(format!("it refuses; {remedy}"))),
-                (SdkError::ServiceError(_), code) => {
-                    internal(about(format!("it refuses ({code}); {remedy}")))
+                NotInvalidated::Refused(code) => internal(about(format!("it refuses ({code}); {remedy}"))),
+                NotInvalidated::Unusable(_) | NotInvalidated::Unavailable(_) => {
+                    internal(about(format!("it cannot be asked: {why}; {remedy}")))
                 }
-                _ => internal(about(format!("it cannot be asked: {}; {remedy}", cause(why)))),
             }
         }
-    }
-
-    /// The innermost reason, which names no request.
-    fn cause<E, R>(why: &SdkError<E, R>) -> String
-    where
-        E: std::error::Error + 'static,
-        R: Debug,
-    {
-        let mut deepest: &dyn std::error::Error = why;
-        while let Some(source) = deepest.source() {
-            deepest = source;
-        }
-        deepest.to_string()
     }
 
     /// A name for one invalidation that no other has.

@@ -1,0 +1,256 @@
+//! One signed request to a service of AWS, for services of which one or two operations are needed.
+//!
+//! Under the same rules for region, endpoint, credentials and time as the SDK's clients. What may
+//! be asked again is asked again with growing pauses, and no redirect is followed. No error holds
+//! anything of an answer but its code.
+//!
+//! The SDK's clients would bring hundreds of operations for these (docs/decisions/0038).
+
+use std::{
+    error::Error,
+    hash::{BuildHasher, Hasher, RandomState},
+    time::{Duration, SystemTime},
+};
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sigv4::{
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4,
+};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+
+use crate::{ATTEMPT, ATTEMPTS, BACKOFF, CONNECT, Unusable};
+
+/// The pause before a second attempt, at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The most of a foreign text that is shown, in characters.
+const LONGEST: usize = 300;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// AWS cannot be asked at all.
+    Unusable(Unusable),
+    /// No credentials were found.
+    NoCredentials(String),
+    /// The request cannot be signed or written.
+    NotSigned(String),
+    /// Nothing came, or not in time.
+    Unavailable(String),
+}
+
+impl Unanswered {
+    pub(crate) fn late(limit: Duration) -> Self {
+        Self::Unavailable(format!("no answer within {limit:?}"))
+    }
+}
+
+impl From<Unusable> for Unanswered {
+    fn from(why: Unusable) -> Self {
+        Self::Unusable(why)
+    }
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(&'static str, &'static str)>,
+    pub(crate) body: Bytes,
+    /// The service as signatures name it.
+    pub(crate) service: &'static str,
+    /// The region of the signature.
+    pub(crate) region: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// `x-amzn-errortype`.
+    pub(crate) kind: Option<String>,
+    /// `None` where it is longer than what is asked for may be.
+    pub(crate) body: Option<Bytes>,
+}
+
+/// A client that keeps no connection: what is asked here is asked once.
+#[derive(Debug, Clone)]
+pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Http {
+    /// Reads the system's certificate roots, and asks for nothing yet.
+    pub(crate) fn new() -> Result<Self, Unanswered> {
+        let tls = rustls::ClientConfig::builder().with_native_roots();
+        let tls = tls.map_err(|why| Unanswered::Unavailable(format!("no certificate roots: {why}")))?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
+        let https = https.https_or_http().enable_http1().wrap_connector(tcp);
+        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https)))
+    }
+
+    /// One attempt; of the answer at most `most` bytes are read.
+    pub(crate) async fn ask(
+        &self,
+        config: &SdkConfig,
+        call: Call,
+        most: usize,
+    ) -> Result<Answer, Unanswered> {
+        let unavailable = |why: &(dyn Error + 'static)| Unanswered::Unavailable(causes(why));
+        let asked = async {
+            let request = signed(call, config).await?;
+            let response = self.0.request(request).await.map_err(|why| unavailable(&why))?;
+            let status = response.status();
+            let kind = response.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
+            let kind = kind.map(str::to_owned);
+            let body = match Limited::new(response.into_body(), most).collect().await {
+                Ok(body) => Some(body.to_bytes()),
+                Err(why) if why.is::<http_body_util::LengthLimitError>() => None,
+                Err(why) => return Err(unavailable(why.as_ref())),
+            };
+            Ok(Answer { status, kind, body })
+        };
+        tokio::time::timeout(ATTEMPT, asked).await.unwrap_or_else(|_| Err(Unanswered::late(ATTEMPT)))
+    }
+}
+
+/// The pauses between attempts, which grow.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    next: Duration,
+    left: u32,
+}
+
+impl Pauses {
+    pub(crate) const fn new() -> Self {
+        Self { next: FIRST_PAUSE, left: ATTEMPTS - 1 }
+    }
+
+    /// Waits until the next attempt; `false`, and at once, where there is none.
+    pub(crate) async fn wait(&mut self) -> bool {
+        let Some(left) = self.left.checked_sub(1) else { return false };
+        tokio::time::sleep(jittered(self.next)).await;
+        *self = Self { next: self.next.saturating_mul(2).min(BACKOFF), left };
+        true
+    }
+}
+
+async fn signed(call: Call, config: &SdkConfig) -> Result<Request<Full<Bytes>>, Unanswered> {
+    let provider = config.credentials_provider();
+    let provider = provider.ok_or_else(|| Unanswered::NoCredentials("no provider".to_owned()))?;
+    let credentials = provider.provide_credentials().await;
+    let identity = credentials.map_err(|why| Unanswered::NoCredentials(causes(&why)))?.into();
+
+    let mut settings = SigningSettings::default();
+    // S3 signs a path as it is sent.
+    if call.service == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a signature says when it was made, and is taken for minutes"
+    )]
+    let now = SystemTime::now();
+    let not_signed = |why: &dyn Error| Unanswered::NotSigned(why.to_string());
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&call.region)
+        .name(call.service)
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|why| not_signed(&why))?
+        .into();
+    let body = SignableBody::Bytes(&call.body);
+    let signable = SignableRequest::new(call.method.as_str(), &call.url, call.headers.iter().copied(), body);
+    let signature = signable.and_then(|signable| sign(signable, &parameters));
+    let (instructions, _) = signature.map_err(|why| not_signed(&why))?.into_parts();
+
+    let mut request = Request::builder().method(call.method).uri(&call.url);
+    for (name, value) in call.headers {
+        request = request.header(name, value);
+    }
+    request = request.header("user-agent", concat!("countersign/", env!("CARGO_PKG_VERSION")));
+    let mut request = request.body(Full::new(call.body)).map_err(|why| not_signed(&why))?;
+    instructions.apply_to_request_http1x(&mut request);
+    Ok(request)
+}
+
+/// The code of a refusal: in a header, in JSON or in XML, as the service has it. Empty where there
+/// is none.
+pub(crate) fn code(answer: &Answer) -> String {
+    let text = String::from_utf8_lossy(answer.body.as_deref().unwrap_or_default());
+    let json: Option<Value> = serde_json::from_str(&text).ok();
+    let of_json = || Some(json.as_ref()?.get("__type")?.as_str()?.to_owned());
+    let of_xml = || Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned());
+    let code = answer.kind.clone().or_else(of_json).or_else(of_xml).unwrap_or_default();
+    // `com.amazonaws.ssm#ParameterNotFound:http://…`
+    let code = code.rsplit_once('#').map_or(code.as_str(), |(_, code)| code);
+    code.split(':').next().unwrap_or_default().chars().take(LONGEST).collect()
+}
+
+/// Whether the service was asked too often.
+pub(crate) fn is_throttling(status: StatusCode, code: &str) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS
+        || matches!(
+            code,
+            "ThrottlingException"
+                | "Throttling"
+                | "TooManyRequestsException"
+                | "RequestLimitExceeded"
+                | "SlowDown"
+        )
+}
+
+/// Whether this identity is not let in, or may not do it.
+pub(crate) fn is_denial(status: StatusCode, code: &str) -> bool {
+    status == StatusCode::FORBIDDEN
+        || matches!(
+            code,
+            "AccessDeniedException"
+                | "AccessDenied"
+                | "UnrecognizedClientException"
+                | "InvalidSignatureException"
+                | "InvalidClientTokenId"
+                | "ExpiredTokenException"
+                | "ExpiredToken"
+                | "SignatureDoesNotMatch"
+                | "InvalidAccessKeyId"
+                | "MissingAuthenticationTokenException"
+        )
+}
+
+/// An error with its causes: the outermost alone says only "client error".
+fn causes(why: &(dyn Error + 'static)) -> String {
+    let mut text = why.to_string();
+    let mut source = why.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text.chars().take(LONGEST).collect()
+}
+
+/// Between half and all of it. The standard library's hash keys are random, which is all that is
+/// asked for.
+fn jittered(pause: Duration) -> Duration {
+    let half = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX);
+    let less = RandomState::new().build_hasher().finish().checked_rem(half).unwrap_or_default();
+    pause.saturating_sub(Duration::from_millis(less))
+}
