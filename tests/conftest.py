@@ -74,6 +74,29 @@ def s3(tmp_path_factory, request):
         yield server
 
 
+#: Servers that are dear to start, each named by the fixtures that stand for it. Files that share one go to one process of
+#: `--dist loadgroup`, which begins with these, and it is started once; any other file is a group of its own.
+ONE_PROCESS = {
+    "ministack": {"ministack"},
+    "issuers": {"cases", "mixed", "mixed_with_certificates"},
+    "browser": {"chromium"},
+    "postgres": {"postgres"},
+    "mongodb": {"mongo", "mongo_stand_in"},
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    asked = {}
+    for item in items:
+        asked.setdefault(item.path, set()).update(item.fixturenames)
+    shared = {path: [name for name, fixtures in ONE_PROCESS.items() if fixtures & names] for path, names in asked.items()}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group((shared[item.path] or [f"{item.path.parent.name}/{item.path.name}"])[0]))
+    order = [*ONE_PROCESS, None]
+    items.sort(key=lambda item: order.index((shared[item.path] or [None])[0]))
+
+
 def pytest_sessionfinish(session):
     """A test that was skipped has not passed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from servers.ministack import MiniStack
 
 #: The architecture of this machine's programs, as Lambda calls it.
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[os.uname().machine]
+
+
+@pytest.fixture(scope="module")
+def strict():
+    """An emulator that judges every request by the policies of its role, as AWS does; one for each tool, which then looks for
+    what it has left in the account."""
+    with MiniStack({"AUTH": "true"}) as server:
+        yield server
 
 
 @dataclass

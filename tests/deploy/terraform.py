@@ -97,7 +97,10 @@ class Deployment:
         (terraform.folder / at / "test.auto.tfvars.json").write_text(json.dumps(variables), encoding="utf-8")
 
     def run(self, *arguments, check=True):
-        return self.terraform.run(*arguments, at=self.at, environment=self.environment, check=check)
+        done = self.terraform.run(*arguments, at=self.at, environment=self.environment, check=False)
+        said = f"terraform {' '.join(arguments)} in {self.at}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+        assert not check or done.returncode == 0, f"{said}\n{self.aws.log[-12000:]}"
+        return done
 
     def apply(self):
         self.run("init", "-input=false")

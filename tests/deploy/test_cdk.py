@@ -1,7 +1,7 @@
 """The constructs of deploy/cdk, deployed and called: an issuer by each entry, and an API of each kind that its tokens open.
 
-One stack (deploy/cdk/test/deployed/app.cjs) on a MiniStack of its own that decides by IAM policies: what a role lacks here is
-missing on AWS as well. Where the emulator differs from AWS, it says so beside the assertion.
+One stack (deploy/cdk/test/deployed/app.cjs) on a MiniStack that decides by IAM policies: what a role lacks here is missing on
+AWS as well. Where the emulator differs from AWS, it says so beside the assertion.
 """
 
 import itertools
@@ -16,13 +16,12 @@ from authority import until
 from deploy.cdk import CONSTRUCTS, Cdk, bad_tokens, get, header, remains, sign
 from e2e.function import documented
 from e2e.program import secret_hash
-from servers.ministack import REGION, MiniStack
+from servers.ministack import REGION
 
 
 @pytest.fixture(scope="module")
-def aws():
-    with MiniStack({"AUTH": "true"}) as server:
-        yield server
+def aws(strict):
+    return strict
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import rsa
 from deploy.terraform import REPOSITORY, Deployment, Terraform, copy, lines_of, loosen
 from e2e.program import SECRET, secret_hash, until
-from servers.ministack import REGION, TOOLS, MiniStack
+from servers.ministack import REGION, TOOLS
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -50,13 +50,6 @@ def terraform(tmp_path_factory):
         warnings.warn(f"NOT TESTED: the Terraform modules and examples, because {one.why_not}", stacklevel=2)
         return None
     return one
-
-
-@pytest.fixture(scope="module")
-def strict():
-    """An emulator that judges every request by the policies of its role, as AWS does."""
-    with MiniStack({"AUTH": "true"}) as server:
-        yield server
 
 
 class Deployments:
@@ -483,14 +476,21 @@ def second_way(terraform, packages, example, folder):
         "TF_VAR_issuer_package": str(packages.issuer), "TF_VAR_authorizer_package": str(packages.authorizer),
         "TF_VAR_architecture": packages.architecture,
     }
-    return subprocess.run(run, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+
+    def once():
+        return subprocess.run(run, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+
+    done = once()
+    # Seen once, on a busy machine: an answer of the emulator does not arrive, Terraform asks again, and what it has made itself
+    # is in its way. Each run has an emulator of its own, in which nothing was before.
+    return once() if "ResourceConflictException" in done.stdout + done.stderr else done
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_second_way_of_each_readme_runs_to_its_end(deployments, example):
     if not deployments:
         return
-    done = deployments.examples[example].result(timeout=400)
+    done = deployments.examples[example].result(timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     shown = [line for line in done.stdout.splitlines() if re.match(r"\d{3}  ", line)]
     assert len(shown) >= 4, done.stdout

@@ -9,10 +9,10 @@ import json
 import warnings
 from pathlib import Path
 
-import httpx
 import joserfc.jwk
 import joserfc.jwt
 import jwt as pyjwt
+from authority import HTTP
 
 with warnings.catch_warnings(record=True):
     # It says that its JOSE part moves to joserfc, past every filter. Both are tested here.
@@ -22,10 +22,6 @@ ASYMMETRIC = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed2551
 SYMMETRIC = "HS256 HS384 HS512".split()
 #: Library × algorithm: true, or the error with which the library says that it does not know the algorithm.
 SUPPORT = json.loads(Path(__file__).with_name("support.json").read_text(encoding="utf-8"))
-
-
-#: Made once, because that reads all certificates of the machine; keeps no connection.
-HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def jwks_uri(issuer):

@@ -3,10 +3,9 @@
 import json
 import time
 
-import httpx
 import jwt as pyjwt
 import pytest
-from authority import Authority, clean_environment, configuration
+from authority import HTTP, Authority, clean_environment, configuration
 from libraries import jwks_uri, part
 from openssl import one_line, openssl, public_of
 
@@ -79,7 +78,7 @@ def test_a_guest_gets_an_id_and_no_rights(binary, tmp_path, variables, pem):
 
 def test_the_key_is_8x8s_business_and_not_in_the_key_set(authority, variables):
     ours = authority(configuration("ES256"), env=variables)
-    (key,) = httpx.get(jwks_uri(ours.issuer)).json()["keys"]
+    (key,) = HTTP.get(jwks_uri(ours.issuer)).json()["keys"]
     assert key["kty"] == "EC"
     assert json.loads(part(ours.sign(DATA, profile="jaas"), 0))["kid"] == KID
     assert json.loads(part(ours.sign({"sub": "alice"}), 0))["kid"] == key["kid"]

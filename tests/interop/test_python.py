@@ -2,9 +2,8 @@
 
 import json
 
-import httpx
 import pytest
-from authority import configuration
+from authority import HTTP, configuration
 from libraries import ASYMMETRIC, SECRET_VERIFIERS, SUPPORT, SYMMETRIC, VERIFIERS, b64url_decode, error, jwks_uri, part
 
 LIBRARIES = list(VERIFIERS)
@@ -44,7 +43,7 @@ def test_claims_leave_the_same_from_a_form_a_file_and_standard_input(cases, auth
     form = {"data": claims, "client_id": ours.client_id, "client_secret": ours.client_secret}
     (ours.folder / "claims.json").write_text(claims, encoding="utf-8")
     tokens = {
-        "form": httpx.post(f"{ours.issuer}/sign", data=form).json()["access_token"],
+        "form": HTTP.post(f"{ours.issuer}/sign", data=form).json()["access_token"],
         "file": ours.run("sign", "--claims", "@claims.json").stdout.strip(),
         "standard input": ours.run("sign", "--claims", "-", input=claims).stdout.strip(),
         "argument": ours.run("sign", "--claims", claims).stdout.strip(),
@@ -66,7 +65,7 @@ def as_typed(text):
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
 def test_the_key_set_holds_one_public_key_of_the_ring(algorithm, cases):
-    response = httpx.get(jwks_uri(cases[algorithm].issuer))
+    response = HTTP.get(jwks_uri(cases[algorithm].issuer))
     assert response.headers["content-type"] == "application/jwk-set+json"
     (key,) = response.json()["keys"]
     header = json.loads(part(cases[algorithm].tokens["good"], 0))
@@ -87,7 +86,7 @@ def test_accepts_a_token_signed_with_a_shared_secret(library, algorithm, shared)
 @pytest.mark.parametrize("algorithm", SYMMETRIC)
 def test_a_shared_secret_is_not_published(algorithm, shared):
     one = shared[algorithm]
-    response = httpx.get(jwks_uri(one.issuer))
+    response = HTTP.get(jwks_uri(one.issuer))
     assert response.json()["keys"] == []
     assert set(response.json()) == {"keys", "countersign_sequence"}
     assert one.secret not in response.text

@@ -12,9 +12,8 @@ import json
 import re
 from pathlib import Path
 
-import httpx
 import pytest
-from authority import AUDIENCE, configuration, until
+from authority import AUDIENCE, HTTP, configuration, until
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -217,7 +216,7 @@ def kid_of(token):
 
 
 def published(issuer):
-    return [key["kid"] for key in httpx.get(jwks_uri(issuer)).json()["keys"]]
+    return [key["kid"] for key in HTTP.get(jwks_uri(issuer)).json()["keys"]]
 
 
 @turns(LANGUAGE)
@@ -264,7 +263,7 @@ def test_a_certificate_beside_alg_ed25519_would_cost_golang_jwt_the_whole_set(ju
     theirs = mixed_with_certificates
     documents = {}
     with served(documents) as address:
-        set_ = httpx.get(jwks_uri(theirs.issuer)).json()
+        set_ = HTTP.get(jwks_uri(theirs.issuer)).json()
         discovery = {"issuer": address, "jwks_uri": f"{address}/keys"}
         documents["/.well-known/openid-configuration"] = 200, json.dumps(discovery)
 

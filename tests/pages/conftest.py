@@ -1,7 +1,7 @@
 """Real Chromium (Debian's), driven by Playwright, and the example pages as their one command starts them.
 
-The browser lives for one module and no longer: Playwright keeps an event loop in this thread, beside which no test could
-run one of its own. Every page must end without an error in its console, except those that a test names.
+The browser lives for the tests of this folder (which is a package for that) and no longer: Playwright keeps an event loop in
+this thread, beside which no other test could run one of its own. Every page must end without an error in its console, except those that a test names.
 """
 
 import os
@@ -25,7 +25,7 @@ FLAGS = [
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium():
     program = shutil.which("chromium")
     assert program, "Debian's package chromium is needed; scripts/test installs it"

@@ -149,7 +149,7 @@ def published(ours):
 
 
 def main():
-    program = toolchains.go(Path(__file__).with_name("kubernetes"), quick=True)
+    program = toolchains.go(Path(__file__).with_name("kubernetes"))
     table = Table("Kubernetes' authenticator (k8s.io/apiserver v0.37.2)")
     with folder() as root, https(root) as (server, ca), authorities(binary(), Folders(root)) as start:
         keys = {algorithm: new_key(algorithm, f"key-{algorithm}") for algorithm in ASYMMETRIC}

@@ -73,7 +73,7 @@ def tried(table, ours, proxy):
 
 
 def main():
-    program = toolchains.go(FOLDER, PACKAGE, quick=True)
+    program = toolchains.go(FOLDER, PACKAGE)
     table = Table("oauth2-proxy v7.15.6")
     with folder() as root, authorities(binary(), Folders(root)) as start:
         ours = Rings(start, {algorithm: new_key(algorithm, f"key-{algorithm}") for algorithm in ASYMMETRIC})

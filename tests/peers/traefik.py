@@ -57,7 +57,7 @@ def program(draft):
             shutil.copyfile(file, to)
     (module / "lego/providers/dns").mkdir(parents=True)
     (module / "lego/providers/dns/dns.go").write_text(NO_PROVIDERS, encoding="utf-8")
-    return toolchains.go(module, PACKAGE, quick=True)
+    return toolchains.go(module, PACKAGE)
 
 #: What it makes of a path before it asks: gate and service get that.
 RESOLVED = {

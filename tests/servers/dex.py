@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import toolchains
-from authority import until
+from authority import HTTP, until
 from e2e.program import free_port
 from servers.held import holding
 
@@ -96,7 +96,7 @@ class Dex:
     def listens(self):
         assert self.process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
         try:
-            return httpx.get(f"{self.issuer}/.well-known/openid-configuration").status_code == 200
+            return HTTP.get(f"{self.issuer}/.well-known/openid-configuration").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -108,11 +108,11 @@ class Dex:
 
     def kids(self):
         """What it publishes."""
-        return {key["kid"] for key in httpx.get(f"{self.issuer}/keys").json()["keys"]}
+        return {key["kid"] for key in HTTP.get(f"{self.issuer}/keys").json()["keys"]}
 
     def id_token(self, app=APP):
         """An ID token of its user's for an application, by the password grant."""
         form = {"grant_type": "password", "username": USER, "password": PASSWORD, "scope": "openid email profile"}
-        answer = httpx.post(f"{self.issuer}/token", data=form, auth=(app, SECRET))
+        answer = HTTP.post(f"{self.issuer}/token", data=form, auth=(app, SECRET))
         assert answer.status_code == 200, answer.text
         return answer.json()["id_token"]

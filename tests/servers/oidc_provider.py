@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+from authority import HTTP
 from servers.held import Held
 
 PROGRAM = Path(__file__).parents[1] / "e2e/node/oidc_provider.mjs"
@@ -44,7 +45,7 @@ class OidcProvider(Held):
 
     def token(self, form, client="service", **rest):
         auth = (client, SECRET) if client else None
-        return httpx.post(f"{self.issuer}/token", data=form, auth=auth, **rest)
+        return HTTP.post(f"{self.issuer}/token", data=form, auth=auth, **rest)
 
     def service(self, resource, scope="read write"):
         """An access token of the service about itself."""

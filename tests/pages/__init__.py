@@ -1,0 +1,1 @@
+"""The example pages in a browser."""
