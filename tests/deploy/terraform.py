@@ -26,7 +26,11 @@ class Terraform:
         self.folder, self.why_not, self.configuration = folder, None, folder / "terraformrc"
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("TF_", "AWS_", "MINISTACK_", "COUNTERSIGN_"))
-        } | {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": str(self.configuration)}
+        } | {
+            "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": str(self.configuration),
+            # It and its provider look for unused memory a quarter as often, which saves a quarter of their work.
+            "GOGC": "400",
+        }
         if not shutil.which("terraform"):
             self.why_not = "there is no terraform on this machine"
             return
