@@ -73,7 +73,8 @@ class Deployments:
             "name": "cs-static", "package": str(packages.issuer), "architecture": packages.architecture, "issuer": self.viewer.url,
             "deletion_protection": False, "rotation_schedule": "rate(1 minute)", "rotation": 'propagation = "1s"\n[jwks]\nmax_age = "10s"\n[rotation]\nskew = "1s"\n',
         })
-        self.pool = ThreadPoolExecutor(3)
+        # Each keeps a processor busy by itself.
+        self.pool = ThreadPoolExecutor(2)
         self.applied = {one: self.pool.submit(one.apply) for one in (self.modules, self.static)}
         self.examples = {name: self.pool.submit(second_way, terraform, packages, name, folder / name) for name in EXAMPLES}
 

@@ -323,8 +323,9 @@ ANSWERS = {
     "away": ([(503, "ServiceUnavailable")] * 9, 4, 70, "it cannot be asked: it answers ServiceUnavailable"),
     "asked too often": ([(400, "Throttling"), (429, ""), None], 3, 0, None),
     "too many at work": ([(400, "TooManyInvalidationsInProgress")] * 9, 1, 70, "it refuses (TooManyInvalidationsInProgress)"),
-    "may not": ([(403, "AccessDenied")] * 9, 1, 78, "allow cloudfront:CreateInvalidation"),
-    "another page": ([(200, "")] * 9, 1, 70, "it refuses (the answer is not the documented one)"),
+    "may not": ([(403, "AccessDenied")] * 9, 1, 78, "may not invalidate (AccessDenied); allow cloudfront:CreateInvalidation"),
+    "another page": ([(200, "<html></html>")] * 9, 1, 70, "it refuses (the answer is not the documented one)"),
+    "another path": ([(201, "<Id>../x</Id>")] * 9, 1, 70, "it refuses (the answer is not the documented one)"),
 }
 
 
@@ -335,7 +336,9 @@ def test_cloudfront_is_asked_again_where_that_may_help(site, distribution, relay
 
     def spoil(method, path):
         if path.startswith("/2020-05-31/") and (answer := next(left)):
-            return answer[0], f"<ErrorResponse><Error><Code>{answer[1]}</Code></Error></ErrorResponse>".replace("<Code></Code>", "").encode()
+            status, content = answer
+            done = f"<Invalidation>{content}<Status>Completed</Status></Invalidation>"
+            return status, (done if status < 300 else f"<Error><Code>{content}</Code></Error>").encode()
 
     relay.spoil = spoil
     done = site.run("publish", site.target, "--cloudfront", distribution)

@@ -161,7 +161,10 @@ impl Invalidations {
             let not_understood =
                 || NotInvalidated::Refused("the answer is not the documented one".to_owned());
             let body = answer.body.ok_or_else(not_understood)?;
-            return quick_xml::de::from_reader(&*body).map_err(|_| not_understood());
+            let found: Invalidation = quick_xml::de::from_reader(&*body).map_err(|_| not_understood())?;
+            // It becomes a part of a path.
+            let is_id = !found.id.is_empty() && found.id.bytes().all(|b| b.is_ascii_alphanumeric());
+            return if is_id { Ok(found) } else { Err(not_understood()) };
         }
         let (status, code) = (answer.status, code(&answer));
         let shown = if code.is_empty() { status.to_string() } else { code.clone() };

@@ -112,8 +112,8 @@ mod built_in {
                     "there is no distribution {}; correct --cloudfront, then {remedy}",
                     self.id
                 ))),
-                NotInvalidated::Denied(_) => configuration(about(format!(
-                    "this role may not invalidate; allow cloudfront:CreateInvalidation (and GetInvalidation for --wait), \
+                NotInvalidated::Denied(code) => configuration(about(format!(
+                    "this role may not invalidate ({code}); allow cloudfront:CreateInvalidation (and GetInvalidation for --wait), \
                      then {remedy}"
                 ))),
                 NotInvalidated::Refused(code) => internal(about(format!("it refuses ({code}); {remedy}"))),
