@@ -1,11 +1,7 @@
 //! A sender that hangs up, at whatever point the request waits for the store: what was begun is
 //! done to the end, recorded once, and nothing is used up for nothing.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
-
-#[expect(dead_code, reason = "each of the test files uses a part of it")]
-mod support;
-
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, request, signed_text};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use countersign_grants::{ExchangeRule, Once, Refreshes, RuleSettings};
@@ -17,7 +13,6 @@ use std::sync::{
     Arc, LazyLock,
     atomic::{AtomicUsize, Ordering},
 };
-use support::{Entry, ISSUER, NOW, SECRET, request, signed_text};
 use tokio::sync::Semaphore;
 use tracing::{
     Event, Metadata, Subscriber,

@@ -2,11 +2,7 @@
 //! the token's key, and what is asked for. What one says would be minted the other mints, and what
 //! one refuses the other refuses for the same reason.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
-
-#[expect(dead_code, reason = "each of the test files uses a part of it")]
-mod support;
-
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, grants, route, send, signed};
 use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use countersign_grants::{
@@ -23,7 +19,6 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use support::{Entry, ISSUER, NOW, SECRET, grants, route, send, signed};
 
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const AS: &str = "https://as.example";

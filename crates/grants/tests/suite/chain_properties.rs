@@ -3,10 +3,7 @@
 //! for it, actors only add up and never beyond the rule's depth, and nobody has a token without an
 //! actor where the rule does not say so.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
-
-mod support;
-
+use crate::support::{self, Entry, NOW, SECRET, claims, route, scope_names, send, signed};
 use axum::http::StatusCode;
 use countersign_grants::{
     Delegation, ExchangeRule, Expression, Impersonation, Once, OwnTokens, Refreshes, RuleSettings,
@@ -21,7 +18,6 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use support::{Entry, NOW, SECRET, claims, route, scope_names, send, signed};
 
 static LOGIN: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap());

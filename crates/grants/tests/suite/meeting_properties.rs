@@ -2,11 +2,7 @@
 //! rule's or of the token's, and never every room or a pattern; the user is whom the token is
 //! about; nobody becomes moderator or has a feature of whom the rule does not say so.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
-
-#[expect(dead_code, reason = "each of the test files uses a part of it")]
-mod support;
-
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, route, send};
 use axum::http::StatusCode;
 use countersign_grants::{ExchangeRule, Expression, MeetingTerms, Once, RuleSettings, UserMember};
 use countersign_issuer::{GrantType, MeetingGrant, MeetingService, Names};
@@ -14,7 +10,6 @@ use countersign_jose::{Algorithm, KeySize, SigningKey, base64url};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-use support::{Entry, ISSUER, NOW, SECRET, route, send};
 
 static LOGIN: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap());

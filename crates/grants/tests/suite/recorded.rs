@@ -1,11 +1,7 @@
 //! Refusals that arise on the way to the mint, and answers that are signed without it: each is
 //! recorded once, with its code.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
-
-#[expect(dead_code, reason = "each of the test files uses a part of it")]
-mod support;
-
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, request, signed_text};
 use axum::{
     body::to_bytes,
     http::{HeaderValue, StatusCode, header},
@@ -20,7 +16,6 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
-use support::{Entry, ISSUER, NOW, SECRET, request, signed_text};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},

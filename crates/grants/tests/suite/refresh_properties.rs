@@ -2,10 +2,7 @@
 //! stay, scope and audience are within what was granted first, within the rule and within the
 //! client's entry, and no token lives longer than these say.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
-
-mod support;
-
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, claims, route, scope_names, send};
 use axum::http::StatusCode;
 use countersign_grants::{ExchangeRule, Once, Refreshes, RuleSettings};
 use countersign_issuer::GrantType;
@@ -13,7 +10,6 @@ use countersign_jose::{Algorithm, KeySize, Policy, SigningKey, Unverified};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::{sync::LazyLock, time::Duration};
-use support::{Entry, ISSUER, NOW, SECRET, claims, route, scope_names, send};
 
 static LOGIN: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap());

@@ -1,11 +1,7 @@
 //! Until when a family that was ended is in the list: as long as any access token of it may live,
 //! whatever the configuration says by now and whenever the keys came to sign for so long.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say what they expect by failing")]
-
-#[expect(dead_code, reason = "each of the test files uses a part of it")]
-mod support;
-
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, request, signed};
 use axum::{body::to_bytes, http::StatusCode};
 use countersign_grants::{ExchangeRule, Once, Refreshes, RuleSettings, TokenRoute};
 use countersign_issuer::{GrantType, http::Peer};
@@ -17,7 +13,6 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use support::{Entry, ISSUER, NOW, SECRET, request, signed};
 
 static LOGIN: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap());

@@ -3,10 +3,7 @@
 //! the client's entry, and so are its claims. Nothing else of what was shown is taken over. The
 //! scope of what is minted for a token of our own is within that of the token, by every grant.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
-
-mod support;
-
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, route, scope_names, send};
 use axum::http::StatusCode;
 use countersign_grants::{
     ExchangeRule, Expression, Once, OwnTokens, RuleSettings, RuleSource, Terms, TokenRoute,
@@ -19,7 +16,6 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use support::{Entry, ISSUER, NOW, SECRET, route, scope_names, send};
 
 static LOGIN: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::ES256, KeySize::default()).unwrap());

@@ -2,18 +2,13 @@
 //! the client that proved who it is, in audience, scope, lifetime and claims, and everything else
 //! is an error of RFC 6749 that mints nothing.
 
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
-
-#[expect(dead_code, reason = "each of the test files uses a part of it")]
-mod support;
-
+use crate::support::{Entry, SECRET, claims, route, scope_names, send};
 use axum::http::StatusCode;
 use countersign_issuer::{GrantType, MeetingGrant, Names};
 use countersign_jose::{Policy, Unverified};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use support::{Entry, SECRET, claims, route, scope_names, send};
 
 fn entries() -> impl Strategy<Value = Entry> {
     let audiences = proptest::collection::vec(proptest::sample::select(vec!["x:a", "x:b", "c"]), 0..3);
