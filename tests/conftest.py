@@ -74,7 +74,7 @@ def s3(tmp_path_factory, request):
         yield server
 
 
-#: Servers that are dear to start, each named by the fixtures that stand for it. Files that share one go to one process of
+#: Servers that are slow to start, each named by the fixtures that stand for it. Files that share one go to one process of
 #: `--dist loadgroup`, which begins with these, and it is started once; any other file is a group of its own.
 ONE_PROCESS = {
     "ministack": {"ministack"},

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import socket
+import threading
 
 import httpx
 import jwt
@@ -321,11 +323,14 @@ def test_what_keeps_cloudfront_from_being_told_is_told_in_one_line(site, minista
 ANSWERS = {
     "away for a moment": ([(503, "ServiceUnavailable"), (500, ""), None], 3, 0, None),
     "away": ([(503, "ServiceUnavailable")] * 9, 4, 70, "it cannot be asked: it answers ServiceUnavailable"),
-    "asked too often": ([(400, "Throttling"), (429, ""), None], 3, 0, None),
+    "asked too often": ([(400, "Throttling"), (429, ""), (400, "RequestTimeout"), None], 4, 0, None),
+    "asked much too often": ([(400, "Throttling")] * 9, 4, 70, "it cannot be asked: it was asked too often (Throttling)"),
     "too many at work": ([(400, "TooManyInvalidationsInProgress")] * 9, 1, 70, "it refuses (TooManyInvalidationsInProgress)"),
     "may not": ([(403, "AccessDenied")] * 9, 1, 78, "may not invalidate (AccessDenied); allow cloudfront:CreateInvalidation"),
-    "another page": ([(200, "<html></html>")] * 9, 1, 70, "it refuses (the answer is not the documented one)"),
-    "another path": ([(201, "<Id>../x</Id>")] * 9, 1, 70, "it refuses (the answer is not the documented one)"),
+    "credentials of yesterday": ([(403, "ExpiredToken")] * 9, 1, 78, "does not accept these credentials (ExpiredToken); renew or correct them"),
+    "a refusal without a reason": ([(403, "")] * 9, 1, 78, "does not accept these credentials (403 Forbidden)"),
+    "another page": ([(200, "<html></html>")] * 9, 1, 70, "its answer cannot be read, and the invalidation may have been made"),
+    "another path": ([(201, "<Id>../x</Id>")] * 9, 1, 70, "its answer cannot be read"),
 }
 
 
@@ -358,6 +363,35 @@ def test_an_invalidation_whose_answer_is_lost_is_asked_for_under_the_same_refere
     relay.done = done
     assert publish(site, "--cloudfront", distribution)["invalidation"]
     assert len(bodies) == 3 and len(set(bodies)) == 1 and b"<CallerReference>countersign-" in bodies[0], bodies
+
+
+def test_cloudfront_and_parameters_are_asked_through_the_proxy_of_the_environment(site):
+    """The proxy refuses: what counts is that it is asked, and for which host."""
+    asked = []
+
+    def refuse(proxy):
+        while True:
+            try:
+                connection, _ = proxy.accept()
+            except OSError:
+                return
+            with connection:
+                asked.append(connection.recv(4096).split(b"\r\n")[0].decode())
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        thread = threading.Thread(target=refuse, args=[proxy])
+        thread.start()
+        try:
+            site.environment |= {"AWS_ENDPOINT_URL": "", "HTTPS_PROXY": f"http://127.0.0.1:{proxy.getsockname()[1]}"}
+            done = site.run("publish", site.target, "--cloudfront", "E1")
+            assert done.returncode == 70 and "it cannot be asked: " in done.stderr, done
+            done = site.run("keys", "list", env={"COUNTERSIGN_SEALING__KEY": "ssm:/key"})
+            assert done.returncode != 0, done
+        finally:
+            proxy.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert asked == ["CONNECT cloudfront.amazonaws.com:443 HTTP/1.1"] * 4 + ["CONNECT ssm.us-east-1.amazonaws.com:443 HTTP/1.1"] * 4, asked
 
 
 def test_what_could_not_be_written_hides_nothing_of_what_cloudfront_was_not_told(site, s3_relay):

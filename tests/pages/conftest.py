@@ -1,7 +1,8 @@
 """Real Chromium (Debian's), driven by Playwright, and the example pages as their one command starts them.
 
 The browser lives for the tests of this folder (which is a package for that) and no longer: Playwright keeps an event loop in
-this thread, beside which no other test could run one of its own. Every page must end without an error in its console, except those that a test names.
+this thread, beside which no other test could run one of its own. Every page must end without an error in its console, except
+those that a test names.
 """
 
 import os

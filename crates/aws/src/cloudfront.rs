@@ -1,8 +1,8 @@
-//! Paths that the caches of a CloudFront distribution are to forget (Amazon CloudFront API
-//! Reference, `CreateInvalidation` and `GetInvalidation`).
+//! Invalidates paths in a CloudFront distribution (Amazon CloudFront API Reference,
+//! `CreateInvalidation` and `GetInvalidation`).
 //!
-//! One signed request each, as `request` makes them. An invalidation has a reference, which makes
-//! it harmless to ask for it again.
+//! One signed request each, as `request` makes them. An invalidation has a caller reference, so a
+//! retry is idempotent.
 
 use aws_config::SdkConfig;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Named, OPERATION, Service, Unusable, configuration, dns_suffix,
-    request::{Call, Http, Pauses, Unanswered, code, is_denial, is_throttling},
+    request::{Call, Http, Pauses, Unanswered, code, is_denial, is_throttling, is_transient},
 };
 
 /// The region of CloudFront's own API, for those who have none.
@@ -26,25 +26,37 @@ pub enum NotInvalidated {
     /// AWS cannot be asked at all.
     #[error("{0}")]
     Unusable(Unusable),
+    /// No credentials were found.
+    #[error("there are no AWS credentials: {0}")]
+    NoCredentials(String),
     /// There is no such distribution.
     #[error("there is no such distribution")]
     NoDistribution,
-    /// This identity may not.
-    #[error("this identity may not ({0})")]
+    /// This identity lacks the permission; with the code.
+    #[error("this identity lacks the permission ({0})")]
     Denied(String),
-    /// It does not take the request, by its code.
+    /// The credentials are not accepted; with the code.
+    #[error("these credentials are not accepted ({0})")]
+    NotTrusted(String),
+    /// Too many requests, throughout; with the code.
+    #[error("it was asked too often ({0})")]
+    Throttled(String),
+    /// The request is refused; with the code.
     #[error("it refuses ({0})")]
     Refused(String),
-    /// No usable answer, or none that it can be asked for again.
+    /// The answer to an accepted request is not the documented one.
+    #[error("its answer cannot be read")]
+    NotUnderstood,
+    /// No answer, or the error of a server, throughout.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// What becomes of an invalidation.
+/// The state of an invalidation.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Invalidation {
-    /// By which it can be asked for.
+    /// Its id, for [`Invalidations::get`].
     pub id: String,
     /// `InProgress`, `Completed`.
     pub status: String,
@@ -77,7 +89,8 @@ struct Items<'a> {
 pub struct Invalidations {
     http: Http,
     config: SdkConfig,
-    distribution: String,
+    /// Where they are, and the region that signatures name.
+    place: (String, &'static str),
 }
 
 impl Invalidations {
@@ -86,7 +99,8 @@ impl Invalidations {
     ///
     /// # Errors
     ///
-    /// [`NotInvalidated::Unusable`]
+    /// [`NotInvalidated::Unusable`], and [`NotInvalidated::Unavailable`] where there are no
+    /// certificate roots.
     pub async fn of(distribution: &str) -> Result<Self, NotInvalidated> {
         let config = match configuration(Service::CloudFront, Named::default()).await {
             Err(Unusable::NoRegion) => {
@@ -95,11 +109,12 @@ impl Invalidations {
             found => found,
         };
         let config = config.map_err(NotInvalidated::Unusable)?;
-        Ok(Self { http: Http::new()?, config, distribution: distribution.to_owned() })
+        let (base, region) = place(&config);
+        let place = (format!("{base}/2020-05-31/distribution/{distribution}/invalidation"), region);
+        Ok(Self { http: Http::new()?, config, place })
     }
 
-    /// Has `paths` forgotten. `reference` is the name of this wish: however often it is asked for
-    /// under it, there is one invalidation.
+    /// Invalidates `paths`. Requests with the same caller reference make one invalidation.
     ///
     /// # Errors
     ///
@@ -135,7 +150,9 @@ impl Invalidations {
         let mut pauses = Pauses::new();
         loop {
             let outcome = self.attempt(method.clone(), below, body.clone()).await;
-            if !matches!(outcome, Err(NotInvalidated::Unavailable(_))) || !pauses.wait().await {
+            let throttled = matches!(outcome, Err(NotInvalidated::Throttled(_)));
+            let may_pass = throttled || matches!(outcome, Err(NotInvalidated::Unavailable(_)));
+            if !may_pass || !pauses.wait(throttled).await {
                 return outcome;
             }
         }
@@ -147,72 +164,68 @@ impl Invalidations {
         below: &str,
         body: Bytes,
     ) -> Result<Invalidation, NotInvalidated> {
-        let (base, region) = place(&self.config)?;
+        let (url, region) = &self.place;
         let call = Call {
             method,
-            url: format!("{base}/2020-05-31/distribution/{}/invalidation{below}", self.distribution),
+            url: format!("{url}{below}"),
             headers: if body.is_empty() { Vec::new() } else { vec![("content-type", "application/xml")] },
             body,
             service: "cloudfront",
-            region: region.to_owned(),
+            region: (*region).to_owned(),
         };
         let answer = self.http.ask(&self.config, call, LONGEST).await?;
         if answer.status.is_success() {
-            let not_understood =
-                || NotInvalidated::Refused("the answer is not the documented one".to_owned());
-            let body = answer.body.ok_or_else(not_understood)?;
-            let found: Invalidation = quick_xml::de::from_reader(&*body).map_err(|_| not_understood())?;
-            // It becomes a part of a path.
-            let is_id = !found.id.is_empty() && found.id.bytes().all(|b| b.is_ascii_alphanumeric());
-            return if is_id { Ok(found) } else { Err(not_understood()) };
+            return understood(answer.body.as_deref()).ok_or(NotInvalidated::NotUnderstood);
         }
         let (status, code) = (answer.status, code(&answer));
         let shown = if code.is_empty() { status.to_string() } else { code.clone() };
         Err(match code.as_str() {
             "NoSuchDistribution" => NotInvalidated::NoDistribution,
-            code if is_throttling(status, code) || status.is_server_error() => {
-                NotInvalidated::Unavailable(format!("it answers {shown}"))
-            }
-            code if is_denial(status, code) => NotInvalidated::Denied(shown),
+            "AccessDenied" | "AccessDeniedException" => NotInvalidated::Denied(shown),
+            code if is_throttling(status, code) => NotInvalidated::Throttled(shown),
+            code if is_transient(status, code) => NotInvalidated::Unavailable(format!("it answers {shown}")),
+            code if is_denial(status, code) => NotInvalidated::NotTrusted(shown),
             _ => NotInvalidated::Refused(shown),
         })
     }
 }
 
-/// Where the API of CloudFront is, one for all regions of a partition, and the region that
-/// signatures name.
-fn place(config: &SdkConfig) -> Result<(String, &'static str), NotInvalidated> {
-    let region = config.region().map(|region| region.as_ref()).unwrap_or(REGION);
+/// What the body of an answer says, if its id can be a part of a path.
+fn understood(body: Option<&[u8]>) -> Option<Invalidation> {
+    let found: Invalidation = quick_xml::de::from_reader(body?).ok()?;
+    let is_id = (1..=64).contains(&found.id.len()) && found.id.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_id.then_some(found)
+}
+
+/// Where CloudFront's API is, one for all regions of a partition, and the region that signatures
+/// name: the SDK's `implicitGlobalRegion`.
+fn place(config: &SdkConfig) -> (String, &'static str) {
+    let region = config.region().map_or(REGION, |region| region.as_ref());
     let domain = dns_suffix(region);
-    // The SDK's rules for partitions, whose `implicitGlobalRegion` this is.
-    let (infix, signed) = match domain {
-        "amazonaws.com.cn" => (".cn-northwest-1", "cn-northwest-1"),
-        "amazonaws.eu" => ("", "eusc-de-east-1"),
-        "c2s.ic.gov" => ("", "us-iso-east-1"),
-        "sc2s.sgov.gov" => ("", "us-isob-east-1"),
-        "cloud.adc-e.uk" => ("", "eu-isoe-west-1"),
-        "csp.hci.ic.gov" => ("", "us-isof-south-1"),
-        _ if region.starts_with("us-gov-") => ("", "us-gov-west-1"),
-        _ => ("", REGION),
+    let (single, dual, signed) = match domain {
+        "amazonaws.com.cn" => {
+            ("cn-northwest-1.amazonaws.com.cn", "api.amazonwebservices.com.cn", "cn-northwest-1")
+        }
+        "amazonaws.eu" => (domain, "api.amazonwebservices.eu", "eusc-de-east-1"),
+        "c2s.ic.gov" => (domain, "api.aws.ic.gov", "us-iso-east-1"),
+        "sc2s.sgov.gov" => (domain, "api.aws.scloud", "us-isob-east-1"),
+        "cloud.adc-e.uk" => (domain, "api.cloud-aws.adc-e.uk", "eu-isoe-west-1"),
+        "csp.hci.ic.gov" => (domain, "api.aws.hci.ic.gov", "us-isof-south-1"),
+        _ if region.starts_with("us-gov-") => (domain, "api.aws", "us-gov-west-1"),
+        _ => (domain, "global.api.aws", REGION),
     };
     if let Some(own) = config.endpoint_url() {
-        return Ok((own.trim_end_matches('/').to_owned(), signed));
+        return (own.trim_end_matches('/').to_owned(), signed);
     }
     let fips = if config.use_fips() == Some(true) { "-fips" } else { "" };
-    match (config.use_dual_stack(), domain) {
-        (Some(true), "amazonaws.com") => Ok((format!("https://cloudfront{fips}.global.api.aws"), signed)),
-        (Some(true), _) => Err(NotInvalidated::Unusable(Unusable::Variant("AWS_USE_DUALSTACK_ENDPOINT"))),
-        _ => Ok((format!("https://cloudfront{fips}{infix}.{domain}"), signed)),
-    }
+    let suffix = if config.use_dual_stack() == Some(true) { dual } else { single };
+    (format!("https://cloudfront{fips}.{suffix}"), signed)
 }
 
 impl From<Unanswered> for NotInvalidated {
     fn from(why: Unanswered) -> Self {
         match why {
-            Unanswered::Unusable(why) => Self::Unusable(why),
-            Unanswered::NoCredentials(why) => {
-                Self::Unavailable(format!("there are no AWS credentials: {why}"))
-            }
+            Unanswered::NoCredentials(why) => Self::NoCredentials(why),
             Unanswered::NotSigned(why) => Self::Refused(why),
             Unanswered::Unavailable(why) => Self::Unavailable(why),
         }
@@ -226,17 +239,21 @@ mod tests {
 
     #[test]
     fn it_is_asked_at_the_host_of_the_regions_partition_and_signed_for_its_region() {
-        // Those of the SDK's endpoint rules for CloudFront.
-        for (region, fips, host, signed) in [
-            ("eu-central-1", false, "https://cloudfront.amazonaws.com", "us-east-1"),
-            ("us-east-1", true, "https://cloudfront-fips.amazonaws.com", "us-east-1"),
-            ("cn-north-1", false, "https://cloudfront.cn-northwest-1.amazonaws.com.cn", "cn-northwest-1"),
-            ("eusc-de-east-1", false, "https://cloudfront.amazonaws.eu", "eusc-de-east-1"),
-            ("us-iso-west-1", false, "https://cloudfront.c2s.ic.gov", "us-iso-east-1"),
-            ("us-gov-east-1", false, "https://cloudfront.amazonaws.com", "us-gov-west-1"),
+        // As the SDK's endpoint rules for CloudFront have it.
+        for (region, fips, dual, host, signed) in [
+            ("eu-central-1", false, false, "cloudfront.amazonaws.com", "us-east-1"),
+            ("us-east-1", true, false, "cloudfront-fips.amazonaws.com", "us-east-1"),
+            ("us-east-1", false, true, "cloudfront.global.api.aws", "us-east-1"),
+            ("cn-north-1", false, false, "cloudfront.cn-northwest-1.amazonaws.com.cn", "cn-northwest-1"),
+            ("cn-north-1", true, true, "cloudfront-fips.api.amazonwebservices.com.cn", "cn-northwest-1"),
+            ("eusc-de-east-1", false, false, "cloudfront.amazonaws.eu", "eusc-de-east-1"),
+            ("us-iso-west-1", false, false, "cloudfront.c2s.ic.gov", "us-iso-east-1"),
+            ("us-gov-east-1", false, false, "cloudfront.amazonaws.com", "us-gov-west-1"),
+            ("us-gov-east-1", true, true, "cloudfront-fips.api.aws", "us-gov-west-1"),
         ] {
-            let config = SdkConfig::builder().region(Region::new(region)).use_fips(fips).build();
-            assert_eq!(place(&config).unwrap(), (host.to_owned(), signed), "{region}");
+            let config = SdkConfig::builder().region(Region::new(region));
+            let config = config.use_fips(fips).use_dual_stack(dual).build();
+            assert_eq!(place(&config), (format!("https://{host}"), signed), "{region}");
         }
     }
 

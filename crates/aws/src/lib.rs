@@ -7,9 +7,9 @@
 //! connection) is tried again with exponential back-off and jitter, a bounded number of times.
 //!
 //! Reads nothing of Countersign's own configuration. The store's DynamoDB and S3 engines and KMS use
-//! it. `secrets` (a feature) reads what configurations refer to, `cloudfront` (another) has paths
-//! taken out of caches, and `credentials` holds the credentials of the chain for those that sign
-//! with them themselves.
+//! it. `secrets` (a feature) reads what configurations refer to, `cloudfront` (another) invalidates
+//! paths in caches, and `credentials` holds the credentials of the chain for those that sign with
+//! them themselves.
 
 #[cfg(feature = "cloudfront")]
 pub mod cloudfront;

@@ -1,14 +1,15 @@
-//! One signed request to a service of AWS, for services of which one or two operations are needed.
+//! One signed request to a service of AWS, for services that need only one or two operations.
 //!
-//! Under the same rules for region, endpoint, credentials and time as the SDK's clients. What may
-//! be asked again is asked again with growing pauses, and no redirect is followed. No error holds
-//! anything of an answer but its code.
+//! Under the same rules for region, endpoint, proxy (`HTTPS_PROXY`, `NO_PROXY`), credentials and
+//! time as the SDK's clients. What may be asked again is asked again with growing pauses, and no
+//! redirect is followed. No error holds anything of an answer but its code.
 //!
 //! The SDK's clients would bring hundreds of operations for these (docs/decisions/0038).
 
 use std::{
     error::Error,
     hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -22,32 +23,39 @@ use aws_sigv4::{
     sign::v4,
 };
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode, uri::Scheme};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::{
+        legacy::{
+            Client, Error as SendError,
+            connect::{HttpConnector, proxy::Tunnel},
+        },
+        proxy::matcher::Matcher,
+    },
     rt::TokioExecutor,
 };
 use serde_json::Value;
 
-use crate::{ATTEMPT, ATTEMPTS, BACKOFF, CONNECT, Unusable};
+use crate::{ATTEMPT, ATTEMPTS, BACKOFF, CONNECT};
 
 /// The pause before a second attempt, at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The same where AWS was asked too often, as in the SDK.
+const FIRST_PAUSE_THROTTLED: Duration = Duration::from_secs(1);
 /// The most of a foreign text that is shown, in characters.
 const LONGEST: usize = 300;
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// AWS cannot be asked at all.
-    Unusable(Unusable),
     /// No credentials were found.
     NoCredentials(String),
     /// The request cannot be signed or written.
     NotSigned(String),
-    /// Nothing came, or not in time.
+    /// No answer, or not in time.
     Unavailable(String),
 }
 
@@ -57,14 +65,7 @@ impl Unanswered {
     }
 }
 
-impl From<Unusable> for Unanswered {
-    fn from(why: Unusable) -> Self {
-        Self::Unusable(why)
-    }
-}
-
-/// What is asked.
-#[derive(Debug)]
+/// A request. Its body may be a secret.
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) url: String,
@@ -76,8 +77,7 @@ pub(crate) struct Call {
     pub(crate) region: String,
 }
 
-/// What came back.
-#[derive(Debug)]
+/// The answer. Its body may be a secret.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// `x-amzn-errortype`.
@@ -86,21 +86,40 @@ pub(crate) struct Answer {
     pub(crate) body: Option<Bytes>,
 }
 
-/// A client that keeps no connection: what is asked here is asked once.
+/// Keeps no connection: what is asked here is asked once.
 #[derive(Debug, Clone)]
-pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(crate) struct Http {
+    tls: rustls::ClientConfig,
+    proxies: Arc<Matcher>,
+}
 
 impl Http {
     /// Reads the system's certificate roots, and asks for nothing yet.
     pub(crate) fn new() -> Result<Self, Unanswered> {
         let tls = rustls::ClientConfig::builder().with_native_roots();
         let tls = tls.map_err(|why| Unanswered::Unavailable(format!("no certificate roots: {why}")))?;
+        Ok(Self { tls: tls.with_no_client_auth(), proxies: Arc::new(Matcher::from_env()) })
+    }
+
+    /// Sends it, through a proxy where one is set for that host. What goes without TLS stays on this
+    /// machine.
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT));
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
-        let https = https.https_or_http().enable_http1().wrap_connector(tcp);
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https)))
+        let https = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
+        let https = https.https_or_http().enable_http1();
+        let mut client = Client::builder(TokioExecutor::new());
+        client.pool_max_idle_per_host(0);
+        let secure = request.uri().scheme() == Some(&Scheme::HTTPS);
+        let Some(proxy) = self.proxies.intercept(request.uri()).filter(|_| secure) else {
+            return client.build(https.wrap_connector(tcp)).request(request).await;
+        };
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+        if let Some(identity) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(identity.clone());
+        }
+        client.build(https.wrap_connector(tunnel)).request(request).await
     }
 
     /// One attempt; of the answer at most `most` bytes are read.
@@ -113,7 +132,7 @@ impl Http {
         let unavailable = |why: &(dyn Error + 'static)| Unanswered::Unavailable(causes(why));
         let asked = async {
             let request = signed(call, config).await?;
-            let response = self.0.request(request).await.map_err(|why| unavailable(&why))?;
+            let response = self.send(request).await.map_err(|why| unavailable(&why))?;
             let status = response.status();
             let kind = response.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
             let kind = kind.map(str::to_owned);
@@ -141,10 +160,11 @@ impl Pauses {
     }
 
     /// Waits until the next attempt; `false`, and at once, where there is none.
-    pub(crate) async fn wait(&mut self) -> bool {
+    pub(crate) async fn wait(&mut self, throttled: bool) -> bool {
         let Some(left) = self.left.checked_sub(1) else { return false };
-        tokio::time::sleep(jittered(self.next)).await;
-        *self = Self { next: self.next.saturating_mul(2).min(BACKOFF), left };
+        let pause = if throttled { self.next.max(FIRST_PAUSE_THROTTLED) } else { self.next };
+        tokio::time::sleep(jittered(pause)).await;
+        *self = Self { next: pause.saturating_mul(2).min(BACKOFF), left };
         true
     }
 }
@@ -205,16 +225,30 @@ pub(crate) fn code(answer: &Answer) -> String {
     code.split(':').next().unwrap_or_default().chars().take(LONGEST).collect()
 }
 
-/// Whether the service was asked too often.
+/// Whether it may do the next time. The codes are those that the SDK tries again.
+pub(crate) fn is_transient(status: StatusCode, code: &str) -> bool {
+    status.is_server_error() || matches!(code, "RequestTimeout" | "RequestTimeoutException")
+}
+
+/// Whether the service was asked too often. The codes are those of the SDK.
 pub(crate) fn is_throttling(status: StatusCode, code: &str) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS
         || matches!(
             code,
-            "ThrottlingException"
-                | "Throttling"
-                | "TooManyRequestsException"
+            "BandwidthLimitExceeded"
+                | "EC2ThrottledException"
+                | "LimitExceededException"
+                | "PriorRequestNotComplete"
+                | "ProvisionedThroughputExceededException"
                 | "RequestLimitExceeded"
+                | "RequestThrottled"
+                | "RequestThrottledException"
                 | "SlowDown"
+                | "ThrottledException"
+                | "Throttling"
+                | "ThrottlingException"
+                | "TooManyRequestsException"
+                | "TransactionInProgressException"
         )
 }
 

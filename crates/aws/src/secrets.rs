@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Named, OPERATION, Service, Unusable, configuration, dns_suffix, is_bucket_name,
-    request::{Answer, Call, Http, Pauses, Unanswered, code, is_denial, is_throttling},
+    request::{Answer, Call, Http, Pauses, Unanswered, code, is_denial, is_throttling, is_transient},
 };
 
 /// The longest secret.
@@ -101,7 +101,6 @@ impl Unreadable {
 impl From<Unanswered> for Unreadable {
     fn from(why: Unanswered) -> Self {
         match why {
-            Unanswered::Unusable(why) => Self::Unusable(why),
             Unanswered::NoCredentials(why) => Self::NoCredentials(why),
             Unanswered::NotSigned(why) => Self::Refused(why),
             Unanswered::Unavailable(why) => Self::Unavailable(why),
@@ -157,7 +156,8 @@ impl Reader {
         let mut pauses = Pauses::new();
         loop {
             let outcome = self.attempt(place, &config).await;
-            if !outcome.as_ref().is_err_and(Unreadable::may_pass) || !pauses.wait().await {
+            let throttled = matches!(outcome, Err(Unreadable::Throttled(_)));
+            if !outcome.as_ref().is_err_and(Unreadable::may_pass) || !pauses.wait(throttled).await {
                 return outcome;
             }
         }
@@ -345,7 +345,7 @@ fn failure(place: Place<'_>, answer: &Answer) -> Unreadable {
         "DecryptionFailure" | "InvalidKeyId" => Unreadable::Denied(shown, place.permission()),
         code if is_throttling(status, code) => Unreadable::Throttled(shown),
         code if is_denial(status, code) => Unreadable::Denied(shown, place.permission()),
-        _ if status.is_server_error() => Unreadable::Unavailable(shown),
+        code if is_transient(status, code) => Unreadable::Unavailable(shown),
         _ => Unreadable::Refused(shown),
     }
 }

@@ -6,7 +6,7 @@
 //! `POST /sign`, a caller that does not prove who it is has its address charged, and there is one
 //! audit record for every request, whatever became of it: from its body on a request runs to its
 //! end in a task of its own (`to_the_end`), so that one that is given up has not used anything up
-//! for nothing. Pinned by tests/hung_up.rs.
+//! for nothing. Pinned by tests/suite/hung_up.rs.
 
 use crate::{
     client_auth, client_credentials,

@@ -5,7 +5,7 @@
 //! which of the rule's rooms is meant. No such token is for every room, and none has a room that is
 //! read as a pattern, whatever the client may have at `POST /sign`. What comes out of here is what
 //! would be sent there as `data`, and goes the same way: the client's policy judges it (decision
-//! 0057). Pinned by `tests/meeting_properties.rs` and tests/e2e/test_meetings.py.
+//! 0057). Pinned by `tests/suite/meeting_properties.rs` and tests/e2e/test_meetings.py.
 
 use super::{
     error::ExchangeError,

@@ -3,7 +3,7 @@
 //!
 //! Everything that is decided about the two is decided here, so that an explanation says what
 //! `POST /token` would do: which rules are tried, who holds the token's key, the meeting or the
-//! upload, scope, audience, and what the mint is asked for. Pinned by tests/explain_agrees.rs.
+//! upload, scope, audience, and what the mint is asked for. Pinned by tests/suite/explain_agrees.rs.
 
 use super::{
     error::{ExchangeError, Kind, Others},

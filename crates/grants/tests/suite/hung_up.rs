@@ -1,7 +1,7 @@
 //! A sender that hangs up, at whatever point the request waits for the store: what was begun is
 //! done to the end, recorded once, and nothing is used up for nothing.
 
-use crate::support::{self, Entry, ISSUER, NOW, SECRET, request, signed_text};
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, recorded_by, request, signed_text};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use countersign_grants::{ExchangeRule, Once, Refreshes, RuleSettings};
@@ -113,7 +113,7 @@ fn form() -> String {
 /// when this returns.
 async fn hangs_up(held: Held) -> bool {
     let records = Records::default();
-    let _guard = tracing::subscriber::set_default(records.clone());
+    let _guard = recorded_by(records.clone());
     let clock = Arc::new(ManualClock::at(NOW));
     let store = Arc::new(Holding {
         store: MemoryStore::new(Arc::clone(&clock) as _),

@@ -1,5 +1,5 @@
-//! Grants through their public API: what holds whatever is sent and shown, what is recorded, and the
-//! families of refresh tokens.
+//! Grants through their public API: what holds whatever is sent and shown, what is recorded, and
+//! the families of refresh tokens.
 //!
 //! One binary, so that it links once.
 

@@ -1,7 +1,7 @@
 //! Refusals that arise on the way to the mint, and answers that are signed without it: each is
 //! recorded once, with its code.
 
-use crate::support::{self, Entry, ISSUER, NOW, SECRET, request, signed_text};
+use crate::support::{self, Entry, ISSUER, NOW, SECRET, recorded_by, request, signed_text};
 use axum::{
     body::to_bytes,
     http::{HeaderValue, StatusCode, header},
@@ -70,7 +70,7 @@ async fn answered(
     body: String,
 ) -> (StatusCode, Value, Vec<String>) {
     let records = Records::default();
-    let _guard = tracing::subscriber::set_default(records.clone());
+    let _guard = recorded_by(records.clone());
     let mut asking = request(&format!("mine:{}", SECRET.expose()), body);
     *asking.uri_mut() = path.parse().unwrap();
     asking.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));

@@ -116,8 +116,17 @@ mod built_in {
                     "this role may not invalidate ({code}); allow cloudfront:CreateInvalidation (and GetInvalidation for --wait), \
                      then {remedy}"
                 ))),
+                NotInvalidated::NotTrusted(code) => configuration(about(format!(
+                    "AWS does not accept these credentials ({code}); renew or correct them, then {remedy}"
+                ))),
+                NotInvalidated::NotUnderstood => internal(about(format!(
+                    "its answer cannot be read, and the invalidation may have been made; {remedy}"
+                ))),
                 NotInvalidated::Refused(code) => internal(about(format!("it refuses ({code}); {remedy}"))),
-                NotInvalidated::Unusable(_) | NotInvalidated::Unavailable(_) => {
+                NotInvalidated::Unusable(_)
+                | NotInvalidated::NoCredentials(_)
+                | NotInvalidated::Throttled(_)
+                | NotInvalidated::Unavailable(_) => {
                     internal(about(format!("it cannot be asked: {why}; {remedy}")))
                 }
             }

@@ -6,7 +6,7 @@
 //! Numbers are never rounded (`value`): an expression that only names a claim copies its text, and
 //! one that computes with a number that 64 bits do not hold exactly is refused. What is missing is
 //! refused with its name. Decision 0047; pinned by the tests here and by
-//! `tests/exchange_properties.rs`.
+//! `tests/suite/exchange_properties.rs`.
 
 mod subset;
 mod value;

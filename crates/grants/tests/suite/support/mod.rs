@@ -24,12 +24,23 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, value::to_raw_value};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::Duration,
 };
+use tracing::{Dispatch, Subscriber, subscriber::DefaultGuard};
 
 pub(crate) const ISSUER: &str = "https://tokens.example";
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+/// Has the events of this thread recorded until the guard is dropped.
+///
+/// One subscriber is kept for good. While a process has one alone, a callsite that a thread without
+/// it meets first is switched off for all threads.
+pub(crate) fn recorded_by(records: impl Subscriber + Clone + Send + Sync) -> DefaultGuard {
+    static KEPT: OnceLock<Dispatch> = OnceLock::new();
+    KEPT.get_or_init(|| Dispatch::new(records.clone()));
+    tracing::subscriber::set_default(records)
+}
 
 const LIMITS: RefreshLimits = RefreshLimits {
     grace: Duration::from_secs(30),
