@@ -94,10 +94,10 @@ def expanded(pattern):
 
 
 class Deployment:
-    """One root configuration, applied to an emulator of AWS."""
+    """One root configuration, applied to an emulator of AWS, which is asked at `url`."""
 
-    def __init__(self, terraform, at, aws, variables):
-        self.terraform, self.at, self.aws, self.environment = terraform, at, aws, aws.variables
+    def __init__(self, terraform, at, aws, url, variables):
+        self.terraform, self.at, self.aws, self.environment = terraform, at, aws, aws.variables | {"AWS_ENDPOINT_URL": url}
         (terraform.folder / at / "test.auto.tfvars.json").write_text(json.dumps(variables), encoding="utf-8")
 
     def run(self, *arguments, check=True):
@@ -108,7 +108,7 @@ class Deployment:
 
     def apply(self):
         self.run("init", "-input=false")
-        self.run("apply", "-auto-approve", "-input=false", "-parallelism=20")
+        self.run("apply", "-auto-approve", "-input=false")
         self.outputs = {name: one["value"] for name, one in json.loads(self.run("output", "-json").stdout).items()}
 
     def changes(self):

@@ -84,7 +84,7 @@ class Relay:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on
+            do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = pass_on
 
             def log_message(self, *_):
                 pass
