@@ -57,8 +57,8 @@ class Deployments:
     """Everything that is deployed, all at once, because most of the time is waiting."""
 
     def __init__(self, terraform, aws, packages, folder):
-        # On connections that are kept, answers of the emulator were lost: what was made was then asked for again, and refused.
-        # The relay asks on a connection of its own each time.
+        # Without the relay, which asks the emulator on a connection of its own each time, a request was now and then carried out
+        # and asked for again by Terraform, which was then told that it exists. Why is not known.
         self.viewer, self.relay = viewer(aws), Relay(aws.port)
         copy(folder)
         loosen(folder / "deploy/terraform/modules")
@@ -487,8 +487,8 @@ def second_way(terraform, packages, example, folder):
         return subprocess.run(run, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
 
     done = once()
-    # Seen on busy machines: an answer of the emulator does not arrive in time, Terraform asks again, and what it has made itself is
-    # in its way. Each run has an emulator of its own, in which nothing was before.
+    # The same as in `Deployments`, without a relay: Terraform is told that what it has made exists. Each run has an emulator of its
+    # own, in which nothing was before.
     return once() if done.returncode and "already exists" in done.stdout + done.stderr else done
 
 

@@ -324,7 +324,7 @@ ANSWERS = {
     "away for a moment": ([(503, "ServiceUnavailable"), (500, ""), None], 3, 0, None),
     "away": ([(503, "ServiceUnavailable")] * 9, 4, 70, "it cannot be asked: it answers ServiceUnavailable"),
     "asked too often": ([(400, "Throttling"), (429, ""), (400, "RequestTimeout"), None], 4, 0, None),
-    "asked much too often": ([(400, "Throttling")] * 9, 4, 70, "it cannot be asked: it was asked too often (Throttling)"),
+    "asked much too often": ([(400, "Throttling")] * 9, 4, 70, "does not know it yet: it was asked too often (Throttling); run `aws cloudfront"),
     "too many at work": ([(400, "TooManyInvalidationsInProgress")] * 9, 1, 70, "it refuses (TooManyInvalidationsInProgress)"),
     "may not": ([(403, "AccessDenied")] * 9, 1, 78, "may not invalidate (AccessDenied); allow cloudfront:CreateInvalidation"),
     "credentials of yesterday": ([(403, "ExpiredToken")] * 9, 1, 78, "does not accept these credentials (ExpiredToken); renew or correct them"),
@@ -376,7 +376,7 @@ def test_cloudfront_and_parameters_are_asked_through_the_proxy_of_the_environmen
             except OSError:
                 return
             with connection:
-                asked.append(connection.recv(4096).split(b"\r\n")[0].decode())
+                asked.append(connection.recv(4096).split(b"\r\n")[0].decode("latin-1"))
                 connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as proxy:
@@ -388,10 +388,16 @@ def test_cloudfront_and_parameters_are_asked_through_the_proxy_of_the_environmen
             assert done.returncode == 70 and "it cannot be asked: " in done.stderr, done
             done = site.run("keys", "list", env={"COUNTERSIGN_SEALING__KEY": "ssm:/key"})
             assert done.returncode != 0, done
+            # With a proxy that is asked by TLS nothing is said before that.
+            secure = site.environment["HTTPS_PROXY"].replace("http://", "https://someone:password@")
+            done = site.run("publish", site.target, "--cloudfront", "E1", env={"HTTPS_PROXY": secure})
+            assert done.returncode == 70 and "password" not in done.stderr, done
         finally:
             proxy.shutdown(socket.SHUT_RDWR)
             thread.join()
-    assert asked == ["CONNECT cloudfront.amazonaws.com:443 HTTP/1.1"] * 4 + ["CONNECT ssm.us-east-1.amazonaws.com:443 HTTP/1.1"] * 4, asked
+    plain, hello = asked[:8], asked[8:]
+    assert plain == ["CONNECT cloudfront.amazonaws.com:443 HTTP/1.1"] * 4 + ["CONNECT ssm.us-east-1.amazonaws.com:443 HTTP/1.1"] * 4, asked
+    assert len(hello) == 4 and all(one.startswith("\x16\x03") and "CONNECT" not in one for one in hello), asked
 
 
 def test_what_could_not_be_written_hides_nothing_of_what_cloudfront_was_not_told(site, s3_relay):

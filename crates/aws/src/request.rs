@@ -107,19 +107,20 @@ impl Http {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT));
-        let https = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
-        let https = https.https_or_http().enable_http1();
+        let tls = || HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
+        let https = || tls().https_or_http().enable_http1();
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_max_idle_per_host(0);
         let secure = request.uri().scheme() == Some(&Scheme::HTTPS);
         let Some(proxy) = self.proxies.intercept(request.uri()).filter(|_| secure) else {
-            return client.build(https.wrap_connector(tcp)).request(request).await;
+            return client.build(https().wrap_connector(tcp)).request(request).await;
         };
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+        // A proxy may be `https://` itself.
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), https().wrap_connector(tcp));
         if let Some(identity) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(identity.clone());
         }
-        client.build(https.wrap_connector(tunnel)).request(request).await
+        client.build(https().wrap_connector(tunnel)).request(request).await
     }
 
     /// One attempt; of the answer at most `most` bytes are read.
@@ -159,7 +160,7 @@ impl Pauses {
         Self { next: FIRST_PAUSE, left: ATTEMPTS - 1 }
     }
 
-    /// Waits until the next attempt; `false`, and at once, where there is none.
+    /// Waits until the next attempt. Returns `false` at once if no attempt is left.
     pub(crate) async fn wait(&mut self, throttled: bool) -> bool {
         let Some(left) = self.left.checked_sub(1) else { return false };
         let pause = if throttled { self.next.max(FIRST_PAUSE_THROTTLED) } else { self.next };
@@ -212,8 +213,8 @@ async fn signed(call: Call, config: &SdkConfig) -> Result<Request<Full<Bytes>>, 
     Ok(request)
 }
 
-/// The code of a refusal: in a header, in JSON or in XML, as the service has it. Empty where there
-/// is none.
+/// The code of a refusal, which services send in a header, in JSON or in XML. Empty if they send
+/// no code.
 pub(crate) fn code(answer: &Answer) -> String {
     let text = String::from_utf8_lossy(answer.body.as_deref().unwrap_or_default());
     let json: Option<Value> = serde_json::from_str(&text).ok();

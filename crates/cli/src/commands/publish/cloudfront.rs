@@ -123,9 +123,9 @@ mod built_in {
                     "its answer cannot be read, and the invalidation may have been made; {remedy}"
                 ))),
                 NotInvalidated::Refused(code) => internal(about(format!("it refuses ({code}); {remedy}"))),
+                NotInvalidated::Throttled(_) => internal(about(format!("{why}; {remedy}"))),
                 NotInvalidated::Unusable(_)
                 | NotInvalidated::NoCredentials(_)
-                | NotInvalidated::Throttled(_)
                 | NotInvalidated::Unavailable(_) => {
                     internal(about(format!("it cannot be asked: {why}; {remedy}")))
                 }
