@@ -15,7 +15,7 @@ from pathlib import Path
 from e2e.program import free_port
 
 PASSWORD = "PW-never-shown"
-SUPERVISOR = Path(__file__).parents[2] / "crates/store/tests/postgres/supervise.sh"
+SUPERVISOR = Path(__file__).parents[2] / "crates/store/tests/suite/postgres/supervise.sh"
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
 
 

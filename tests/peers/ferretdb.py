@@ -22,7 +22,7 @@ from peers.told import Table, binary, folder, tried_here
 from servers.ferretdb import SOURCES, FerretDB
 
 ROOT = Path(__file__).parents[2]
-#: Tests that take a server nobody here wrote: `Database::real` in crates/store/tests/mongodb.
+#: Tests that take a server nobody here wrote: `Database::real` in crates/store/tests/suite/mongodb.
 RUST = [
     "contract::it_conforms_on_a_server_that_nobody_here_wrote", "contract::a_collection_that_goes_back_takes_no_key_from_a_server",
     "contract::families_of_refresh_tokens_keep_their_promises",
@@ -35,10 +35,10 @@ RUST = [
 
 
 def rust(table, server):
-    command = ["cargo", "test", "--quiet", "--workspace", "--all-features", "--test", "mongodb", "--", "--exact"]
+    command = ["cargo", "test", "--quiet", "--workspace", "--all-features", "--test", "suite", "--", "--exact"]
     environment = os.environ | {"TESTBED_MONGODB": str(server.port)}
     for name in RUST:
-        done = subprocess.run([*command, name], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
+        done = subprocess.run([*command, f"mongodb::{name}"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
         passed = done.returncode == 0 and "1 passed" in done.stdout
         if not passed:
             print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr)

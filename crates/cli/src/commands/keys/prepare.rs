@@ -4,7 +4,7 @@
 //!
 //! The secret is printed to standard output alone, as that of a client is, and nothing prints it
 //! again: what is stored is sealed. Of a key that waits already nothing is shown. Pinned by
-//! crates/keyring/tests/handed_out.rs and tests/e2e/test_rings_by_hand.py.
+//! crates/keyring/tests/suite/handed_out.rs and tests/e2e/test_rings_by_hand.py.
 
 use super::{
     Context,

@@ -4,7 +4,7 @@
 //! A key is revoked when its mark is written or the keyring says so; the exit code is that and
 //! nothing else. The mark needs the store alone, so the command goes on without a sealing key. A
 //! successor is looked after last. What is left to do depends on how verifiers came to the key: by
-//! the public documents, or by hand. Pinned by crates/keyring/tests/revocation.rs and
+//! the public documents, or by hand. Pinned by crates/keyring/tests/suite/revocation.rs and
 //! tests/e2e/test_revoke.py.
 
 use super::{
