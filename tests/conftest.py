@@ -47,9 +47,9 @@ def authority(binary, tmp_path_factory):
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lasting_authority(binary, tmp_path_factory):
-    """The same for authorities that live until the last test."""
+    """The same for authorities that live until the last test of a file."""
     with authorities(binary, tmp_path_factory) as start:
         yield start
 
@@ -85,6 +85,12 @@ ONE_PROCESS = {
 }
 
 
+def pytest_make_parametrize_id(val, argname):
+    """A long text is named by its parameter: a test with the text in its name could not be found again by it, and some have a
+    key in them that is another one in each process."""
+    return argname if isinstance(val, str) and len(val) > 100 else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     asked = {}
@@ -95,6 +101,13 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group((shared[item.path] or [f"{item.path.parent.name}/{item.path.name}"])[0]))
     order = [*ONE_PROCESS, None]
     items.sort(key=lambda item: order.index((shared[item.path] or [None])[0]))
+
+
+def pytest_collection_finish(session):
+    """xdist tells its groups by a suffix to names, and runs tests anywhere without a word where that is not taken."""
+    if getattr(session.config.option, "loadgroup", False):
+        alone = [item.nodeid for item in session.items if "@" not in item.nodeid.rpartition("]")[2]]
+        assert not alone, f"not in a group of xdist: {len(alone)} tests, the first {alone[0]}"
 
 
 def pytest_sessionfinish(session):

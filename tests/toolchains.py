@@ -46,12 +46,15 @@ GO_BUILD = ["build", "-gcflags=all=-l -dwarf=false", "-ldflags=-s -w"]
 
 
 def go(folder, package=".", cgo=False, tags=""):
-    """The program of a package in the Go module in `folder`; `cgo` where there is C in it, `tags` for the build."""
+    """The program of a package in the Go module in `folder`; `cgo` where there is C in it, `tags` for the build.
+
+    C is not optimised: it is SQLite, which Dex does not use here and Hydra uses little.
+    """
     compiler = compiler_of_go()
     if not compiler:
         raise Missing("there is no Go on this machine")
     folder = Path(folder)
-    own = {"GOFLAGS": "-mod=readonly -buildvcs=false -trimpath", "GOTOOLCHAIN": "local", "CGO_ENABLED": str(int(cgo))}
+    own = {"GOFLAGS": "-mod=readonly -buildvcs=false -trimpath", "GOTOOLCHAIN": "local", "CGO_ENABLED": str(int(cgo)), "CGO_CFLAGS": "-O0"}
 
     def run(*arguments):
         return subprocess.run(

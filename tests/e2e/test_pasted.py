@@ -285,8 +285,8 @@ def trust(source, algorithms='["ES256"]'):
 @pytest.fixture(scope="module")
 def own(at):
     """The public key of the world's token, in the forms people have it in, and the issuer."""
-    x509 = at.done("keys", "export", "--format", "x509")
-    kid, certificate = next(iter(json.loads(x509).items()))
+    x509, kid = at.done("keys", "export", "--format", "x509"), wire.header(at.token)["kid"]
+    certificate = json.loads(x509)[kid]
     issuer = json.loads(wire.claims(at.token))["iss"]
     jwks = json.loads(at.done("keys", "export"))
     jwk = next(key for key in jwks["keys"] if key["kid"] == kid)

@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass, field
 
 import pytest
-from authority import AUDIENCE, configuration
+from authority import AUDIENCE, authorities, configuration
 from judges import Judges
 from libraries import ASYMMETRIC, SYMMETRIC, b64url
 from rings import Rings, new_key
@@ -46,6 +46,13 @@ def make_case(algorithm, start):
         "two audiences": ours.sign({"sub": "alice"}, {"audience": ["api://other", AUDIENCE]}),
     }
     return case
+
+
+@pytest.fixture(scope="session")
+def lasting_authority(binary, tmp_path_factory):
+    """A factory of authorities that live until the last test, for all files here."""
+    with authorities(binary, tmp_path_factory) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 import pytest
-from authority import AUDIENCE, HTTP, configuration, until
+from authority import AUDIENCE, HTTP, authorities, configuration, until
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -172,18 +172,25 @@ def turns(libraries):
 
 
 @pytest.fixture(scope="module")
-def turned(judges, lasting_authority):
+def turned(judges, binary, tmp_path_factory):
     """By algorithm; see `turn`."""
-    return functools.cache(lambda algorithm: turn(algorithm, judges, lasting_authority))
+
+    @functools.cache
+    def by(algorithm):
+        # It reads its store ten times a second, and so lives no longer than it is asked.
+        with authorities(binary, tmp_path_factory) as start:
+            return turn(algorithm, judges, start)
+
+    return by
 
 
-def turn(algorithm, judges, lasting_authority):
+def turn(algorithm, judges, start):
     """What libraries say of tokens of two keys before a rotation, after it, and after the first was revoked.
 
     (when, library, key, whether the verifier had read its keys before the rotation) → verdict.
     """
     found = {}
-    ours = lasting_authority(configuration(algorithm) + '\n[store]\nrefresh = "100ms"\n')
+    ours = start(configuration(algorithm) + '\n[store]\nrefresh = "100ms"\n')
     knowing = [library for library in judges.libraries if SUPPORT[library][algorithm] is True]
     first = ours.sign({"sub": "alice"})
     tokens = {"first": first}
