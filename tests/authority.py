@@ -7,13 +7,13 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from ports import free_port
 
 #: A client for configurations of a test's own: may do anything. The fixture fills in the hash of its secret.
 CLIENT = """
@@ -87,8 +87,7 @@ class Authority:
 
     def configure(self, text):
         """Writes a configuration for a free port, with @ISSUER@ and @SECRET_HASH@ replaced."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         made = json.loads(self.run("client", "new", "tests", "--json").stdout)
         self.issuer, self.client_id, self.client_secret = f"http://{address}", "tests", made["client_secret"]
         self.environment = self.environment | {"COUNTERSIGN_SERVER__LISTEN": address}

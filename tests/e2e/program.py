@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 import select
-import socket
 import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
 from authority import log_is_written
+from ports import free_port
 
 SECRET = "cssec_a-secret-that-only-these-tests-know-0123456789"
 SECONDS = 90.0
@@ -49,11 +49,6 @@ max_lifetime = "24h"
 scopes = ["*"]
 claims = { allow = ["*"] }
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 def private(path, text):

@@ -1,10 +1,10 @@
 """The README's commands, and the runner that runs them and those of other pages."""
 
-import socket
 from pathlib import Path
 
 import pytest
 from e2e.blocks import blocks, environment as environment_of, is_taken, run
+from ports import free_port
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -53,8 +53,7 @@ valid: signed with RS256 by key …
 
 
 def test_the_runner_itself_runs_blocks_and_fails_on_wrong_ones(environment, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = str(free.getsockname()[1])
+    number = str(free_port())
     example = EXAMPLE.replace("@PORT@", number)
     for name, text in [("good", example), ("failing", example + "<!-- test: x -->\n```sh\nfalse | true\n```\n"),
                        ("silent", example + "<!-- test: y -->\n```sh\necho a\n```\n<!-- output -->\n```text\nb\n```\n")]:

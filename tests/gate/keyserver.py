@@ -6,12 +6,12 @@ stops. `answer` makes one that is a plain answer; the others are what goes wrong
 
 import json
 import select
-import socket
 import socketserver
 import threading
 from contextlib import contextmanager
 
 from authority import until
+from ports import free_port
 
 
 def answer(body="", status=200, **headers):
@@ -112,8 +112,7 @@ def key_server():
 
 def nobody():
     """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return f"http://127.0.0.1:{found.getsockname()[1]}/keys"
+    return f"http://127.0.0.1:{free_port()}/keys"
 
 
 def asked(server, path, times):

@@ -24,6 +24,7 @@ import jwt
 from authority import AUDIENCE, CLIENT, clean_environment, until
 from cryptography.hazmat.primitives.asymmetric import rsa
 from e2e import wire
+from ports import free_port
 from servers import ingress_nginx
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -235,11 +236,6 @@ def guarded(kind, start, folder, more=""):
         finally:
             process.terminate()
             process.wait(timeout=120)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 def start_proxy(kind, folder, port):

@@ -10,6 +10,7 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -30,9 +31,18 @@ pub struct Server {
     supervisor: Child,
 }
 
-/// A port of 127.0.0.1 that was free a moment ago.
+/// A port of 127.0.0.1 that is free and is given to nobody else: from below those that the kernel
+/// takes for connections, and from a part that tests/ports.py leaves to tests in Rust.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u16 = 28_000;
+    const COUNT: u16 = 4_000;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // From somewhere in it, so that two runs at once on a machine are seldom at the same place.
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();
+    (0..COUNT)
+        .map(|_| FIRST + (start + TAKEN.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .unwrap()
 }
 
 /// What scripts/test installed: `.tools`, or the folder that `TESTBED_TOOLS` names.

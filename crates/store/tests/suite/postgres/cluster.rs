@@ -9,7 +9,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -21,6 +20,7 @@ use std::{
 };
 
 use countersign_store::{PostgresConfig, PostgresStore, StoreError, StoreUrl, SystemClock};
+use countersign_testbed::free_port;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
 
 /// The password of the superuser, which must never be seen.
@@ -61,7 +61,7 @@ impl Cluster {
     pub(crate) fn start() -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("countersign-pg").tempdir().unwrap().keep();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         fs::write(folder.join("password"), PASSWORD).unwrap();
         certificates(&folder);
         if is_root() {

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use countersign_store::{
     Expect, MAX_DOCUMENT_BYTES, PostgresConfig, PostgresStore, Store, StoreError, SystemClock,
 };
+use countersign_testbed::free_port;
 use tokio::{io::AsyncReadExt, net::TcpListener, time::Instant};
 
 use super::{
@@ -75,7 +76,7 @@ async fn a_store_that_has_to_be_there_is_not_made() {
 
 #[tokio::test]
 async fn where_nobody_listens_the_store_is_unavailable_at_once() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let start = Instant::now();
     is_refused(&format!("postgres://tester:{PASSWORD}@127.0.0.1:{port}/db"), "store_unavailable", "refused")
         .await;
