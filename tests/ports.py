@@ -1,6 +1,6 @@
 """Ports for the servers that tests start.
 
-The kernel takes ports for connections, and for servers that ask for any, from 32768 up, so that one of those which was free
+The kernel takes ports for connections, and for servers that ask for any, from 32768 up, so that one of those that was free
 a moment ago may be somebody else's before the server that it was meant for has started. From below it gives none by itself.
 """
 
